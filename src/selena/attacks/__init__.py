@@ -1,0 +1,1 @@
+"""Membership inference attacks: each learns from known records and returns a scorer."""

@@ -1,0 +1,106 @@
+"""The oracle: what an attack may ask of a target model, and how much it has asked."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from selena.errors import AccessError
+from selena.fingerprint import tensor_digest
+from selena.types import Access, DifferentiableModel, TargetModel
+
+_LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
+
+
+class MemoizedTarget:
+    """A target model that remembers its last answers.
+
+    Target models answer deterministically, and several attacks ask about the same records; an
+    ensemble or an output filter should work for that only once. The oracle counts each query
+    all the same.
+    """
+
+    def __init__(self, target: TargetModel, keep: int = 8) -> None:
+        """Wrap `target`, keeping its answers to the last `keep` batches."""
+        self._target = target
+        self._keep = keep
+        self._answers: OrderedDict[str, Tensor] = OrderedDict()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self._target.num_classes
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits, remembered or asked for."""
+        name = tensor_digest(x)
+        if name not in self._answers:
+            self._answers[name] = self._target.logits(x)
+            if len(self._answers) > self._keep:
+                self._answers.popitem(last=False)
+        self._answers.move_to_end(name)
+        return self._answers[name].clone()
+
+
+class MeteredOracle:
+    """Answers what the declared access allows, and counts the records it was asked about.
+
+    Attributes:
+        queries: number of records asked about so far.
+    """
+
+    def __init__(
+        self, target: TargetModel, access: Access, memo: MemoizedTarget | None = None
+    ) -> None:
+        """Guard `target`; `memo` shares remembered answers between oracles."""
+        self._target = target
+        self._memo = memo or MemoizedTarget(target)
+        self._access = access
+        self.queries = 0
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self._target.num_classes
+
+    def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+        """Return predicted labels; of equally likely ones the first."""
+        return self._answer(x).argmax(dim=1)
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits.
+
+        Raises:
+            AccessError: the attack declared access "label".
+        """
+        self._demand("logits")
+        return self._answer(x)
+
+    def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits through which gradients flow back to `x`.
+
+        Raises:
+            AccessError: the attack declared less than "gradient", or the target model has no
+                gradients to give (an output filter, a table of predictions).
+        """
+        self._demand("gradient")
+        if not isinstance(self._target, DifferentiableModel):
+            raise AccessError(
+                f"{type(self._target).__name__} gives no gradients; use an attack that needs "
+                "labels or logits only."
+            )
+        self.queries += len(x)
+        return self._target.differentiable_logits(x)
+
+    def _answer(self, x: Tensor) -> Tensor:
+        self.queries += len(x)
+        return self._memo.logits(x)
+
+    def _demand(self, access: Access) -> None:
+        if _LEVELS.index(access) > _LEVELS.index(self._access):
+            raise AccessError(
+                f"This attack declared access {self._access!r} and asked for {access!r}. "
+                f"Declare access={access!r}, so that the report can say so."
+            )

@@ -1,0 +1,189 @@
+"""The audit report: every attack's figures, and the best attack of each family.
+
+The best attack is chosen by its cross-fitted accuracy on known records, never on evaluation
+records: choosing there would report the luckiest attack instead of the strongest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from selena.audit.scoring import AttackScores
+from selena.metrics.intervals import Interval
+from selena.metrics.summary import Summary
+from selena.types import Access, Family
+
+SCHEMA = "selena-audit/1"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of correct answers.
+
+    Attributes:
+        value: in [0, 1].
+        interval: 95 % Clopper-Pearson interval.
+        n: number of records.
+    """
+
+    value: float
+    interval: Interval
+    n: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of reading an attack's scores: one threshold, or one a class.
+
+    Attributes:
+        summary: figures on evaluation records.
+        known_accuracy: cross-fitted balanced accuracy on known records.
+    """
+
+    summary: Summary
+    known_accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """What one attack achieved.
+
+    Attributes:
+        name: of the attack.
+        family: "direct", "label-only" or "adaptive".
+        access: what it asked of the oracle.
+        variants: "global" and "per_class".
+        scores: the scores behind the figures, with queries and seconds.
+    """
+
+    name: str
+    family: Family
+    access: Access
+    variants: dict[str, Variant]
+    scores: AttackScores
+
+    @property
+    def queries_per_record(self) -> float:
+        """Queries spent a record, known ones included: an attacker's cost."""
+        records = len(self.scores.calibration.truth) + len(self.scores.evaluation.truth)
+        return self.scores.queries / records
+
+    def to_json(self) -> dict[str, Any]:
+        """Return figures and cost; no times, so that equal seeds give equal bytes."""
+        variants = {
+            name: {**v.summary.to_json(), "known_accuracy": v.known_accuracy}
+            for name, v in self.variants.items()
+        }
+        return {
+            "family": self.family,
+            "access": self.access,
+            "queries_per_record": self.queries_per_record,
+            **variants,
+        }
+
+
+@dataclass(frozen=True)
+class Best:
+    """One attack in one variant."""
+
+    result: AttackResult
+    variant: str
+
+    @property
+    def name(self) -> str:
+        """Attack and variant, as "modified_entropy/per_class"."""
+        return f"{self.result.name}/{self.variant}"
+
+    @property
+    def figures(self) -> Variant:
+        """Its figures."""
+        return self.result.variants[self.variant]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """Utility and leakage of one target model.
+
+    Attributes:
+        train_accuracy: on the target's training set.
+        test_accuracy: on evaluation non-members.
+        attacks: results by attack name.
+    """
+
+    train_accuracy: Accuracy
+    test_accuracy: Accuracy
+    attacks: dict[str, AttackResult]
+
+    @property
+    def families(self) -> list[Family]:
+        """The families attacked with, in the order they were run."""
+        return list(dict.fromkeys(result.family for result in self.attacks.values()))
+
+    def best(self, family: Family) -> Best:
+        """Return the attack of `family` that did best on known records."""
+        return max(self._all(family), key=lambda best: best.figures.known_accuracy)
+
+    def strongest_on_evaluation(self, family: Family) -> Best:
+        """Return the attack that did best on evaluation records: the paper's choice, biased up."""
+        return max(self._all(family), key=lambda best: best.figures.summary.balanced_accuracy)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole report; the same seed gives the same bytes."""
+        return {
+            "schema": SCHEMA,
+            **self._accuracies(),
+            "n": self.counts(),
+            "attacks": {name: result.to_json() for name, result in self.attacks.items()},
+            "best": {family: self._best_json(family) for family in self.families},
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return how many records thresholds were fitted on and how many were scored."""
+        if not self.attacks:
+            return {}
+        scores = next(iter(self.attacks.values())).scores
+        evaluation = scores.evaluation.truth
+        known = max((r.scores.calibration.truth for r in self.attacks.values()), key=len)
+        return {
+            "known_members": int(known.sum()),
+            "known_non_members": int((~known).sum()),
+            "evaluation_members": int(evaluation.sum()),
+            "evaluation_non_members": int((~evaluation).sum()),
+        }
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds spent by each attack."""
+        return {name: result.scores.seconds for name, result in self.attacks.items()}
+
+    def _accuracies(self) -> dict[str, Any]:
+        return {
+            key: value
+            for name, accuracy in (("train", self.train_accuracy), ("test", self.test_accuracy))
+            for key, value in (
+                (f"{name}_accuracy", accuracy.value),
+                (f"{name}_accuracy_interval", list(accuracy.interval)),
+                (f"{name}_n", accuracy.n),
+            )
+        }
+
+    def _all(self, family: Family) -> Iterator[Best]:
+        for result in self.attacks.values():
+            if result.family == family:
+                for variant in result.variants:
+                    yield Best(result, variant)
+
+    def _best_json(self, family: Family) -> dict[str, Any]:
+        best, strongest = self.best(family), self.strongest_on_evaluation(family)
+        return {
+            "attack": best.name,
+            "access": best.result.access,
+            "queries_per_record": best.result.queries_per_record,
+            **best.figures.summary.to_json(),
+            "known_accuracy": best.figures.known_accuracy,
+            "strongest_on_evaluation": {
+                "attack": strongest.name,
+                "balanced_accuracy": strongest.figures.summary.balanced_accuracy,
+            },
+        }

@@ -1,0 +1,145 @@
+"""Runs attacks against a target model and makes figures of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from selena.audit.oracle import MemoizedTarget
+from selena.audit.report import Accuracy, AttackResult, AuditReport, Variant
+from selena.audit.scoring import AttackScores, balanced, score_attack
+from selena.errors import ConfigError, DataError
+from selena.metrics.intervals import clopper_pearson
+from selena.metrics.summary import summarize
+from selena.metrics.thresholds import (
+    Threshold,
+    cross_fitted_accuracy,
+    fit_class_thresholds,
+    fit_threshold,
+)
+from selena.types import (
+    Attack,
+    AuditSplit,
+    Records,
+    TargetModel,
+    check_records,
+    check_same_features,
+)
+from selena.workspace import Workspace
+
+
+def run_audit(
+    target: TargetModel,
+    split: AuditSplit,
+    attacks: Sequence[Attack],
+    *,
+    seed: int,
+    workspace: Workspace | None = None,
+    kept_scores: Workspace | None = None,
+) -> AuditReport:
+    """Attack `target` and report what leaks.
+
+    Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
+    members as non-members. Each attack's scores are read in two ways, by one threshold for all
+    classes and by one a class, both fitted on known records.
+
+    Args:
+        target: the model under attack.
+        split: who knows what.
+        attacks: what to run; names must differ.
+        seed: root of the audit's draws.
+        workspace: device, progress, and a folder for what attacks train.
+        kept_scores: a folder where finished attacks' scores are kept and found again.
+
+    Raises:
+        DataError: sets that overlap, are empty, or do not fit the target model.
+        ConfigError: two attacks of one name.
+        AccessError: an attack that asks for more than it declared.
+    """
+    workspace = workspace or Workspace()
+    _check(split, target.num_classes)
+    names = [attack.name for attack in attacks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"Attack names must differ; got {', '.join(names)}.")
+    known, evaluation = balanced(split.known, seed=seed), balanced(split.evaluation, seed=seed)
+    memo = MemoizedTarget(target)
+    results = {}
+    with workspace.progress.step("Attacks", len(attacks)) as bar:
+        for attack in attacks:
+            scores = score_attack(
+                attack,
+                target,
+                memo,
+                known,
+                evaluation,
+                seed=seed,
+                workspace=workspace,
+                kept=kept_scores or Workspace(),
+            )
+            results[attack.name] = _result(attack, scores, target.num_classes, seed)
+            bar.advance()
+    return AuditReport(
+        train_accuracy=accuracy(target, split.train),
+        test_accuracy=accuracy(target, split.evaluation.non_members),
+        attacks=results,
+    )
+
+
+def accuracy(target: TargetModel, records: Records) -> Accuracy:
+    """Return how often the target model is right, with its Clopper-Pearson interval."""
+    correct = int((target.logits(records.x).argmax(dim=1) == records.y).sum())
+    return Accuracy(
+        correct / len(records), clopper_pearson(correct, len(records)), len(records)
+    )
+
+
+def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -> AttackResult:
+    known, scored = scores.calibration, scores.evaluation
+
+    def variant(threshold: Threshold) -> Variant:
+        margin = threshold.margin(scored.scores, scored.labels)
+        decisions = threshold.decide(scored.scores, scored.labels)
+        return Variant(
+            summary=summarize(margin, decisions, scored.truth),
+            known_accuracy=cross_fitted_accuracy(
+                known.scores,
+                known.truth,
+                known.labels,
+                num_classes,
+                per_class=threshold.per_class,
+                seed=seed,
+            ),
+        )
+
+    return AttackResult(
+        name=attack.name,
+        family=attack.family,
+        access=attack.access,
+        variants={
+            "global": variant(fit_threshold(known.scores, known.truth)),
+            "per_class": variant(
+                fit_class_thresholds(known.scores, known.truth, known.labels, num_classes)
+            ),
+        },
+        scores=scores,
+    )
+
+
+def _check(split: AuditSplit, num_classes: int) -> None:
+    sets = {
+        "known members": split.known.members,
+        "known non-members": split.known.non_members,
+        "evaluation members": split.evaluation.members,
+        "evaluation non-members": split.evaluation.non_members,
+    }
+    first = split.known.members
+    for what, records in sets.items():
+        check_records(records, num_classes=num_classes, what=what)
+        check_same_features(first, records, what=what)
+    ids = torch.cat([records.ids for records in sets.values()])
+    if len(ids.unique()) != len(ids):
+        raise DataError(
+            "The known and evaluation, member and non-member sets share records (equal ids). "
+            "Make them disjoint, or no figure means anything."
+        )

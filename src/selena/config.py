@@ -1,0 +1,82 @@
+"""Settings: TOML files and overrides become frozen dataclasses; an unknown key is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from selena.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the contents of a TOML file.
+
+    Raises:
+        ConfigError: the file is absent or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
+    """Return `settings` (a frozen dataclass) with `changes` applied, nested ones included.
+
+    Raises:
+        ConfigError: a key that `settings` lacks (the nearest one is named) or a value of the
+            wrong type.
+    """
+    assert is_dataclass(settings) and not isinstance(settings, type)
+    hints = get_type_hints(type(settings))
+    known = [f.name for f in fields(settings)]
+    values: dict[str, Any] = {}
+    for key, value in changes.items():
+        name = f"{where}{key}"
+        if key not in known:
+            raise unknown_name("key", name, [f"{where}{k}" for k in known])
+        current = getattr(settings, key)
+        if is_dataclass(current) and isinstance(value, Mapping):
+            values[key] = override(current, value, f"{name}.")
+        else:
+            values[key] = _coerced(value, hints[key], name)
+    return replace(settings, **values)
+
+
+def _coerced(value: Any, hint: Any, name: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        for option in arguments:
+            try:
+                return _coerced(value, option, name)
+            except ConfigError:
+                continue
+    elif origin is Literal:
+        if value in arguments:
+            return value
+    elif origin is tuple and isinstance(value, list | tuple):
+        return tuple(_coerced(item, arguments[0], name) for item in value)
+    elif origin in (dict, Mapping) and isinstance(value, Mapping):
+        return dict(value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint):
+        if not (hint is int and isinstance(value, bool)):
+            return value
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    raise ConfigError(f"{name}={value!r} has the wrong type; it must be {_words(hint)}.")
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    return str(getattr(hint, "__name__", hint))

@@ -1,0 +1,122 @@
+"""Published files: from the user's folder, or downloaded once into a cache, always verified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pooch
+
+from selena.errors import DataError
+from selena.files import file_sha256
+from selena.workspace import Progress, Silent, Step
+
+CACHE_VARIABLE = "SELENA_CACHE"
+"""Environment variable that names the cache folder."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads: SELENA_CACHE, or the platform's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(pooch.os_cache("selena"))
+
+
+def fetch(
+    name: str,
+    urls: Sequence[str],
+    sha256: str | None,
+    *,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Return the path of the published file `name`.
+
+    Args:
+        name: file name, in `data_dir` and in the cache.
+        urls: addresses that hold the same file, tried in turn.
+        sha256: its SHA-256 in hex, or None where the publisher gives none to rely on.
+        data_dir: folder that holds the file already; nothing is downloaded then.
+        cache_dir: folder to download into (default: `cache_folder()`).
+        progress: who shows the download.
+
+    Raises:
+        DataError: if `data_dir` lacks the file or holds a wrong one, or if no address answers
+            with the right one.
+    """
+    if data_dir is not None:
+        return _from_folder(name, urls, sha256, data_dir)
+    folder = cache_folder() if cache_dir is None else cache_dir
+    pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say
+    failures = []
+    for url in urls:
+        with ExitStack() as stack:
+            bar = _DownloadBar(f"Downloading {name}", progress or Silent(), stack)
+            downloader = pooch.HTTPDownloader(progressbar=bar)
+            try:
+                return Path(
+                    pooch.retrieve(url, sha256, fname=name, path=folder, downloader=downloader)
+                )
+            # requests' errors are OSErrors; Pooch reports a wrong checksum as a ValueError.
+            except (OSError, ValueError) as error:
+                failures.append(f"  {url}\n    ({error})")
+    raise DataError(
+        f"Cannot download {name} into {folder}. Tried:\n"
+        + "\n".join(failures)
+        + f"\nFetch it by hand from one of these addresses, and name its folder with --data-dir "
+        f"(or set {CACHE_VARIABLE} if the folder is the trouble)."
+    )
+
+
+def _from_folder(name: str, urls: Sequence[str], sha256: str | None, folder: Path) -> Path:
+    path = folder / name
+    mend = f"Fetch it from {' or '.join(urls)} into {folder}."
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file. {mend}")
+    if sha256 is None:
+        return path
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read ({error}).") from error
+    if found != sha256:
+        raise DataError(
+            f"{path}: the file is truncated, changed or another one ({path.stat().st_size:,} "
+            f"bytes with SHA-256 {found} instead of {sha256}). {mend}"
+        )
+    return path
+
+
+class _DownloadBar:
+    """Pooch's progress bar protocol, spoken to a `Progress`.
+
+    Pooch sets `total` (0 where the server does not tell), counts whole chunks, so past the end,
+    and at last resets and counts the total once more; the step only ever moves on, to the total.
+    """
+
+    def __init__(self, description: str, progress: Progress, stack: ExitStack) -> None:
+        self.total = 0
+        self._description = description
+        self._progress = progress
+        self._stack = stack
+        self._step: Step | None = None
+        self._counted = 0
+        self._shown = 0
+
+    def update(self, amount: int) -> None:
+        if self._step is None:
+            bar = self._progress.step(self._description, float(self.total))
+            self._step = self._stack.enter_context(bar)
+        self._counted += amount
+        reached = min(self._counted, self.total)
+        if reached > self._shown:
+            self._step.advance(reached - self._shown)
+            self._shown = reached
+
+    def reset(self) -> None:
+        self._counted = 0
+
+    def close(self) -> None:
+        self._stack.close()

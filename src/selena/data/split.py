@@ -1,0 +1,113 @@
+"""Who trains, who is known to the attacker, who is scored: one seeded shuffle cut in five.
+
+Protocol of Tang et al. (2022): members first, then the attacker's reference non-members, the
+rest are test non-members; the members are cut in two halves, known and evaluation. The paper
+has no validation records; here they are taken from the non-members, so that nothing is ever
+selected on records that are scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from selena.errors import ConfigError, DataError
+from selena.seeding import numpy_generator
+from selena.types import AuditSplit, Dataset, Knowledge, Records
+
+_FEWEST_MEMBERS = 2  # one known, one to score
+_FEWEST_NON_MEMBERS = 3  # reference, validation, test
+_MOST_VALIDATION = 5_000
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Sizes of the parts; the rest of the records are test non-members.
+
+    Attributes:
+        members: records that the target model trains on, >= 2; half of them (the smaller half
+            where the number is odd) are known to the attacker.
+        reference: non-members known to the attacker, >= 1.
+        validation: non-members for selecting models, >= 1.
+    """
+
+    members: int
+    reference: int
+    validation: int
+
+    def __post_init__(self) -> None:
+        for name, low in (("members", _FEWEST_MEMBERS), ("reference", 1), ("validation", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(
+                    f"A partition needs {name} >= {low}, not {getattr(self, name)}."
+                )
+
+    @classmethod
+    def of(cls, n: int, members: int) -> Partition:
+        """Return the default partition of `n` records.
+
+        Reference non-members are 1.5 x members, as in the paper's Purchase100, and at most 40 %
+        of the non-members; validation records are members / 2, at most 10 % of the non-members
+        and at most 5,000. So at least half of the non-members (up to rounding) are for testing:
+        with up to half of the records as members, no fewer than there are evaluation members.
+
+        Raises:
+            DataError: if `n` records cannot hold that many members.
+            ConfigError: if `members` is below 2.
+        """
+        rest = n - members
+        if rest < _FEWEST_NON_MEMBERS:
+            raise DataError(_does_not_fit(n, members, n - _FEWEST_NON_MEMBERS))
+        return cls(
+            members=members,
+            reference=max(1, min(3 * members // 2, 2 * rest // 5)),
+            validation=max(1, min(members // 2, rest // 10, _MOST_VALIDATION)),
+        )
+
+
+def audit_split(
+    dataset: Dataset,
+    *,
+    members: int | None = None,
+    partition: Partition | None = None,
+    seed: int,
+) -> AuditSplit:
+    """Cut a data set in the five disjoint sets of an audit; together they hold every record.
+
+    The split is by row: two rows of equal content may lie on different sides.
+
+    Args:
+        dataset: the data set.
+        members: size of the training set (default: the data set's own).
+        partition: all sizes, instead of `members` and `Partition.of`.
+        seed: root seed; one seed gives one split.
+
+    Raises:
+        DataError: if the records do not suffice, or a class has no training record.
+        ConfigError: if there are fewer than 2 members, or both sizes are given.
+    """
+    n = len(dataset.records)
+    if partition is None:
+        partition = Partition.of(n, dataset.members if members is None else members)
+    elif members is not None:
+        raise ConfigError("Give either members or a partition, not both.")
+    non_members = partition.reference + partition.validation + 1
+    if partition.members + non_members > n:
+        raise DataError(_does_not_fit(n, partition.members, n - non_members))
+
+    half = partition.members // 2
+    ends = (half, partition.members, partition.reference, partition.validation)
+    sizes = (half, partition.members - half, partition.reference, partition.validation)
+    sizes = (*sizes, n - sum(sizes))
+    rows = torch.from_numpy(numpy_generator(seed, "split").permutation(n))
+    known, evaluation, reference, validation, test = map(
+        dataset.records.take, rows.split(list(sizes))
+    )
+    split = AuditSplit(
+        known=Knowledge(members=known, non_members=reference),
+        evaluation=Knowledge(members=evaluation, non_members=test),
+        validation=validation,
+    )
+    _check_classes(dataset, split.train)
+    return split

@@ -1,0 +1,65 @@
+"""Records recognised by what they are, not by where they stand.
+
+Split-AI must know an exact training record when it is queried with one (paper, Section 4.1), and
+must answer any other input with an L-set that stays the same when the query is repeated.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped, UInt8
+from torch import Tensor
+
+from selena.training.batches import as_input, in_chunks
+
+_CHUNK = 8192
+_DIGEST_BYTES = 16
+
+
+def content_digests(x: Shaped[Tensor, "n *features"], key: int) -> UInt8[Tensor, "n 16"]:
+    """Return a keyed 128-bit BLAKE2b digest of each record as a network would see it.
+
+    Bits given as uint8 or as 0.0 and 1.0, and -0.0 and 0.0, are the same content.
+    """
+    secret = key.to_bytes(8, "big")
+    digests = bytearray()
+    for part in in_chunks(len(x), _CHUNK):
+        rows = as_input(x[part]).flatten(1).contiguous().numpy() + np.float32(0)
+        for row in rows:
+            digests += blake2b(row.data, digest_size=_DIGEST_BYTES, key=secret).digest()
+    flat = np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+    return torch.from_numpy(flat.copy())
+
+
+def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+    """Return for each record the number of its distinct content, numbered from 0."""
+    digests = content_digests(x, key=0).numpy()
+    _, group = np.unique(digests, axis=0, return_inverse=True)
+    return torch.from_numpy(group.reshape(-1).astype(np.int64))
+
+
+class ContentIndex:
+    """Finds the training row that has a query's content, or draws one by a keyed hash."""
+
+    def __init__(self, digests: UInt8[Tensor, "n 16"], key: int) -> None:
+        """Index the `content_digests` of the training records, made with the same `key`."""
+        self.digests = digests
+        self.key = key
+        self._rows = {row.tobytes(): i for i, row in enumerate(digests.numpy())}
+
+    def answering_rows(self, x: Shaped[Tensor, "m *features"]) -> Int[Tensor, " m"]:
+        """Return the training row whose non-model set answers each query.
+
+        A training record's own row; for any other input a row drawn uniformly by its keyed
+        digest, so that repeating a query never reveals a second L-set.
+        """
+        found = []
+        for digest in content_digests(x, self.key).numpy():
+            row = self._rows.get(digest.tobytes())
+            if row is None:
+                row = int.from_bytes(digest[:8].tobytes(), "big") % len(self.digests)
+            found.append(row)
+        return torch.tensor(found, dtype=torch.int64)

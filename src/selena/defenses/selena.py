@@ -1,0 +1,83 @@
+"""SELENA: Split-AI, then self-distillation into one model.
+
+Tang et al., USENIX Security 2022, Section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selena.defenses.split_ai import SplitAI, check_k_and_l, mean_prediction
+from selena.networks import NetworkFactory
+from selena.seeding import child_seed
+from selena.training.engine import fit_networks
+from selena.training.job import Examples, Job
+from selena.training.model import NetworkModel, restore_network
+from selena.training.recipe import Recipe
+from selena.types import Records
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Selena:
+    """The whole defense; the protected model is the distilled student alone.
+
+    Attributes:
+        network: builds a sub-model, and the student.
+        num_classes: number of classes.
+        recipe: how each sub-model is trained.
+        distillation: how the student is trained.
+        k: number of sub-models.
+        l: how many of them do not train on a given record; 1 <= l < k.
+    """
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+    distillation: Recipe
+    k: int = 25
+    l: int = 10  # noqa: E741 - the paper's letter
+
+    def __post_init__(self) -> None:
+        check_k_and_l(self.k, self.l)
+
+    @property
+    def split_ai(self) -> SplitAI:
+        """The first stage."""
+        return SplitAI(self.network, self.num_classes, self.recipe, self.k, self.l)
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> NetworkModel:
+        """Train the Split-AI, take its soft labels of the members, and distil the student.
+
+        The soft label of a member is the mean prediction of the sub-models that never saw it;
+        no public data is used. The Split-AI is that of `SplitAI.fit` with the same seed.
+        """
+        workspace = workspace or Workspace()
+        teacher = self.split_ai.fit(train, validation, seed=seed, workspace=workspace)
+        soft_labels = mean_prediction(
+            teacher.submodels, train.x, teacher.sets.excluded, self.num_classes, workspace.device
+        )
+        (student,) = fit_networks(
+            self.network,
+            Examples(train.x, soft_labels),
+            [Job("student", torch.arange(len(train)), child_seed(seed, "student"))],
+            self.distillation,
+            validation=Examples(validation.x, validation.y),
+            description="Self-distillation",
+            workspace=workspace,
+        )
+        return NetworkModel(student, self.num_classes, workspace.device)
+
+    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
+        """Rebuild the protected model from its `state`."""
+        return restore_network(self.network, self.num_classes, state)

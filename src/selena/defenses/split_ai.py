@@ -1,0 +1,178 @@
+"""Split-AI: an ensemble in which every training record is answered by models that never saw it.
+
+Tang et al., USENIX Security 2022, Section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from selena.defenses.content import ContentIndex, content_digests, group_by_content
+from selena.errors import ConfigError, StoreError
+from selena.networks import NetworkFactory
+from selena.seeding import child_seed, torch_generator
+from selena.training.engine import fit_networks, predict
+from selena.training.job import Examples, Job
+from selena.training.model import restore_network
+from selena.training.recipe import Recipe
+from selena.types import NonModelSets, Records, check_records
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class SplitAI:
+    """Split-AI without distillation. Exact queries of members are protected, near ones are not.
+
+    Attributes:
+        network: builds a sub-model.
+        num_classes: number of classes.
+        recipe: how each sub-model is trained.
+        k: number of sub-models.
+        l: how many of them do not train on a given record; 1 <= l < k.
+    """
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+    k: int = 25
+    l: int = 10  # noqa: E741 - the paper's letter
+
+    def __post_init__(self) -> None:
+        check_k_and_l(self.k, self.l)
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> SplitAIModel:
+        """Draw the non-model sets and train the K sub-models."""
+        workspace = workspace or Workspace()
+        check_records(train, num_classes=self.num_classes, what="training records")
+        sets = draw_non_model_sets(train, self.k, self.l, seed=seed)
+        jobs = [
+            Job(f"submodel-{i}", sets.training_rows(i), child_seed(seed, "submodel", i))
+            for i in range(self.k)
+        ]
+        submodels = fit_networks(
+            self.network,
+            Examples(train.x, train.y),
+            jobs,
+            self.recipe,
+            validation=Examples(validation.x, validation.y),
+            description=f"Split-AI, {self.k} sub-models",
+            workspace=workspace,
+        )
+        key = child_seed(seed, "content key")
+        index = ContentIndex(content_digests(train.x, key), key)
+        return SplitAIModel(submodels, sets, index, self.num_classes, workspace.device)
+
+    def restore(self, state: dict[str, Tensor]) -> SplitAIModel:
+        """Rebuild the ensemble from its `state`."""
+        weights: list[dict[str, Tensor]] = [{} for _ in range(self.k)]
+        rest: dict[str, Tensor] = {}
+        for name, tensor in state.items():
+            if name.startswith("submodel/"):
+                _, number, parameter = name.split("/", 2)
+                weights[int(number)][parameter] = tensor
+            else:
+                rest[name] = tensor
+        if set(rest) != {"excluded", "digests", "key"}:
+            raise StoreError(f"This is not the state of a Split-AI: it holds {sorted(rest)}.")
+        submodels = [restore_network(self.network, self.num_classes, w).network for w in weights]
+        return SplitAIModel(
+            submodels,
+            NonModelSets(rest["excluded"]),
+            ContentIndex(rest["digests"], int(rest["key"])),
+            self.num_classes,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SplitAIModel:
+    """The trained ensemble with adaptive inference (paper, Algorithm 1).
+
+    Attributes:
+        submodels: the K networks.
+        sets: which of them never saw which training record.
+        index: finds a training record by content.
+        num_classes: number of classes.
+        device: where it computes.
+    """
+
+    submodels: Sequence[nn.Module]
+    sets: NonModelSets
+    index: ContentIndex
+    num_classes: int
+    device: str = "cpu"
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return the logarithm of the mean prediction of each query's L sub-models.
+
+        A training record is answered by its own non-models; any other input by the non-models
+        of a training record drawn by a keyed hash of the input.
+        """
+        answering = self.sets.excluded[self.index.answering_rows(x)]
+        return mean_prediction(self.submodels, x, answering, self.num_classes, self.device).log()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the sub-models' weights, the non-model sets and the content index."""
+        tensors = {
+            f"submodel/{i}/{name}": tensor
+            for i, submodel in enumerate(self.submodels)
+            for name, tensor in submodel.state_dict().items()
+        }
+        return tensors | {
+            "excluded": self.sets.excluded,
+            "digests": self.index.digests,
+            "key": torch.tensor(self.index.key),
+        }
+
+
+def check_k_and_l(k: int, l: int) -> None:  # noqa: E741 - the paper's letter
+    """Raise `ConfigError` unless 1 <= L < K."""
+    if not 1 <= l < k:
+        raise ConfigError(
+            f"Split-AI needs 1 <= L < K: each record is left out by L of the K sub-models and "
+            f"trained on by the others. Got K={k}, L={l}."
+        )
+
+
+def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonModelSets:  # noqa: E741
+    """Draw for each record, uniformly without replacement, L of the K sub-models.
+
+    Records of equal content share one draw: otherwise a sub-model that must not see the one
+    would train on the other.
+    """
+    check_k_and_l(k, l)
+    group = group_by_content(train.x)
+    generator = torch_generator(seed, "non-model sets")
+    order = torch.rand(int(group.max()) + 1, k, generator=generator).argsort(dim=1)
+    excluded = torch.zeros(order.shape, dtype=torch.bool).scatter_(1, order[:, :l], True)
+    return NonModelSets(excluded[group])
+
+
+def mean_prediction(
+    submodels: Sequence[nn.Module],
+    x: Shaped[Tensor, "n *features"],
+    answering: Bool[Tensor, "n k"],
+    num_classes: int,
+    device: str,
+) -> Float[Tensor, "n c"]:
+    """Return for each record the mean softmax output of the sub-models that answer it.
+
+    One pass a sub-model over just the records it answers; memory is n x c whatever K is.
+    """
+    total = torch.zeros(len(x), num_classes)
+    for submodel, mine in zip(submodels, answering.T, strict=True):
+        rows = torch.nonzero(mine).squeeze(1)
+        if len(rows):
+            total[rows] += predict(submodel, x[rows], device=device).softmax(dim=1)
+    return total / answering.sum(dim=1, keepdim=True)

@@ -1,0 +1,42 @@
+"""One thin tree of errors; `exit_code` is the only place where they become exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SelenaError(Exception):
+    """Anything a user can mend. The message names the thing that is wrong and the mend."""
+
+    exit_code = 2
+
+
+class DataError(SelenaError):
+    """Records, files or partitions that cannot be used as they are."""
+
+
+class ConfigError(SelenaError):
+    """A setting, a name or a key that is unknown or out of range."""
+
+
+class TrainingError(SelenaError):
+    """Training that cannot go on (a loss that is no longer finite)."""
+
+    exit_code = 1
+
+
+class StoreError(SelenaError):
+    """A run folder that is half-written, foreign, stale or damaged."""
+
+
+class AccessError(SelenaError):
+    """An attack that asks the oracle for more than its declared access allows."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Build the error for an unknown key or name; it points to the nearest known one."""
+    choices = sorted(known)
+    nearest = get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices)}.")

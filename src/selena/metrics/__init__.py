@@ -1,0 +1,36 @@
+"""What a membership score is worth: ROC, thresholds, intervals. NumPy, float64, exact ties."""
+
+from selena.metrics.intervals import (
+    Interval,
+    advantage_interval,
+    auc_interval,
+    clopper_pearson,
+    wilson,
+)
+from selena.metrics.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
+from selena.metrics.summary import LOW_FPRS, Summary, summarize
+from selena.metrics.thresholds import (
+    Threshold,
+    cross_fitted_accuracy,
+    fit_class_thresholds,
+    fit_threshold,
+)
+
+__all__ = [
+    "LOW_FPRS",
+    "Interval",
+    "Roc",
+    "Summary",
+    "Threshold",
+    "TprAtFpr",
+    "advantage_interval",
+    "auc_interval",
+    "clopper_pearson",
+    "cross_fitted_accuracy",
+    "fit_class_thresholds",
+    "fit_threshold",
+    "roc_curve",
+    "summarize",
+    "tpr_at_fpr",
+    "wilson",
+]

@@ -1,0 +1,155 @@
+"""The exact ROC curve of a score, and what is read off it.
+
+The rule is always "score >= threshold means member". Records of one score are decided
+together, so a curve has one corner a distinct score and ties cost nothing in exactness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from selena.errors import ConfigError
+from selena.metrics.inputs import check_scores
+from selena.metrics.intervals import Interval, clopper_pearson
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """A ROC curve as counts.
+
+    Attributes:
+        thresholds: the m distinct scores, falling.
+        true_positives: m + 1 counts; the first is 0 (nobody is called a member), number i + 1
+            counts the members with score >= thresholds[i].
+        false_positives: the same of the non-members.
+    """
+
+    thresholds: Float[np.ndarray, " m"]
+    true_positives: Int[np.ndarray, " m+1"]
+    false_positives: Int[np.ndarray, " m+1"]
+
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return int(self.true_positives[-1])
+
+    @property
+    def non_members(self) -> int:
+        """Number of non-members."""
+        return int(self.false_positives[-1])
+
+    @property
+    def tpr(self) -> Float[np.ndarray, " m+1"]:
+        """True-positive rate at each corner."""
+        return self.true_positives / self.members
+
+    @property
+    def fpr(self) -> Float[np.ndarray, " m+1"]:
+        """False-positive rate at each corner."""
+        return self.false_positives / self.non_members
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve: P(member's score > non-member's) + P(equal) / 2."""
+        sums = self.true_positives[1:] + self.true_positives[:-1]
+        twice = int(np.dot(np.diff(self.false_positives), sums))  # exact: trapezoids of integers
+        return twice / (2 * self.members * self.non_members)
+
+    def thinned(self, points: int = 500) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Return (fpr, tpr) of at most `points` exact corners, both ends among them.
+
+        Half of the corners are spread evenly along the curve, half over the logarithm of the
+        FPR, so that a plot is true on linear and on logarithmic axes. A curve that has no more
+        corners than `points` comes back whole.
+
+        Raises:
+            ConfigError: fewer than two points.
+        """
+        if points < 2:
+            raise ConfigError(f"points is {points}; a curve has two ends, so at least 2.")
+        fpr, tpr = self.fpr, self.tpr
+        if len(fpr) > points:
+            along = np.searchsorted(fpr + tpr, np.linspace(0, 2, max(points // 2, 2)))
+            grid = np.geomspace(1 / self.non_members, 1, points - len(along) + 1)[:-1]
+            low = np.searchsorted(fpr, grid, side="right") - 1
+            keep = np.union1d(along, low)
+            fpr, tpr = fpr[keep], tpr[keep]
+        return fpr, tpr
+
+
+def roc_curve(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Roc:
+    """Return the ROC curve of `scores` (any numbers, infinite ones too) in O(n log n).
+
+    Raises:
+        DataError: a score is NaN, or members or non-members are lacking.
+    """
+    scores = check_scores(scores, truth)
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    last_of_score = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
+    true_positives = np.cumsum(truth[order])[last_of_score]
+    false_positives = last_of_score + 1 - true_positives
+    return Roc(
+        falling[last_of_score],
+        np.append(0, true_positives).astype(np.int64),
+        np.append(0, false_positives).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class TprAtFpr:
+    """The largest TPR that stays within a FPR.
+
+    Attributes:
+        tpr: the TPR, in [0, 1].
+        interval: its Clopper-Pearson interval, the threshold taken as given.
+        realized_fpr: the FPR at that corner, at most the one asked for.
+        allowed_false_positives: floor(FPR asked for x non-members).
+        resolved: whether one false positive is allowed at all; where not, the non-members are
+            too few to tell this FPR from 0, and `tpr` is that without a false positive.
+        needed_non_members: the fewest non-members that resolve this FPR.
+    """
+
+    tpr: float
+    interval: Interval
+    realized_fpr: float
+    allowed_false_positives: int
+    resolved: bool
+    needed_non_members: int
+
+
+def tpr_at_fpr(
+    curve: Roc, fpr: float, *, confidence: float = 0.95, comparisons: int = 1
+) -> TprAtFpr:
+    """Return the largest TPR of `curve` with at most floor(fpr x non-members) false positives.
+
+    Args:
+        curve: from `roc_curve`.
+        fpr: in (0, 1]; taken as the decimal it is written as, so that 0.29 of 100 is 29.
+        confidence: of the interval.
+        comparisons: number of intervals that shall hold together (Bonferroni).
+
+    Raises:
+        ConfigError: `fpr` outside (0, 1].
+    """
+    if not 0 < fpr <= 1:
+        raise ConfigError(f"A FPR of {fpr} was asked for; it must lie in (0, 1].")
+    rate = Fraction(str(float(fpr)))
+    allowed = floor(rate * curve.non_members)
+    corner = int(np.searchsorted(curve.false_positives, allowed, side="right")) - 1
+    hits = int(curve.true_positives[corner])
+    return TprAtFpr(
+        tpr=hits / curve.members,
+        interval=clopper_pearson(
+            hits, curve.members, confidence=confidence, comparisons=comparisons
+        ),
+        realized_fpr=int(curve.false_positives[corner]) / curve.non_members,
+        allowed_false_positives=allowed,
+        resolved=allowed > 0,
+        needed_non_members=ceil(1 / rate),
+    )

@@ -1,0 +1,1 @@
+"""Training: recipes, batches, and the engine that fits one network or many."""

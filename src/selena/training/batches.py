@@ -1,0 +1,43 @@
+"""From kept records to network input: bits and pixels stay uint8 until a batch is gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+def as_input(
+    x: Shaped[Tensor, "n *features"], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "n *features"]:
+    """Return features as a network takes them.
+
+    Bits become 0.0 and 1.0, uint8 images (four dimensions) pixels in [0, 1]; both are exact in
+    bf16 or nearly so. Continuous features stay float32, whose digits they may need.
+    """
+    if x.dtype == torch.uint8:
+        return x.to(dtype) / 255 if x.ndim == 4 else x.to(dtype)
+    return x.to(torch.float32)
+
+
+def shuffled_batches(
+    rows: Int[Tensor, " n"], batch_size: int, generator: torch.Generator
+) -> list[Int[Tensor, " b"]]:
+    """Return `rows` in random order, cut into batches of `batch_size`, the last one smaller.
+
+    A last batch of a single record joins the one before it: batch normalisation cannot train on
+    one record.
+    """
+    order = rows[torch.randperm(len(rows), generator=generator)]
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def in_chunks(n: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover range(n)."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -1,0 +1,121 @@
+"""The training engine: fits K networks of one architecture on K sets of rows.
+
+A network's result depends on its own job alone (rows, seed) and never on which others train
+beside it: weights, batch order and dropout each have a seed named after job and epoch. So
+training K together equals training them apart, and killed training resumes without a trace.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from selena.errors import TrainingError
+from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.networks import NetworkFactory
+from selena.seeding import seeded
+from selena.training.batches import as_input, in_chunks
+from selena.training.group import Group
+from selena.training.job import Examples, Job
+from selena.training.lane import Lane
+from selena.training.recipe import Recipe
+from selena.training.stack import why_not_stackable
+from selena.workspace import Workspace
+
+_LOG = logging.getLogger(__name__)
+
+
+def fit_networks(
+    factory: NetworkFactory,
+    examples: Examples,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    *,
+    validation: Examples | None = None,
+    description: str = "Training",
+    workspace: Workspace | None = None,
+    group_size: int | None = None,
+) -> list[nn.Module]:
+    """Fit one network a job and return them in order, in evaluation mode.
+
+    Args:
+        factory: builds a freshly initialised network.
+        examples: all records; each job trains on its own rows of them.
+        jobs: what to fit.
+        recipe: how.
+        validation: records with hard labels, for `recipe.selection == "validation"`.
+        description: what the progress bar says.
+        workspace: device, progress, and the folder where finished networks and checkpoints are
+            kept; what is found there is not trained again.
+        group_size: how many networks train side by side; by default one on a CPU, whose caches
+            a stack overflows, and all of them elsewhere.
+
+    Raises:
+        TrainingError: a job without rows, a selection without validation records, or a loss that
+            is no longer finite.
+    """
+    workspace = workspace or Workspace()
+    if recipe.selection != "validation":
+        validation = None
+    elif validation is None or len(validation.x) == 0:
+        raise TrainingError('selection="validation" needs validation records; there are none.')
+    for job in jobs:
+        if len(job.rows) == 0:
+            raise TrainingError(f"{job.name} has no record to train on. Give more records.")
+    what = fingerprint(
+        factory,
+        recipe,
+        tensor_digest(examples.x, examples.target),
+        tensor_digest(validation.x, validation.target) if validation else None,
+        code_digest(),
+    )
+    lanes = [
+        Lane(
+            job,
+            key=fingerprint(what, tensor_digest(job.rows), job.seed),
+            network=_build(factory, job.seed, workspace.torch_device),
+            recipe=recipe,
+            workspace=workspace,
+        )
+        for job in jobs
+    ]
+    pending = [lane for lane in lanes if not lane.load_finished()]
+    with workspace.progress.step(description, len(pending) * recipe.epochs) as bar:
+        for part in in_chunks(len(pending), _group_size(group_size, workspace, pending)):
+            Group(pending[part], examples, recipe, validation, workspace.torch_device).run(bar)
+    return [lane.network.eval() for lane in lanes]
+
+
+def predict(
+    network: nn.Module,
+    x: Shaped[Tensor, "n *features"],
+    *,
+    device: str = "cpu",
+    batch_size: int = 4096,
+) -> Float[Tensor, "n *out"]:
+    """Return the network's outputs for all records: float32, on the CPU, memory bounded."""
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network(as_input(x[part].to(device))).cpu()
+            for part in in_chunks(max(len(x), 1), batch_size)
+        ]
+    return torch.cat(parts)
+
+
+def _build(factory: NetworkFactory, seed: int, device: torch.device) -> nn.Module:
+    with seeded(seed, "weights"):
+        return factory().to(device)
+
+
+def _group_size(asked: int | None, workspace: Workspace, lanes: Sequence[Lane]) -> int:
+    size = asked or (1 if workspace.torch_device.type == "cpu" else max(1, len(lanes)))
+    reason = why_not_stackable(lanes[0].network) if lanes and size > 1 else None
+    if reason is not None:
+        _LOG.info("Training one network at a time: %s.", reason)
+        return 1
+    return size

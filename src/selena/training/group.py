@@ -1,0 +1,142 @@
+"""Networks that train side by side, step for step, each on its own batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from selena.errors import TrainingError
+from selena.seeding import seeded, torch_generator
+from selena.training.batches import as_input, in_chunks, shuffled_batches
+from selena.training.job import Examples
+from selena.training.lane import Lane
+from selena.training.recipe import Recipe
+from selena.training.stack import Alone, Lanes, Stacked
+from selena.workspace import Step
+
+_EVALUATION_BATCH = 4096
+
+
+class Group:
+    """Lanes that share each step; one lane alone runs its network as it is."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        examples: Examples,
+        recipe: Recipe,
+        validation: Examples | None,
+        device: torch.device,
+    ) -> None:
+        self._lanes = lanes
+        self._x = examples.x.to(device)
+        self._target = examples.target.to(device)
+        self._recipe = recipe
+        self._validation = validation
+        self._device = device
+        self._dtype = recipe.compute_dtype(device)
+        networks = [lane.network for lane in lanes]
+        self._networks: Lanes = Alone(networks) if len(lanes) == 1 else Stacked(networks)
+
+    def run(self, bar: Step) -> None:
+        """Train every lane to its end, from where its checkpoint left it."""
+        for lane in self._lanes:
+            lane.start()
+            bar.advance(lane.epochs_done)
+        for epoch in range(min(lane.epochs_done for lane in self._lanes), self._recipe.epochs):
+            # A lane whose checkpoint is further on than its neighbours' waits for them.
+            active = [lane for lane in self._lanes if lane.epochs_done == epoch]
+            self._run_epoch(epoch, active)
+            for lane in active:
+                lane.end_epoch(self._validation_accuracy(lane))
+            bar.advance(len(active))
+        for lane in self._lanes:
+            lane.finish()
+
+    def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> None:
+        for lane in active:
+            lane.network.train()
+        batches = {
+            lane: shuffled_batches(
+                lane.job.rows,
+                self._recipe.batch_size,
+                torch_generator(lane.job.seed, "batches", epoch),
+            )
+            for lane in active
+        }
+        loss = torch.zeros((), device=self._device)
+        with seeded(active[0].job.seed, "dropout", epoch):
+            for step in range(max(map(len, batches.values()))):
+                moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
+                loss += self._gradients(moving)
+                for lane in moving:
+                    lane.step(self._recipe.rate_at(epoch, step, len(batches[lane])))
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                f"The loss of {active[0].job.name} is not finite after epoch {epoch + 1}. "
+                "Lower the learning rate, or look for extreme feature values."
+            )
+
+    def _gradients(self, moving: dict[Lane, Int[Tensor, " b"]]) -> Float[Tensor, ""]:
+        """Give each moving lane the gradients of its own batch; return the sum of the losses."""
+        rows, weight = self._rectangle(moving)
+        flat = as_input(self._x[rows.flatten()], self._dtype)
+        inputs = flat.reshape(*rows.shape, *flat.shape[1:])
+        bf16 = self._dtype == torch.bfloat16
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            output = self._networks.forward(inputs)
+        losses = per_example_loss(output.float(), self._target[rows], self._recipe.loss)
+        loss = (losses * weight).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._networks.collect_gradients()
+        return loss.detach()
+
+    def _rectangle(
+        self, moving: dict[Lane, Int[Tensor, " b"]]
+    ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
+        """Lay batches of unlike sizes side by side.
+
+        Gaps are filled with a record that the lane may see anyway, at weight zero, so that no
+        lane ever touches a record outside its rows.
+        """
+        width = max(map(len, moving.values()))
+        rows = torch.stack([lane.job.rows[:1].expand(width) for lane in self._lanes])
+        weight = torch.zeros(rows.shape)
+        for i, lane in enumerate(self._lanes):
+            if lane in moving:
+                batch = moving[lane]
+                rows[i, : len(batch)] = batch
+                weight[i, : len(batch)] = 1 / len(batch)
+        return rows.to(self._device), weight.to(self._device)
+
+    def _validation_accuracy(self, lane: Lane) -> float | None:
+        if self._validation is None:
+            return None
+        lane.network.eval()
+        x, y = self._validation.x, self._validation.target
+        correct = 0
+        with torch.no_grad():
+            for part in in_chunks(len(x), _EVALUATION_BATCH):
+                output = lane.network(as_input(x[part].to(self._device)))
+                correct += int((output.argmax(dim=1).cpu() == y[part]).sum())
+        return correct / len(x)
+
+
+def per_example_loss(
+    output: Float[Tensor, "g b c"], target: Shaped[Tensor, "g b *target"], loss: str
+) -> Float[Tensor, "g b"]:
+    """Return one loss an example.
+
+    "cross_entropy" takes class numbers or rows of probabilities (then -sum p log q, the
+    distillation loss of the paper, Section 4.2); "mse" compares one output with one number.
+    """
+    if loss == "mse":
+        return (output.squeeze(-1) - target) ** 2
+    if target.is_floating_point():
+        return -(target * F.log_softmax(output, dim=-1)).sum(dim=-1)
+    flat = F.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
+    return flat.view_as(target)

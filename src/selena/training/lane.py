@@ -1,0 +1,124 @@
+"""One network on its way through training: optimizer, epochs done, best weights, kept pieces."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from selena.training.job import Job
+from selena.training.recipe import Recipe
+from selena.workspace import Workspace
+
+
+class Lane:
+    """The state of one network in training, which can be written down and taken up again.
+
+    Attributes:
+        job: the rows and the seed.
+        network: the network.
+        epochs_done: how many epochs lie behind it.
+    """
+
+    def __init__(
+        self, job: Job, *, key: str, network: nn.Module, recipe: Recipe, workspace: Workspace
+    ) -> None:
+        """Prepare a lane; `key` is unique to architecture, data, rows, recipe and seed."""
+        self.job = job
+        self._name = f"{job.name}-{key[:24]}"
+        self.network = network
+        self.epochs_done = 0
+        self._recipe = recipe
+        self._workspace = workspace
+        self._best: dict[str, Tensor] | None = None
+        self._best_accuracy = -1.0
+        self._last_checkpoint = time.monotonic()
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def _checkpoint_name(self) -> str:
+        return f"{self._name}-checkpoint"
+
+    def load_finished(self) -> bool:
+        """Take over the finished network if it was kept; return whether it was."""
+        state = self._workspace.load(self._name)
+        if state is None:
+            return False
+        self.network.load_state_dict(state)
+        return True
+
+    def start(self) -> None:
+        """Make the optimizer, and go on from a kept checkpoint if there is one.
+
+        Call it once the parameters lie where they will stay.
+        """
+        self._optimizer = self._recipe.build_optimizer(self.network.parameters())
+        kept = self._workspace.load(self._checkpoint_name)
+        if kept is None:
+            return
+        self.epochs_done = int(kept.pop("epochs_done"))
+        self._best_accuracy = float(kept.pop("best_accuracy"))
+        groups: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "best": {}}
+        for key, tensor in kept.items():
+            group, name = key.split("/", 1)
+            groups[group][name] = tensor
+        self.network.load_state_dict(groups["network"])
+        self._best = groups["best"] or None
+        self._load_optimizer(groups["optimizer"])
+
+    def step(self, rate: float) -> None:
+        """Apply the gradients that the network's parameters hold, and drop them."""
+        assert self._optimizer is not None
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def end_epoch(self, validation_accuracy: float | None) -> None:
+        """Count an epoch, remember the best weights, and write a checkpoint when one is due."""
+        self.epochs_done += 1
+        if validation_accuracy is not None and validation_accuracy > self._best_accuracy:
+            self._best_accuracy = validation_accuracy
+            self._best = deepcopy(self.network.state_dict())
+        elapsed = time.monotonic() - self._last_checkpoint
+        unfinished = self.epochs_done < self._recipe.epochs
+        if unfinished and elapsed >= self._workspace.checkpoint_seconds:
+            self._workspace.save(self._checkpoint_name, self._checkpoint())
+            self._last_checkpoint = time.monotonic()
+
+    def finish(self) -> None:
+        """Settle on the selected weights, keep them, and drop the checkpoint."""
+        if self._best is not None:
+            self.network.load_state_dict(self._best)
+        for parameter in self.network.parameters():
+            # A stacked network's parameters are views into the stack, which ends here.
+            parameter.data = parameter.data.clone()
+            parameter.grad = None
+        self._optimizer = None
+        self._workspace.save(self._name, self.network.state_dict())
+        self._workspace.discard(self._checkpoint_name)
+
+    def _checkpoint(self) -> dict[str, Tensor]:
+        assert self._optimizer is not None
+        tensors = {
+            "epochs_done": torch.tensor(self.epochs_done),
+            "best_accuracy": torch.tensor(self._best_accuracy, dtype=torch.float64),
+        }
+        tensors |= {f"network/{name}": t for name, t in self.network.state_dict().items()}
+        tensors |= {f"best/{name}": t for name, t in (self._best or {}).items()}
+        for index, state in self._optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer/{index}.{name}": t for name, t in state.items() if t is not None
+            }
+        return tensors
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        assert self._optimizer is not None
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,57 @@
+"""One trained network as a target model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from selena.errors import StoreError
+from selena.networks import NetworkFactory
+from selena.training.batches import as_input
+from selena.training.engine import predict
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkModel:
+    """A target model that is one network.
+
+    Attributes:
+        network: maps inputs (see `as_input`) to n x c logits.
+        num_classes: c.
+        device: where it computes.
+    """
+
+    network: nn.Module
+    num_classes: int
+    device: str = "cpu"
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits, float32 on the CPU."""
+        return predict(self.network, x, device=self.device)
+
+    def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits through which gradients flow back to `x`."""
+        logits: Tensor = self.network.eval()(as_input(x))
+        return logits
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights."""
+        return self.network.state_dict()
+
+
+def restore_network(
+    factory: NetworkFactory, num_classes: int, state: dict[str, Tensor]
+) -> NetworkModel:
+    """Rebuild a `NetworkModel` from its `state`.
+
+    Raises:
+        StoreError: the weights are not those of this architecture; the message says which differ.
+    """
+    network = factory()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise StoreError(f"These weights belong to another architecture. {error}") from error
+    return NetworkModel(network.eval(), num_classes)

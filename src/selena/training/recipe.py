@@ -1,0 +1,101 @@
+"""How a network is trained, as plain settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from selena.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimizer, schedule, precision and model selection.
+
+    Attributes:
+        optimizer: "adam" or "sgd".
+        learning_rate: peak rate.
+        batch_size: records a step.
+        epochs: passes over the training records.
+        momentum: of SGD.
+        weight_decay: L2 penalty, as the optimizer applies it.
+        milestones: epochs from which the rate is multiplied by `decay`, once each.
+        decay: factor at each milestone.
+        warmup_epochs: epochs over which the rate rises linearly from 0, step by step.
+        precision: "bfloat16" computes in bf16 with float32 master weights; "auto" does so where
+            the processor has bf16 instructions; inference is always float32.
+        selection: which epoch's weights are returned, "last" or the best on "validation".
+        loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities) or "mse".
+    """
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    batch_size: int = 512
+    epochs: int = 30
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.2
+    warmup_epochs: int = 0
+    precision: Precision = "auto"
+    selection: Literal["last", "validation"] = "last"
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise ConfigError(
+                "A recipe needs epochs >= 1, batch_size >= 1 and learning_rate > 0; got "
+                f"epochs={self.epochs}, batch_size={self.batch_size}, "
+                f"learning_rate={self.learning_rate}."
+            )
+        _one_of("optimizer", self.optimizer, ("adam", "sgd"))
+        _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        _one_of("selection", self.selection, ("last", "validation"))
+        _one_of("loss", self.loss, ("cross_entropy", "mse"))
+
+    def build_optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """Return the optimizer, fused where PyTorch offers that."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(
+                parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True
+            )
+        return torch.optim.SGD(
+            parameters,
+            self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+    def rate_at(self, epoch: int, step: int, steps: int) -> float:
+        """Return the learning rate of `step` (of `steps`) in `epoch`, both from 0."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (epoch * steps + step + 1) / (self.warmup_epochs * steps)
+        passed = sum(epoch >= milestone for milestone in self.milestones)
+        return self.learning_rate * self.decay**passed
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Return the precision of the forward and backward passes on `device`."""
+        if self.precision == "auto":
+            return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Return whether `device` multiplies bf16 matrices by instructions of its own."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}.")

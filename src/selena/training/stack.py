@@ -1,0 +1,90 @@
+"""K networks of one architecture that compute side by side.
+
+`Alone` runs one network as it is. `Stacked` keeps the weights of several in one tensor a layer,
+so that a step is one batched matrix product a layer instead of K small ones; each network's
+parameters are views into the stack, which lets an ordinary optimizer update each one by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+
+class Lanes(Protocol):
+    """Networks that answer one batch each."""
+
+    def forward(self, x: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
+        """Return each network's output for its own batch."""
+        ...
+
+    def collect_gradients(self) -> None:
+        """After a backward pass, let each network's parameters hold their gradients."""
+        ...
+
+
+class Alone:
+    """One network; any `nn.Module` works."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self.networks = list(networks)
+        (self._network,) = self.networks
+
+    def forward(self, x: Float[Tensor, "1 b *features"]) -> Float[Tensor, "1 b *out"]:
+        """Return the network's output."""
+        output: Tensor = self._network(x[0])
+        return output[None]
+
+    def collect_gradients(self) -> None:
+        """Do nothing: the gradients are where they belong."""
+
+
+class Stacked:
+    """Several networks as one stack of weights."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self.networks = list(networks)
+        self._base = deepcopy(self.networks[0]).to("meta")
+        self._weights, _ = stack_module_state(self.networks)
+        for lane, network in enumerate(self.networks):
+            for name, parameter in network.named_parameters():
+                parameter.data = self._weights[name].data[lane]
+
+    def forward(self, x: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
+        """Return each network's output for its own batch."""
+
+        def one(weights: dict[str, Tensor], batch: Tensor) -> Tensor:
+            output: Tensor = functional_call(self._base, weights, (batch,))
+            return output
+
+        output: Tensor = vmap(one)(self._weights, x)
+        return output
+
+    def collect_gradients(self) -> None:
+        """Point each network's gradients into the stack's, and start the next pass from none."""
+        for name, weights in self._weights.items():
+            gradient, weights.grad = weights.grad, None
+            for lane, network in enumerate(self.networks):
+                network.get_parameter(name).grad = None if gradient is None else gradient[lane]
+
+
+def why_not_stackable(network: nn.Module) -> str | None:
+    """Return why networks like this one must train one at a time, or None if they can stack.
+
+    Stacked networks share one stream of random numbers and one call, so what draws (dropout) or
+    keeps running statistics (batch normalisation) would no longer equal its lone self.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            return f"{type(module).__name__} draws random numbers"
+    if next(network.buffers(), None) is not None:
+        return "it keeps running statistics"
+    if len({p.dtype for p in network.parameters()}) != 1:
+        return "its parameters have different types"
+    return None

@@ -1,0 +1,310 @@
+"""The nouns of the house, and the protocols that its parts speak.
+
+The way of the data::
+
+    data.load -> data.split -> defense.fit -> target model -> oracle
+      -> attack.fit(known) -> scores on shuffled candidates -> metrics against the truth -> report
+
+An attack sees an `Oracle` and what the attacker knows, and returns a `Scorer`; only the audit
+holds the truth about membership. A higher score always means "member".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.workspace import Workspace
+
+Access = Literal["label", "logits", "gradient"]
+"""What an attack may ask of the oracle; each level includes those before it."""
+
+Family = Literal["direct", "label-only", "adaptive"]
+"""The attack families of the paper's Table 2."""
+
+FeatureKind = Literal["binary", "continuous", "image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Labelled records.
+
+    Attributes:
+        x: features, n x anything; bits are kept as uint8 {0, 1}, images as uint8 [0, 255],
+            anything else as float32.
+        y: class labels, int64 in [0, number of classes).
+        ids: row numbers in the data set they came from, int64.
+    """
+
+    x: Shaped[Tensor, "n *features"]
+    y: Int[Tensor, " n"]
+    ids: Int[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        n = self.x.shape[0] if self.x.ndim else 0
+        if self.y.shape != (n,) or self.ids.shape != (n,):
+            raise DataError(
+                f"Shapes disagree: x holds {n} records, y has shape {tuple(self.y.shape)}, "
+                f"ids {tuple(self.ids.shape)}. Give one label and one id a record."
+            )
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def take(self, rows: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> Records:
+        """Return the records at `rows` (indices or a mask), in that order."""
+        return Records(self.x[rows], self.y[rows], self.ids[rows])
+
+
+def concatenate(*parts: Records) -> Records:
+    """Join records one after another; features must agree in shape and type."""
+    shapes = {(tuple(p.x.shape[1:]), p.x.dtype) for p in parts}
+    if len(shapes) != 1:
+        raise DataError(f"Cannot join records of different features: {sorted(map(str, shapes))}.")
+    return Records(
+        torch.cat([p.x for p in parts]),
+        torch.cat([p.y for p in parts]),
+        torch.cat([p.ids for p in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Records with what is needed to split and train on them.
+
+    Attributes:
+        name: the name it is registered under, or the file it came from.
+        records: all records.
+        num_classes: number of classes.
+        features: "binary" (bits), "continuous" or "image".
+        recipe: name of the training recipe it uses unless told otherwise.
+        members: how many records the target model trains on unless told otherwise.
+        source: where the records come from, in words.
+        synthetic: true where no real person or object stands behind a record.
+    """
+
+    name: str
+    records: Records
+    num_classes: int
+    features: FeatureKind
+    recipe: str
+    members: int
+    source: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Records whose membership is known to somebody: members and non-members."""
+
+    members: Records
+    non_members: Records
+
+    def joined(self) -> tuple[Records, Bool[Tensor, " n"]]:
+        """Return members then non-members, and the truth (True = member)."""
+        truth = torch.zeros(len(self.members) + len(self.non_members), dtype=torch.bool)
+        truth[: len(self.members)] = True
+        return concatenate(self.members, self.non_members), truth
+
+
+@dataclass(frozen=True)
+class AuditSplit:
+    """Five disjoint sets of records.
+
+    Attributes:
+        known: what the attacker knows: half of the members, and the reference non-members.
+        evaluation: what is scored: the other half, and the test non-members.
+        validation: non-members on which models may be selected; never scored.
+    """
+
+    known: Knowledge
+    evaluation: Knowledge
+    validation: Records
+
+    @property
+    def train(self) -> Records:
+        """The target model's training set: known members, then evaluation members."""
+        return concatenate(self.known.members, self.evaluation.members)
+
+
+@dataclass(frozen=True)
+class NonModelSets:
+    """Which sub-models do not train on which record (Id_non in the paper, Section 4.1).
+
+    Attributes:
+        excluded: n x K; row x marks the L sub-models that never see record x.
+    """
+
+    excluded: Bool[Tensor, "n k"]
+
+    def __post_init__(self) -> None:
+        sizes = self.excluded.sum(dim=1)
+        if len(sizes) and int(sizes.min()) != int(sizes.max()):
+            raise DataError("Every record needs the same number L of non-models.")
+
+    @property
+    def k(self) -> int:
+        """Number of sub-models."""
+        return self.excluded.shape[1]
+
+    @property
+    def l(self) -> int:  # noqa: E743 - the paper's letter
+        """Number of sub-models that do not train on a record."""
+        return int(self.excluded[0].sum()) if len(self.excluded) else 0
+
+    def training_rows(self, submodel: int) -> Int[Tensor, " m"]:
+        """Return the rows that `submodel` trains on."""
+        return torch.nonzero(~self.excluded[:, submodel]).squeeze(1)
+
+
+@runtime_checkable
+class TargetModel(Protocol):
+    """A classifier that answers queries; one of probabilities returns their logarithms."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        ...
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits (or log-probabilities), float32 on the CPU; softmax predicts."""
+        ...
+
+
+@runtime_checkable
+class StoredModel(TargetModel, Protocol):
+    """A target model that can be written down; its defense's `restore` reads it back."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything needed to answer queries, as named tensors."""
+        ...
+
+
+@runtime_checkable
+@runtime_checkable
+class DifferentiableModel(TargetModel, Protocol):
+    """A target model whose gradients an attacker inside the machine could read."""
+
+    def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits through which gradients flow back to `x`."""
+        ...
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """What an attack may ask of a target model; asking beyond the declared access raises."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        ...
+
+    def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+        """Return predicted labels."""
+        ...
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits; needs access "logits"."""
+        ...
+
+    def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logits through which gradients flow back to `x`; needs access "gradient"."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A fitted attack."""
+
+    @property
+    def calibration(self) -> Knowledge:
+        """The known records on which thresholds may be fitted.
+
+        All of them for a plain statistic; for a scorer that was itself trained on known
+        records, the part that it held out, so that a threshold never sees overfitted scores.
+        """
+        ...
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return one score a candidate; higher means member."""
+        ...
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A membership inference attack: frozen hyperparameters and `fit`."""
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports."""
+        ...
+
+    @property
+    def family(self) -> Family:
+        """The family it is listed under."""
+        ...
+
+    @property
+    def access(self) -> Access:
+        """What it needs from the oracle."""
+        ...
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace = ...
+    ) -> Scorer:
+        """Learn from what the attacker knows and return a scorer."""
+        ...
+
+
+@runtime_checkable
+class Defense(Protocol):
+    """A way of training (or wrapping) a classifier: frozen hyperparameters and `fit`."""
+
+    def fit(
+        self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
+    ) -> StoredModel:
+        """Return a new fitted target model; nothing unfitted can answer a query."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> StoredModel:
+        """Rebuild the target model from `StoredModel.state`."""
+        ...
+
+
+def check_records(records: Records, *, num_classes: int, what: str) -> None:
+    """Raise `DataError` unless `records` can be trained on.
+
+    Checks that there is at least one record, that features are finite and labels in
+    [0, num_classes). `what` names the records in the message.
+    """
+    if len(records) == 0:
+        raise DataError(f"{what}: there are no records. Give at least one.")
+    if records.x.is_floating_point():
+        bad = ~torch.isfinite(records.x).flatten(1).all(dim=1)
+        if bool(bad.any()):
+            row = int(torch.nonzero(bad)[0])
+            raise DataError(
+                f"{what}: {int(bad.sum())} records hold NaN or infinite features, the first is "
+                f"record {row} (id {int(records.ids[row])}). Remove or impute them."
+            )
+    low, high = int(records.y.min()), int(records.y.max())
+    if low < 0 or high >= num_classes:
+        row = int(torch.nonzero((records.y < 0) | (records.y >= num_classes))[0])
+        raise DataError(
+            f"{what}: label {int(records.y[row])} of record {row} is out of range; with "
+            f"{num_classes} classes labels run from 0 to {num_classes - 1}."
+        )
+
+
+def check_same_features(a: Records, b: Records, *, what: str) -> None:
+    """Raise `DataError` unless both sets have features of one shape and type."""
+    if a.x.shape[1:] != b.x.shape[1:] or a.x.dtype != b.x.dtype:
+        raise DataError(
+            f"{what}: features disagree: {tuple(a.x.shape[1:])} {a.x.dtype} against "
+            f"{tuple(b.x.shape[1:])} {b.x.dtype}."
+        )

@@ -1,0 +1,111 @@
+"""Where and how work is done - device, folder, progress - never what comes out of it.
+
+A workspace without a folder keeps nothing; one with a folder keeps each finished piece (a
+sub-model, a checkpoint) as its own safetensors file, so that killed work goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from selena.errors import StoreError
+from selena.files import atomic_path
+
+
+@runtime_checkable
+class Step(Protocol):
+    """One running progress bar."""
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Move the bar on."""
+        ...
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Somebody who shows how far a long step has come."""
+
+    def step(self, description: str, total: float) -> AbstractContextManager[Step]:
+        """Open a bar of `total` units for the length of a `with` block."""
+        ...
+
+
+class _NoStep:
+    def advance(self, amount: float = 1.0) -> None:
+        pass
+
+
+class Silent:
+    """The progress of a library call: none."""
+
+    @contextmanager
+    def step(self, description: str, total: float) -> Iterator[Step]:
+        """Show nothing."""
+        yield _NoStep()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Device, folder for finished pieces, and progress.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1", ...
+        folder: where pieces are kept, or None to keep nothing.
+        progress: who shows progress.
+        checkpoint_seconds: how much training may be lost when the process is killed.
+        touched: names of the pieces saved or found so far (for `clear`).
+    """
+
+    device: str = "cpu"
+    folder: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    checkpoint_seconds: float = 20.0
+    touched: set[str] = field(default_factory=set)
+
+    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Keep a piece, atomically; without a folder, forget it."""
+        if self.folder is None:
+            return
+        self.touched.add(name)
+        with atomic_path(self.folder / f"{name}.safetensors") as path:
+            save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, path)
+
+    def load(self, name: str) -> dict[str, Tensor] | None:
+        """Return a kept piece, or None where there is none."""
+        if self.folder is None:
+            return None
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            return None
+        self.touched.add(name)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise StoreError(f"{path} is damaged ({error}). Delete it and run again.") from error
+
+    def discard(self, name: str) -> None:
+        """Forget a kept piece."""
+        if self.folder is not None:
+            (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+            self.touched.discard(name)
+
+    def clear(self) -> None:
+        """Forget every piece that this workspace saved or found; an empty folder goes too."""
+        for name in sorted(self.touched):
+            self.discard(name)
+        if self.folder is not None and self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as PyTorch names it."""
+        return torch.device(self.device)

@@ -1,0 +1,41 @@
+"""What every test can count on: fixed threads, no display, reproducible Hypothesis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import config
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# One number of threads everywhere, for sums that come out the same on every machine; small
+# tensors gain nothing from more.
+torch.set_num_threads(2)
+
+# The first example of a test pays for imports and caches, so deadlines only raise false alarms.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of files too large for this repository: SELENA_SHARED, or ../shared."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("SELENA_SHARED", beside))
+    if not folder.is_dir():
+        pytest.skip(f"needs data files: no folder {folder}; name one in SELENA_SHARED")
+    return folder
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch shape and type checks off, to see what a user gets who passes the wrong ones."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from selena.errors import (
+    AccessError,
+    ConfigError,
+    DataError,
+    SelenaError,
+    StoreError,
+    TrainingError,
+    unknown_name,
+)
+
+
+@pytest.mark.parametrize("kind", [AccessError, ConfigError, DataError, StoreError, TrainingError])
+def test_one_level_of_errors(kind: type[SelenaError]) -> None:
+    assert kind.__bases__ == (SelenaError,)
+    assert kind.exit_code == (1 if kind is TrainingError else 2)
+
+
+def test_unknown_name_points_to_the_nearest() -> None:
+    error = unknown_name("defense", "slena", ["undefended", "selena", "memguard"])
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "Unknown defense 'slena'. Did you mean 'selena'? Known: memguard, selena, undefended."
+    )
+
+
+def test_unknown_name_far_from_all_gets_no_hint() -> None:
+    assert str(unknown_name("key", "zzz", iter(["b", "a"]))) == "Unknown key 'zzz'. Known: a, b."

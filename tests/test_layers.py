@@ -1,0 +1,164 @@
+"""Imports point one way, files stay short: read from the source, not from what happens to run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "selena"
+MAX_LINES = 400
+
+# The rooms of the house. A room imports from the levels below its own, and from itself.
+LEVELS: tuple[tuple[str, ...], ...] = (
+    ("errors", "files"),
+    ("seeding", "workspace", "fingerprint"),
+    ("types",),
+    ("data", "networks", "metrics", "signals"),
+    ("training",),
+    ("defenses", "attacks"),
+    ("audit",),
+    ("registry", "store", "pipeline"),
+    ("cli", "sklearn", "__init__"),
+)
+# Arrows between two rooms of one level, to a room or to one module of it.
+SIDEWAYS = {
+    ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
+    ("pipeline", "registry"),
+    ("pipeline", "store"),
+    ("store", "registry"),
+    ("cli", "__init__"),
+    ("__init__", "sklearn"),
+}
+# Arrows that point down and are wrong all the same: an audit knows protocols only.
+FORBIDDEN = {("audit", "attacks"), ("audit", "defenses")}
+
+LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    """`defenses.split_ai` -> `defenses`; the package itself -> `__init__`."""
+    return module.partition(".")[0] or "__init__"
+
+
+def module_exists(package: Path, module: str) -> bool:
+    path = package.joinpath(*module.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def imported_modules(package: Path, file: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, module below the package) of every import, however deep or conditional."""
+    parents = file.relative_to(package).parent.parts
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            dotted = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:
+                base = ["selena", *parents[: len(parents) - node.level + 1], *base]
+            dotted = [".".join([*base, alias.name]) for alias in node.names]
+        else:
+            continue
+        for name in dotted:
+            root, _, module = name.partition(".")
+            if root == package.name:
+                # The last part may be a function or a class: then its module is what counts.
+                while module and not module_exists(package, module):
+                    module = module.rpartition(".")[0]
+                yield node.lineno, module
+
+
+def is_allowed(importer: str, module: str) -> bool:
+    imported = room_of(module)
+    if importer == imported:
+        return True
+    if LEVEL_OF[importer] == LEVEL_OF[imported]:
+        return bool({(importer, imported), (importer, module)} & SIDEWAYS)
+    return LEVEL_OF[importer] > LEVEL_OF[imported] and (importer, imported) not in FORBIDDEN
+
+
+def violations(package: Path) -> list[str]:
+    """Name every wrong arrow, file that is too long, and room without a level."""
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        where = file.relative_to(package)
+        importer = room_of(where.with_suffix("").as_posix().replace("/", "."))
+        if importer not in LEVEL_OF:
+            found.append(f"{where} has no level: give {importer!r} one in LEVELS")
+            continue
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES:
+            found.append(f"{where} has {lines} lines: at most {MAX_LINES}")
+        for line, module in imported_modules(package, file):
+            if room_of(module) not in LEVEL_OF:
+                found.append(f"{where}:{line} imports {module!r}, which has no level")
+            elif not is_allowed(importer, module):
+                found.append(f"{where}:{line} must not import {module or 'selena itself'}")
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    assert violations(PACKAGE) == []
+
+
+def test_every_room_has_one_level() -> None:
+    assert len(LEVEL_OF) == sum(map(len, LEVELS))
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    """Build a small package; all its files but the given ones are empty."""
+    package = root / "selena"
+    rest = ["types", "signals", "networks/mlp", "attacks/plain"]
+    rest += ["defenses/split_ai", "defenses/selena"]
+    for name, source in (dict.fromkeys(rest, "") | files).items():
+        file = package / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    return package
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("types", "from selena.defenses import split_ai"),
+        ("types", "import selena.attacks.plain as plain"),
+        ("types", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import selena.attacks"),
+        ("types", "def f():\n    from .attacks.plain import g"),
+        ("types", "from selena import __version__"),
+        ("attacks/adaptive", "from selena.defenses.selena import Selena"),
+        ("attacks/adaptive", "from selena.defenses import Selena"),
+        ("attacks/adaptive", "from ..defenses import selena"),
+        ("defenses/memguard", "from selena.attacks.plain import g"),
+        ("audit/run", "from selena.attacks.plain import g"),
+        ("audit/run", "from selena.defenses.split_ai import SplitAI"),
+        ("metrics", "import selena.signals"),
+        ("data/split", "from selena import networks"),
+    ],
+)
+def test_wrong_arrow_is_found(tmp_path: Path, file: str, source: str) -> None:
+    (found,) = violations(build(tmp_path, {file: source}))
+    assert found.startswith(f"{file}.py:")
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("attacks/adaptive", "from selena.defenses.split_ai import SplitAI"),
+        ("attacks/adaptive", "from selena.attacks.plain import g\nfrom . import plain"),
+        ("audit/run", "import numpy\nfrom selena.types import Records"),
+        ("cli", "from selena import __version__, types"),
+        ("__init__", "from selena.types import Records"),
+    ],
+)
+def test_right_arrow_is_not(tmp_path: Path, file: str, source: str) -> None:
+    assert violations(build(tmp_path, {file: source})) == []
+
+
+def test_long_file_and_unknown_room_are_found(tmp_path: Path) -> None:
+    package = build(tmp_path, {"types": "\n" * (MAX_LINES + 1), "cellar/wine": ""})
+    assert violations(package) == [
+        "cellar/wine.py has no level: give 'cellar' one in LEVELS",
+        f"types.py has {MAX_LINES + 1} lines: at most {MAX_LINES}",
+    ]

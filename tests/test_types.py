@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.types import (
+    AuditSplit,
+    Knowledge,
+    NonModelSets,
+    Records,
+    check_records,
+    check_same_features,
+    concatenate,
+)
+
+
+def records(n: int, *, first_id: int = 0, x: Tensor | None = None) -> Records:
+    """Records whose ids count up from `first_id`; features and labels follow the ids."""
+    ids = torch.arange(first_id, first_id + n)
+    features = torch.stack([ids, -ids], dim=1).float() if x is None else x
+    return Records(features, ids % 3, ids)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_disagreeing_lengths_are_refused() -> None:
+    with pytest.raises(DataError, match=r"x holds 2 records, y has shape \(3,\), ids \(2,\)"):
+        Records(torch.zeros(2, 4), torch.zeros(3, dtype=torch.long), torch.arange(2))
+
+
+def test_shapes_and_types_are_checked_while_tests_run() -> None:
+    # If this fails the jaxtyping hook is off, and no shape annotation is being checked.
+    with pytest.raises(Exception, match="Type-check error") as caught:
+        Records(torch.zeros(2, 4), torch.zeros(2), torch.arange(2))
+    assert not isinstance(caught.value, DataError)
+
+
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_take_by_rows_keeps_records_whole(rows: list[int]) -> None:
+    taken = records(5, first_id=10).take(torch.tensor(rows, dtype=torch.long))
+    assert taken.ids.tolist() == [10 + row for row in rows]
+    assert torch.equal(taken.x[:, 0].long(), taken.ids)
+    assert torch.equal(taken.y, taken.ids % 3)
+
+
+def test_take_by_mask() -> None:
+    assert records(4).take(torch.tensor([True, False, False, True])).ids.tolist() == [0, 3]
+
+
+def test_concatenate_keeps_order_and_refuses_mixed_features() -> None:
+    joined = concatenate(records(2, first_id=5), records(1), records(0))
+    assert joined.ids.tolist() == [5, 6, 0]
+    with pytest.raises(DataError, match=r"different features.*uint8"):
+        concatenate(records(2), records(2, x=torch.zeros(2, 2, dtype=torch.uint8)))
+    with pytest.raises(DataError, match="different features"):
+        concatenate(records(2), records(2, x=torch.zeros(2, 3)))
+
+
+def test_joined_knowledge_puts_members_first() -> None:
+    both, truth = Knowledge(records(2, first_id=7), records(3)).joined()
+    assert both.ids.tolist() == [7, 8, 0, 1, 2]
+    assert truth.tolist() == [True, True, False, False, False]
+
+
+def test_training_set_is_the_known_then_the_evaluation_members() -> None:
+    split = AuditSplit(
+        known=Knowledge(records(2, first_id=4), records(1, first_id=20)),
+        evaluation=Knowledge(records(2, first_id=8), records(1, first_id=30)),
+        validation=records(1, first_id=40),
+    )
+    assert split.train.ids.tolist() == [4, 5, 8, 9]
+
+
+def test_non_model_sets() -> None:
+    excluded = torch.tensor([[1, 0, 1], [0, 1, 1]], dtype=torch.bool)
+    sets = NonModelSets(excluded)
+    assert (sets.k, sets.l) == (3, 2)
+    assert [sets.training_rows(i).tolist() for i in range(3)] == [[1], [0], []]
+    assert NonModelSets(torch.zeros(0, 3, dtype=torch.bool)).l == 0
+    with pytest.raises(DataError, match="same number L"):
+        NonModelSets(torch.tensor([[True, True], [True, False]]))
+
+
+def test_good_records_pass() -> None:
+    check_records(records(5), num_classes=3, what="train")
+    check_records(records(2, x=torch.ones(2, 2, dtype=torch.uint8)), num_classes=3, what="train")
+
+
+def test_no_records() -> None:
+    with pytest.raises(DataError, match=r"^train: there are no records\. Give at least one\.$"):
+        check_records(records(0), num_classes=3, what="train")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_name_the_first_record(value: float) -> None:
+    x = torch.zeros(5, 2, 2)
+    x[3, 1, 0] = x[4, 0, 0] = value
+    message = r"^train: 2 records hold NaN or infinite .* record 3 \(id 13\)\. Remove or impute"
+    with pytest.raises(DataError, match=message):
+        check_records(records(5, first_id=10, x=x), num_classes=3, what="train")
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_out_of_range_name_the_record(label: int) -> None:
+    y = torch.tensor([0, 2, label])
+    bad = Records(torch.zeros(3, 1), y, torch.arange(3))
+    message = rf"^train: label {label} of record 2 .* 3 classes labels run from 0 to 2\.$"
+    with pytest.raises(DataError, match=message):
+        check_records(bad, num_classes=3, what="train")
+
+
+def test_same_features() -> None:
+    check_same_features(records(1), records(3), what="known")
+    with pytest.raises(DataError, match=r"^known: .* \(2,\) torch.float32 against \(3,\)"):
+        check_same_features(records(1), records(1, x=torch.zeros(1, 3)), what="known")
+    with pytest.raises(DataError, match=r"float32 against \(2,\) torch.uint8"):
+        check_same_features(
+            records(1), records(1, x=torch.zeros(1, 2, dtype=torch.uint8)), what="known"
+        )
