@@ -24,7 +24,7 @@ TRAINING_CODE = ("data", "networks", "training", "defenses", "seeding.py", "type
 
 
 def describe(value: object) -> Any:
-    """Return `value` (dataclasses, callables, plain values) as JSON-able data.
+    """Return `value` (dataclasses, tensors, callables, plain values) as JSON-able data.
 
     A function or lambda that has no importable source is described by this process alone, so
     that nothing made with it is ever taken for somebody else's.
@@ -32,6 +32,8 @@ def describe(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         described = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
         return {"type": type(value).__qualname__, **described}
+    if isinstance(value, Tensor):
+        return tensor_digest(value)
     if isinstance(value, Mapping):
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,9 +121,7 @@ class Case:
 
     def split(self, dataset: Dataset) -> AuditSplit:
         """Draw the five sets."""
-        return audit_split(
-            dataset, members=self.data.members, seed=child_seed(self.seed, "split")
-        )
+        return audit_split(dataset, members=self.data.members, seed=child_seed(self.seed, "split"))
 
     def build_defense(self, dataset: Dataset) -> Defense:
         """Return the unfitted defense."""
@@ -144,9 +141,18 @@ class Case:
         return RunFolder(runs / name)
 
 
-@lru_cache(maxsize=1)
+_LOADED: dict[DataSettings, Dataset] = {}
+
+
 def load_data(settings: DataSettings, progress: Progress | None = None) -> Dataset:
     """Load a data set; the last one loaded is remembered."""
+    if settings not in _LOADED:
+        _LOADED.clear()
+        _LOADED[settings] = _load(settings, progress)
+    return _LOADED[settings]
+
+
+def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
     return load(
         settings.dataset,
         data_dir=settings.data_dir,
@@ -168,11 +174,12 @@ def data_identity(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def cases(settings: RunSettings) -> Iterator[Case]:
-    """Yield one case a seed and defense."""
-    for seed in settings.seeds:
-        for defense in settings.defenses:
-            yield Case(settings.data, defense, seed, settings.selection, settings.plan)
+def cases(settings: RunSettings, seed: int) -> list[Case]:
+    """Return one case a defense."""
+    return [
+        Case(settings.data, defense, seed, settings.selection, settings.plan)
+        for defense in settings.defenses
+    ]
 
 
 def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:

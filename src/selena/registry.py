@@ -6,6 +6,7 @@ A new defense or attack is one file and one line here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
@@ -14,10 +15,18 @@ from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
 from selena.errors import unknown_name
+from selena.signals import SignalName
 from selena.training.plans import Plan
 from selena.types import Attack, Dataset, Defense, Family
 
-__all__ = ["ATTACKS", "DATASETS", "DEFENSES", "build_attacks", "build_defense"]
+__all__ = [
+    "ATTACKS",
+    "DATASETS",
+    "DEFENSES",
+    "build_attacks",
+    "build_defense",
+    "prediction_attacks",
+]
 
 DEFENSES: dict[str, Callable[[Plan, Dataset], Defense]] = {
     "undefended": lambda plan, data: Undefended(
@@ -60,3 +69,8 @@ def build_attacks(names: Iterable[str], plan: Plan, dataset: Dataset) -> list[At
         for each in families.get(name, [name]):
             chosen[each] = builders[each](plan, dataset)
     return list(chosen.values())
+
+
+def prediction_attacks() -> list[Attack]:
+    """Return the attacks that need nothing but predictions on the records themselves."""
+    return [*(ThresholdAttack(signal) for signal in get_args(SignalName)), NeuralAttack()]

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from selena import __version__
 from selena.errors import StoreError
 from selena.files import atomic_path, file_sha256, write_json
 from selena.fingerprint import code_digest
+from selena.version import __version__
 
 SCHEMA = "selena-run-folder/1"
 _MANIFEST = "manifest.json"

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selena.errors import ConfigError, DataError
-from selena.seeding import child_seed, torch_generator
+from selena.attacks.holdout import check_share, hold_out
+from selena.errors import ConfigError
+from selena.networks.membership import MembershipNetwork
+from selena.seeding import child_seed
 from selena.training.engine import fit_networks, predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -26,50 +29,37 @@ Observe = Callable[[Records], Float[Tensor, "n w"]]
 
 
 @dataclass(frozen=True)
-class MembershipNetwork:
-    """Builds the attack network: `towers`, whose output ranks, and a sigmoid for the loss.
+class PairNetwork:
+    """Builds a membership network wrapped for training on pairs of a member and a non-member.
 
     Attributes:
-        observed: width of what is observed of a record; the number of classes for a prediction.
-        num_classes: number of classes, the width of the one-hot label.
+        network: builds the network.
     """
 
-    observed: int
-    num_classes: int
+    network: MembershipNetwork
 
-    def __call__(self) -> nn.Sequential:
-        """Build a network; weights are drawn from N(0, 0.01²), biases are 0."""
-        network = nn.Sequential(_Towers(self.observed, self.num_classes), nn.Sigmoid())
-        for name, parameter in network.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.normal_(parameter, std=0.01)
-        return network
+    def __call__(self) -> PairError:
+        """Build both."""
+        return PairError(self.network())
 
 
-class _Towers(nn.Module):
-    """Three towers on (n, observed + classes): observation and one-hot label, then both joined."""
+class PairError(nn.Module):
+    """Maps pairs of a member and a non-member to the root of their mean squared error.
 
-    def __init__(self, observed: int, num_classes: int) -> None:
+    Trained towards 0 by the mean squared error, which makes the loss that of the wrapped network
+    on batches that hold as many members as non-members. Without this balance the network, which
+    starts out answering 0.5 to everything, chases each batch's surplus, and often dies (every
+    ReLU at 0) before it finds what little its small first weights let through.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self._widths = [observed, num_classes]
-        self.observation = _tower(observed, 1024, 512, 64)
-        self.label = _tower(num_classes, 128, 64)
-        self.joined = nn.Sequential(*_tower(128, 512, 256, 128, 64), nn.Linear(64, 1))
+        self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        observation, label = torch.split(x, self._widths, dim=1)
-        both = torch.cat([self.observation(observation), self.label(label)], dim=1)
-        output: Tensor = self.joined(both)
-        return output
-
-
-def _tower(*widths: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for i in range(len(widths) - 1):
-        layers += [nn.Linear(widths[i], widths[i + 1]), nn.ReLU()]
-    return nn.Sequential(*layers)
+    def forward(self, pairs: Float[Tensor, "n 2 w"]) -> Float[Tensor, " n"]:
+        """Return one error in [0, 1] a pair, the member first."""
+        member, non_member = self.network(pairs.flatten(0, 1)).view(-1, 2).unbind(dim=1)
+        return torch.linalg.vector_norm(torch.stack([1 - member, non_member]), dim=0) / sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ class NeuralAttack:
 
     Attributes:
         epochs: passes over the known records that it trains on.
-        batch_size: records a step; the paper's is the classifier's.
+        batch_size: records a step, half of them members; the paper's is the classifier's.
         learning_rate: of Adam.
         held_out: share of the known records that it does not train on, in (0, 1); thresholds
             are fitted on them. The last epoch is kept: nothing is selected.
@@ -90,8 +80,9 @@ class NeuralAttack:
     held_out: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out is {self.held_out}; it is a share between 0 and 1.")
+        check_share(self.held_out)
+        if self.batch_size < 2:
+            raise ConfigError(f"batch_size is {self.batch_size}; one pair needs at least 2.")
         self._recipe()  # checks the others
 
     @property
@@ -145,25 +136,29 @@ class NeuralAttack:
             DataError: fewer than two known members or non-members.
         """
         workspace = workspace or Workspace()
-        train, calibration = _hold_out(known, self.held_out, seed)
-        records, truth = train.joined()
-        x = _inputs(observe(records), records, num_classes)
-        (network,) = fit_networks(
-            MembershipNetwork(x.shape[1] - num_classes, num_classes),
-            Examples(x, truth.float()),
-            [Job(self.name, torch.arange(len(x)), child_seed(seed, self.name))],
+        train, calibration = hold_out(known, self.held_out, seed)
+        members, non_members = (
+            _inputs(observe(records), records, num_classes)
+            for records in (train.members, train.non_members)
+        )
+        pairs = torch.stack([members, non_members], dim=1)
+        (fitted,) = fit_networks(
+            PairNetwork(MembershipNetwork(members.shape[1] - num_classes, num_classes)),
+            Examples(pairs, torch.zeros(len(pairs))),
+            [Job(self.name, torch.arange(len(pairs)), child_seed(seed, self.name))],
             self._recipe(),
             description="Attack network",
             workspace=workspace,
         )
-        return NeuralScorer(network, observe, num_classes, calibration, workspace.device)
+        towers = fitted.get_submodule("network.0")  # without the sigmoid
+        return NeuralScorer(towers, observe, num_classes, calibration, workspace.device)
 
     def _recipe(self) -> Recipe:
         # float32: bf16 has no room between 0.999 and 1, where members' predictions lie.
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size // 2,
             epochs=self.epochs,
             loss="mse",
             precision="float32",
@@ -175,14 +170,14 @@ class NeuralScorer:
     """A trained attack network.
 
     Attributes:
-        network: from `MembershipNetwork`.
+        towers: the trained `MembershipNetwork` but for its sigmoid.
         observe: what it sees of a record.
         num_classes: number of classes.
         calibration: the known records that it was not trained on.
         device: where it computes.
     """
 
-    network: nn.Module
+    towers: nn.Module
     observe: Observe
     num_classes: int
     calibration: Knowledge
@@ -191,8 +186,7 @@ class NeuralScorer:
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the network's output before the sigmoid, which would round sure cases to 1."""
         x = _inputs(self.observe(candidates), candidates, self.num_classes)
-        towers = self.network.get_submodule("0")
-        return predict(towers, x, device=self.device).squeeze(1).double()
+        return predict(self.towers, x, device=self.device).squeeze(1).double()
 
 
 def _inputs(
@@ -200,21 +194,3 @@ def _inputs(
 ) -> Float[Tensor, "n v"]:
     label = functional.one_hot(records.y, num_classes)
     return torch.cat([observed.float(), label.float()], dim=1)
-
-
-def _hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Knowledge]:
-    """Split known records into a training part, balanced, and all the rest."""
-    fewest = min(len(known.members), len(known.non_members))
-    if fewest < 2:
-        raise DataError(
-            f"The neural attack knows {len(known.members)} members and "
-            f"{len(known.non_members)} non-members; it needs at least two of each, to train on "
-            "some and fit thresholds on others."
-        )
-    size = min(max(round((1 - share) * fewest), 1), fewest - 1)
-    parts = []
-    for side, records in (("members", known.members), ("non-members", known.non_members)):
-        order = torch.randperm(len(records), generator=torch_generator(seed, "hold-out", side))
-        parts.append((records.take(order[:size]), records.take(order[size:])))
-    (members, spare_members), (non_members, spare_non_members) = parts
-    return Knowledge(members, non_members), Knowledge(spare_members, spare_non_members)

@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from selena.audit.scoring import AttackScores
 from selena.metrics.intervals import Interval
+from selena.metrics.roc import roc_curve
 from selena.metrics.summary import Summary
 from selena.types import Access, Family
 
 SCHEMA = "selena-audit/1"
+
+_BINS = 60
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,11 @@ class Variant:
     Attributes:
         summary: figures on evaluation records.
         known_accuracy: cross-fitted balanced accuracy on known records.
+        margins: what ranks the evaluation records, finite (see `Threshold.margin`).
     """
 
     summary: Summary
+    margins: Float[np.ndarray, " n"]
     known_accuracy: float
 
 
@@ -100,6 +108,26 @@ class Best:
     def figures(self) -> Variant:
         """Its figures."""
         return self.result.variants[self.variant]
+
+    def roc(self) -> dict[str, list[float]]:
+        """Return exact corners of the ROC curve, thinned for plotting."""
+        fpr, tpr = roc_curve(self.figures.margins, self.result.scores.evaluation.truth).thinned()
+        return {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
+
+    def histogram(self) -> dict[str, list[float]]:
+        """Return how the scores of members and of non-members are distributed (shares a bin).
+
+        The outermost hundredth of the scores lies in the end bins: a few extreme ones would
+        otherwise squeeze all others into one.
+        """
+        margins, truth = self.figures.margins, self.result.scores.evaluation.truth
+        margins = np.clip(margins, *np.quantile(margins, (0.005, 0.995)))
+        edges = np.histogram_bin_edges(margins, _BINS)
+        shares = {
+            name: (np.histogram(margins[chosen], edges)[0] / chosen.sum()).tolist()
+            for name, chosen in (("members", truth), ("non_members", ~truth))
+        }
+        return {"edges": edges.tolist(), **shares}
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +210,8 @@ class AuditReport:
             "queries_per_record": best.result.queries_per_record,
             **best.figures.summary.to_json(),
             "known_accuracy": best.figures.known_accuracy,
+            "roc": best.roc(),
+            "histogram": best.histogram(),
             "strongest_on_evaluation": {
                 "attack": strongest.name,
                 "balanced_accuracy": strongest.figures.summary.balanced_accuracy,

@@ -89,9 +89,7 @@ def run_audit(
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
     correct = int((target.logits(records.x).argmax(dim=1) == records.y).sum())
-    return Accuracy(
-        correct / len(records), clopper_pearson(correct, len(records)), len(records)
-    )
+    return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 
 
 def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -> AttackResult:
@@ -102,6 +100,7 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
         decisions = threshold.decide(scored.scores, scored.labels)
         return Variant(
             summary=summarize(margin, decisions, scored.truth),
+            margins=margin,
             known_accuracy=cross_fitted_accuracy(
                 known.scores,
                 known.truth,

@@ -35,7 +35,9 @@ def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
     try:
         with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as tar:
             try:
-                yield _find(tar, archive, member)
+                stream = tar.extractfile(_find(tar, archive, member))
+                assert stream is not None  # as for any regular file
+                yield stream
             finally:
                 # Also after an error: where bytes are damaged, that is the thing to say.
                 while unzipped.read(1 << 20):
@@ -48,16 +50,15 @@ def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
         raise DataError(f"{archive}: the archive cannot be read ({error}).") from error
 
 
-def _find(tar: tarfile.TarFile, archive: Path, member: str) -> IO[bytes]:
+def _find(tar: tarfile.TarFile, archive: Path, member: str) -> tarfile.TarInfo:
     seen = []
     for entry in tar:
         name = entry.name.removeprefix("./")
         if name == member:
             # Links are refused: extractfile would follow them to another entry.
-            stream = tar.extractfile(entry) if entry.isfile() else None
-            if stream is None:
+            if not entry.isreg():
                 raise DataError(f"{archive}: {member!r} is not a regular file. Fetch it again.")
-            return stream
+            return entry
         seen.append(name)
     raise DataError(
         f"{archive}: holds no file {member!r}, only {', '.join(seen[:10]) or 'nothing'}. "

@@ -6,8 +6,8 @@ Purchase100 (`dataset_purchase`) and Location30 (`bangkok`) are published in it.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from itertools import islice
-from typing import IO
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -19,12 +19,12 @@ _BLOCK = 4096
 
 
 def read_label_first(
-    stream: IO[bytes], *, name: str, classes: int, width: int
+    lines: Iterable[bytes], *, name: str, classes: int, width: int
 ) -> tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]:
-    """Read bits and labels from a label-first CSV stream.
+    """Read bits and labels from label-first CSV text.
 
     Args:
-        stream: the CSV text, as bytes.
+        lines: the CSV text line by line, as from a binary file.
         name: what error messages call it.
         classes: labels in the file run from 1 to `classes`.
         width: number of bits after the label.
@@ -37,15 +37,15 @@ def read_label_first(
             label or anything but 0 and 1; it names the row, counted from 1.
     """
     features, labels = [], []
-    first_row = 1
+    first_row, lines = 1, iter(lines)
     # Latin-1 decodes any byte, so that a stray one is reported as a bad cell of its row.
-    while lines := [line.decode("latin-1") for line in islice(stream, _BLOCK)]:
-        cells = _parse(lines, classes, width)
+    while block := [line.decode("latin-1") for line in islice(lines, _BLOCK)]:
+        cells = _parse(block, classes, width)
         if cells is None:
-            raise _explain(lines, first_row, name, classes, width)
+            raise _explain(block, first_row, name, classes, width)
         labels.append(cells[:, 0] - 1)
         features.append(cells[:, 1:].astype(np.uint8))
-        first_row += len(lines)
+        first_row += len(block)
     if not features:
         raise DataError(f"{name}: the file is empty. Fetch it again.")
     return np.concatenate(features), np.concatenate(labels)
@@ -53,14 +53,15 @@ def read_label_first(
 
 def _parse(lines: list[str], classes: int, width: int) -> Int64[np.ndarray, "m cells"] | None:
     """Parse lines at full speed, or return None where any of them is bad."""
+    if not all(map(str.strip, lines)):  # loadtxt would skip a blank line
+        return None
     try:
         cells = np.loadtxt(
             lines, dtype=np.int64, delimiter=",", quotechar='"', comments=None, ndmin=2
         )
     except (ValueError, OverflowError):
         return None
-    # loadtxt skips blank lines, hence the number of rows.
-    if cells.shape != (len(lines), width + 1):
+    if cells.shape[1] != width + 1:
         return None
     label, bits = cells[:, 0], cells[:, 1:]
     good = label.min() >= 1 and label.max() <= classes and bits.min() >= 0 and bits.max() <= 1

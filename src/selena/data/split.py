@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
-from selena.types import AuditSplit, Dataset, Knowledge, Records
+from selena.types import AuditSplit, Dataset, Knowledge
 
 _FEWEST_MEMBERS = 2  # one known, one to score
 _FEWEST_NON_MEMBERS = 3  # reference, validation, test
@@ -39,9 +41,7 @@ class Partition:
     def __post_init__(self) -> None:
         for name, low in (("members", _FEWEST_MEMBERS), ("reference", 1), ("validation", 1)):
             if getattr(self, name) < low:
-                raise ConfigError(
-                    f"A partition needs {name} >= {low}, not {getattr(self, name)}."
-                )
+                raise ConfigError(f"A partition needs {name} >= {low}, not {getattr(self, name)}.")
 
     @classmethod
     def of(cls, n: int, members: int) -> Partition:
@@ -97,17 +97,39 @@ def audit_split(
         raise DataError(_does_not_fit(n, partition.members, n - non_members))
 
     half = partition.members // 2
-    ends = (half, partition.members, partition.reference, partition.validation)
-    sizes = (half, partition.members - half, partition.reference, partition.validation)
-    sizes = (*sizes, n - sum(sizes))
+    sizes = [half, partition.members - half, partition.reference, partition.validation]
+    sizes.append(n - sum(sizes))
     rows = torch.from_numpy(numpy_generator(seed, "split").permutation(n))
-    known, evaluation, reference, validation, test = map(
-        dataset.records.take, rows.split(list(sizes))
-    )
-    split = AuditSplit(
+    known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
+    _check_classes(dataset, torch.cat([known.y, evaluation.y]))
+    return AuditSplit(
         known=Knowledge(members=known, non_members=reference),
         evaluation=Knowledge(members=evaluation, non_members=test),
         validation=validation,
     )
-    _check_classes(dataset, split.train)
-    return split
+
+
+def _does_not_fit(n: int, members: int, most: int) -> str:
+    if most < _FEWEST_MEMBERS:
+        return (
+            f"{n} records are too few for an audit: it needs at least {_FEWEST_MEMBERS} members, "
+            "and reference, validation and test non-members."
+        )
+    return (
+        f"{members:,} members do not fit: of {n:,} records at most {most:,} can be members, "
+        "because reference, validation and test non-members are needed too."
+    )
+
+
+def _check_classes(dataset: Dataset, labels: Int[Tensor, " n"]) -> None:
+    """Raise `DataError` where a class has no training record."""
+    empty = torch.nonzero(torch.bincount(labels, minlength=dataset.num_classes) == 0)
+    if len(empty):
+        first = int(empty[0])
+        in_all = int((dataset.records.y == first).sum())
+        raise DataError(
+            f"{dataset.name}: class {first} is empty: none of the {len(labels):,} training "
+            f"records has this label, of {in_all:,} in the whole set ({len(empty)} such "
+            f"class{'es' if len(empty) > 1 else ''}). Take more members, or leave the rare "
+            "classes out."
+        )

@@ -13,7 +13,6 @@ a training set holds one or none, so that fitting the tail means memorizing sing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -99,6 +98,8 @@ class SyntheticPurchases:
         popularity = rng.beta(self.popularity_a, self.popularity_b, self.items)
         popularity = popularity.astype(np.float32)
         baskets = self._baskets(rng, popularity)
+        weights = np.arange(1, self.subpopulations + 1, dtype=np.float64) ** -self.zipf
+        weights /= weights.sum()
 
         x = np.empty((n, self.items), dtype=np.uint8)
         y = np.empty(n, dtype=np.int64)
@@ -107,19 +108,13 @@ class SyntheticPurchases:
             # What is drawn before the bits is drawn for a whole chunk, so that a shorter last
             # chunk is a prefix of the full one.
             labels = rng.choice(self.classes, CHUNK, p=shares)
-            kinds = rng.choice(self.subpopulations, CHUNK, p=self._weights)
+            kinds = rng.choice(self.subpopulations, CHUNK, p=weights)
             noise = (self.noise_scale * rng.beta(2, 2, CHUNK)).astype(np.float32)
             stop = min(start + CHUNK, n)
             m = stop - start
             y[start:stop] = labels[:m]
             x[start:stop] = _redrawn(rng, baskets[labels[:m], kinds[:m]], noise[:m], popularity)
         return x, y
-
-    @cached_property
-    def _weights(self) -> Float[np.ndarray, " kinds"]:
-        """Zipf weights of a class's sub-populations; they sum to 1."""
-        weights = np.arange(1, self.subpopulations + 1, dtype=np.float64) ** -self.zipf
-        return weights / weights.sum()
 
     def _baskets(
         self, rng: np.random.Generator, popularity: Float[np.ndarray, " items"]

@@ -19,7 +19,7 @@ from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.seeding import seeded
 from selena.training.batches import as_input, in_chunks
-from selena.training.group import Group
+from selena.training.group import Group, OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.recipe import Recipe
@@ -39,6 +39,7 @@ def fit_networks(
     description: str = "Training",
     workspace: Workspace | None = None,
     group_size: int | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[nn.Module]:
     """Fit one network a job and return them in order, in evaluation mode.
 
@@ -53,6 +54,9 @@ def fit_networks(
             kept; what is found there is not trained again.
         group_size: how many networks train side by side; by default one on a CPU, whose caches
             a stack overflows, and all of them elsewhere.
+        on_epoch: called after each epoch of each network, before its checkpoint is written.
+            Resumed training may repeat an epoch and then tells the same again; a network that
+            is found finished tells nothing.
 
     Raises:
         TrainingError: a job without rows, a selection without validation records, or a loss that
@@ -85,8 +89,9 @@ def fit_networks(
     ]
     pending = [lane for lane in lanes if not lane.load_finished()]
     with workspace.progress.step(description, len(pending) * recipe.epochs) as bar:
-        for part in in_chunks(len(pending), _group_size(group_size, workspace, pending)):
-            Group(pending[part], examples, recipe, validation, workspace.torch_device).run(bar)
+        for part in in_chunks(len(pending), _group_size(group_size, workspace, pending, recipe)):
+            group = pending[part]
+            Group(group, examples, recipe, validation, workspace.torch_device, on_epoch).run(bar)
     return [lane.network.eval() for lane in lanes]
 
 
@@ -112,9 +117,13 @@ def _build(factory: NetworkFactory, seed: int, device: torch.device) -> nn.Modul
         return factory().to(device)
 
 
-def _group_size(asked: int | None, workspace: Workspace, lanes: Sequence[Lane]) -> int:
+def _group_size(
+    asked: int | None, workspace: Workspace, lanes: Sequence[Lane], recipe: Recipe
+) -> int:
     size = asked or (1 if workspace.torch_device.type == "cpu" else max(1, len(lanes)))
     reason = why_not_stackable(lanes[0].network) if lanes and size > 1 else None
+    if size > 1 and not isinstance(recipe.loss, str):
+        reason = "their loss is one of a whole batch"
     if reason is not None:
         _LOG.info("Training one network at a time: %s.", reason)
         return 1

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.batches import as_input, in_chunks, shuffled_batches
-from selena.training.job import Examples
+from selena.training.job import Examples, Job
 from selena.training.lane import Lane
+from selena.training.losses import per_example_loss
 from selena.training.recipe import Recipe
 from selena.training.stack import Alone, Lanes, Stacked
 from selena.workspace import Step
 
 _EVALUATION_BATCH = 4096
+
+
+OnEpoch = Callable[[Job, int, nn.Module], None]
+"""Told after each epoch: the job, how many epochs lie behind it, and its network as it is."""
 
 
 class Group:
@@ -31,6 +35,7 @@ class Group:
         recipe: Recipe,
         validation: Examples | None,
         device: torch.device,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self._lanes = lanes
         self._x = examples.x.to(device)
@@ -38,6 +43,7 @@ class Group:
         self._recipe = recipe
         self._validation = validation
         self._device = device
+        self._on_epoch = on_epoch
         self._dtype = recipe.compute_dtype(device)
         networks = [lane.network for lane in lanes]
         self._networks: Lanes = Alone(networks) if len(lanes) == 1 else Stacked(networks)
@@ -52,6 +58,9 @@ class Group:
             active = [lane for lane in self._lanes if lane.epochs_done == epoch]
             self._run_epoch(epoch, active)
             for lane in active:
+                if self._on_epoch is not None:
+                    # Before the checkpoint: what was told of an epoch is never skipped.
+                    self._on_epoch(lane.job, epoch + 1, lane.network)
                 lane.end_epoch(self._validation_accuracy(lane))
             bar.advance(len(active))
         for lane in self._lanes:
@@ -72,7 +81,7 @@ class Group:
         with seeded(active[0].job.seed, "dropout", epoch):
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
-                loss += self._gradients(moving)
+                loss += self._gradients(moving, epoch)
                 for lane in moving:
                     lane.step(self._recipe.rate_at(epoch, step, len(batches[lane])))
         if not bool(torch.isfinite(loss)):
@@ -81,7 +90,7 @@ class Group:
                 "Lower the learning rate, or look for extreme feature values."
             )
 
-    def _gradients(self, moving: dict[Lane, Int[Tensor, " b"]]) -> Float[Tensor, ""]:
+    def _gradients(self, moving: dict[Lane, Int[Tensor, " b"]], epoch: int) -> Float[Tensor, ""]:
         """Give each moving lane the gradients of its own batch; return the sum of the losses."""
         rows, weight = self._rectangle(moving)
         flat = as_input(self._x[rows.flatten()], self._dtype)
@@ -91,9 +100,14 @@ class Group:
             output = self._networks.forward(inputs)
         losses = per_example_loss(output.float(), self._target[rows], self._recipe.loss)
         loss = (losses * weight).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._networks.collect_gradients()
         return loss.detach()
+
+    def _forward(self, inputs: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
+        bf16 = self._dtype == torch.bfloat16
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            return self._networks.forward(inputs).float()
 
     def _rectangle(
         self, moving: dict[Lane, Int[Tensor, " b"]]
@@ -116,27 +130,16 @@ class Group:
     def _validation_accuracy(self, lane: Lane) -> float | None:
         if self._validation is None:
             return None
-        lane.network.eval()
-        x, y = self._validation.x, self._validation.target
-        correct = 0
-        with torch.no_grad():
-            for part in in_chunks(len(x), _EVALUATION_BATCH):
-                output = lane.network(as_input(x[part].to(self._device)))
-                correct += int((output.argmax(dim=1).cpu() == y[part]).sum())
-        return correct / len(x)
+        return accuracy(lane.network, self._validation, self._device)
 
 
-def per_example_loss(
-    output: Float[Tensor, "g b c"], target: Shaped[Tensor, "g b *target"], loss: str
-) -> Float[Tensor, "g b"]:
-    """Return one loss an example.
-
-    "cross_entropy" takes class numbers or rows of probabilities (then -sum p log q, the
-    distillation loss of the paper, Section 4.2); "mse" compares one output with one number.
-    """
-    if loss == "mse":
-        return (output.squeeze(-1) - target) ** 2
-    if target.is_floating_point():
-        return -(target * F.log_softmax(output, dim=-1)).sum(dim=-1)
-    flat = F.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
-    return flat.view_as(target)
+def accuracy(network: nn.Module, examples: Examples, device: torch.device) -> float:
+    """Return the share of `examples` (of hard labels) that `network` predicts right."""
+    network.eval()
+    x, y = examples.x, examples.target
+    correct = 0
+    with torch.no_grad():
+        for part in in_chunks(len(x), _EVALUATION_BATCH):
+            output = network(as_input(x[part].to(device)))
+            correct += int((output.argmax(dim=1).cpu() == y[part]).sum())
+    return correct / len(x)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
+from selena.training.checkpoint import Part, pack, select, unpack
 from selena.training.job import Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
@@ -23,9 +25,25 @@ class Lane:
     """
 
     def __init__(
-        self, job: Job, *, key: str, network: nn.Module, recipe: Recipe, workspace: Workspace
+        self,
+        job: Job,
+        *,
+        key: str,
+        network: nn.Module,
+        recipe: Recipe,
+        workspace: Workspace,
+        beside: Mapping[str, Part] | None = None,
     ) -> None:
-        """Prepare a lane; `key` is unique to architecture, data, rows, recipe and seed."""
+        """Prepare a lane.
+
+        Args:
+            job: the rows and the seed.
+            key: unique to architecture, data, rows, recipe and seed.
+            network: the network.
+            recipe: how it is trained.
+            workspace: keeps the finished network and checkpoints.
+            beside: what else a checkpoint holds (an adversary that trains in step with it).
+        """
         self.job = job
         self._name = f"{job.name}-{key[:24]}"
         self.network = network
@@ -36,6 +54,17 @@ class Lane:
         self._best_accuracy = -1.0
         self._last_checkpoint = time.monotonic()
         self._optimizer: torch.optim.Optimizer | None = None
+        self._beside = dict(beside or {})
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer; there is one between `start` and `finish`."""
+        assert self._optimizer is not None
+        return self._optimizer
+
+    @property
+    def _parts(self) -> dict[str, Part]:
+        return {"network": self.network, "optimizer": self.optimizer, **self._beside}
 
     @property
     def _checkpoint_name(self) -> str:
@@ -58,23 +87,17 @@ class Lane:
         kept = self._workspace.load(self._checkpoint_name)
         if kept is None:
             return
-        self.epochs_done = int(kept.pop("epochs_done"))
-        self._best_accuracy = float(kept.pop("best_accuracy"))
-        groups: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "best": {}}
-        for key, tensor in kept.items():
-            group, name = key.split("/", 1)
-            groups[group][name] = tensor
-        self.network.load_state_dict(groups["network"])
-        self._best = groups["best"] or None
-        self._load_optimizer(groups["optimizer"])
+        self.epochs_done = int(kept["epochs_done"])
+        self._best_accuracy = float(kept["best_accuracy"])
+        self._best = select(kept, "best") or None
+        unpack(kept, self._parts)
 
     def step(self, rate: float) -> None:
         """Apply the gradients that the network's parameters hold, and drop them."""
-        assert self._optimizer is not None
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def end_epoch(self, validation_accuracy: float | None) -> None:
         """Count an epoch, remember the best weights, and write a checkpoint when one is due."""
@@ -101,24 +124,9 @@ class Lane:
         self._workspace.discard(self._checkpoint_name)
 
     def _checkpoint(self) -> dict[str, Tensor]:
-        assert self._optimizer is not None
         tensors = {
             "epochs_done": torch.tensor(self.epochs_done),
             "best_accuracy": torch.tensor(self._best_accuracy, dtype=torch.float64),
         }
-        tensors |= {f"network/{name}": t for name, t in self.network.state_dict().items()}
         tensors |= {f"best/{name}": t for name, t in (self._best or {}).items()}
-        for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer/{index}.{name}": t for name, t in state.items() if t is not None
-            }
-        return tensors
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        assert self._optimizer is not None
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        return tensors | pack(self._parts)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from selena.errors import ConfigError
+from selena.training.losses import Loss, LossName
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -31,7 +32,8 @@ class Recipe:
         precision: "bfloat16" computes in bf16 with float32 master weights; "auto" does so where
             the processor has bf16 instructions; inference is always float32.
         selection: which epoch's weights are returned, "last" or the best on "validation".
-        loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities) or "mse".
+        loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities), "mse",
+            "binary_cross_entropy" (of one logit), or a defense's own.
     """
 
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -45,7 +47,7 @@ class Recipe:
     warmup_epochs: int = 0
     precision: Precision = "auto"
     selection: Literal["last", "validation"] = "last"
-    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    loss: LossName | Loss = "cross_entropy"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -57,7 +59,8 @@ class Recipe:
         _one_of("optimizer", self.optimizer, ("adam", "sgd"))
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         _one_of("selection", self.selection, ("last", "validation"))
-        _one_of("loss", self.loss, ("cross_entropy", "mse"))
+        if isinstance(self.loss, str):
+            _one_of("loss", self.loss, get_args(LossName))
 
     def build_optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         """Return the optimizer, fused where PyTorch offers that."""

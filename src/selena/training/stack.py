@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Protocol
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap

@@ -1,0 +1,125 @@
+"""Shifts and mirrors an image and looks at which copies keep their label.
+
+Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on CIFAR-100.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from selena.attacks.holdout import check_share, hold_out
+from selena.attacks.neighbors import image_shifts
+from selena.attacks.robustness import RobustnessScorer, correct_neighbors
+from selena.errors import ConfigError
+from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.workspace import Workspace
+
+_REACH = 4
+
+AUGMENTATIONS: tuple[tuple[int, int, bool], ...] = tuple(
+    (down, right, mirrored)
+    for mirrored in (False, True)
+    for down in range(-_REACH, _REACH + 1)
+    for right in range(-_REACH, _REACH + 1)
+)
+"""The 162 copies as (down, right, mirrored): 81 crops of a 4-pixel zero padding, times two."""
+
+
+@dataclass(frozen=True)
+class AugmentationAttack:
+    """Scores an image by which of its 162 augmented copies are classified correctly.
+
+    Attributes:
+        mode: "count" scores by the fraction of correct copies; "classifier" by a logistic
+            regression on the 162 bits, correct or not.
+        held_out: of "classifier", share of the known records that it is not trained on, in
+            (0, 1); thresholds are fitted on them.
+        max_batch: images asked about at once; bounds memory, changes no result.
+    """
+
+    mode: Literal["count", "classifier"] = "count"
+    held_out: float = 0.2
+    max_batch: int = 4_096
+
+    def __post_init__(self) -> None:
+        check_share(self.held_out)
+        if self.mode not in ("count", "classifier") or self.max_batch < 1:
+            raise ConfigError(
+                'mode must be "count" or "classifier" and max_batch at least 1; got '
+                f"mode={self.mode!r}, max_batch={self.max_batch}."
+            )
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports."""
+        return "augmentation" if self.mode == "count" else "augmentation_classifier"
+
+    @property
+    def family(self) -> Family:
+        """A label-only attack."""
+        return "label-only"
+
+    @property
+    def access(self) -> Access:
+        """Predicted labels."""
+        return "label"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> RobustnessScorer | ClassifierScorer:
+        """Train the classifier, if there is one.
+
+        Raises:
+            DataError: the records are no images; of "classifier", fewer than two known members
+                or non-members.
+        """
+        every = RobustnessScorer(
+            oracle, image_shifts(AUGMENTATIONS), len(AUGMENTATIONS), self.max_batch, known
+        )
+        if self.mode == "count":
+            return every
+        train, calibration = hold_out(known, self.held_out, seed)
+        records, truth = train.joined()
+        classifier = LogisticRegression(max_iter=1_000)
+        classifier.fit(_bits(every, records), truth.numpy())
+        return ClassifierScorer(every, classifier, calibration)
+
+
+@dataclass(frozen=True)
+class ClassifierScorer:
+    """A logistic regression on correct and incorrect copies.
+
+    Attributes:
+        every: makes the copies and asks about them.
+        classifier: fitted on their 162 bits.
+        calibration: the known records that it was not trained on.
+    """
+
+    every: RobustnessScorer
+    classifier: LogisticRegression
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return the classifier's log-odds of membership, float64."""
+        # Summed apart for each record: a matrix product may round a row by its place in it.
+        weighted = _bits(self.every, candidates) * self.classifier.coef_[0]
+        odds = weighted.sum(axis=1) + self.classifier.intercept_[0]
+        return torch.from_numpy(odds)
+
+
+def _bits(scorer: RobustnessScorer, records: Records) -> Float[np.ndarray, "n k"]:
+    bits: Float[np.ndarray, "n k"] = correct_neighbors(
+        scorer.oracle,
+        records,
+        scorer.neighbors,
+        slice(0, scorer.copies),
+        max_batch=scorer.max_batch,
+    ).numpy()
+    return bits

@@ -1,0 +1,94 @@
+"""Adds Gaussian noise to a continuous record and counts how often its label survives.
+
+Choquette-Choo et al. 2021; what `flip_noise` is to bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selena.attacks.neighbors import Neighbors, check_continuous, gaussian_noise
+from selena.attacks.robustness import RobustnessScorer, Search, check_strengths, fit_strength
+from selena.training.batches import as_input
+from selena.types import Access, Family, Knowledge, Oracle
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Scores a record by the fraction of noisy copies that are classified correctly.
+
+    Attributes:
+        sigmas: standard deviations of the noise to choose from on known records, or one.
+        relative: whether they count in standard deviations of each feature over the known
+            records, or in the feature's own units (of images: [0, 1], where noisy ones stay).
+        copies: noisy copies a record.
+        search: as in `selena.attacks.flip_noise.FlipNoise`.
+        max_batch: records asked about at once; bounds memory, changes no result.
+    """
+
+    sigmas: float | tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+    relative: bool = True
+    copies: int = 100
+    search: Search = "halving"
+    max_batch: int = 16_384
+
+    def __post_init__(self) -> None:
+        check_strengths(self._strengths, self.copies, self.search, self.max_batch)
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports; that of a fixed sigma carries its value."""
+        return "gaussian_noise" if isinstance(self.sigmas, tuple) else f"gaussian_{self.sigmas:g}"
+
+    @property
+    def family(self) -> Family:
+        """A label-only attack."""
+        return "label-only"
+
+    @property
+    def access(self) -> Access:
+        """Predicted labels."""
+        return "label"
+
+    @property
+    def _strengths(self) -> tuple[float, ...]:
+        return self.sigmas if isinstance(self.sigmas, tuple) else (self.sigmas,)
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> RobustnessScorer:
+        """Choose sigma on known records.
+
+        Raises:
+            DataError: the features are bits.
+        """
+        unit = feature_scale(known) if self.relative else torch.ones(known.members.x.shape[1:])
+
+        def noise(sigma: float) -> Neighbors:
+            return gaussian_noise(sigma * unit, self.copies, seed)
+
+        return fit_strength(
+            oracle,
+            known,
+            noise,
+            self._strengths,
+            copies=self.copies,
+            search=self.search,
+            max_batch=self.max_batch,
+        )
+
+
+def feature_scale(known: Knowledge) -> Float[Tensor, "*features"]:
+    """Return each feature's standard deviation over all known records, images in [0, 1].
+
+    Raises:
+        DataError: the features are bits.
+    """
+    x = known.joined()[0].x
+    check_continuous(x)
+    return as_input(x).std(dim=0, correction=0)

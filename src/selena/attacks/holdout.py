@@ -1,0 +1,44 @@
+"""Known records set aside by attacks that train: thresholds are fitted on what they never saw."""
+
+from __future__ import annotations
+
+import torch
+
+from selena.errors import ConfigError, DataError
+from selena.seeding import torch_generator
+from selena.types import Knowledge
+
+
+def check_share(held_out: float) -> None:
+    """Raise `ConfigError` unless `held_out` lies strictly between 0 and 1."""
+    if not 0 < held_out < 1:
+        raise ConfigError(f"held_out is {held_out}; it is a share between 0 and 1.")
+
+
+def hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Knowledge]:
+    """Split known records into a training part, balanced, and all the rest.
+
+    Stratified by membership: members and non-members are each split.
+
+    Args:
+        known: at least two members and two non-members.
+        share: held out of the smaller side; at least one record goes to each part.
+        seed: root of the draw.
+
+    Raises:
+        DataError: fewer than two known members or non-members.
+    """
+    fewest = min(len(known.members), len(known.non_members))
+    if fewest < 2:
+        raise DataError(
+            f"The attack knows {len(known.members)} members and {len(known.non_members)} "
+            "non-members; it needs at least two of each, to train on some and fit thresholds on "
+            "others."
+        )
+    size = min(max(round((1 - share) * fewest), 1), fewest - 1)
+    parts = []
+    for side, records in (("members", known.members), ("non-members", known.non_members)):
+        order = torch.randperm(len(records), generator=torch_generator(seed, "hold-out", side))
+        parts.append((records.take(order[:size]), records.take(order[size:])))
+    (members, spare_members), (non_members, spare_non_members) = parts
+    return Knowledge(members, non_members), Knowledge(spare_members, spare_non_members)

@@ -1,0 +1,127 @@
+"""Neighbors of a record - bits flipped, noise added, pixels shifted - and how to ask about them.
+
+Every record meets the same flip patterns, noise vectors or shifts: copy number j of one record
+is made as copy number j of any other. So a score depends neither on the order of the
+candidates nor on the batch that a record stands in. Each record's score still has the
+distribution that a draw of its own would give it; and since known and unknown records meet the
+same copies, what the draw happens to favor moves a threshold and the scores it is applied to
+alike (common random numbers), which compares records, and strengths of noise, more sharply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+from selena.errors import ConfigError, DataError
+from selena.seeding import torch_generator
+from selena.training.batches import as_input, in_chunks
+from selena.types import Records
+
+Neighbors = Callable[[Shaped[Tensor, "m *features"], slice], Shaped[Tensor, "m k *features"]]
+"""Maps records and a range of k copy numbers to those copies of each record."""
+
+Judge = Callable[[Shaped[Tensor, "b *features"], Int[Tensor, " b"]], Shaped[Tensor, " b"]]
+"""Maps queried records and labels to one number each."""
+
+
+def judge_neighbors(
+    judge: Judge, records: Records, neighbors: Neighbors, which: slice, *, max_batch: int
+) -> Float[Tensor, "n k"]:
+    """Return the judge's number for each record's copies `which`, float64.
+
+    Args:
+        judge: asks the oracle about at most `max_batch` records at once.
+        records: whose neighbors are asked about; a neighbor keeps the label.
+        neighbors: makes them.
+        which: copy numbers, `slice(start, stop)`.
+        max_batch: bound on the records in memory at once.
+    """
+    count = which.stop - which.start
+    values = torch.empty(len(records), count, dtype=torch.float64)
+    for rows in in_chunks(len(records), max(1, max_batch // max(1, count))):
+        for part in in_chunks(count, max_batch):
+            numbers = slice(which.start + part.start, which.start + part.stop)
+            copies = neighbors(records.x[rows], numbers)
+            labels = records.y[rows].repeat_interleave(copies.shape[1])
+            values[rows, part] = judge(copies.flatten(0, 1), labels).double().view(copies.shape[:2])
+    return values
+
+
+def bit_flips(width: int, flips: int, copies: int, seed: int) -> Neighbors:
+    """Return neighbors of binary records with exactly `flips` bits flipped, drawn uniformly.
+
+    For one seed the bits of fewer flips are among those of more, copy by copy.
+
+    Raises:
+        ConfigError: more flips than bits.
+    """
+    if flips > width:
+        raise ConfigError(f"Cannot flip {flips} of {width} bits. Ask for at most {width} flips.")
+    order = torch.rand(copies, width, generator=torch_generator(seed, "bit flips")).argsort(dim=1)
+    pattern = torch.zeros(copies, width, dtype=torch.uint8).scatter_(1, order[:, :flips], 1)
+
+    def neighbors(x: Tensor, which: slice) -> Tensor:
+        if x.dtype != torch.uint8 or x.ndim != 2 or (len(x) and int(x.max()) > 1):
+            raise DataError(
+                f"Bits can be flipped in binary records only (n x bits, uint8, 0 or 1); these "
+                f"are {_described(x)}. Use noise for continuous features, shifts for images."
+            )
+        return x[:, None] ^ pattern[which]
+
+    return neighbors
+
+
+def gaussian_noise(
+    scale: Float[Tensor, "*features"], copies: int, seed: int
+) -> Neighbors:
+    """Return neighbors with normal noise of standard deviation `scale`, one value a feature.
+
+    Images are taken to [0, 1] and stay there. For one seed the noise of another scale is the
+    same but for that scale.
+    """
+    generator = torch_generator(seed, "gaussian noise")
+    noise = torch.randn(copies, *scale.shape, generator=generator) * scale
+
+    def neighbors(x: Tensor, which: slice) -> Tensor:
+        check_continuous(x)
+        moved = as_input(x)[:, None] + noise[which]
+        return moved.clamp(0, 1) if x.ndim == 4 else moved
+
+    return neighbors
+
+
+def image_shifts(shifts: Sequence[tuple[int, int, bool]]) -> Neighbors:
+    """Return neighbors that are moved (down, right) on a black ground, mirrored where True."""
+    down, right, mirrored = torch.tensor(shifts, dtype=torch.int64).T
+    pad = int(torch.maximum(down.abs(), right.abs()).max())
+
+    def neighbors(x: Tensor, which: slice) -> Tensor:
+        if x.ndim != 4:
+            raise DataError(
+                "Shifts and mirroring need images (n x channels x height x width); these are "
+                f"{_described(x)}. Flip bits of binary records, add noise to continuous ones."
+            )
+        both = functional.pad(torch.stack([x, x.flip(3)], dim=1), (pad,) * 4)
+        windows = both.unfold(3, x.shape[2], 1).unfold(4, x.shape[3], 1).permute(0, 1, 3, 4, 2, 5, 6)
+        chosen: Tensor = windows[:, mirrored[which], pad - down[which], pad - right[which]]
+        return chosen
+
+    return neighbors
+
+
+def check_continuous(x: Shaped[Tensor, "n *features"]) -> None:
+    """Raise `DataError` if `x` holds bits: noise would make no bits of them."""
+    if x.dtype == torch.uint8 and x.ndim == 2:
+        raise DataError(
+            f"Gaussian noise needs continuous features or images; these are {_described(x)}. "
+            "Flip bits of binary records instead."
+        )
+
+
+def _described(x: Tensor) -> str:
+    return f"{' x '.join(map(str, ('n', *x.shape[1:])))} of {x.dtype}"

@@ -1,0 +1,94 @@
+"""Figures: ROC curves on logarithmic axes, and how scores are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from selena.files import atomic_path
+
+# Okabe and Ito's palette: told apart by colour-blind readers.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MEMBERS, _NON_MEMBERS = "#D55E00", "#0072B2"
+
+
+def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw ROC curves and score distributions of the best attack a family.
+
+    One line of panels a family: all defenses' ROC curves together, then each defense's scores.
+    Of several seeds the first is drawn.
+
+    Args:
+        rows: results as `selena run` has them.
+        path: image to write; its suffix gives the format.
+    """
+    first = {row["defense"]: row for row in reversed(rows)}
+    shown = [first[name] for name in dict.fromkeys(row["defense"] for row in rows)]
+    families = list(shown[0]["best"])
+    columns = 1 + len(shown)
+    figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
+    panels = figure.subplots(len(families), columns, squeeze=False)
+    for line, family in zip(panels, families, strict=True):
+        _draw_roc(line[0], shown, family)
+        for panel, row in zip(line[1:], shown, strict=True):
+            _draw_scores(panel, row, family)
+    suffix = path.suffix.lstrip(".")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format=suffix)
+
+
+def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
+    floor = 1.0
+    for row, color in zip(rows, _COLORS * len(rows), strict=False):
+        best = row["best"][family]
+        fpr, tpr = np.array(best["roc"]["fpr"]), np.array(best["roc"]["tpr"])
+        floor = min(floor, 1 / best["non_members"])
+        # A step curve: the TPR that a FPR allows is that of the last corner before it.
+        panel.step(
+            np.maximum(fpr, 1e-9),
+            np.maximum(tpr, 1e-9),
+            where="post",
+            color=color,
+            label=f"{row['defense']} (AUC {best['auc']:.3f})",
+        )
+    grid = np.geomspace(floor, 1, 50)
+    panel.plot(grid, grid, "--", color="grey", linewidth=1, label="random guess")
+    panel.set(
+        xscale="log",
+        yscale="log",
+        xlim=(floor, 1),
+        ylim=(floor, 1.05),
+        xlabel="false-positive rate",
+        ylabel="true-positive rate",
+        title=f"ROC, best {family} attack",
+    )
+    panel.grid(alpha=0.3)
+    panel.legend(loc="lower right", fontsize=8)
+
+
+def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
+    best = row["best"][family]
+    edges = best["histogram"]["edges"]
+    for side, color, label in (
+        ("members", _MEMBERS, "members"),
+        ("non_members", _NON_MEMBERS, "non-members"),
+    ):
+        panel.stairs(
+            100 * np.array(best["histogram"][side]),
+            edges,
+            fill=True,
+            alpha=0.5,
+            color=color,
+            label=label,
+        )
+    panel.set(
+        xlabel=f"score of {best['attack']}",
+        ylabel="% of the records, a bin",
+        title=f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy",
+    )
+    panel.legend(fontsize=8)

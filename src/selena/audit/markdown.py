@@ -1,0 +1,55 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from selena.audit.table import TITLES, Cell, table_cells
+
+
+def render_markdown(
+    rows: Sequence[dict[str, Any]],
+    *,
+    title: str,
+    command: str,
+    figure: str | None = None,
+    seconds: dict[str, float] | None = None,
+) -> str:
+    """Return the report of `rows` (as `selena run` has them) as Markdown.
+
+    Args:
+        rows: results.
+        title: heading.
+        command: the command that gave them.
+        figure: file name of the figure beside the report, if there is one.
+        seconds: see `table_cells`.
+    """
+    environment = Environment(
+        loader=PackageLoader("selena.audit"),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    lines = [[_escape(cell) for cell in line] for line in table_cells(rows, seconds)]
+    return environment.get_template("report.md.j2").render(
+        title=title,
+        command=command,
+        figure=figure,
+        titles=TITLES,
+        lines=lines,
+        rows=rows,
+        synthetic=any(row["synthetic"] for row in rows),
+        flagged=any(row["selected_on_evaluation"] for row in rows),
+        seeds=sorted({row["seed"] for row in rows}),
+        n=rows[0]["n"],
+    )
+
+
+def _escape(cell: Cell) -> str:
+    text = f"{cell.text} {cell.spread}".strip()
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

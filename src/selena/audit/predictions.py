@@ -1,0 +1,187 @@
+"""Anybody's model, known by its predictions alone.
+
+The predictions stand in a table, one row a record; a "record" is then its row number, and asking
+the target model about it means looking the row up. So every attack that asks about the records
+themselves runs unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int, Int64, Shaped
+from torch import Tensor
+
+from selena.data.columns import read_columns
+from selena.errors import DataError
+from selena.types import AuditSplit, Knowledge, Records
+
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model answered, and the truth about its training set.
+
+    Attributes:
+        probabilities: n x C; rows sum to 1.
+        labels: true classes in [0, C).
+        member: True for records in the model's training set.
+        known: True for records whose membership the attacker knows and may fit on.
+    """
+
+    probabilities: Float64[np.ndarray, "n c"]
+    labels: Int[np.ndarray, " n"]
+    member: Bool[np.ndarray, " n"]
+    known: Bool[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        n = len(self.probabilities)
+        for name in ("labels", "member", "known"):
+            shape = getattr(self, name).shape
+            if shape != (n,):
+                raise DataError(
+                    f"Shapes disagree: probabilities hold {n} rows, {name} has shape {shape}."
+                )
+        _check_probabilities(self.probabilities)
+        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= self.num_classes))
+        if len(wrong):
+            raise DataError(
+                f"labels: row {wrong[0]} holds {self.labels[wrong[0]]}; with {self.num_classes} "
+                f"columns of probabilities labels run from 0 to {self.num_classes - 1}."
+            )
+        for known in (True, False):
+            for member in (True, False):
+                if not ((self.known == known) & (self.member == member)).any():
+                    raise DataError(
+                        f"No row has known={known} and member={member}. Thresholds are fitted on "
+                        "known rows and scored on the others: both need members and non-members."
+                    )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return int(self.probabilities.shape[1])
+
+    def split(self) -> AuditSplit:
+        """Return rows as records: known, evaluation; no validation set."""
+
+        def rows(chosen: Bool[np.ndarray, " n"]) -> Records:
+            ids = torch.from_numpy(np.flatnonzero(chosen))
+            return Records(ids[:, None], torch.from_numpy(self.labels[chosen]), ids)
+
+        def knowledge(chosen: Bool[np.ndarray, " n"]) -> Knowledge:
+            return Knowledge(rows(chosen & self.member), rows(chosen & ~self.member))
+
+        return AuditSplit(
+            knowledge(self.known), knowledge(~self.known), rows(np.zeros_like(self.known))
+        )
+
+    def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
+        """Return the logarithms of the rows whose numbers `x` holds (float64, -inf for 0)."""
+        rows = torch.from_numpy(self.probabilities)[x[:, 0]]
+        return rows.log()
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions from an `.npz`, `.csv` or `.parquet` file.
+
+    `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each); a table holds
+    the columns `p0`..`p{C-1}`, `label`, `member` and `known`.
+
+    Raises:
+        DataError: the file is absent, damaged, of another kind, or lacks or breaks a column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file.")
+    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
+    try:
+        return Predictions(
+            probabilities=_numbers(arrays["probabilities"], "probabilities", ndim=2),
+            labels=_integers(arrays["labels"], "labels"),
+            member=_booleans(arrays["member"], "member"),
+            known=_booleans(arrays["known"], "known"),
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    wanted = ("probabilities", "labels", "member", "known")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in wanted if name not in archive.files]
+            if missing:
+                raise DataError(
+                    f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files)}. "
+                    f"An .npz of predictions needs {', '.join(wanted)}."
+                )
+            return {name: archive[name] for name in wanted}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile) as error:
+        raise DataError(f"{path} is damaged or no .npz archive ({error}).") from error
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    columns = read_columns(path)
+    width = sum(re.fullmatch(r"p\d+", name) is not None for name in columns)
+    wanted = [*(f"p{i}" for i in range(max(width, 2))), "label", "member", "known"]
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}. A table of predictions needs p0.. "
+            "(one a class), label, member and known."
+        )
+    return {
+        "probabilities": np.stack([columns[f"p{i}"] for i in range(width)], axis=1),
+        "labels": columns["label"],
+        "member": columns["member"],
+        "known": columns["known"],
+    }
+
+
+def _numbers(values: np.ndarray, what: str, ndim: int) -> Float64[np.ndarray, "..."]:
+    if values.ndim != ndim or values.dtype.kind not in "buif":
+        raise DataError(
+            f"{what} must be numbers in {ndim} dimension(s); they have shape {values.shape} and "
+            f"type {values.dtype}."
+        )
+    return values.astype(np.float64)
+
+
+def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
+    numbers = _numbers(values, what, ndim=1)
+    broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
+    if len(broken):
+        raise DataError(f"{what}: row {broken[0]} holds {values[broken[0]]}, not an integer.")
+    return numbers.astype(np.int64)
+
+
+def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
+    numbers = _numbers(values, what, ndim=1)
+    broken = np.flatnonzero((numbers != 0) & (numbers != 1))
+    if len(broken):
+        raise DataError(f"{what}: row {broken[0]} holds {values[broken[0]]}; give true or false.")
+    return np.asarray(numbers == 1)
+
+
+def _check_probabilities(p: Float64[np.ndarray, "n c"]) -> None:
+    if p.shape[1] < 2:
+        raise DataError(f"probabilities have {p.shape[1]} column; a classifier has two or more.")
+    bad = np.flatnonzero(~np.isfinite(p).all(axis=1) | (p < 0).any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"probabilities: {len(bad)} rows hold NaN, infinite or negative values, the first is "
+            f"row {bad[0]}."
+        )
+    sums = p.sum(axis=1)
+    off = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
+    if len(off):
+        raise DataError(
+            f"probabilities: {len(off)} rows do not sum to 1, the first is row {off[0]} with "
+            f"{sums[off[0]]:.6g}. Give softmax outputs, not logits."
+        )

@@ -1,0 +1,247 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from selena.audit.predictions import read_predictions
+from selena.audit.run import run_audit
+from selena.cli import options
+from selena.cli.progress import RichProgress
+from selena.cli.show import show_audit, show_rows
+from selena.config import override, read_toml
+from selena.environment import describe_environment
+from selena.errors import SelenaError
+from selena.experiment import Results, collect, pieces, run
+from selena.files import write_json
+from selena.pipeline import DataSettings, RunSettings, attack, cases, train
+from selena.registry import prediction_attacks
+from selena.store import RunFolder
+from selena.version import __version__
+
+app = typer.Typer(
+    help="Train classifiers with membership privacy, attack them, report what leaks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_RUNS = Path("runs")
+# The demo's size: both models train and are attacked in under three minutes on two cores.
+_DEMO_MEMBERS, _DEMO_RECORDS = 4000, 20_000
+
+
+def main() -> None:
+    """Run the command line; errors a user can mend become one line and an exit code."""
+    try:
+        app()
+    except SelenaError as error:
+        Console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. The same command goes on where this one stopped.")
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log what the engine decides.")
+    ] = False,
+) -> None:
+    """Train classifiers with membership privacy, attack them, report what leaks."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("selena-demo"),
+    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    json_out: options.Json = None,
+) -> None:
+    """Train an undefended and a SELENA-protected model on synthetic purchases, and attack both."""
+    settings = RunSettings(
+        data=DataSettings(size=_DEMO_RECORDS, members=_DEMO_MEMBERS), seeds=(seed,)
+    )
+    console = Console()
+    console.print(
+        f"{_DEMO_MEMBERS:,} synthetic shopping baskets train two classifiers: one as usual, one "
+        "with SELENA. Then attackers guess who was in the training data."
+    )
+    _run(console, settings, out / "runs", out, json_out, title="Who was in the training data?")
+
+
+@app.command("run")
+def run_command(
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    size: options.Size = None,
+    label_column: options.LabelColumn = None,
+    members: options.Members = None,
+    defense: options.Defenses = None,
+    attack_names: options.Attacks = None,
+    seed: options.Seeds = None,
+    selection: options.Selection = None,
+    device: options.Device = None,
+    config: options.Config = None,
+    runs: options.Runs = _RUNS,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.json, report.md and report.png.")
+    ] = None,
+    json_out: options.Json = None,
+    keep_submodels: options.KeepSubmodels = False,
+) -> None:
+    """Train, attack and report, for every defense and seed."""
+    settings = _settings(locals(), config)
+    _run(Console(), settings, runs, out, json_out, title=settings.data.dataset, keep=keep_submodels)
+
+
+@app.command("train")
+def train_command(
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    size: options.Size = None,
+    label_column: options.LabelColumn = None,
+    members: options.Members = None,
+    defense: options.Defenses = None,
+    seed: options.Seeds = None,
+    selection: options.Selection = None,
+    device: options.Device = None,
+    config: options.Config = None,
+    runs: options.Runs = _RUNS,
+    json_out: options.Json = None,
+    keep_submodels: options.KeepSubmodels = False,
+) -> None:
+    """Train models into run folders and print where they are."""
+    settings = _settings(locals(), config)
+    console = Console()
+    trained: list[RunFolder] = []
+    for each_seed in settings.seeds:
+        workspace = pieces(runs, settings.device, RichProgress(console))
+        for case in cases(settings, each_seed):
+            trained.append(train(case, runs, workspace))
+            print(trained[-1].path)
+        if not keep_submodels:
+            workspace.clear()
+    if json_out:
+        write_json(json_out, {str(folder.path): folder.manifest() for folder in trained})
+
+
+@app.command("attack")
+def attack_command(
+    run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    attack_names: options.Attacks = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = None,
+    json_out: options.Json = None,
+) -> None:
+    """Attack trained runs; finished attacks are found in the run folder."""
+    console = Console()
+    found = []
+    for path in run_folders:
+        workspace = pieces(path.parent, device or "cpu", RichProgress(console))
+        folder = RunFolder(path)
+        names = options.comma_separated(attack_names) or ("direct",)
+        found.append((folder, attack(folder, names, workspace, data_dir=data_dir)))
+        workspace.clear()
+    _finish(console, collect(found), None, json_out, title="Audit")
+
+
+@app.command("report")
+def report_command(
+    run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    json_out: options.Json = None,
+) -> None:
+    """Write one report over runs that were attacked."""
+    rows = [RunFolder(path).audit() for path in run_folders]
+    results = Results(rows, {}, {}, run_folders)
+    _finish(Console(), results, out, json_out, title="Report")
+
+
+@app.command("audit")
+def audit_command(
+    predictions: Annotated[
+        Path, typer.Option(help="Predictions of any model: .npz, .csv or .parquet.")
+    ],
+    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    json_out: options.Json = None,
+) -> None:
+    """Audit anybody's model from its predictions alone."""
+    console = Console()
+    table = read_predictions(predictions)
+    workspace = pieces(_RUNS, "cpu", RichProgress(console))
+    report = run_audit(
+        table, table.split(), prediction_attacks(), seed=seed, workspace=workspace
+    ).to_json()
+    show_audit(console, report, title=str(predictions))
+    if json_out:
+        write_json(json_out, report)
+        console.print(f"Written: {json_out}")
+
+
+@app.command("env")
+def env_command(
+    json_out: options.Json = None,
+) -> None:
+    """Print versions, cores, instruction sets and devices, for bug reports."""
+    description = describe_environment()
+    print(json.dumps(description, indent=2))
+    if json_out:
+        write_json(json_out, description)
+
+
+def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
+    """Return the settings of a config file, with what the command line says on top."""
+    settings = override(RunSettings(), read_toml(config) if config else {})
+    data = {f.name: arguments[f.name] for f in fields(DataSettings)}
+    given = {
+        "data": {name: value for name, value in data.items() if value is not None},
+        "defenses": options.comma_separated(arguments["defense"]),
+        "attacks": options.comma_separated(arguments.get("attack_names")),
+        "seeds": tuple(arguments["seed"] or ()),
+        "selection": arguments["selection"],
+        "device": arguments["device"],
+    }
+    return override(settings, {name: value for name, value in given.items() if value})
+
+
+def _run(
+    console: Console,
+    settings: RunSettings,
+    runs: Path,
+    out: Path | None,
+    json_out: Path | None,
+    *,
+    title: str,
+    keep: bool = False,
+) -> None:
+    progress = RichProgress(console)
+    results = run(settings, runs, progress=progress, keep_submodels=keep)
+    _finish(console, results, out, json_out, title=title)
+
+
+def _finish(
+    console: Console, results: Results, out: Path | None, json_out: Path | None, *, title: str
+) -> None:
+    """Print the table and write what was asked for."""
+    command = shlex.join(["selena", *sys.argv[1:]])
+    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
+    written = results.write_report(out, title=title, command=command) if out else []
+    if json_out:
+        write_json(json_out, results.to_json(command))
+        written.append(json_out)
+    for path in written:
+        console.print(f"Written: {path}")

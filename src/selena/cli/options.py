@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a data set, or an .npz, .csv or .parquet file "
+        "[default: purchase100-synthetic]."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder that holds the data set's archive, instead of downloading it."),
+]
+Size = Annotated[int | None, typer.Option(help="Number of records of a synthetic set.")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Label column of a .csv or .parquet file [default: label]."),
+]
+Members = Annotated[
+    int | None, typer.Option(help="Training records of the target model [default: the set's own].")
+]
+Defenses = Annotated[
+    list[str] | None, typer.Option("--defense", help="What to train; may be repeated.")
+]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attack", "--attacks", help="Attacks or families, repeated or separated by commas."
+    ),
+]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", help="One whole repetition a seed; may be repeated.")
+]
+Selection = Annotated[
+    str | None,
+    typer.Option(
+        help="Epoch of the weights: last, validation, or paper (the test set; flagged) "
+        "[default: last]."
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cpu].")]
+Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file of settings; options given here come first.")
+]
+KeepSubmodels = Annotated[
+    bool, typer.Option("--keep-submodels", help="Keep Split-AI's sub-models in RUNS/pieces.")
+]
+
+
+def comma_separated(values: list[str] | None) -> tuple[str, ...]:
+    """Return the names in repeated or comma-separated options."""
+    return tuple(name for value in values or () for name in value.split(",") if name)

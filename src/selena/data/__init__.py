@@ -1,0 +1,8 @@
+"""Where records come from, and how they are split."""
+
+from __future__ import annotations
+
+from selena.data.load import DATASETS, data_digest, load
+from selena.data.split import Partition, audit_split
+
+__all__ = ["DATASETS", "Partition", "audit_split", "data_digest", "load"]

@@ -1,0 +1,75 @@
+"""One way in: a registered name, or the path of a user's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from selena.data import bundled, location, synthetic
+from selena.data.tabular import READERS, load_file
+from selena.errors import ConfigError, DataError, unknown_name
+from selena.fingerprint import tensor_digest
+from selena.types import Dataset, Records
+from selena.workspace import Progress
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a loader may want to know."""
+
+    data_dir: Path | None
+    size: int | None
+    progress: Progress | None
+
+
+DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
+    "purchase100-synthetic": lambda wish: synthetic.load(wish.size),
+    "location30": lambda wish: location.load(wish.data_dir, wish.progress),
+    "digits": lambda wish: bundled.load_digits(),
+}
+"""Registered name -> loader."""
+
+_SIZED = ("purchase100-synthetic",)
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    data_dir: Path | None = None,
+    size: int | None = None,
+    label_column: str = "label",
+    progress: Progress | None = None,
+) -> Dataset:
+    """Return the records of a registered data set or of a user's own file.
+
+    Args:
+        name_or_path: a name in `DATASETS`, or a `.npz`, `.csv` or `.parquet` file.
+        data_dir: folder that holds a registered set's published files; without it they are
+            downloaded once.
+        size: number of records of a synthetic set.
+        label_column: which column of a `.csv` or `.parquet` file holds the labels.
+        progress: who shows a download.
+
+    Raises:
+        DataError: if the records cannot be had or cannot be used.
+        ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic.
+    """
+    name = str(name_or_path)
+    if size is not None and name not in _SIZED:
+        raise ConfigError(
+            f"{name} has the records that it has: size is for synthetic sets ({', '.join(_SIZED)})."
+        )
+    if name in DATASETS:
+        return DATASETS[name](_Wish(data_dir, size, progress))
+    path = Path(name_or_path).expanduser()
+    if path.suffix.lower() in READERS or path.is_file():
+        return load_file(path, label_column=label_column)
+    if isinstance(name_or_path, Path) or len(path.parts) > 1:
+        raise DataError(f"{path}: there is no such file. Give one of {', '.join(sorted(READERS))}.")
+    raise unknown_name("data set", name, DATASETS)
+
+
+def data_digest(records: Records) -> str:
+    """Return the SHA-256 (hex) of the shapes, types and bytes of the features and labels."""
+    return tensor_digest(records.x, records.y)

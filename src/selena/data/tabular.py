@@ -1,0 +1,46 @@
+"""A user's own records from `.npz`, `.csv` or `.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from selena.data.table import Table
+from selena.data.table_csv import read_csv
+from selena.data.table_npz import read_npz
+from selena.data.table_parquet import read_parquet
+from selena.errors import DataError
+from selena.types import Dataset
+
+READERS: dict[str, Callable[[Path, str], Table]] = {
+    ".csv": read_csv,
+    ".npz": lambda path, label_column: read_npz(path),
+    ".parquet": read_parquet,
+}
+"""File suffix -> reader; a label column has a meaning in tables with named columns only."""
+
+
+def load_file(path: Path, *, label_column: str = "label") -> Dataset:
+    """Return the records of a file.
+
+    `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
+    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a feature and
+    `label_column`. Integer or string labels are numbered 0..C-1 in their order. Half of the
+    records are members unless told otherwise.
+
+    Raises:
+        DataError: if the file is absent, unreadable or of another kind, or anything in it
+            cannot be trained on; the message names the row and column.
+        ConfigError: if Parquet support is not installed.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path}: unknown kind of file {path.suffix!r}. Known: {', '.join(sorted(READERS))}."
+        )
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file.")
+    try:
+        return reader(path, label_column).to_dataset()
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read ({error}).") from error

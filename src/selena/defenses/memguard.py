@@ -1,0 +1,196 @@
+"""MemGuard: noise on each prediction that leaves a membership inference network undecided.
+
+Jia et al., "MemGuard: Defending against Black-Box Membership Inference Attacks via Adversarial
+Examples", CCS 2019. The model is not changed and the predicted class never changes, so accuracy
+is kept - and label-only attacks see what they saw before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from selena.defenses.content import content_digests
+from selena.defenses.memguard_noise import NoiseSearch
+from selena.errors import ConfigError, StoreError
+from selena.networks.mlp import MLP
+from selena.seeding import child_seed, torch_generator
+from selena.training.batches import in_chunks
+from selena.training.checkpoint import select
+from selena.training.engine import fit_networks, predict
+from selena.training.job import Examples, Job
+from selena.training.model import restore_network
+from selena.training.recipe import Recipe
+from selena.types import Defense, Records, StoredModel, check_records
+from selena.workspace import Workspace
+
+_HIDDEN = (256, 128, 64)
+_CHUNK = 8192
+_DEEPEST = 200.0
+
+
+def _default_recipe() -> Recipe:
+    # float32: bf16 has no room between 0.999 and 1, where members' predictions lie.
+    return Recipe(
+        batch_size=64, epochs=50, loss="binary_cross_entropy", precision="float32"
+    )
+
+
+@dataclass(frozen=True)
+class MemGuard:
+    """Fits any defense, then filters its predictions.
+
+    Attributes:
+        base: what trains the target model (the paper's: `Undefended`).
+        inference: how the inference network is trained, on as many members as reference records;
+            binary cross-entropy and Adam, as in the paper, batch and epochs ours.
+        search: how noise is searched for.
+        budget: epsilon, the expected L1 distance at most between the two distributions, in
+            (0, 2]; noise r is then used with probability min(1, epsilon / ||r||_1) (Section 4.2).
+            None: always, as Tang et al. 2022 do.
+    """
+
+    base: Defense
+    inference: Recipe = field(default_factory=_default_recipe)
+    search: NoiseSearch = field(default_factory=NoiseSearch)
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not self.budget > 0:
+            raise ConfigError(f"budget is {self.budget}; an L1 distance above 0, or None.")
+        if self.inference.loss != "binary_cross_entropy":
+            raise ConfigError("MemGuard's inference network has one logit: its loss is binary.")
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> MemGuardModel:
+        """Fit the target model, then the inference network; `validation` is its reference set.
+
+        Raises:
+            DataError: there are no reference records, or records that cannot be trained on.
+        """
+        workspace = workspace or Workspace()
+        target = self.base.fit(train, validation, seed=seed, workspace=workspace)
+        check_records(
+            validation, num_classes=target.num_classes, what="MemGuard's reference records"
+        )
+        size = min(len(train), len(validation))
+        sides = {"members": train, "references": validation}
+        x = torch.cat(
+            [
+                _sorted_predictions(target, records.x[_draw(records, size, seed, side)])
+                for side, records in sides.items()
+            ]
+        )
+        truth = (torch.arange(2 * size) < size).float()
+        (network,) = fit_networks(
+            _network(target.num_classes),
+            Examples(x, truth),
+            [Job("memguard", torch.arange(2 * size), child_seed(seed, "memguard"))],
+            self.inference,
+            # The rows are kept members and non-members, so there is nothing to select on.
+            description="MemGuard's inference network",
+            workspace=workspace,
+        )
+        key = child_seed(seed, "memguard key")
+        return MemGuardModel(target, network, self.search, self.budget, key)
+
+    def restore(self, state: dict[str, Tensor]) -> MemGuardModel:
+        """Rebuild target model and filter from `state`."""
+        if "key" not in state:
+            raise StoreError(f"This is not the state of MemGuard: it holds {sorted(state)[:5]}.")
+        target = self.base.restore(select(state, "target"))
+        factory = _network(target.num_classes)
+        network = restore_network(factory, 1, select(state, "inference")).network
+        return MemGuardModel(target, network, self.search, self.budget, int(state["key"]))
+
+
+@dataclass(frozen=True, eq=False)
+class MemGuardModel:
+    """A target model whose predictions carry noise. The same query always gets the same answer.
+
+    Attributes:
+        target: the model behind the filter.
+        inference: the defender's inference network, on sorted probabilities.
+        search: how noise is searched for.
+        budget: see `MemGuard`.
+        key: of the hash that decides whether a query's noise is used.
+    """
+
+    target: StoredModel
+    inference: nn.Module
+    search: NoiseSearch
+    budget: float | None
+    key: int
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.target.num_classes
+
+    def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+        """Return predicted classes: the target's own, without any search for noise."""
+        return self.target.logits(x).argmax(dim=1)
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return the logarithms of the noisy probabilities."""
+        parts = []
+        for part in in_chunks(max(len(x), 1), _CHUNK):
+            parts.append(self._filtered(x[part]))
+        return torch.cat(parts)
+
+    def _filtered(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        original = self.target.logits(x)
+        rising, order = _with_label_last(original.double())
+        # A probability of 0 has the logit -inf, with which nothing can be computed.
+        rising = torch.maximum(rising, rising[:, -1:] - _DEEPEST)
+        noisy, use = self.search.run(self.inference, rising)
+        noisy = torch.empty_like(noisy).scatter_(1, order, noisy)
+        log_p, noisy = original.log_softmax(dim=1), noisy.log_softmax(dim=1).float()
+        if self.budget is not None:
+            distortion = (noisy.exp() - log_p.exp()).abs().sum(dim=1)
+            use &= self._uniform(x) < self.budget / distortion
+        # Rounding could make a tie of what was no tie.
+        use &= noisy.argmax(dim=1) == original.argmax(dim=1)
+        return torch.where(use[:, None], noisy, log_p)
+
+    def _uniform(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, " n"]:
+        """Return a number in [0, 1) for each query, drawn by its content."""
+        digests = content_digests(x, self.key)[:, :6].double()
+        return digests @ (256.0 ** -torch.arange(1, 7, dtype=torch.float64))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the target's state, the inference network's weights and the key."""
+        tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
+        tensors |= {f"inference/{name}": t for name, t in self.inference.state_dict().items()}
+        return tensors | {"key": torch.tensor(self.key)}
+
+
+def _network(num_classes: int) -> MLP:
+    return MLP(num_classes, 1, hidden=_HIDDEN, activation="relu")
+
+
+def _draw(records: Records, size: int, seed: int, side: str) -> Int[Tensor, " m"]:
+    return torch.randperm(len(records), generator=torch_generator(seed, "memguard", side))[:size]
+
+
+def _sorted_predictions(
+    target: StoredModel, x: Shaped[Tensor, "n *features"]
+) -> Float[Tensor, "n c"]:
+    return target.logits(x).double().softmax(dim=1).sort(dim=1).values.float()
+
+
+def _with_label_last(
+    logits: Float[Tensor, "n c"],
+) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
+    """Return each row rising with the predicted class last, and where each logit came from."""
+    rising, order = logits.flip(1).sort(dim=1, stable=True)
+    return rising, logits.shape[1] - 1 - order

@@ -1,0 +1,52 @@
+"""What a bug report should say about the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from selena.training.recipe import has_fast_bfloat16
+from selena.version import __version__
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "safetensors",
+    "typer",
+    "rich",
+    "pooch",
+    "matplotlib",
+    "jinja2",
+    "pyarrow",
+    "kornia",
+    "opacus",
+    "onnxruntime",
+)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, cores, instruction sets and devices."""
+    return {
+        "selena": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16_on_cpu": has_fast_bfloat16(torch.device("cpu")),
+        "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,118 @@
+"""Whole experiments: every defense with every seed, trained, attacked and written up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selena.audit.figures import draw_report
+from selena.audit.markdown import render_markdown
+from selena.audit.report import AuditReport
+from selena.audit.table import summarize_rows
+from selena.environment import describe_environment
+from selena.files import write_json, write_text
+from selena.pipeline import RunSettings, attack, cases, row_head, train
+from selena.store import RunFolder
+from selena.version import __version__
+from selena.workspace import Progress, Silent, Workspace
+
+SCHEMA = "selena-run/1"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of results and what they cost.
+
+    Attributes:
+        rows: one a defense and seed; equal seeds give equal rows.
+        timings: seconds by run folder: training, and each attack.
+        family_seconds: seconds of each family's attacks, mean over seeds, by "defense/family".
+        folders: the run folders.
+    """
+
+    rows: list[dict[str, Any]]
+    timings: dict[str, dict[str, Any]]
+    family_seconds: dict[str, float]
+    folders: list[Path]
+
+    def to_json(self, command: str) -> dict[str, Any]:
+        """Return rows, their means over seeds, costs, and what is needed to repeat them."""
+        return {
+            "schema": SCHEMA,
+            "version": __version__,
+            "command": command,
+            "environment": describe_environment(),
+            "rows": self.rows,
+            "summary": summarize_rows(self.rows),
+            "timings": self.timings,
+        }
+
+    def write_report(self, folder: Path, *, title: str, command: str) -> list[Path]:
+        """Write report.json, report.md and report.png into `folder`; return their paths."""
+        paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "png")]
+        write_json(paths[0], self.to_json(command))
+        draw_report(self.rows, paths[2])
+        text = render_markdown(
+            self.rows,
+            title=title,
+            command=command,
+            figure=paths[2].name,
+            seconds=self.family_seconds,
+        )
+        write_text(paths[1], text)
+        return paths
+
+
+def run(
+    settings: RunSettings,
+    runs: Path,
+    *,
+    progress: Progress | None = None,
+    keep_submodels: bool = False,
+) -> Results:
+    """Train and attack every case of `settings`; what `runs` holds already is not done again.
+
+    Finished sub-models and checkpoints live in `runs`/pieces until the seed that needs them is
+    done; with `keep_submodels` they stay.
+    """
+    found: list[tuple[RunFolder, AuditReport]] = []
+    for seed in settings.seeds:
+        workspace = pieces(runs, settings.device, progress)
+        for case in cases(settings, seed):
+            folder = train(case, runs, workspace)
+            report = attack(folder, settings.attacks, workspace, data_dir=settings.data.data_dir)
+            found.append((folder, report))
+        if not keep_submodels:
+            workspace.clear()
+    return collect(found)
+
+
+def pieces(runs: Path, device: str, progress: Progress | None) -> Workspace:
+    """Return the workspace of work in progress under `runs`."""
+    return Workspace(device, runs / "pieces", progress or Silent())
+
+
+def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:
+    """Return the results of finished runs, defense by defense."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(_defense(f) for f, _ in found))}
+    ordered = sorted(found, key=lambda pair: order[_defense(pair[0])])
+    times: dict[str, list[float]] = {}
+    for folder, report in ordered:
+        for family in report.families:
+            seconds = sum(r.scores.seconds for r in report.attacks.values() if r.family == family)
+            times.setdefault(f"{_defense(folder)}/{family}", []).append(seconds)
+    return Results(
+        rows=[{**row_head(f.manifest()), **report.to_json()} for f, report in ordered],
+        timings={
+            f.path.name: {**f.manifest()["timings"], "attack_seconds": report.timings()}
+            for f, report in ordered
+        },
+        family_seconds={name: sum(values) / len(values) for name, values in times.items()},
+        folders=[f.path for f, _ in ordered],
+    )
+
+
+def _defense(folder: RunFolder) -> str:
+    return str(folder.manifest()["settings"]["defense"])

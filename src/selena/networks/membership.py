@@ -1,0 +1,58 @@
+"""The network that tells members from non-members by a prediction and a label.
+
+Nasr, Shokri, Houmansadr 2018: the attack network, and the adversary of their defense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MembershipNetwork:
+    """Builds the attack network: `towers`, whose output ranks, and a sigmoid for the loss.
+
+    Attributes:
+        observed: width of what is observed of a record; the number of classes for a prediction.
+        num_classes: number of classes, the width of the one-hot label.
+    """
+
+    observed: int
+    num_classes: int
+
+    def __call__(self) -> nn.Sequential:
+        """Build a network; weights are drawn from N(0, 0.01²), biases are 0."""
+        network = nn.Sequential(_Towers(self.observed, self.num_classes), nn.Sigmoid())
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.01)
+        return network
+
+
+class _Towers(nn.Module):
+    """Three towers on (n, observed + classes): observation and one-hot label, then both joined."""
+
+    def __init__(self, observed: int, num_classes: int) -> None:
+        super().__init__()
+        self._widths = [observed, num_classes]
+        self.observation = _tower(observed, 1024, 512, 64)
+        self.label = _tower(num_classes, 128, 64)
+        self.joined = nn.Sequential(*_tower(128, 512, 256, 128, 64), nn.Linear(64, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        observation, label = torch.split(x, self._widths, dim=1)
+        both = torch.cat([self.observation(observation), self.label(label)], dim=1)
+        output: Tensor = self.joined(both)
+        return output
+
+
+def _tower(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(len(widths) - 1):
+        layers += [nn.Linear(widths[i], widths[i + 1]), nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selena.data.archives import open_member
+from selena.errors import DataError
+
+CONTENT = np.random.default_rng(0).bytes(50_000)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return pack(tmp_path / "set.tgz", {"other": b"1", "folder/wanted": CONTENT, "last": CONTENT})
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def read(path: Path, member: str = "folder/wanted") -> bytes:
+    with open_member(path, member) as stream:
+        return stream.read()
+
+
+def test_member_is_read(archive: Path) -> None:
+    assert read(archive) == CONTENT
+
+
+def test_leading_dot_does_not_matter(tmp_path: Path) -> None:
+    assert read(pack(tmp_path / "dot.tgz", {"./wanted": b"here"}), "wanted") == b"here"
+
+
+def test_nothing_reaches_the_disk(tmp_path: Path) -> None:
+    path = pack(tmp_path / "evil.tgz", {"../up": b"x"})
+    before = set(tmp_path.parent.rglob("*"))
+    assert read(path, "../up") == b"x"
+    assert set(tmp_path.parent.rglob("*")) == before
+
+
+def test_absent_member_names_what_is_there(archive: Path) -> None:
+    with pytest.raises(DataError, match=r"set\.tgz: holds no file 'gone', only other, folder"):
+        read(archive, "gone")
+
+
+def test_absent_archive(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.tgz: there is no such file"):
+        read(tmp_path / "none.tgz")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_links_and_folders_are_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "link.tgz"
+    with tarfile.open(path, "w:gz") as tar:
+        entry = tarfile.TarInfo("wanted")
+        entry.type, entry.linkname = kind, "/etc/hostname"
+        tar.addfile(entry)
+    with pytest.raises(DataError, match="'wanted' is not a regular file"):
+        read(path, "wanted")
+
+
+def flip_a_byte(content: bytes) -> bytes:
+    """Random bytes are stored, not compressed: only the checksum at the end can tell."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:40],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-4],
+        lambda content: b"<html>not found</html>",
+        lambda content: gzip.compress(b"no tar" * 1000),
+        flip_a_byte,
+    ],
+    ids=["empty", "header", "half", "checksum cut", "html", "no tar", "flipped bit"],
+)
+def test_damage_is_found(archive: Path, damage: Callable[[bytes], bytes]) -> None:
+    archive.write_bytes(damage(archive.read_bytes()))
+    with pytest.raises(DataError, match=r"set\.tgz: the archive is truncated or corrupted"):
+        read(archive)
+
+
+def test_damage_goes_before_what_it_broke(archive: Path) -> None:
+    archive.write_bytes(flip_a_byte(archive.read_bytes()))
+    with (
+        pytest.raises(DataError, match="truncated or corrupted"),
+        open_member(archive, "folder/wanted"),
+    ):
+        raise DataError("row 7 is strange")
+
+
+def test_error_of_the_block_passes(archive: Path) -> None:
+    with (
+        pytest.raises(DataError, match="row 7 is strange"),
+        open_member(archive, "folder/wanted"),
+    ):
+        raise DataError("row 7 is strange")

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from selena.data.download import CACHE_VARIABLE, cache_folder, fetch
+from selena.errors import DataError
+
+CONTENT = bytes(range(256)) * 40
+DIGEST = sha256(CONTENT).hexdigest()
+NOBODY = "http://127.0.0.1:1/set.tgz"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a web server on this machine that holds set.tgz and wrong.tgz."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "set.tgz").write_bytes(CONTENT)
+    (folder / "wrong.tgz").write_bytes(CONTENT[:-1])
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class Recorder:
+    """A `Progress` that remembers."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, float]] = []
+        self.closed = 0
+        self.reached = 0.0
+
+    @contextmanager
+    def step(self, description: str, total: float) -> Iterator[Recorder]:
+        self.opened.append((description, total))
+        yield self
+        self.closed += 1
+
+    def advance(self, amount: float = 1.0) -> None:
+        self.reached += amount
+
+
+def test_download_is_verified_and_kept(site: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    path = fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=cache)
+    assert path == cache / "set.tgz"
+    assert path.read_bytes() == CONTENT
+    # The second time nobody is asked.
+    assert fetch("set.tgz", [NOBODY], DIGEST, cache_dir=cache) == path
+
+
+def test_progress_is_shown_up_to_the_total(site: str, tmp_path: Path) -> None:
+    bar = Recorder()
+    fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=tmp_path / "cache", progress=bar)
+    assert bar.opened == [("Downloading set.tgz", len(CONTENT))]
+    assert bar.closed == 1
+    assert bar.reached == len(CONTENT)
+
+
+@pytest.mark.parametrize("bad", ["wrong.tgz", "gone.tgz"])
+def test_mirrors_are_tried_in_turn(site: str, tmp_path: Path, bad: str) -> None:
+    urls = [NOBODY, f"{site}/{bad}", f"{site}/set.tgz"]
+    path = fetch("set.tgz", urls, DIGEST, cache_dir=tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+
+
+def test_wrong_download_leaves_nothing(site: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match=r"wrong\.tgz") as caught:
+        fetch("set.tgz", [f"{site}/wrong.tgz"], DIGEST, cache_dir=cache)
+    assert "SHA256" in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_stale_file_in_the_cache_is_fetched_again(site: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "set.tgz").write_bytes(b"half a file")
+    path = fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=cache)
+    assert path.read_bytes() == CONTENT
+
+
+def test_without_network_the_error_says_what_to_do_by_hand(site: str, tmp_path: Path) -> None:
+    urls = [NOBODY, "http://127.0.0.1:1/mirror/set.tgz"]
+    with pytest.raises(DataError) as caught:
+        fetch("set.tgz", urls, DIGEST, cache_dir=tmp_path)
+    message = str(caught.value)
+    assert all(url in message for url in urls)
+    assert "--data-dir" in message
+
+
+def test_cache_folder_can_be_named(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cache_folder().is_absolute()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mine"))
+    assert fetch("set.tgz", [f"{site}/set.tgz"], None).parent == tmp_path / "mine"
+
+
+def test_cache_that_cannot_be_written(site: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(DataError, match=CACHE_VARIABLE):
+        fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=tmp_path / "cache")
+
+
+def test_file_in_the_users_folder(tmp_path: Path) -> None:
+    (tmp_path / "set.tgz").write_bytes(CONTENT)
+    assert fetch("set.tgz", [NOBODY], DIGEST, data_dir=tmp_path) == tmp_path / "set.tgz"
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT[1:] + b"!"])
+def test_wrong_file_in_the_users_folder(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.tgz").write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.tgz: the file is truncated, changed") as caught:
+        fetch("set.tgz", [NOBODY], DIGEST, data_dir=tmp_path)
+    assert NOBODY in str(caught.value)
+
+
+def test_no_checksum_no_verification(tmp_path: Path) -> None:
+    (tmp_path / "set.tgz").write_bytes(b"anything")
+    assert fetch("set.tgz", [NOBODY], None, data_dir=tmp_path).read_bytes() == b"anything"
+
+
+def test_absent_file_in_the_users_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"set\.tgz: there is no such file") as caught:
+        fetch("set.tgz", [NOBODY], DIGEST, data_dir=tmp_path)
+    assert NOBODY in str(caught.value)

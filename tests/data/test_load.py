@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from selena.data import DATASETS, audit_split, data_digest, load
+from selena.errors import ConfigError, DataError
+from selena.types import check_records
+
+
+@pytest.mark.parametrize(("name", "size"), [("digits", None), ("purchase100-synthetic", 4_000)])
+def test_sets_without_download_can_be_split_as_they_are(name: str, size: int | None) -> None:
+    dataset = load(name, size=size)
+    assert dataset.name == name
+    check_records(dataset.records, num_classes=dataset.num_classes, what=name)
+    assert len(audit_split(dataset, seed=0).train) == dataset.members
+
+
+def test_digits_are_scaled() -> None:
+    dataset = load("digits")
+    assert tuple(dataset.records.x.shape) == (1_797, 64)
+    assert dataset.records.x.dtype == torch.float32
+    assert [float(v) for v in dataset.records.x.aminmax()] == [0, 1]
+    assert (dataset.num_classes, dataset.recipe, dataset.members) == (10, "digits", 600)
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_path_of_a_users_file(as_path: type, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("a,kind\n1,x\n2,y\n")
+    assert load(as_path(path), label_column="kind").name == "own.csv"
+
+
+def test_unknown_name_points_to_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'location30'") as caught:
+        load("location3")
+    assert all(name in str(caught.value) for name in DATASETS)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "folder/own", Path("own")])
+def test_absent_file_is_no_unknown_name(name: str | Path) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        load(name)
+
+
+def test_size_is_for_synthetic_sets() -> None:
+    with pytest.raises(ConfigError, match=r"digits .*purchase100-synthetic"):
+        load("digits", size=100)
+
+
+def test_digest_sees_features_labels_shapes_and_types() -> None:
+    records = load("digits").records
+    other_x = records.x.clone()
+    other_x[3, 4] += 0.5
+    changed = [
+        replace(records, x=other_x),
+        replace(records, y=records.y.flip(0)),
+        replace(records, x=records.x.reshape(-1, 8, 8)),
+        replace(records, x=records.x.view(torch.int32)),
+    ]
+    digests = {data_digest(r) for r in [records, *changed]}
+    assert len(digests) == 5
+    assert data_digest(replace(records, ids=records.ids + 1)) == data_digest(records)
+    assert data_digest(load("digits").records) == data_digest(records)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selena.data.split import Partition, audit_split
+from selena.errors import ConfigError, DataError
+from selena.types import AuditSplit, Dataset, Records
+
+
+def dataset(n: int, classes: int = 1, members: int = 2) -> Dataset:
+    x = torch.arange(n, dtype=torch.float32)[:, None]
+    records = Records(x, torch.arange(n) % classes, torch.arange(n))
+    return Dataset("toy", records, classes, "continuous", "tabular", members, "made up")
+
+
+def parts(split: AuditSplit) -> list[Records]:
+    return [
+        split.known.members,
+        split.evaluation.members,
+        split.known.non_members,
+        split.validation,
+        split.evaluation.non_members,
+    ]
+
+
+def rows(split: AuditSplit) -> list[list[int]]:
+    return [part.ids.tolist() for part in parts(split)]
+
+
+sizes = st.integers(5, 400).flatmap(
+    lambda n: st.tuples(st.just(n), st.integers(2, n - 3), st.integers(0, 2**40))
+)
+
+
+@given(sizes)
+def test_five_disjoint_sets_hold_every_record_once(case: tuple[int, int, int]) -> None:
+    n, members, seed = case
+    split = audit_split(dataset(n), members=members, seed=seed)
+    assert sorted(chain(*rows(split))) == list(range(n))
+    assert all(len(part) > 0 for part in parts(split))
+    assert len(split.train) == members
+    known, evaluation = len(split.known.members), len(split.evaluation.members)
+    assert evaluation - known in {0, 1}
+    for part in parts(split):
+        assert torch.equal(part.x[:, 0].long(), part.ids)
+
+
+@given(sizes)
+def test_one_seed_gives_one_split(case: tuple[int, int, int]) -> None:
+    n, members, seed = case
+    once = audit_split(dataset(n), members=members, seed=seed)
+    again = audit_split(dataset(n), members=members, seed=seed)
+    assert rows(once) == rows(again)
+
+
+def test_another_seed_gives_another_split() -> None:
+    one, two = (audit_split(dataset(200), members=50, seed=seed) for seed in (0, 1))
+    assert rows(one) != rows(two)
+
+
+@given(sizes)
+def test_default_sizes(case: tuple[int, int, int]) -> None:
+    n, members, _ = case
+    partition = Partition.of(n, members)
+    rest = n - members
+    assert partition.reference <= max(1, min(1.5 * members, 0.4 * rest))
+    assert partition.validation <= max(1, min(members / 2, 0.1 * rest, 5_000))
+    test = rest - partition.reference - partition.validation
+    assert test >= 1
+    if members <= rest and rest >= 10:
+        assert test >= members - members // 2
+
+
+def test_sizes_of_the_papers_purchase100() -> None:
+    n = 197_324
+    partition = Partition.of(n, 19_732)
+    assert partition == Partition(members=19_732, reference=29_598, validation=5_000)
+
+
+def test_members_default_to_the_data_sets() -> None:
+    assert len(audit_split(dataset(50, members=20), seed=0).train) == 20
+
+
+def test_given_partition_is_obeyed() -> None:
+    split = audit_split(dataset(50), partition=Partition(9, 10, 11), seed=3)
+    assert [len(part) for part in parts(split)] == [4, 5, 10, 11, 20]
+
+
+def test_partition_may_leave_one_test_record_but_not_none() -> None:
+    audit_split(dataset(10), partition=Partition(4, 3, 2), seed=0)
+    with pytest.raises(DataError, match=r"4 members do not fit: of 9 records at most 3"):
+        audit_split(dataset(9), partition=Partition(4, 3, 2), seed=0)
+
+
+def test_too_many_members_name_the_most_that_fit() -> None:
+    with pytest.raises(DataError, match="99 members do not fit: of 100 records at most 97"):
+        audit_split(dataset(100), members=99, seed=0)
+    audit_split(dataset(100), members=97, seed=0)
+
+
+def test_too_few_records() -> None:
+    with pytest.raises(DataError, match="4 records are too few"):
+        audit_split(dataset(4), members=2, seed=0)
+
+
+@pytest.mark.parametrize("members", [1, 0, -5])
+def test_too_few_members(members: int) -> None:
+    with pytest.raises(ConfigError, match=f"members >= 2, not {members}"):
+        audit_split(dataset(100), members=members, seed=0)
+
+
+@pytest.mark.parametrize("wrong", [(1, 1, 1), (2, 0, 1), (2, 1, 0)])
+def test_partition_checks_its_sizes(wrong: tuple[int, int, int]) -> None:
+    with pytest.raises(ConfigError, match="A partition needs"):
+        Partition(*wrong)
+
+
+def test_both_sizes_are_too_much() -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        audit_split(dataset(50), members=5, partition=Partition(9, 10, 11), seed=3)
+
+
+def test_class_without_training_record_is_named() -> None:
+    one_class_short = dataset(100, classes=4)
+    one_class_short.records.y[one_class_short.records.y == 2] = 1
+    with pytest.raises(DataError, match=r"class 2 is empty: none of the 50 .* of 0 in the whole"):
+        audit_split(one_class_short, members=50, seed=0)
+
+
+def test_rare_class_that_missed_training_is_named() -> None:
+    rare = replace(dataset(200, members=20), name="rare", num_classes=2)
+    row = audit_split(replace(rare, num_classes=1), seed=0).validation.ids[0]
+    rare.records.y[row] = 1
+    with pytest.raises(DataError, match=r"rare: class 1 is empty: .* of 1 in the whole set"):
+        audit_split(rare, seed=0)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selena.data import synthetic
+from selena.data.synthetic import CHUNK, SyntheticPurchases
+from selena.errors import ConfigError
+
+SMALL = SyntheticPurchases(classes=5, items=40, subpopulations=20)
+
+
+@pytest.mark.parametrize("m", [1, 100, CHUNK - 1, CHUNK, CHUNK + 1])
+def test_first_records_do_not_depend_on_how_many_follow(m: int) -> None:
+    x, y = SMALL.generate(2 * CHUNK + 7)
+    fewer_x, fewer_y = SMALL.generate(m)
+    assert np.array_equal(fewer_x, x[:m])
+    assert np.array_equal(fewer_y, y[:m])
+
+
+def test_seed_decides() -> None:
+    x, y = SMALL.generate(500, seed=1)
+    again_x, again_y = SMALL.generate(500, seed=1)
+    other_x, _ = SMALL.generate(500, seed=2)
+    assert np.array_equal(x, again_x)
+    assert np.array_equal(y, again_y)
+    assert not np.array_equal(x, other_x)
+
+
+def test_chunks_differ() -> None:
+    x, _ = SMALL.generate(2 * CHUNK)
+    assert not np.array_equal(x[:CHUNK], x[CHUNK:])
+
+
+def test_types_and_values() -> None:
+    x, y = SMALL.generate(1_000)
+    assert x.shape == (1_000, 40)
+    assert (x.dtype.name, y.dtype.name) == ("uint8", "int64")
+    assert set(np.unique(x)) == {0, 1}
+    assert set(np.unique(y)) == set(range(5))
+
+
+def test_without_noise_a_record_is_its_sub_populations_basket() -> None:
+    mixture = SyntheticPurchases(classes=3, items=60, subpopulations=4, noise_scale=0.0)
+    x, y = mixture.generate(2_000)
+    baskets = np.unique(np.column_stack([y, x]), axis=0)
+    assert len(baskets) == 3 * 4
+    noisy, _ = SyntheticPurchases(classes=3, items=60, subpopulations=4).generate(2_000)
+    assert len(np.unique(noisy, axis=0)) > 1_000
+
+
+def test_noise_is_as_strong_as_it_says() -> None:
+    # One kind of customer a class and every item a fair coin: a record differs from the basket
+    # in an item with probability noise / 2, on average noise_scale / 4.
+    shape: dict[str, Any] = {"classes": 2, "items": 200, "subpopulations": 1}
+    coin = shape | {"popularity_a": 1e6, "popularity_b": 1e6}
+    basket, y = SyntheticPurchases(**coin, noise_scale=0.0).generate(4_000)
+    record, same = SyntheticPurchases(**coin, noise_scale=0.8).generate(4_000)
+    assert np.array_equal(y, same)
+    assert (record != basket).mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_redraw_moves_sub_populations_away_from_the_prototype() -> None:
+    def kinds(redraw: float) -> int:
+        mixture = SyntheticPurchases(
+            classes=2, items=60, subpopulations=10, noise_scale=0.0, redraw=redraw
+        )
+        return len(np.unique(mixture.generate(4_000)[0], axis=0))
+
+    assert kinds(0.0) == 2
+    assert kinds(0.78) == 20
+
+
+def test_zipf_weights_make_a_long_tail() -> None:
+    mixture = SyntheticPurchases(classes=2, items=60, subpopulations=50, noise_scale=0.0, zipf=1.2)
+    _, counts = np.unique(mixture.generate(8_000)[0], axis=0, return_counts=True)
+    weights = np.arange(1, 51) ** -1.2
+    assert counts.max() / 8_000 == pytest.approx(0.5 * weights[0] / weights.sum(), rel=0.5)
+    assert counts.min() < 0.05 * counts.max()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": 1},
+        {"items": 0},
+        {"subpopulations": 0},
+        {"class_concentration": 0.0},
+        {"popularity_a": -1.0},
+        {"popularity_b": float("nan")},
+        {"redraw": 1.1},
+        {"noise_scale": -0.1},
+        {"noise_scale": float("nan")},
+        {"zipf": -1.0},
+    ],
+)
+def test_parameters_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        SyntheticPurchases(**wrong)
+
+
+def test_at_least_one_record() -> None:
+    with pytest.raises(ConfigError, match="not 0"):
+        SMALL.generate(0)
+
+
+def test_published_set() -> None:
+    dataset = synthetic.load(3_000)
+    assert dataset.synthetic
+    assert "synthetic" in dataset.source
+    assert (dataset.num_classes, dataset.recipe, dataset.features) == (100, "purchase100", "binary")
+    assert tuple(dataset.records.x.shape) == (3_000, 600)
+    assert dataset.members == 1_500
+    assert dataset.records.ids.tolist() == list(range(3_000))
+
+
+def test_default_members_are_the_papers_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "PURCHASE100_MEMBERS", 1_000)
+    assert synthetic.load(5_000).members == 1_000

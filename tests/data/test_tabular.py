@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet as pq
+
+from selena.data import table_csv
+from selena.data.tabular import load_file
+from selena.errors import ConfigError, DataError
+
+X = np.array([[0.5, 1.0], [2.0, -3.0], [4.0, 5.5], [6.0, 7.0]])
+Y = np.array([0, 1, 0, 1])
+
+
+def npz(folder: Path, **arrays: Any) -> Path:
+    path = folder / "own.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def csv(folder: Path, text: str) -> Path:
+    path = folder / "own.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def parquet(folder: Path, **columns: Any) -> Path:
+    path = folder / "own.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+# What the three kinds of file share.
+
+
+def written(kind: str, folder: Path, x: np.ndarray, y: np.ndarray) -> Path:
+    if kind == "npz":
+        return npz(folder, x=x, y=y)
+    if kind == "parquet":
+        return parquet(folder, a=x[:, 0], b=x[:, 1], label=y)
+    rows = [f"{a},{b},{label}" for (a, b), label in zip(x, y, strict=True)]
+    return csv(folder, "\n".join(["a,b,label", *rows]) + "\n")
+
+
+KINDS = ["npz", "csv", "parquet"]
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@kinds
+def test_continuous_features_and_integer_labels(kind: str, tmp_path: Path) -> None:
+    dataset = load_file(written(kind, tmp_path, X, Y))
+    assert dataset.features == "continuous"
+    assert dataset.records.x.dtype == torch.float32
+    assert dataset.records.x.tolist() == X.tolist()
+    assert dataset.records.y.tolist() == Y.tolist()
+    assert dataset.records.ids.tolist() == [0, 1, 2, 3]
+    assert (dataset.num_classes, dataset.members, dataset.recipe) == (2, 2, "tabular")
+    assert dataset.name == f"own.{kind}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    # True is no number in a CSV file.
+    [pair for pair in product(KINDS, [float, int, bool]) if pair != ("csv", bool)],
+)
+def test_bits_are_binary(kind: str, dtype: type, tmp_path: Path) -> None:
+    bits = np.array([[0, 1], [1, 1], [0, 0], [1, 0]])
+    dataset = load_file(written(kind, tmp_path, bits.astype(dtype), Y))
+    assert dataset.features == "binary"
+    assert dataset.records.x.dtype == torch.uint8
+    assert dataset.records.x.tolist() == bits.tolist()
+
+
+@kinds
+def test_names_of_classes_are_numbered(kind: str, tmp_path: Path) -> None:
+    dataset = load_file(written(kind, tmp_path, X, np.array(["cat", "ant", "cat", "bee"])))
+    assert dataset.records.y.tolist() == [2, 0, 2, 1]
+    assert dataset.source.endswith("classes ant, bee, cat")
+
+
+@kinds
+def test_gaps_between_labels_are_closed_in_numeric_order(kind: str, tmp_path: Path) -> None:
+    dataset = load_file(written(kind, tmp_path, X, np.array([10, 2, -1, 10])))
+    assert dataset.records.y.tolist() == [2, 1, 0, 2]
+    assert dataset.source.endswith("classes -1, 2, 10")
+
+
+@kinds
+def test_whole_floats_are_labels(kind: str, tmp_path: Path) -> None:
+    dataset = load_file(written(kind, tmp_path, X, np.array([1.0, 10.0, 2.0, 2.0])))
+    assert dataset.records.y.tolist() == [0, 2, 1, 1]
+
+
+@kinds
+@pytest.mark.parametrize("bad", [0.25, np.inf, 1e300])
+def test_quantities_are_no_labels(kind: str, bad: float, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not whole ones"):
+        load_file(written(kind, tmp_path, X, np.array([1.0, bad, 2.0, 2.0])))
+
+
+@kinds
+def test_one_class_is_too_few(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"every record has the label '3'"):
+        load_file(written(kind, tmp_path, X, np.full(4, 3)))
+
+
+@kinds
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
+def test_infinite_features_are_named(kind: str, value: float, tmp_path: Path) -> None:
+    bad = X.copy()
+    bad[2, 1] = value
+    row = {"csv": 4}.get(kind, 3)  # the header of a CSV file is row 1
+    column = "x[:, 1]" if kind == "npz" else "b"
+    with pytest.raises(DataError) as caught:
+        load_file(written(kind, tmp_path, bad, Y))
+    assert f"own.{kind}, row {row}, column {column!r}" in str(caught.value)
+    assert "not a finite float32" in str(caught.value)
+
+
+@kinds
+def test_no_records(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there are no records"):
+        load_file(written(kind, tmp_path, X[:0], Y[:0]))
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.csv", "own.parquet"])
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x80" * 50])
+def test_empty_and_unreadable_files(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        load_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_truncated_files(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path, X, Y)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=f"own.{kind}: this is no"):
+        load_file(path)
+
+
+def test_corrupted_npz(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=X, y=Y)
+    content = path.read_bytes()
+    start = content.index(X.tobytes())
+    path.write_bytes(content[:start] + b"\x7f" * 8 + content[start + 8 :])
+    with pytest.raises(DataError, match=r"own\.npz: the file is damaged"):
+        load_file(path)
+
+
+def test_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        load_file(tmp_path / "none.csv")
+
+
+def test_unknown_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'\.xlsx'. Known: \.csv, \.npz, \.parquet"):
+        load_file(tmp_path / "own.xlsx")
+
+
+# .npz
+
+
+def test_long_names_of_arrays(tmp_path: Path) -> None:
+    assert load_file(npz(tmp_path, features=X, labels=Y)).records.x.tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": X}, "no array 'y' or 'labels', only x"),
+        ({"y": Y}, "no array 'x' or 'features', only y"),
+        ({"x": X, "y": Y[:3]}, "one for each of the 4 records"),
+        ({"x": X[:, 0], "y": Y}, r"shape \(4,\)"),
+        ({"x": X.reshape(4, 2, 1), "y": Y}, r"x\.reshape\(len\(x\), -1\)"),
+        ({"x": X.astype(str), "y": Y}, "real numbers"),
+        ({"x": X.astype(complex), "y": Y}, "real numbers"),
+        ({"x": X[:, :0], "y": Y}, "no feature columns"),
+        ({"x": X.astype(object), "y": Y}, "holds objects"),
+        ({"x": X, "y": Y.astype(object)}, "holds objects"),
+        ({"x": X, "y": Y, "num_classes": 1}, "num_classes must be one integer"),
+        ({"x": X, "y": Y, "num_classes": [2, 3]}, "num_classes must be one integer"),
+        ({"x": X, "y": Y, "num_classes": 3}, "class 2 is empty"),
+        ({"x": X, "y": Y + 1, "num_classes": 2}, "row 2: label 2 is out of range"),
+        ({"x": X, "y": Y - 1, "num_classes": 2}, "row 1: label -1 is out of range"),
+        ({"x": X, "y": Y.astype(str), "num_classes": 2}, "labels must be integers"),
+    ],
+)
+def test_wrong_arrays(arrays: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=complaint) as caught:
+        load_file(npz(tmp_path, **arrays))
+    assert "own.npz" in str(caught.value)
+
+
+def test_declared_classes_are_kept(tmp_path: Path) -> None:
+    dataset = load_file(npz(tmp_path, x=X, y=np.array([2, 0, 1, 1]), num_classes=3))
+    assert dataset.records.y.tolist() == [2, 0, 1, 1]
+
+
+def test_lone_array_is_no_npz(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", X)
+    (tmp_path / "own.npy").rename(tmp_path / "own.npz")
+    with pytest.raises(DataError, match=r"no \.npz archive"):
+        load_file(tmp_path / "own.npz")
+
+
+# .csv
+
+
+def test_label_column_may_stand_anywhere_under_any_name(tmp_path: Path) -> None:
+    path = csv(tmp_path, "a, kind ,b\n1,x,2\n3,y,4\n")
+    dataset = load_file(path, label_column="kind")
+    assert dataset.records.x.tolist() == [[1, 2], [3, 4]]
+    assert dataset.records.y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a,b,label\n1,2,"deep, red"\n3,"4",blue\n',
+        "\ufeffa,b,label\r\n1,2,red\r\n\r\n3,4,blue",
+        'a,b,label\n1,2,"two\nlines"\n3,4,blue\n',
+    ],
+    ids=["quotes", "byte order mark, CRLF, blank line", "line break in a cell"],
+)
+def test_csv_dialects(text: str, tmp_path: Path) -> None:
+    dataset = load_file(csv(tmp_path, text))
+    assert dataset.records.x.tolist() == [[1, 2], [3, 4]]
+    assert dataset.records.y.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("first", ["1,2,x", '1,2,"x"'], ids=["plain", "careful"])
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("1,2", r"row 4: 2 cells under a header of 3 columns"),
+        ("1,2,x,3", r"row 4: 4 cells under a header of 3 columns"),
+        ("1,,x", r"row 4, column 'b': the cell is empty"),
+        ("one,2,x", r"row 4, column 'a': 'one' is no number"),
+        ("1,nan,x", r"row 4, column 'b': nan is not a finite"),
+        ("1,2,", r"row 4: the label is empty"),
+    ],
+)
+def test_wrong_rows_are_named(first: str, row: str, complaint: str, tmp_path: Path) -> None:
+    path = csv(tmp_path, f"a,b,label\n{first}\n3,4,y\n{row}\n5,6,x\n")
+    with pytest.raises(DataError, match=rf"own\.csv, {complaint}"):
+        load_file(path)
+
+
+def test_rows_are_counted_over_blank_and_broken_lines(tmp_path: Path) -> None:
+    path = csv(tmp_path, 'a,label\n1,"two\nlines"\n\n3,y\nfour,z\n')
+    with pytest.raises(DataError, match=r"row 6, column 'a': 'four'"):
+        load_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a,b\n1,2\n", r"no columns are called 'label'; the columns are a, b"),
+        ("label,a,label\n1,2,3\n", r"2 columns are called 'label'"),
+        ("a;b;label\n1;2;3\n", r"the columns are a;b;label"),
+        ("label\nx\ny\n", r"no feature columns"),
+    ],
+)
+def test_wrong_headers(text: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_file(csv(tmp_path, text))
+
+
+def test_both_ways_of_reading_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_csv, "_BLOCK", 7)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    text = "a,b,label\n" + "".join(f"{a},{b},{i % 3}\n" for i, (a, b) in enumerate(x))
+    plain = load_file(csv(tmp_path, text)).records
+    careful = load_file(csv(tmp_path, text.replace("a,b,label", '"a",b,label') + "\n")).records
+    assert torch.equal(plain.x, careful.x)
+    assert torch.equal(plain.y, careful.y)
+    assert np.array_equal(plain.x.numpy(), x.astype(np.float32))
+
+
+# .parquet
+
+
+def test_a_data_frames_index_is_no_feature(tmp_path: Path) -> None:
+    path = parquet(tmp_path, a=[1.5, 2.5], label=[0, 1], __index_level_0__=[7, 9])
+    assert load_file(path).records.x.tolist() == [[1.5], [2.5]]
+
+
+def test_categories_are_labels(tmp_path: Path) -> None:
+    path = parquet(tmp_path, a=[1.5, 2.5], kind=pa.array(["x", "y"]).dictionary_encode())
+    assert load_file(path, label_column="kind").records.y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "complaint"),
+    [
+        ({"a": [1.0, 2.0]}, r"no columns are called 'label'"),
+        ({"a": ["Paris", "Rome"], "label": [0, 1]}, r"column 'a', row 1: holds .*'Paris'"),
+        ({"a": [1.0, None], "label": [0, 1]}, r"column 'a', row 2: the value is missing"),
+        ({"a": [1.0, 2.0], "label": ["x", None]}, r"column 'label', row 2: the value is missing"),
+        (
+            {"a": [1.0, 2.0], "label": np.array(["2020-01-01", "2020-01-02"], "datetime64[ms]")},
+            r"column 'label': holds timestamp",
+        ),
+    ],
+)
+def test_wrong_columns(columns: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_file(parquet(tmp_path, **columns))
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = parquet(tmp_path, a=[1.0, 2.0], label=[0, 1])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r'pip install "selena-privacy\[parquet\]"'):
+        load_file(path)
