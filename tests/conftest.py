@@ -13,9 +13,10 @@ from jaxtyping import config
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# One number of threads everywhere, for sums that come out the same on every machine; small
-# tensors gain nothing from more.
-torch.set_num_threads(2)
+# One thread: sums come out the same on every machine, the small tensors of tests gain nothing
+# from more, and threads that wait for each other are slow where processes share the cores.
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+torch.set_num_threads(1)
 
 # The first example of a test pays for imports and caches, so deadlines only raise false alarms.
 settings.register_profile("default", deadline=None)

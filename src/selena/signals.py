@@ -62,9 +62,8 @@ def entropy(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Te
         DataError: logits that are no prediction, or a label out of range.
     """
     falling = _falling(_checked(logits, labels)[0])
-    gap = falling - falling[:, :1]
-    # log1p keeps what a sum that begins with 1 would round away.
-    log_p = gap - np.log1p(np.exp(gap[:, 1:]).sum(axis=1, keepdims=True))
+    # The first is 0; log1p keeps what a sum that begins with exp(0) would round away.
+    log_p = falling - np.log1p(np.exp(falling[:, 1:]).sum(axis=1, keepdims=True))
     return torch.from_numpy(_weighted(np.exp(log_p), log_p).sum(axis=1))
 
 
@@ -126,7 +125,7 @@ def _apart(z: Array, y: Int[np.ndarray, " n"]) -> tuple[Array, Array]:
 def _checked(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
 ) -> tuple[Array, Int[np.ndarray, " n"]]:
-    """Return logits (float64) and labels if each row is a prediction over known classes.
+    """Return logits (float64, at most 0) and labels if all are predictions over known classes.
 
     NumPy from here on: PyTorch computes the end of an array by other instructions than its
     bulk, so that equal predictions could differ in the last digit by their place in it.
@@ -148,4 +147,5 @@ def _checked(
             f"Label {int(y[row])} of record {row} is out of range; the predictions have "
             f"{z.shape[1]} classes."
         )
-    return z, y
+    # Logits that differ by a constant are one prediction: equal ones must stay equal to the bit.
+    return z - z.max(axis=1, keepdims=True), y

@@ -76,9 +76,7 @@ def bit_flips(width: int, flips: int, copies: int, seed: int) -> Neighbors:
     return neighbors
 
 
-def gaussian_noise(
-    scale: Float[Tensor, "*features"], copies: int, seed: int
-) -> Neighbors:
+def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) -> Neighbors:
     """Return neighbors with normal noise of standard deviation `scale`, one value a feature.
 
     Images are taken to [0, 1] and stay there. For one seed the noise of another scale is the
@@ -107,7 +105,9 @@ def image_shifts(shifts: Sequence[tuple[int, int, bool]]) -> Neighbors:
                 f"{_described(x)}. Flip bits of binary records, add noise to continuous ones."
             )
         both = functional.pad(torch.stack([x, x.flip(3)], dim=1), (pad,) * 4)
-        windows = both.unfold(3, x.shape[2], 1).unfold(4, x.shape[3], 1).permute(0, 1, 3, 4, 2, 5, 6)
+        windows = (
+            both.unfold(3, x.shape[2], 1).unfold(4, x.shape[3], 1).permute(0, 1, 3, 4, 2, 5, 6)
+        )
         chosen: Tensor = windows[:, mirrored[which], pad - down[which], pad - right[which]]
         return chosen
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from jaxtyping import Float
@@ -20,6 +19,7 @@ from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed
 from selena.training.engine import fit_networks, predict
 from selena.training.job import Examples, Job
+from selena.training.losses import Forward
 from selena.training.recipe import Recipe
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
@@ -29,37 +29,24 @@ Observe = Callable[[Records], Float[Tensor, "n w"]]
 
 
 @dataclass(frozen=True)
-class PairNetwork:
-    """Builds a membership network wrapped for training on pairs of a member and a non-member.
+class PairLoss:
+    """Mean squared error on pairs, each of a member and a non-member.
 
-    Attributes:
-        network: builds the network.
-    """
-
-    network: MembershipNetwork
-
-    def __call__(self) -> PairError:
-        """Build both."""
-        return PairError(self.network())
-
-
-class PairError(nn.Module):
-    """Maps pairs of a member and a non-member to the root of their mean squared error.
-
-    Trained towards 0 by the mean squared error, which makes the loss that of the wrapped network
-    on batches that hold as many members as non-members. Without this balance the network, which
+    So every batch holds as many members as non-members. Without this balance the network, which
     starts out answering 0.5 to everything, chases each batch's surplus, and often dies (every
     ReLU at 0) before it finds what little its small first weights let through.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pairs: Float[Tensor, "n 2 w"]) -> Float[Tensor, " n"]:
-        """Return one error in [0, 1] a pair, the member first."""
-        member, non_member = self.network(pairs.flatten(0, 1)).view(-1, 2).unbind(dim=1)
-        return torch.linalg.vector_norm(torch.stack([1 - member, non_member]), dim=0) / sqrt(2)
+    def __call__(
+        self,
+        network: Forward,
+        x: Float[Tensor, "b 2 w"],
+        target: Float[Tensor, "b 2"],
+        *,
+        epoch: int,
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error over both records of all pairs."""
+        return functional.mse_loss(network(x.flatten(0, 1)).view_as(target), target)
 
 
 @dataclass(frozen=True)
@@ -143,14 +130,14 @@ class NeuralAttack:
         )
         pairs = torch.stack([members, non_members], dim=1)
         (fitted,) = fit_networks(
-            PairNetwork(MembershipNetwork(members.shape[1] - num_classes, num_classes)),
-            Examples(pairs, torch.zeros(len(pairs))),
+            MembershipNetwork(members.shape[1] - num_classes, num_classes),
+            Examples(pairs, torch.tensor([1.0, 0.0]).expand(len(pairs), 2)),
             [Job(self.name, torch.arange(len(pairs)), child_seed(seed, self.name))],
             self._recipe(),
             description="Attack network",
             workspace=workspace,
         )
-        towers = fitted.get_submodule("network.0")  # without the sigmoid
+        towers = fitted.get_submodule("0")  # without the sigmoid
         return NeuralScorer(towers, observe, num_classes, calibration, workspace.device)
 
     def _recipe(self) -> Recipe:
@@ -160,7 +147,7 @@ class NeuralAttack:
             learning_rate=self.learning_rate,
             batch_size=self.batch_size // 2,
             epochs=self.epochs,
-            loss="mse",
+            loss=PairLoss(),
             precision="float32",
         )
 

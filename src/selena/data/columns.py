@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from selena.errors import ConfigError, DataError
+from selena.data.table_parquet import read_frame
+from selena.errors import DataError
 
 _WORDS = {"true": 1.0, "false": 0.0}
 
@@ -57,20 +58,11 @@ def _read_csv(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
 
 
 def _read_parquet(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
+    frame = read_frame(path)
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ConfigError(
-            f"{path}: reading Parquet needs pyarrow. Install it with "
-            'pip install "selena-privacy[parquet]".'
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            frame = file.read()
         return {
             name: np.asarray(frame[name].to_numpy(), dtype=np.float64)
             for name in frame.column_names
         }
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: damaged, or a column holds no numbers ({error}).") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: a column holds no numbers ({error}).") from error

@@ -47,6 +47,7 @@ def _header(stream: TextIO, path: Path, label_column: str) -> tuple[list[str], i
 def _read_plain(stream: TextIO, path: Path, names: list[str], label: int) -> Table | None:
     """Read at full speed; None where quotes, a blank line or anything bad need a closer look."""
     numeric = [column for column in range(len(names)) if column != label]
+    columns = [names[column] for column in numeric]
     features, labels = [], []
     while numeric and (lines := list(islice(stream, _BLOCK))):
         if any('"' in line or line.count(",") != len(numeric) for line in lines):
@@ -63,11 +64,12 @@ def _read_plain(stream: TextIO, path: Path, names: list[str], label: int) -> Tab
     if not features or not all(labels):
         return None
     x = np.concatenate(features)
-    return _table(path, names, label, x, labels, list(range(2, len(labels) + 2)))
+    return _table(path, columns, x, labels, list(range(2, len(labels) + 2)))
 
 
 def _read_careful(stream: TextIO, path: Path, names: list[str], label: int) -> Table:
     """Read cell by cell: any CSV that the standard library reads, with the place of an error."""
+    columns = names[:label] + names[label + 1 :]
     cells, labels, rows = array("f"), [], []
     reader = csv.reader(stream)
     end = 1
@@ -80,33 +82,41 @@ def _read_careful(stream: TextIO, path: Path, names: list[str], label: int) -> T
                 f"{path}, row {row}: {len(record)} cells under a header of {len(names)} columns. "
                 "Give every row the same number of cells."
             )
-        for column, cell in enumerate(record):
-            if column == label:
-                labels.append(cell.strip())
-            else:
-                cells.append(_number(cell, f"{path}, row {row}, column {names[column]!r}"))
+        labels.append(record.pop(label).strip())
         if not labels[-1]:
             raise DataError(f"{path}, row {row}: the label is empty. Fill it in or drop the row.")
         rows.append(row)
-    x = np.frombuffer(cells, np.float32).reshape(len(rows), len(names) - 1)
-    return _table(path, names, label, x, labels, rows)
+        try:
+            cells.extend(map(float, record))
+        except ValueError:
+            raise _no_number(record, columns, f"{path}, row {row}") from None
+    x = np.frombuffer(cells, np.float32).reshape(len(rows), len(columns))
+    return _table(path, columns, x, labels, rows)
 
 
-def _number(cell: str, where: str) -> float:
+def _no_number(record: list[str], columns: list[str], row: str) -> DataError:
+    """Say which of a row's features is the first that is no number."""
+    cell, column = next(
+        pair for pair in zip(record, columns, strict=True) if not _is_number(pair[0])
+    )
+    kind = f"{cell!r} is no number" if cell.strip() else "the cell is empty"
+    return DataError(
+        f"{row}, column {column!r}: {kind}. Features must be numbers: encode categories (one-hot), "
+        "fill or drop missing values."
+    )
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return float(cell)
+        float(cell)
     except ValueError:
-        kind = "the cell is empty" if not cell.strip() else f"{cell!r} is no number"
-        raise DataError(
-            f"{where}: {kind}. Features must be numbers: encode categories (one-hot), fill or drop "
-            "missing values."
-        ) from None
+        return False
+    return True
 
 
 def _table(
     path: Path,
-    names: list[str],
-    label: int,
+    columns: list[str],
     features: np.ndarray,
     labels: list[str],
     rows: list[int],
@@ -115,6 +125,6 @@ def _table(
         path=path,
         features=features,
         labels=np.array(labels, dtype=np.str_),
-        columns=tuple(names[:label] + names[label + 1 :]),
+        columns=tuple(columns),
         rows=np.array(rows, dtype=np.int64),
     )

@@ -20,21 +20,7 @@ def read_parquet(path: Path, label_column: str) -> Table:
             numbers or has missing values.
         ConfigError: if pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ConfigError(
-            f"{path}: reading Parquet needs pyarrow. Install it with "
-            'pip install "selena-privacy[parquet]".'
-        ) from error
-    try:
-        # ParquetFile and not read_table, which would make columns of a folder's name.
-        with parquet.ParquetFile(path) as file:
-            frame = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: this is no Parquet file, or a damaged one ({error}).") from error
-
+    frame = read_frame(path)
     names = [name for name in frame.column_names if not name.startswith("__index_level_")]
     label = label_position(names, label_column, path)
     numeric = names[:label] + names[label + 1 :]
@@ -48,6 +34,29 @@ def read_parquet(path: Path, label_column: str) -> Table:
         columns=tuple(numeric),
         rows=np.arange(1, frame.num_rows + 1),
     )
+
+
+def read_frame(path: Path) -> Any:
+    """Return a Parquet file as a pyarrow Table.
+
+    Raises:
+        DataError: if it is damaged.
+        ConfigError: if pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: reading Parquet needs pyarrow. Install it with "
+            'pip install "selena-privacy[parquet]".'
+        ) from error
+    try:
+        # ParquetFile and not read_table, which would make columns of a folder's name.
+        with parquet.ParquetFile(path) as file:
+            return file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: this is no Parquet file, or a damaged one ({error}).") from error
 
 
 def _refuse_missing(column: Any, where: str) -> None:

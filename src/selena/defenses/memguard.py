@@ -28,7 +28,7 @@ from selena.types import Defense, Records, StoredModel, check_records
 from selena.workspace import Workspace
 
 _HIDDEN = (256, 128, 64)
-_CHUNK = 8192
+_CHUNK = 2048
 _DEEPEST = 200.0
 
 

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from selena.errors import ConfigError
+
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class NoiseSearch:
         Args:
             network: linear layers with ReLU between them and one output (see `MLP`), on sorted
                 probabilities.
-            logits: rising in each row, so that the predicted class stands last; float64 keeps
-                a query's answer from depending on what is asked beside it.
+            logits: float64 (near 1, float32 has no probabilities left to choose from), rising
+                in each row, so that the predicted class stands last.
         """
         inference = _Inference(network)
         found, success = logits.clone(), torch.zeros(len(logits), dtype=torch.bool)
@@ -128,26 +131,36 @@ class _Queries:
 
 
 class _Inference:
-    """The inference network with its gradient, written out: twice as fast as autograd here."""
+    """The inference network with its gradient, written out: faster than autograd.
+
+    It computes in float32, as it was trained, and always in blocks of one size: matrix products
+    of another size round otherwise, and a query's answer must not depend on its neighbours.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        linears = [m for m in network.modules() if isinstance(m, nn.Linear)]
-        self._weights = [m.weight.detach().cpu().double() for m in linears]
-        self._biases = [m.bias.detach().cpu().double() for m in linears]
+        linears = [m for m in network.cpu().modules() if isinstance(m, nn.Linear)]
+        self._weights = [m.weight.detach() for m in linears]
+        self._transposed = [weight.T.contiguous() for weight in self._weights]
+        self._biases = [m.bias.detach() for m in linears]
 
     def __call__(
         self, p: Float[Tensor, "m c"]
     ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m c"]]:
         """Return the logit h(p), and the gradient of |h| by p."""
-        values, open_gates = p, []
-        for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
-            values = torch.addmm(bias, values, weight.T).relu_()
-            open_gates.append(values > 0)
-        logit = torch.addmm(self._biases[-1], values, self._weights[-1].T)
-        slope = logit.sign() @ self._weights[-1]
-        for weight, gate in zip(self._weights[-2::-1], reversed(open_gates), strict=True):
-            slope = (slope * gate) @ weight
-        return logit.squeeze(1), slope
+        blocks = functional.pad(p.float(), (0, 0, 0, -len(p) % _BLOCK)).split(_BLOCK)
+        logit, slope = map(torch.cat, zip(*map(self._block, blocks), strict=True))
+        return logit[: len(p), 0].double(), slope[: len(p)].double()
+
+    def _block(self, p: Float[Tensor, "b c"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b c"]]:
+        values = [p]
+        for weight, bias in zip(self._transposed[:-1], self._biases[:-1], strict=True):
+            values.append(torch.addmm(bias, values[-1], weight).relu_())
+        logit = torch.addmm(self._biases[-1], values[-1], self._transposed[-1])
+        slope = logit.sign() * self._weights[-1]
+        for weight, value in zip(self._weights[-2::-1], values[:0:-1], strict=True):
+            # The gradient of a ReLU: none where it is closed.
+            slope = torch.where(value > 0, slope, 0.0) @ weight
+        return logit, slope
 
 
 def _normalised(slope: Float[Tensor, "m c"]) -> Float[Tensor, "m c"]:

@@ -44,12 +44,12 @@ class Roc:
         return int(self.false_positives[-1])
 
     @property
-    def tpr(self) -> Float[np.ndarray, " m+1"]:
+    def tpr(self) -> Float[np.ndarray, " k"]:
         """True-positive rate at each corner."""
         return self.true_positives / self.members
 
     @property
-    def fpr(self) -> Float[np.ndarray, " m+1"]:
+    def fpr(self) -> Float[np.ndarray, " k"]:
         """False-positive rate at each corner."""
         return self.false_positives / self.non_members
 

@@ -90,7 +90,7 @@ class Group:
                 "Lower the learning rate, or look for extreme feature values."
             )
 
-    def _gradients(self, moving: dict[Lane, Int[Tensor, " b"]], epoch: int) -> Float[Tensor, ""]:
+    def _gradients(self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int) -> Float[Tensor, ""]:
         """Give each moving lane the gradients of its own batch; return the sum of the losses."""
         rows, weight = self._rectangle(moving)
         flat = as_input(self._x[rows.flatten()], self._dtype)
@@ -110,7 +110,7 @@ class Group:
             return self._networks.forward(inputs).float()
 
     def _rectangle(
-        self, moving: dict[Lane, Int[Tensor, " b"]]
+        self, moving: dict[Lane, Int[Tensor, " _"]]
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
         """Lay batches of unlike sizes side by side.
 

@@ -1,0 +1,201 @@
+"""Imitates the defense: the attacker trains a Split-AI of its own on the members it knows.
+
+Tang et al. 2022, Section 5.2 (adaptive attacks). SELENA's student learned to answer members as
+the defender's Split-AI does; the attacker's shadow of that Split-AI, on half of the members and
+with sets of its own, guesses those answers. A protected answer near the guess, or far from it,
+tells something about membership.
+
+What the shadow answers: a known member is answered by its own L non-models, as the defender's
+Split-AI answers every member; anything else by an L-set that a keyed hash of it draws. So no
+record, known or not, is answered by sub-models that trained on it, and thresholds fitted on known
+records meet no overfitted answers - except where a known member has a near duplicate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import log_softmax, softmax
+from torch import Tensor
+
+from selena.attacks.neural import NeuralAttack, NeuralScorer
+from selena.attacks.robustness import fitted_accuracy
+from selena.defenses.split_ai import SplitAI, SplitAIModel
+from selena.errors import ConfigError
+from selena.fingerprint import tensor_digest
+from selena.seeding import child_seed
+from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.workspace import Workspace
+
+Comparison = Literal["cross_entropy", "squared_l2"]
+Direction = Literal["auto", "+", "-"]
+
+_LOG_TINY = -104.0
+"""Below every logarithm of a float32 that is not 0; bounds the cost of a probability of 0."""
+
+
+def train_shadow(
+    split_ai: SplitAI, known: Knowledge, *, shadow_seed: int, workspace: Workspace | None = None
+) -> SplitAIModel:
+    """Return the attacker's Split-AI on the known members.
+
+    Its seed comes from `shadow_seed` and from which members are known, not from the attack that
+    asks: in a workspace with a folder the attacks of one audit share one shadow, trained once.
+    Where the recipe selects epochs by validation, the known non-members are the attacker's
+    validation records.
+    """
+    digest = tensor_digest(known.members.ids)
+    seed = child_seed(shadow_seed, "shadow Split-AI", digest)
+    return split_ai.fit(known.members, known.non_members, seed=seed, workspace=workspace)
+
+
+@dataclass(frozen=True)
+class ShadowSplitAI:
+    """Scores a record by how near the protected answer is to the shadow's.
+
+    Attributes:
+        split_ai: how the attacker imitates the defender's Split-AI.
+        signal: "cross_entropy", -sum of p_shadow log p_protected, the loss that the student was
+            trained to lower on members; or "squared_l2" between the two vectors.
+        direction: "+" if members' answers are nearer to the shadow's, "-" if they are farther,
+            "auto" for the one that fits known records better.
+        shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
+    """
+
+    split_ai: SplitAI
+    signal: Comparison = "cross_entropy"
+    direction: Direction = "auto"
+    shadow_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.signal not in ("cross_entropy", "squared_l2"):
+            raise ConfigError(
+                f"signal={self.signal!r} is unknown; use cross_entropy or squared_l2."
+            )
+        if self.direction not in ("auto", "+", "-"):
+            raise ConfigError(f'direction={self.direction!r} is unknown; use "auto", "+" or "-".')
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports."""
+        sign = "" if self.direction == "auto" else self.direction
+        return f"shadow_{self.signal}{sign}"
+
+    @property
+    def family(self) -> Family:
+        """An attack on one defense."""
+        return "adaptive"
+
+    @property
+    def access(self) -> Access:
+        """It needs the prediction vector."""
+        return "logits"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> ComparisonScorer:
+        """Train the shadow, or find it, and choose the direction on known records."""
+        shadow = train_shadow(
+            self.split_ai, known, shadow_seed=self.shadow_seed, workspace=workspace
+        )
+        nearer = ComparisonScorer(oracle, shadow, self.signal, 1, known)
+        farther = ComparisonScorer(oracle, shadow, self.signal, -1, known)
+        if self.direction != "auto":
+            return nearer if self.direction == "+" else farther
+        records, truth = known.joined()
+        scores = nearer.score(records).numpy()
+        fits = [fitted_accuracy(sign * scores, truth.numpy()) for sign in (1, -1)]
+        return nearer if fits[0] >= fits[1] else farther
+
+
+@dataclass(frozen=True)
+class ComparisonScorer:
+    """Compares the protected answer with the shadow's.
+
+    Attributes:
+        oracle: gives the protected answers.
+        shadow: the attacker's Split-AI.
+        signal: how they are compared.
+        sign: 1 if nearer means member, -1 if farther does.
+        calibration: all known records.
+    """
+
+    oracle: Oracle
+    shadow: SplitAIModel
+    signal: Comparison
+    sign: Literal[1, -1]
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return the signed nearness of the two answers, float64."""
+        protected = self.oracle.logits(candidates.x).double().numpy()
+        guess = softmax(self.shadow.logits(candidates.x).double().numpy(), axis=1)
+        if self.signal == "cross_entropy":
+            log_protected = np.maximum(log_softmax(protected, axis=1), _LOG_TINY)
+            nearness = (guess * log_protected).sum(axis=1)
+        else:
+            nearness = -((softmax(protected, axis=1) - guess) ** 2).sum(axis=1)
+        return torch.from_numpy(self.sign * nearness)
+
+
+@dataclass(frozen=True)
+class ShadowNeuralAttack:
+    """Learns to tell members by the protected answer, the shadow's and the label.
+
+    Attributes:
+        split_ai: how the attacker imitates the defender's Split-AI.
+        inputs: "difference" of the two vectors (the paper's first), or "both" (its second).
+        network: how the attack network is trained.
+        shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
+    """
+
+    split_ai: SplitAI
+    inputs: Literal["difference", "both"] = "difference"
+    network: NeuralAttack = field(default_factory=NeuralAttack)
+    shadow_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.inputs not in ("difference", "both"):
+            raise ConfigError(f"inputs={self.inputs!r} is unknown; use difference or both.")
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports."""
+        return f"shadow_neural_{self.inputs}"
+
+    @property
+    def family(self) -> Family:
+        """An attack on one defense."""
+        return "adaptive"
+
+    @property
+    def access(self) -> Access:
+        """It needs the prediction vector."""
+        return "logits"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> NeuralScorer:
+        """Train the shadow, or find it, then the attack network.
+
+        Raises:
+            DataError: fewer than two known members or non-members.
+        """
+        shadow = train_shadow(
+            self.split_ai, known, shadow_seed=self.shadow_seed, workspace=workspace
+        )
+
+        def observe(records: Records) -> Float[Tensor, "n w"]:
+            protected = oracle.logits(records.x).double().softmax(dim=1)
+            guess = shadow.logits(records.x).double().softmax(dim=1)
+            if self.inputs == "difference":
+                return (protected - guess).float()
+            return torch.cat([protected, guess], dim=1).float()
+
+        return self.network.fit_on(
+            observe, oracle.num_classes, known, seed=seed, workspace=workspace
+        )

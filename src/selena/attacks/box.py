@@ -1,0 +1,94 @@
+"""The box of features in which an attack looks for the decision boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from selena.errors import ConfigError, DataError
+from selena.training.batches import as_input, in_chunks
+from selena.types import Knowledge, Oracle, Records
+
+_SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class Box:
+    """Features in [low, high], every one of them.
+
+    Attributes:
+        low: the least value of a feature.
+        high: the greatest, above `low`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(f"The box of features needs low < high; got {self.low}, {self.high}.")
+
+    def flat_inputs(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n d"]:
+        """Return records as a network takes them, one row each.
+
+        Raises:
+            DataError: a feature lies outside the box.
+        """
+        flat = as_input(x).flatten(1)
+        outside = (flat < self.low - _SLACK) | (flat > self.high + _SLACK)
+        if bool(outside.any()):
+            row, feature = map(int, outside.nonzero()[0])
+            raise DataError(
+                f"Feature {feature} of candidate {row} is {float(flat[row, feature])}, outside the "
+                f"box [{self.low}, {self.high}]. Scale the features, or set low and high."
+            )
+        return flat
+
+    def diagonal(self, features: int) -> float:
+        """Return the L2 length that no distance within the box exceeds."""
+        return (self.high - self.low) * sqrt(features)
+
+
+Measure = Callable[[Float[Tensor, "m d"], Int[Tensor, " m"]], Float[Tensor, " m"]]
+"""Maps flat, correctly classified records and their labels to distances from the boundary."""
+
+
+@dataclass(frozen=True)
+class DistanceScorer:
+    """Scores a record by its distance from the decision boundary.
+
+    Attributes:
+        oracle: answers the queries.
+        box: in which the distance is measured.
+        measure: measures it; infinite where no boundary was found.
+        batch: records measured at once.
+        calibration: all known records.
+    """
+
+    oracle: Oracle
+    box: Box
+    measure: Measure
+    batch: int
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return L2 distances, float64.
+
+        0 for a record that is misclassified already; the diagonal of the box for one whose
+        boundary was not found.
+
+        Raises:
+            DataError: a feature lies outside the box.
+        """
+        x = self.box.flat_inputs(candidates.x)
+        correct = torch.nonzero(self.oracle.labels(candidates.x) == candidates.y).squeeze(1)
+        distances = torch.zeros(len(x), dtype=torch.float64)
+        for part in in_chunks(len(correct), self.batch):
+            rows = correct[part]
+            distances[rows] = self.measure(x[rows], candidates.y[rows]).double()
+        return distances.clamp(max=self.box.diagonal(x.shape[1]))

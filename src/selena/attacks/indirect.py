@@ -1,0 +1,158 @@
+"""Asks about a record's neighbors, which tells members of a Split-AI that was not distilled.
+
+Split-AI defends exact queries of its training records alone (Tang et al. 2022, Sections 4.1 and
+4.2): the exact query of a member is answered by sub-models that never saw it; that of a near
+neighbor by a random L-set, of which a share 1 - L/K trained on the member. So the neighbors of a
+member are answered more surely than the member; those of a non-member just as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from selena.attacks.gaussian_noise import feature_scale
+from selena.attacks.neighbors import (
+    Neighbors,
+    bit_flips,
+    gaussian_noise,
+    image_shifts,
+    judge_neighbors,
+)
+from selena.attacks.robustness import check_strengths, fitted_accuracy
+from selena.errors import ConfigError
+from selena.signals import SIGNALS
+from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.workspace import Workspace
+
+Kind = Literal["flip", "noise", "shift"]
+
+_SIZES: dict[Kind, tuple[float, ...]] = {"flip": (1, 2, 4), "noise": (0.01, 0.03), "shift": (1,)}
+_SHIFTS = 8
+_SURE = 100.0
+"""Signals are cut here: what a float32 probability can say in log-odds ends near 100."""
+
+
+@dataclass(frozen=True)
+class IndirectQuery:
+    """Scores a record by the mean signal of its neighbors minus its own signal.
+
+    Attributes:
+        kind: "flip" bits (binary records), add "noise" (continuous ones, images) or "shift"
+            (images).
+        sizes: how many bits, how much noise (in standard deviations of each feature over the
+            known records) or how many pixels; the best fitted one on known records is used. By
+            default small ones of the kind.
+        copies: neighbors a record, 8 at most for shifts. It is a budget, not a choice: more of
+            them only average away which L-set each one meets.
+        signal: what is read from an answer; see `selena.signals`.
+        max_batch: records asked about at once; bounds memory, changes no result.
+    """
+
+    kind: Kind
+    sizes: tuple[float, ...] = ()
+    copies: int = 8
+    signal: Literal["confidence", "modified_entropy"] = "confidence"
+    max_batch: int = 16_384
+
+    def __post_init__(self) -> None:
+        if self.kind not in _SIZES:
+            raise ConfigError(f"kind={self.kind!r} is unknown; use {', '.join(_SIZES)}.")
+        if self.signal not in ("confidence", "modified_entropy"):
+            raise ConfigError(
+                f"signal={self.signal!r} is unknown; use confidence or modified_entropy."
+            )
+        if self.kind != "noise" and any(size != int(size) for size in self.sizes):
+            raise ConfigError(f"Bits and pixels are whole numbers; sizes is {self.sizes}.")
+        if self.kind == "shift" and self.copies > _SHIFTS:
+            raise ConfigError(f"There are {_SHIFTS} shifts of one size; copies is {self.copies}.")
+        check_strengths(self._sizes, self.copies, "all", self.max_batch)
+
+    @property
+    def name(self) -> str:
+        """The name it has in reports."""
+        return f"indirect_{self.kind}_{self.signal}"
+
+    @property
+    def family(self) -> Family:
+        """An attack on one defense."""
+        return "adaptive"
+
+    @property
+    def access(self) -> Access:
+        """It needs the prediction vector."""
+        return "logits"
+
+    @property
+    def _sizes(self) -> tuple[float, ...]:
+        return self.sizes or _SIZES[self.kind]
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> IndirectScorer:
+        """Choose the size on known records.
+
+        Raises:
+            DataError: features that the kind of neighbors does not fit.
+            ConfigError: more flips than bits.
+        """
+        scorers = [
+            IndirectScorer(self, oracle, self._neighbors(size, known, seed), known)
+            for size in self._sizes
+        ]
+        if len(scorers) == 1:
+            return scorers[0]
+        records, membership = known.joined()
+        exact, truth = scorers[0].exact(records), membership.numpy()
+        return max(
+            scorers,
+            key=lambda scorer: fitted_accuracy((scorer.around(records) - exact).numpy(), truth),
+        )
+
+    def _neighbors(self, size: float, known: Knowledge, seed: int) -> Neighbors:
+        if self.kind == "flip":
+            return bit_flips(known.members.x.shape[-1], int(size), self.copies, seed)
+        if self.kind == "noise":
+            return gaussian_noise(size * feature_scale(known), self.copies, seed)
+        far = int(size)
+        reach = (-far, 0, far)
+        return image_shifts([(i, j, False) for i in reach for j in reach if (i, j) != (0, 0)])
+
+
+@dataclass(frozen=True)
+class IndirectScorer:
+    """Neighbors of one size.
+
+    Attributes:
+        settings: the attack's.
+        oracle: answers the queries.
+        neighbors: makes the neighbors.
+        calibration: all known records.
+    """
+
+    settings: IndirectQuery
+    oracle: Oracle
+    neighbors: Neighbors
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return mean signal of the neighbors minus signal of the record, float64."""
+        return self.around(candidates) - self.exact(candidates)
+
+    def exact(self, records: Records) -> Float[Tensor, " n"]:
+        """Return the signal of each record."""
+        return self._signal(records.x, records.y)
+
+    def around(self, records: Records) -> Float[Tensor, " n"]:
+        """Return the mean signal of each record's neighbors."""
+        every, bound = slice(0, self.settings.copies), self.settings.max_batch
+        judged = judge_neighbors(self._signal, records, self.neighbors, every, max_batch=bound)
+        return judged.mean(dim=1)
+
+    def _signal(self, x: Shaped[Tensor, "n *features"], labels: Tensor) -> Float[Tensor, " n"]:
+        signal = SIGNALS[self.settings.signal](self.oracle.logits(x), labels)
+        return torch.clamp(signal, -_SURE, _SURE)

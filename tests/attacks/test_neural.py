@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from selena.attacks.neural import NeuralAttack, PairLoss
+from selena.errors import AccessError, ConfigError, DataError
+from selena.metrics import roc_curve
+from selena.types import Attack, Knowledge, Records
+from selena.workspace import Workspace
+
+CLASSES = 3
+QUICK = NeuralAttack(epochs=12, batch_size=32, learning_rate=1e-3)
+
+
+class Leaky:
+    """Answers the label for even row numbers, the next class for odd ones; both just as surely.
+
+    Only prediction and label together tell even from odd. Remembers which rows it was asked.
+    """
+
+    num_classes = CLASSES
+
+    def __init__(self) -> None:
+        self.asked: set[int] = set()
+
+    def logits(self, x: Tensor) -> Tensor:
+        self.asked |= set(x[:, 0].tolist())
+        number, label = x.T
+        return 2.0 * torch.nn.functional.one_hot((label + number % 2) % CLASSES, CLASSES).float()
+
+    def labels(self, x: Tensor) -> Tensor:
+        raise AccessError("not needed")
+
+    def differentiable_logits(self, x: Tensor) -> Tensor:
+        raise AccessError("not needed")
+
+
+def rows(numbers: Tensor) -> Records:
+    y = numbers // 2 % CLASSES
+    return Records(torch.stack([numbers, y], dim=1), y, numbers)
+
+
+def even_and_odd(start: int, members: int, non_members: int) -> Knowledge:
+    return Knowledge(
+        rows(start + 2 * torch.arange(members)), rows(start + 1 + 2 * torch.arange(non_members))
+    )
+
+
+def test_learns_what_only_prediction_and_label_together_tell() -> None:
+    attack: Attack = QUICK
+    assert (attack.name, attack.family, attack.access) == ("neural", "direct", "logits")
+    scorer = attack.fit(Leaky(), even_and_odd(0, 200, 200), seed=0)
+    candidates, truth = even_and_odd(1000, 60, 60).joined()
+    scores = scorer.score(candidates)
+    assert scores.dtype == torch.float64
+    assert roc_curve(scores.numpy(), truth.numpy()).auc == 1.0
+
+
+def test_trains_on_four_fifths_balanced_and_keeps_the_rest_for_thresholds() -> None:
+    known, oracle = even_and_odd(0, 50, 80), Leaky()
+    scorer = NeuralAttack(epochs=1).fit(oracle, known, seed=0)
+    members, non_members = scorer.calibration.members, scorer.calibration.non_members
+    assert (len(members), len(non_members)) == (10, 40)
+    held_out = set(members.ids.tolist() + non_members.ids.tolist())
+    everything = set(known.joined()[0].ids.tolist())
+    assert oracle.asked == everything - held_out
+    assert len(oracle.asked) == 80
+
+
+def test_same_seed_same_scores_and_a_kept_network_is_used_again(tmp_path: Path) -> None:
+    known, candidates = even_and_odd(0, 20, 20), rows(torch.arange(100, 120))
+
+    def scores(seed: int, workspace: Workspace | None = None) -> Tensor:
+        attack = NeuralAttack(epochs=2, batch_size=8)
+        return attack.fit(Leaky(), known, seed=seed, workspace=workspace).score(candidates)
+
+    first = scores(1)
+    assert torch.equal(first, scores(1))
+    assert not torch.equal(first, scores(2))
+    for _ in range(2):
+        assert torch.equal(first, scores(1, Workspace(folder=tmp_path)))
+
+
+def test_fits_on_other_observations() -> None:
+    known = even_and_odd(0, 100, 100)
+
+    def observe(records: Records) -> Tensor:
+        return (records.ids % 2)[:, None].float()
+
+    scorer = QUICK.fit_on(observe, CLASSES, known, seed=0)
+    candidates, truth = even_and_odd(1000, 30, 30).joined()
+    assert roc_curve(scorer.score(candidates).numpy(), truth.numpy()).auc == 1.0
+
+
+def test_pair_loss_is_the_mean_squared_error_of_both() -> None:
+    pairs = torch.tensor([[[0.9], [0.2]], [[0.5], [0.4]]])
+    target = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    loss = PairLoss()(lambda x: x, pairs, target, epoch=0)
+    assert float(loss) == pytest.approx((0.01 + 0.04 + 0.25 + 0.16) / 4)
+
+
+def test_bad_settings_and_too_few_records_are_refused() -> None:
+    with pytest.raises(ConfigError, match="held_out"):
+        NeuralAttack(held_out=1.0)
+    with pytest.raises(ConfigError, match="batch_size is 1"):
+        NeuralAttack(batch_size=1)
+    with pytest.raises(ConfigError, match="epochs"):
+        NeuralAttack(epochs=0)
+    with pytest.raises(DataError, match="knows 1 members and 9 non-members"):
+        QUICK.fit(Leaky(), even_and_odd(0, 1, 9), seed=0)

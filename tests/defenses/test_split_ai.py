@@ -1,0 +1,162 @@
+"""Split-AI: who never sees what, and who answers whom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+
+from selena.defenses.content import ContentIndex, content_digests, group_by_content
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI, draw_non_model_sets
+from selena.errors import ConfigError, DataError, StoreError
+from selena.training.engine import predict
+from selena.types import Records, concatenate
+
+K, L = 5, 2
+SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, k=K, l=L)
+VALIDATION = toy_records(8, seed=7, start=1000)
+
+
+def with_x(records: Records, x: torch.Tensor) -> Records:
+    return Records(x, records.y, records.ids)
+
+
+@given(
+    n=st.integers(1, 60),
+    k=st.integers(2, 12),
+    data=st.data(),
+    seed=st.integers(0, 2**31),
+)
+def test_every_record_draws_l_of_k(n: int, k: int, data: st.DataObject, seed: int) -> None:
+    l_ = data.draw(st.integers(1, k - 1))
+    sets = draw_non_model_sets(toy_records(n), k, l_, seed=seed)
+    assert (sets.excluded.shape, sets.k, sets.l) == ((n, k), k, l_)
+    assert bool((sets.excluded.sum(dim=1) == l_).all())
+    again = draw_non_model_sets(toy_records(n), k, l_, seed=seed)
+    assert torch.equal(sets.excluded, again.excluded)
+    trained = torch.cat([sets.training_rows(i) for i in range(k)])
+    assert torch.equal(torch.bincount(trained, minlength=n), torch.full((n,), k - l_))
+
+
+def test_draws_are_uniform() -> None:
+    sets = draw_non_model_sets(toy_records(20_000), K, L, seed=3)
+    share = sets.excluded.float().mean(dim=0)
+    # Five standard deviations of a share of 20,000 draws.
+    assert float((share - L / K).abs().max()) < 5 * (0.4 * 0.6 / 20_000) ** 0.5
+    pairs = sets.excluded.float().T @ sets.excluded.float() / 20_000
+    expected = L * (L - 1) / (K * (K - 1))
+    off_diagonal = pairs[~torch.eye(K, dtype=torch.bool)]
+    assert float((off_diagonal - expected).abs().max()) < 5 * (0.1 * 0.9 / 20_000) ** 0.5
+
+
+def test_records_of_equal_content_share_their_non_models() -> None:
+    records = toy_records(30)
+    twice = concatenate(records, records)
+    sets = draw_non_model_sets(twice, K, L, seed=1)
+    assert torch.equal(sets.excluded[:30], sets.excluded[30:])
+
+
+def test_nan_in_what_a_submodel_must_not_see_changes_nothing() -> None:
+    train = toy_records(60)
+    clean = SPLIT_AI.fit(train, VALIDATION, seed=4)
+    for i in range(K):
+        x = train.x.clone()
+        hidden = clean.sets.excluded[:, i]
+        x[hidden] = torch.finfo(torch.float32).max  # finite, so that the check lets it pass
+        poisoned = SPLIT_AI.fit(with_x(train, x), VALIDATION, seed=4)
+        if not torch.equal(poisoned.sets.excluded, clean.sets.excluded):
+            # Contents that became equal share a draw; the contract then holds by rows, which
+            # tests/training/test_engine.py checks with NaN.
+            continue
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(
+                clean.submodels[i].parameters(), poisoned.submodels[i].parameters(), strict=True
+            )
+        )
+
+
+def test_adaptive_inference_by_hand() -> None:
+    train, others = toy_records(40), toy_records(25, seed=8)
+    model = SPLIT_AI.fit(train, VALIDATION, seed=2)
+    every = torch.stack([predict(s, train.x).softmax(1) for s in model.submodels])
+    by_hand = torch.stack(
+        [every[model.sets.excluded[row], row].mean(dim=0) for row in range(len(train))]
+    )
+    torch.testing.assert_close(model.logits(train.x).exp(), by_hand)
+    # Any other input: the mean of some training record's L-set.
+    every = torch.stack([predict(s, others.x).softmax(1) for s in model.submodels])
+    l_sets = model.sets.excluded.unique(dim=0)
+    answers = model.logits(others.x).exp()
+    for row in range(len(others)):
+        possible = torch.stack([every[chosen, row].mean(dim=0) for chosen in l_sets])
+        assert float((possible - answers[row]).abs().amax(dim=1).min()) < 1e-6
+
+
+def test_a_repeated_query_gets_the_same_answer() -> None:
+    model = SPLIT_AI.fit(toy_records(40), VALIDATION, seed=2)
+    query = toy_records(30, seed=9).x
+    first = model.logits(query)
+    assert torch.equal(first, model.logits(query))
+    order = torch.randperm(30)
+    torch.testing.assert_close(first[order], model.logits(query[order]))
+
+
+def test_a_member_is_recognised_by_content_not_by_position_or_type() -> None:
+    train = toy_records(40, bits=True)
+    index = ContentIndex(content_digests(train.x, 5), 5)
+    distinct = group_by_content(train.x)
+    order = torch.randperm(40)
+    found = index.answering_rows(train.x[order].float())
+    assert torch.equal(distinct[found], distinct[order])
+    zero = torch.zeros(1, 12)
+    assert torch.equal(content_digests(zero, 5), content_digests(-zero, 5))
+    assert not torch.equal(content_digests(zero, 5), content_digests(zero, 6))
+
+
+def test_unseen_inputs_spread_over_the_l_sets() -> None:
+    train = toy_records(50)
+    index = ContentIndex(content_digests(train.x, 1), 1)
+    rows = index.answering_rows(torch.randn(5000, 12, generator=torch.Generator().manual_seed(0)))
+    counts = torch.bincount(rows, minlength=50).float()
+    assert float((counts - 100).abs().max()) < 5 * 100**0.5
+
+
+@pytest.mark.parametrize(("k", "l_"), [(5, 5), (5, 6), (5, 0), (1, 1)])
+def test_k_must_exceed_l(k: int, l_: int) -> None:
+    with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
+        SplitAI(NETWORK, CLASSES, RECIPE, k=k, l=l_)
+    with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
+        Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=k, l=l_)
+
+
+def test_the_student_learns_what_models_that_never_saw_a_record_say() -> None:
+    train = toy_records(60)
+    selena = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=K, l=L)
+    student = selena.fit(train, VALIDATION, seed=4)
+    teacher = SPLIT_AI.fit(train, VALIDATION, seed=4)  # the same first stage
+    # Labels enter through the teacher alone: relabelling a record that only non-models answer
+    # is what its soft label must not follow.
+    soft = teacher.logits(train.x).exp()
+    untrained = NETWORK()
+    distance = (student.logits(train.x).softmax(1) - soft).abs().mean()
+    assert distance < (predict(untrained, train.x).softmax(1) - soft).abs().mean()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused_before_training() -> None:
+    train = toy_records(20)
+    x = train.x.clone()
+    x[3, 0] = float("inf")
+    with pytest.raises(DataError, match="record 3"):
+        SPLIT_AI.fit(with_x(train, x), VALIDATION, seed=0)
+    with pytest.raises(DataError, match="out of range"):
+        SPLIT_AI.fit(Records(train.x, train.y + CLASSES, train.ids), VALIDATION, seed=0)
+
+
+def test_a_foreign_state_is_refused() -> None:
+    with pytest.raises(StoreError, match="Split-AI"):
+        SPLIT_AI.restore({"weights": torch.zeros(1)})

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.signals import SIGNALS, SignalName, confidence, correctness, entropy, modified_entropy
+
+INF = math.inf
+LOGITS = st.one_of(st.floats(-60, 60), st.sampled_from([-INF, -1e30, -700.0, 0.0, 700.0, 1e30]))
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Logits of any size, some of them -inf but never a whole row, and labels."""
+    n, c = draw(st.integers(1, 6)), draw(st.integers(2, 5))
+    rows = [
+        draw(st.lists(LOGITS, min_size=c, max_size=c).filter(lambda row: max(row) > -INF))
+        for _ in range(n)
+    ]
+    labels = draw(st.lists(st.integers(0, c - 1), min_size=n, max_size=n))
+    return torch.tensor(rows, dtype=torch.float64), torch.tensor(labels)
+
+
+def test_formulas_of_the_papers() -> None:
+    logits = torch.randn(200, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(200) % 7
+    p = logits.softmax(dim=1)
+    p_y = p[torch.arange(200), labels]
+    others = torch.arange(7)[None] != labels[:, None]
+    expected = {
+        "correctness": (p.argmax(dim=1) == labels).double(),
+        "confidence": (p_y / (1 - p_y)).log(),
+        "entropy": (p * p.log()).sum(dim=1),
+        "modified_entropy": (1 - p_y) * p_y.log() + (p * (1 - p).log() * others).sum(dim=1),
+    }
+    assert set(expected) == set(SIGNALS)
+    for name, signal in SIGNALS.items():
+        torch.testing.assert_close(signal(logits, labels), expected[name], rtol=1e-12, atol=1e-12)
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    """Relatively, however near to 0."""
+    torch.testing.assert_close(actual, expected, rtol=1e-13, atol=0.0)
+
+
+def test_certain_predictions_stay_apart() -> None:
+    # p = (1, e^-z, e^-z) / (1 + 2 e^-z): from z = 40 on, 1 - p_y is 0 in float64.
+    z = torch.tensor([40.0, 50.0, 60.0], dtype=torch.float64)
+    logits = torch.stack([z, torch.zeros(3), torch.zeros(3)], dim=1)
+    right, wrong = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
+    e = torch.exp(-z)
+    assert bool((logits.softmax(dim=1)[:, 0] == 1).all())
+    close(confidence(logits, right), z - math.log(2))
+    close(confidence(logits, wrong), -torch.log(torch.exp(z) + 1))
+    close(entropy(logits, right), -2 * e * (1 + z))
+    close(modified_entropy(logits, right), -6 * e * e)
+    close(modified_entropy(logits, wrong), -z + math.log(2) - z)
+
+
+@given(predictions())
+def test_scores_are_numbers_in_range(case: tuple[Tensor, Tensor]) -> None:
+    logits, labels = case
+    for name, signal in SIGNALS.items():
+        scores = signal(logits, labels)
+        assert scores.dtype == torch.float64
+        assert not bool(scores.isnan().any())
+        if name != "confidence":
+            assert bool((scores <= 1 if name == "correctness" else scores <= 0).all())
+    assert bool((entropy(logits, labels) >= -math.log(logits.shape[1]) - 1e-12).all())
+
+
+@given(predictions())
+def test_confidence_ranks_as_the_probability(case: tuple[Tensor, Tensor]) -> None:
+    logits, labels = case
+    p = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+    by_p = p[:, None] > p[None] * (1 + 1e-9)
+    scores = confidence(logits, labels)
+    assert bool((scores[:, None] > scores[None])[by_p].all())
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("classes", [2, 5, 7, 30])
+def test_equal_predictions_score_equal_to_the_bit(name: SignalName, classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    row = torch.randn(classes, generator=generator).mul(8).round() / 2
+    n = 5003
+    order = torch.stack([torch.randperm(classes, generator=generator) for _ in range(n)])
+    label = int(row.argmin()) if name == "modified_entropy" else int(row.argmax())
+    logits = row[order] + torch.arange(n)[:, None] % 3  # the same prediction, shifted
+    scores = SIGNALS[name](logits, (order == label).int().argmax(dim=1))
+    assert len(scores.unique()) == 1
+    assert SIGNALS[name](row[None], torch.tensor([label])) == scores[0]
+
+
+def test_order_of_certainty() -> None:
+    logits = torch.tensor([[0.0, -INF, -INF], [9.0, 0.0, 0.0], [0.0, 0.0, 0.0], [-INF, 0.0, -INF]])
+    labels = torch.zeros(4, dtype=torch.long)
+    assert confidence(logits, labels).tolist() == [
+        INF,
+        pytest.approx(9 - math.log(2)),
+        pytest.approx(-math.log(2)),
+        -INF,
+    ]
+    sure, fairly, unsure, wrong = modified_entropy(logits, labels).tolist()
+    assert sure == 0 > fairly > unsure > wrong == -INF
+    sure, fairly, unsure, wrong = entropy(logits, labels).tolist()
+    assert sure == wrong == 0 > fairly > unsure == pytest.approx(-math.log(3))
+
+
+def test_first_of_tied_classes_is_predicted() -> None:
+    logits = torch.zeros(1000, 9)
+    logits[:, 0] = -1
+    assert bool((correctness(logits, torch.ones(1000, dtype=torch.long)) == 1).all())
+    assert bool((correctness(logits, torch.full((1000,), 8)) == 0).all())
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_bad_input_is_refused(name: SignalName) -> None:
+    signal, labels = SIGNALS[name], torch.tensor([0, 1])
+    for bad in ([math.nan, 0.0], [INF, 0.0], [-INF, -INF]):
+        with pytest.raises(DataError, match=r"1 predictions are not finite, .* record 1"):
+            signal(torch.tensor([[0.0, 0.0], bad]), labels)
+    with pytest.raises(DataError, match="Label 2 of record 1"):
+        signal(torch.zeros(2, 2), torch.tensor([0, 2]))
+    with pytest.raises(DataError, match="at least 2"):
+        signal(torch.zeros(2, 1), torch.tensor([0, 0]))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_no_records_give_no_scores(name: SignalName) -> None:
+    assert SIGNALS[name](torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).shape == (0,)

@@ -1,0 +1,221 @@
+"""The engine: a network's result depends on its own job alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
+from torch import nn
+
+from selena.errors import TrainingError
+from selena.networks.mlp import MLP
+from selena.training import group
+from selena.training.engine import fit_networks, predict
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe
+from selena.types import Records
+from selena.workspace import Workspace
+
+
+def examples(records: Records) -> Examples:
+    return Examples(records.x, records.y)
+
+
+def jobs(n: int, sizes: tuple[int, ...]) -> list[Job]:
+    generator = torch.Generator().manual_seed(5)
+    return [
+        Job(f"job-{i}", torch.randperm(n, generator=generator)[:size], seed=i)
+        for i, size in enumerate(sizes)
+    ]
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.state_dict().values()])
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        replace(RECIPE, optimizer="sgd", momentum=0.9, weight_decay=1e-3, warmup_epochs=1),
+        replace(RECIPE, milestones=(1, 2)),
+    ],
+    ids=["adam", "sgd", "milestones"],
+)
+def test_together_equals_apart(recipe: Recipe) -> None:
+    records = toy_records(70)
+    # 33 = 2 x 16 + 1: the last single record joins its neighbours; sizes differ in steps.
+    work = jobs(70, (40, 33, 64, 17))
+    apart = fit_networks(NETWORK, examples(records), work, recipe, group_size=1)
+    together = fit_networks(NETWORK, examples(records), work, recipe, group_size=4)
+    pairs = fit_networks(NETWORK, examples(records), work, recipe, group_size=3)
+    for alone, stacked, paired in zip(apart, together, pairs, strict=True):
+        torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=2e-6)
+        torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=2e-6)
+
+
+def test_same_seed_same_weights_and_other_seed_others() -> None:
+    records = toy_records(40)
+    rows = torch.arange(40)
+    first, again, other = (
+        fit_networks(NETWORK, examples(records), [Job("a", rows, seed)], RECIPE)[0]
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.allclose(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_rows_outside_a_job_are_never_touched(group_size: int) -> None:
+    clean = toy_records(60)
+    work = jobs(60, (30, 20))
+    expected = fit_networks(NETWORK, examples(clean), work, RECIPE, group_size=group_size)
+    for i, job in enumerate(work):
+        x = clean.x.clone()
+        outside = torch.ones(60, dtype=torch.bool)
+        outside[job.rows] = False
+        x[outside] = float("nan")
+        (alone,) = fit_networks(NETWORK, Examples(x, clean.y), [job], RECIPE)
+        torch.testing.assert_close(weights(alone), weights(expected[i]), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("group_size", [1, 3])
+@pytest.mark.parametrize("selection", ["last", "validation"])
+def test_killed_anywhere_resumes_without_a_trace(
+    group_size: int, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, held_out = toy_records(50), toy_records(20, seed=1)
+    recipe = replace(RECIPE, selection=selection, optimizer="adam")
+    work = jobs(50, (40, 24, 33))
+
+    def fit(workspace: Workspace) -> list[torch.Tensor]:
+        networks = fit_networks(
+            NETWORK,
+            examples(records),
+            work,
+            recipe,
+            validation=examples(held_out),
+            workspace=workspace,
+            group_size=group_size,
+        )
+        return [weights(network) for network in networks]
+
+    undisturbed = fit(Workspace())
+    run_epoch = group.Group._run_epoch
+    for kill_at in range(2, 9, 2):
+        workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
+        calls = 0
+
+        def dying(self: group.Group, epoch: int, active: list[object], stop: int = kill_at) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise KeyboardInterrupt
+            run_epoch(self, epoch, active)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(group.Group, "_run_epoch", dying)
+        try:
+            fit(workspace)
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert group_size == 3  # three lanes share their epochs: there are fewer to die in
+        monkeypatch.setattr(group.Group, "_run_epoch", run_epoch)
+        for resumed, expected in zip(fit(workspace), undisturbed, strict=True):
+            assert torch.equal(resumed, expected)
+
+
+def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) -> None:
+    records = toy_records(40)
+    workspace = Workspace(folder=tmp_path)
+    work = jobs(40, (30,))
+    fit_networks(NETWORK, examples(records), work, RECIPE, workspace=workspace)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert len(kept) == 1
+    fit_networks(NETWORK, examples(records), work, RECIPE, workspace=workspace)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    changes = [
+        (examples(toy_records(40, seed=3)), work, RECIPE),
+        (examples(records), work, replace(RECIPE, epochs=2)),
+        (examples(records), [replace(work[0], seed=9)], RECIPE),
+        (examples(records), [replace(work[0], rows=work[0].rows[1:])], RECIPE),
+    ]
+    for i, (data, other_work, recipe) in enumerate(changes):
+        fit_networks(NETWORK, data, other_work, recipe, workspace=workspace)
+        assert len(list(tmp_path.iterdir())) == 2 + i
+
+
+def test_networks_with_statistics_train_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    records = toy_records(40)
+    network = MLP(FEATURES, CLASSES, hidden=(8,), standardize=True)
+    with caplog.at_level("INFO"):
+        together = fit_networks(network, examples(records), jobs(40, (30, 20)), RECIPE, group_size=2)
+    assert "running statistics" in caplog.text
+    apart = fit_networks(network, examples(records), jobs(40, (30, 20)), RECIPE, group_size=1)
+    for one, other in zip(together, apart, strict=True):
+        assert torch.equal(weights(one), weights(other))
+
+
+def test_soft_labels_of_certainty_equal_hard_labels() -> None:
+    records = toy_records(40)
+    soft = torch.nn.functional.one_hot(records.y, CLASSES).float()
+    work = jobs(40, (30,))
+    (hard,) = fit_networks(NETWORK, examples(records), work, RECIPE)
+    (distilled,) = fit_networks(NETWORK, Examples(records.x, soft), work, RECIPE)
+    torch.testing.assert_close(weights(hard), weights(distilled), rtol=0, atol=1e-5)
+
+
+def test_selection_on_validation_returns_the_best_epoch() -> None:
+    records, held_out = toy_records(60), toy_records(200, seed=1)
+    recipe = replace(RECIPE, epochs=8, learning_rate=0.05)
+    work = jobs(60, (60,))
+
+    def accuracy(network: nn.Module) -> float:
+        return float((predict(network, held_out.x).argmax(1) == held_out.y).float().mean())
+
+    by_epoch = [
+        accuracy(fit_networks(NETWORK, examples(records), work, replace(recipe, epochs=e))[0])
+        for e in range(1, 9)
+    ]
+    (selected,) = fit_networks(
+        NETWORK,
+        examples(records),
+        work,
+        replace(recipe, selection="validation"),
+        validation=examples(held_out),
+    )
+    assert accuracy(selected) == max(by_epoch)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 3e38, "optimizer": "sgd"}, "not finite"),
+        ({"selection": "validation"}, "validation records"),
+    ],
+)
+def test_training_that_cannot_go_on_says_why(change: dict[str, object], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        fit_networks(
+            NETWORK,
+            examples(toy_records(40)),
+            jobs(40, (40,)),
+            replace(RECIPE, **change),  # type: ignore[arg-type]
+        )
+
+
+def test_a_job_without_rows_is_named() -> None:
+    with pytest.raises(TrainingError, match="job-0"):
+        fit_networks(NETWORK, examples(toy_records(10)), jobs(10, (0,)), RECIPE)
+
+
+def test_bfloat16_keeps_float32_weights_and_learns() -> None:
+    records = toy_records(200)
+    recipe = replace(RECIPE, precision="bfloat16", epochs=10)
+    (network,) = fit_networks(NETWORK, examples(records), jobs(200, (200,)), recipe)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    predicted = predict(network, records.x).argmax(1)
+    assert (predicted == records.y).float().mean() > 0.8
