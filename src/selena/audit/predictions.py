@@ -8,9 +8,10 @@ themselves runs unchanged.
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -113,6 +114,8 @@ def read_predictions(path: Path) -> Predictions:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     wanted = ("probabilities", "labels", "member", "known")
+    if not is_zipfile(path):  # np.load would leave the file open
+        raise DataError(f"{path} is damaged or no .npz archive. Write it with numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in wanted if name not in archive.files]
@@ -122,7 +125,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                     f"An .npz of predictions needs {', '.join(wanted)}."
                 )
             return {name: archive[name] for name in wanted}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or no .npz archive ({error}).") from error
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from selena.cli.main import app, main
+import os
+
+# Before PyTorch starts its threads: idle ones shall sleep. Spinning ones, the default, make
+# training more than ten times slower as soon as another process uses a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from selena.cli.main import app, main  # noqa: E402
 
 __all__ = ["app", "main"]

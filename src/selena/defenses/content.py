@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.training.batches import as_input, in_chunks
@@ -32,6 +32,13 @@ def content_digests(x: Shaped[Tensor, "n *features"], key: int) -> UInt8[Tensor,
             digests += blake2b(row.data, digest_size=_DIGEST_BYTES, key=secret).digest()
     flat = np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
     return torch.from_numpy(flat.copy())
+
+
+def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tensor, " n"]:
+    """Return a number in [0, 1) for each record, drawn by its content: the same at each call."""
+    digits = content_digests(x, key)[:, :6].double()
+    # One at a time, each sum is exact: the number is 48 bits of the digest.
+    return sum((digits[:, i] * 256.0 ** -(i + 1) for i in range(6)), torch.zeros(len(x)).double())
 
 
 def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:

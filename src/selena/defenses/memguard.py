@@ -13,14 +13,15 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from selena.defenses.content import content_digests
+from selena.defenses.content import uniform_by_content
 from selena.defenses.memguard_noise import NoiseSearch
+from selena.defenses.ranking import by_class, rising
 from selena.errors import ConfigError, StoreError
 from selena.networks.mlp import MLP
 from selena.seeding import child_seed, torch_generator
 from selena.training.batches import in_chunks
 from selena.training.checkpoint import select
-from selena.training.engine import fit_networks, predict
+from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe
@@ -33,10 +34,9 @@ _DEEPEST = 200.0
 
 
 def _default_recipe() -> Recipe:
-    # float32: bf16 has no room between 0.999 and 1, where members' predictions lie.
-    return Recipe(
-        batch_size=64, epochs=50, loss="binary_cross_entropy", precision="float32"
-    )
+    # float32: bf16 has no room between 0.999 and 1, where members' predictions lie. Few epochs:
+    # a network that has learned its members by heart leaves the search in dead ends.
+    return Recipe(batch_size=64, epochs=10, loss="binary_cross_entropy", precision="float32")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,6 @@ class MemGuard:
             Examples(x, truth),
             [Job("memguard", torch.arange(2 * size), child_seed(seed, "memguard"))],
             self.inference,
-            # The rows are kept members and non-members, so there is nothing to select on.
             description="MemGuard's inference network",
             workspace=workspace,
         )
@@ -149,23 +148,18 @@ class MemGuardModel:
 
     def _filtered(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         original = self.target.logits(x)
-        rising, order = _with_label_last(original.double())
+        z, order = rising(original.double())
         # A probability of 0 has the logit -inf, with which nothing can be computed.
-        rising = torch.maximum(rising, rising[:, -1:] - _DEEPEST)
-        noisy, use = self.search.run(self.inference, rising)
-        noisy = torch.empty_like(noisy).scatter_(1, order, noisy)
-        log_p, noisy = original.log_softmax(dim=1), noisy.log_softmax(dim=1).float()
+        z = torch.maximum(z, z[:, -1:] - _DEEPEST)
+        noisy, use = self.search.run(self.inference, z)
+        log_p = original.log_softmax(dim=1)
+        noisy = by_class(noisy, order).log_softmax(dim=1).float()
         if self.budget is not None:
             distortion = (noisy.exp() - log_p.exp()).abs().sum(dim=1)
-            use &= self._uniform(x) < self.budget / distortion
+            use &= uniform_by_content(x, self.key) * distortion < self.budget
         # Rounding could make a tie of what was no tie.
         use &= noisy.argmax(dim=1) == original.argmax(dim=1)
         return torch.where(use[:, None], noisy, log_p)
-
-    def _uniform(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, " n"]:
-        """Return a number in [0, 1) for each query, drawn by its content."""
-        digests = content_digests(x, self.key)[:, :6].double()
-        return digests @ (256.0 ** -torch.arange(1, 7, dtype=torch.float64))
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state, the inference network's weights and the key."""
@@ -186,11 +180,3 @@ def _sorted_predictions(
     target: StoredModel, x: Shaped[Tensor, "n *features"]
 ) -> Float[Tensor, "n c"]:
     return target.logits(x).double().softmax(dim=1).sort(dim=1).values.float()
-
-
-def _with_label_last(
-    logits: Float[Tensor, "n c"],
-) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
-    """Return each row rising with the predicted class last, and where each logit came from."""
-    rising, order = logits.flip(1).sort(dim=1, stable=True)
-    return rising, logits.shape[1] - 1 - order

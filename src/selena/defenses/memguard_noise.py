@@ -143,9 +143,7 @@ class _Inference:
         self._transposed = [weight.T.contiguous() for weight in self._weights]
         self._biases = [m.bias.detach() for m in linears]
 
-    def __call__(
-        self, p: Float[Tensor, "m c"]
-    ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m c"]]:
+    def __call__(self, p: Float[Tensor, "m c"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m c"]]:
         """Return the logit h(p), and the gradient of |h| by p."""
         blocks = functional.pad(p.float(), (0, 0, 0, -len(p) % _BLOCK)).split(_BLOCK)
         logit, slope = map(torch.cat, zip(*map(self._block, blocks), strict=True))
@@ -166,4 +164,5 @@ class _Inference:
 def _normalised(slope: Float[Tensor, "m c"]) -> Float[Tensor, "m c"]:
     length = slope.norm(dim=1, keepdim=True)
     # A flat place (every ReLU closed) stays where it is, and fails in the end.
-    return slope / length.clamp_min(torch.finfo(slope.dtype).tiny)
+    unit: Tensor = slope / length.clamp_min(torch.finfo(slope.dtype).tiny)
+    return unit

@@ -1,0 +1,230 @@
+"""Adversarial regularization: a classifier that trains against a membership inference network.
+
+Nasr, Shokri, Houmansadr, "Machine Learning with Membership Privacy using Adversarial
+Regularization", CCS 2018, Algorithm 1, with the schedule of Tang et al. 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from selena.errors import ConfigError, TrainingError
+from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.networks import NetworkFactory
+from selena.networks.membership import MembershipNetwork
+from selena.seeding import seeded, torch_generator
+from selena.training.batches import as_input, shuffled_batches
+from selena.training.group import accuracy
+from selena.training.job import Examples, Job
+from selena.training.lane import Lane
+from selena.training.losses import per_example_loss
+from selena.training.model import NetworkModel, restore_network
+from selena.training.recipe import Recipe
+from selena.types import Records, check_records, check_same_features
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class AdversarialRegularization:
+    """A min-max game between a classifier and an inference network h(prediction, label).
+
+    First `warm_up_epochs` ordinary epochs and `attack_passes` passes of h over the members; then
+    each classifier step is preceded by `attack_batches` steps of h. The classifier minimises
+    cross-entropy + alpha (mean h on the batch - 1/2), h the squared error of its membership
+    guess on equal batches of members and reference records.
+
+    Attributes:
+        network: builds the classifier.
+        num_classes: number of classes.
+        recipe: how the classifier is trained.
+        alpha: weight of privacy, >= 0; 3 for Purchase100, 2 for Texas100, 6 for CIFAR-100.
+        warm_up_epochs: ordinary epochs; 1, or 4 for CIFAR-100.
+        attack_passes: passes of h between warm-up and game.
+        attack_batches: steps of h a classifier step; 13, or 1 for CIFAR-100.
+        attack_recipe: optimizer, rate and precision of h; rate 1e-4, or 1e-3 for Texas100. Its
+            batches have the classifier's size, and the game sets its epochs.
+    """
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+    alpha: float = 3.0
+    warm_up_epochs: int = 1
+    attack_passes: int = 5
+    attack_batches: int = 13
+    attack_recipe: Recipe = field(default_factory=lambda: Recipe(learning_rate=1e-4))
+
+    def __post_init__(self) -> None:
+        if not self.alpha >= 0:
+            raise ConfigError(f"alpha is {self.alpha}; it must be at least 0.")
+        if min(self.warm_up_epochs, self.attack_passes, self.attack_batches) < 0:
+            raise ConfigError(f"warm_up_epochs, attack_passes, attack_batches >= 0; got {self}.")
+        if self.recipe.loss != "cross_entropy":
+            raise ConfigError("Adversarial regularization adds to the loss cross_entropy only.")
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> NetworkModel:
+        """Play the game; `validation` is the defender's reference set.
+
+        Raises:
+            DataError: no reference records, or records that cannot be trained on.
+            TrainingError: a loss that is no longer finite.
+        """
+        workspace = workspace or Workspace()
+        references = "reference records of adversarial regularization"
+        check_records(train, num_classes=self.num_classes, what="training records")
+        check_records(validation, num_classes=self.num_classes, what=references)
+        check_same_features(train, validation, what="training and reference records")
+        game = _Game(self, train, validation, seed, workspace)
+        return NetworkModel(game.play(), self.num_classes, workspace.device)
+
+    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
+        """Rebuild the classifier from its `state`."""
+        return restore_network(self.network, self.num_classes, state)
+
+
+class _Game:
+    """Both players, their records and their draws; everything else is in `settings`."""
+
+    def __init__(
+        self,
+        settings: AdversarialRegularization,
+        members: Records,
+        references: Records,
+        seed: int,
+        workspace: Workspace,
+    ) -> None:
+        self._settings = settings
+        self._seed = seed
+        self._device = workspace.torch_device
+        self._progress = workspace.progress
+        self._validation = Examples(references.x, references.y)
+        self._members = members.x.to(self._device), members.y.to(self._device)
+        self._references = references.x.to(self._device), references.y.to(self._device)
+        with seeded(seed, "weights"):
+            classifier = settings.network().to(self._device)
+        with seeded(seed, "inference network"):
+            build = MembershipNetwork(settings.num_classes, settings.num_classes)
+            self._inference = build().to(self._device)
+        self._attack = settings.attack_recipe.build_optimizer(self._inference.parameters())
+        digests = [tensor_digest(records.x, records.y) for records in (members, references)]
+        self._lane = Lane(
+            Job("adversarial-regularization", torch.arange(len(members)), seed),
+            key=fingerprint(settings, digests, seed, code_digest()),
+            network=classifier,
+            recipe=settings.recipe,
+            workspace=workspace,
+            beside={"inference": self._inference, "attack": self._attack},
+        )
+
+    def play(self) -> nn.Module:
+        """Return the trained classifier, in evaluation mode."""
+        lane, recipe = self._lane, self._settings.recipe
+        if not lane.load_finished():
+            with self._progress.step("Adversarial regularization", recipe.epochs) as bar:
+                lane.start()
+                bar.advance(lane.epochs_done)
+                for epoch in range(lane.epochs_done, recipe.epochs):
+                    with seeded(self._seed, "dropout", epoch):
+                        self._epoch(epoch)
+                    lane.end_epoch(self._selection_accuracy())
+                    bar.advance()
+            lane.finish()
+        return lane.network.eval()
+
+    def _epoch(self, epoch: int) -> None:
+        recipe, warm_up = self._settings.recipe, self._settings.warm_up_epochs
+        generator = torch_generator(self._seed, "batches", epoch)
+        batches = shuffled_batches(self._lane.job.rows, recipe.batch_size, generator)
+        pairs = self._attack_pairs(epoch)
+        if epoch == warm_up:
+            for _ in range(self._settings.attack_passes * len(batches)):
+                self._attack_step(*next(pairs))
+        total = torch.zeros((), device=self._device)
+        for step, rows in enumerate(batches):
+            if epoch >= warm_up:
+                for _ in range(self._settings.attack_batches):
+                    self._attack_step(*next(pairs))
+            total += self._classifier_step(rows, private=epoch >= warm_up)
+            self._lane.step(recipe.rate_at(epoch, step, len(batches)))
+        if not bool(torch.isfinite(total)):
+            raise TrainingError(
+                f"Adversarial regularization: the loss is not finite after epoch {epoch + 1}. "
+                "Lower the learning rates or alpha."
+            )
+
+    def _attack_pairs(self, epoch: int) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, " b"]]]:
+        """Yield batches of members and of references without end, each set reshuffled when used."""
+        sides = (("members", self._members[1]), ("references", self._references[1]))
+        yield from zip(
+            *(self._rounds(len(labels), "attack", side, epoch) for side, labels in sides),
+            strict=True,
+        )
+
+    def _rounds(self, n: int, *path: str | int) -> Iterator[Int[Tensor, " b"]]:
+        size = self._settings.recipe.batch_size
+        for turn in count():
+            yield from shuffled_batches(
+                torch.arange(n), size, torch_generator(self._seed, *path, turn)
+            )
+
+    def _attack_step(self, member_rows: Tensor, reference_rows: Tensor) -> None:
+        """Let the inference network learn from one batch of each side, weighed equally."""
+        self._lane.network.eval()
+        sides = ((self._members, member_rows, 1.0), (self._references, reference_rows, 0.0))
+        loss = torch.zeros((), device=self._device)
+        for (x, y), rows, truth in sides:
+            with torch.no_grad():
+                logits = self._logits(x[rows])
+            loss = loss + ((self._membership(logits, y[rows]) - truth) ** 2).mean() / 2
+        loss.backward()
+        self._attack.step()
+        self._attack.zero_grad(set_to_none=True)
+
+    def _classifier_step(self, rows: Int[Tensor, " b"], *, private: bool) -> Float[Tensor, ""]:
+        """Give the classifier its gradients on members `rows`; return the loss."""
+        self._lane.network.train()
+        x, y = self._members
+        logits = self._logits(x[rows])
+        loss = per_example_loss(logits, y[rows], "cross_entropy").mean()
+        if private:
+            self._inference.requires_grad_(False)
+            loss = loss + self._settings.alpha * (self._membership(logits, y[rows]).mean() - 0.5)
+            self._inference.requires_grad_(True)
+        loss.backward()
+        return loss.detach()
+
+    def _logits(self, x: Tensor) -> Float[Tensor, "b c"]:
+        dtype = self._settings.recipe.compute_dtype(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits: Tensor = self._lane.network(as_input(x, dtype))
+        return logits.float()
+
+    def _membership(
+        self, logits: Float[Tensor, "b c"], y: Int[Tensor, " b"]
+    ) -> Float[Tensor, " b"]:
+        """Return h, the probability of membership."""
+        label = functional.one_hot(y, self._settings.num_classes).float()
+        seen = torch.cat([logits.softmax(dim=1), label], dim=1)
+        dtype = self._settings.attack_recipe.compute_dtype(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            h: Tensor = self._inference(seen)
+        return h.float().squeeze(1)
+
+    def _selection_accuracy(self) -> float | None:
+        if self._settings.recipe.selection != "validation":
+            return None
+        return accuracy(self._lane.network, self._validation, self._device)

@@ -1,0 +1,131 @@
+"""Early stopping: the undefended run, ended before it has learned its members by heart.
+
+Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mittal 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from selena.defenses.single import fit_single
+from selena.defenses.undefended import Undefended
+from selena.errors import ConfigError, StoreError
+from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.networks import NetworkFactory
+from selena.training.job import Job
+from selena.training.model import NetworkModel, restore_network
+from selena.training.recipe import Recipe
+from selena.types import Records
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """The undefended model of one epoch.
+
+    Attributes:
+        network: builds the classifier.
+        num_classes: number of classes.
+        recipe: how the undefended model is trained.
+        epoch: after how many epochs to stop, 1 to `recipe.epochs`; None takes the epoch that
+            predicts the validation records best.
+    """
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+    epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epoch is not None and not 1 <= self.epoch <= self.recipe.epochs:
+            raise ConfigError(
+                f"epoch is {self.epoch}; the undefended run has epochs 1 to {self.recipe.epochs}."
+            )
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> NetworkModel:
+        """Train as `Undefended` with the same seed does, up to the chosen epoch."""
+        if self.epoch is None:
+            recipe = replace(self.recipe, selection="validation")
+        else:
+            recipe = replace(self.recipe, selection="last", epochs=self.epoch)
+        return fit_single(
+            self.network,
+            self.num_classes,
+            recipe,
+            train,
+            validation,
+            name="early-stopping",
+            seed=seed,
+            workspace=workspace,
+        )
+
+    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
+        """Rebuild the model from its `state`."""
+        return restore_network(self.network, self.num_classes, state)
+
+
+def every_epoch(
+    undefended: Undefended,
+    train: Records,
+    validation: Records,
+    *,
+    seed: int,
+    workspace: Workspace | None = None,
+) -> Iterator[tuple[int, NetworkModel]]:
+    """Train one undefended run and yield (epoch, its model after that epoch), from 1.
+
+    One run serves the whole of Figure 4: each model equals `EarlyStopping` at that epoch, up to
+    the float16 in which weights are kept. They are pieces of the workspace, or stay in memory
+    without a folder; killed training goes on from them.
+
+    Raises:
+        StoreError: an epoch's piece was deleted after the run was finished.
+    """
+    workspace = workspace or Workspace()
+    recipe = replace(undefended.recipe, selection="last")
+    key = fingerprint(undefended, tensor_digest(train.x, train.y), seed, code_digest())
+    in_memory: dict[str, dict[str, Tensor]] = {}
+
+    def name(epoch: int) -> str:
+        return f"epoch-{epoch}-{key[:24]}"
+
+    def keep(_job: Job, epoch: int, network: nn.Module) -> None:
+        # Copies: training goes on in the network's own tensors. Statistics of features, which
+        # float16 may not hold, stay as they are.
+        weights = {key: t.detach().cpu().clone() for key, t in network.state_dict().items()}
+        weights |= {key: weights[key].half() for key, _ in network.named_parameters()}
+        if workspace.folder is None:
+            in_memory[name(epoch)] = weights
+        else:
+            workspace.save(name(epoch), weights)
+
+    fit_single(
+        undefended.network,
+        undefended.num_classes,
+        recipe,
+        train,
+        validation,
+        name="every-epoch",
+        seed=seed,
+        workspace=workspace,
+        on_epoch=keep,
+    )
+    for epoch in range(1, recipe.epochs + 1):
+        weights = in_memory.pop(name(epoch), None) or workspace.load(name(epoch))
+        if weights is None:
+            raise StoreError(f"Epoch {epoch} is gone from {workspace.folder}. Delete the folder.")
+        model = restore_network(undefended.network, undefended.num_classes, weights)
+        yield (
+            epoch,
+            replace(model, network=model.network.to(workspace.device), device=workspace.device),
+        )

@@ -1,0 +1,89 @@
+"""Filters that tell less of each prediction: only the label, or only the k likeliest classes.
+
+Shokri et al., "Membership Inference Attacks Against Machine Learning Models", S&P 2017,
+Section VIII ("Restrict the prediction vector").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from selena.defenses.ranking import by_class, rising
+from selena.errors import ConfigError
+from selena.types import Defense, Records, StoredModel
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Fits any defense, and gives away the probabilities of the k likeliest classes only.
+
+    Attributes:
+        base: what trains the target model.
+        k: how many classes keep their probability; what is left is spread evenly over the
+            others, which is all that can be known of them. 0 gives the label alone, as a
+            certainty.
+    """
+
+    base: Defense
+    k: int = 3
+
+    def __post_init__(self) -> None:
+        if self.k < 0:
+            raise ConfigError(f"k is {self.k}; it must be at least 0.")
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> TopKModel:
+        """Fit the target model."""
+        workspace = workspace or Workspace()
+        target = self.base.fit(train, validation, seed=seed, workspace=workspace)
+        return TopKModel(target, self.k)
+
+    def restore(self, state: dict[str, Tensor]) -> TopKModel:
+        """Rebuild the target model from its `state`."""
+        return TopKModel(self.base.restore(state), self.k)
+
+
+@dataclass(frozen=True, eq=False)
+class TopKModel:
+    """A target model behind the filter.
+
+    Attributes:
+        target: the model.
+        k: see `TopK`.
+    """
+
+    target: StoredModel
+    k: int
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.target.num_classes
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return the logarithms of what is told; -inf for a probability of 0."""
+        logits = self.target.logits(x)
+        if self.k == 0:
+            return one_hot(logits.argmax(dim=1), self.num_classes).float().log()
+        if self.k >= self.num_classes:
+            return logits
+        z, order = rising(logits.double())
+        p = z.softmax(dim=1)
+        others = self.num_classes - self.k
+        p[:, :others] = p[:, :others].mean(dim=1, keepdim=True)
+        return by_class(p, order).log().float()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the target's state."""
+        return self.target.state()

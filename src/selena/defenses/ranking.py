@@ -1,0 +1,20 @@
+"""Predictions in the order of their size, for filters that change values and keep the order."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def rising(logits: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
+    """Return each row from its least to its greatest, and the class of each place.
+
+    The predicted class, of tied ones the first, stands last.
+    """
+    values, places = logits.flip(1).sort(dim=1, stable=True)
+    return values, logits.shape[1] - 1 - places
+
+
+def by_class(values: Float[Tensor, "n c"], order: Int[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Put values back to their classes; the inverse of `rising`."""
+    return values.new_empty(values.shape).scatter_(1, order, values)

@@ -1,0 +1,136 @@
+"""Auditing anybody's model from a table of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.audit.test_run import ATTACKS
+
+from selena.audit.predictions import Predictions, read_predictions
+from selena.audit.run import run_audit
+from selena.errors import DataError
+
+Arrays = dict[str, np.ndarray]
+
+
+def arrays(n: int = 120, classes: int = 3) -> Arrays:
+    generator = np.random.default_rng(0)
+    member = np.arange(n) % 2 == 0
+    labels = generator.integers(0, classes, n)
+    logits = generator.normal(size=(n, classes))
+    logits[np.arange(n), labels] += np.where(member, 2.0, 0.5)
+    p = np.exp(logits)
+    return {
+        "probabilities": p / p.sum(axis=1, keepdims=True),
+        "labels": labels,
+        "member": member,
+        "known": np.arange(n) < n // 2,
+    }
+
+
+def write_csv(path: Path, data: Arrays) -> None:
+    p = data["probabilities"]
+    lines = [",".join([*(f"p{i}" for i in range(p.shape[1])), "label", "member", "known"])]
+    lines += [
+        ",".join([*(repr(float(v)) for v in p[i]), str(data["labels"][i]), str(m), str(k)])
+        for i, (m, k) in enumerate(zip(data["member"], data["known"], strict=True))
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    data = arrays()
+    np.savez(tmp_path / "p.npz", **data)
+    write_csv(tmp_path / "p.csv", data)
+    columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
+    columns |= {"label": data["labels"], "member": data["member"], "known": data["known"]}
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    for name in ("p.npz", "p.csv", "p.parquet"):
+        read = read_predictions(tmp_path / name)
+        np.testing.assert_array_equal(read.probabilities, data["probabilities"])
+        np.testing.assert_array_equal(read.labels, data["labels"])
+        np.testing.assert_array_equal(read.member, data["member"])
+        np.testing.assert_array_equal(read.known, data["known"])
+
+
+def test_rows_become_records_and_answers_are_the_rows(tmp_path: Path) -> None:
+    data = arrays()
+    table = Predictions(**data)
+    report = run_audit(table, table.split(), ATTACKS, seed=0)
+    right = data["probabilities"].argmax(axis=1) == data["labels"]
+    assert report.train_accuracy.value == pytest.approx(right[data["member"]].mean())
+    assert report.attacks["confidence"].variants["global"].summary.auc > 0.6
+
+
+def changed(**changes: object) -> Arrays:
+    return {**arrays(), **changes}  # type: ignore[dict-item]
+
+
+def with_probability(row: int, values: list[float]) -> Arrays:
+    p = arrays()["probabilities"].copy()
+    p[row] = values
+    return changed(probabilities=p)
+
+
+def with_label(row: int, value: float) -> Arrays:
+    labels = arrays()["labels"].astype(float)
+    labels[row] = value
+    return changed(labels=labels)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (with_probability(5, [np.nan, 0.5, 0.5]), "row 5"),
+        (with_probability(6, [np.inf, 0.0, 0.0]), "row 6"),
+        (with_probability(7, [-0.5, 1.0, 0.5]), "row 7"),
+        (with_probability(8, [3.0, 1.0, -1.0]), "row 8"),
+        (with_probability(9, [0.5, 0.4, 0.3]), "row 9.*softmax"),
+        (with_label(3, 7), "row 3 holds 7"),
+        (with_label(3, -1), "row 3 holds -1"),
+        (with_label(4, 0.5), "row 4 holds 0.5, not an integer"),
+        (changed(labels=np.zeros(5, int)), "Shapes disagree"),
+        (changed(member=np.arange(120)), "row 2 holds 2"),
+        (changed(member=np.ones(120, bool)), "member=False"),
+        (changed(known=np.zeros(120, bool)), "known=True"),
+        (changed(probabilities=np.ones((120, 1))), "two or more"),
+        (changed(labels=np.array(["a"] * 120)), "labels must be numbers"),
+    ],
+)
+def test_bad_predictions_name_file_row_and_mend(
+    data: Arrays, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions.npz"
+    np.savez(path, **data)
+    with pytest.raises(DataError, match=message) as caught:
+        read_predictions(path)
+    assert str(path) in str(caught.value)
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_predictions(tmp_path / "absent.npz")
+    lacking = arrays()
+    del lacking["known"]
+    np.savez(tmp_path / "lacking.npz", **lacking)
+    with pytest.raises(DataError, match="lacks known"):
+        read_predictions(tmp_path / "lacking.npz")
+    np.savez(tmp_path / "whole.npz", **arrays())
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged"):
+        read_predictions(tmp_path / "cut.npz")
+    (tmp_path / "table.csv").write_text("p0,label,member,known\n1.0,0,true,true\n")
+    with pytest.raises(DataError, match="columns p1"):
+        read_predictions(tmp_path / "table.csv")
+    (tmp_path / "word.csv").write_text("p0,p1,label,member,known\n0.5,half,0,true,true\n")
+    with pytest.raises(DataError, match="row 2, column 'p1'"):
+        read_predictions(tmp_path / "word.csv")
+    (tmp_path / "predictions.txt").write_text("")
+    with pytest.raises(DataError, match=r"\.txt"):
+        read_predictions(tmp_path / "predictions.txt")

@@ -1,0 +1,265 @@
+"""The audit: planted leaks are found, constants are not, and nothing but the seed matters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+from torch import Tensor
+
+from selena.attacks.threshold import ThresholdAttack
+from selena.audit.oracle import MemoizedTarget, MeteredOracle
+from selena.audit.run import run_audit
+from selena.defenses.undefended import Undefended
+from selena.errors import AccessError, ConfigError, DataError
+from selena.types import Access, AuditSplit, Family, Knowledge, Oracle, Records
+from selena.workspace import Workspace
+
+ATTACKS = [
+    ThresholdAttack("correctness"),
+    ThresholdAttack("confidence"),
+    ThresholdAttack("entropy"),
+    ThresholdAttack("modified_entropy"),
+]
+RECORDS = toy_records(200)
+
+
+def split(records: Records = RECORDS) -> AuditSplit:
+    def part(start: int, stop: int) -> Records:
+        return records.take(torch.arange(start, stop))
+
+    return AuditSplit(
+        Knowledge(part(0, 40), part(40, 90)), Knowledge(part(90, 130), part(130, 190)), part(190, 200)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Answers members with certainty, others wrongly and without."""
+
+    members: Tensor
+    labels: dict[bytes, int]
+    sign: float = 1.0
+    num_classes: int = CLASSES
+
+    def logits(self, x: Tensor) -> Tensor:
+        rows = []
+        for row in x:
+            label = self.labels[row.numpy().tobytes()]
+            member = bool((self.members == row).all(dim=1).any())
+            logits = torch.zeros(CLASSES)
+            if member == (self.sign > 0):
+                logits[label] = 30.0
+            else:
+                logits[(label + 1) % CLASSES] = 0.5
+            rows.append(logits)
+        return torch.stack(rows)
+
+
+def planted(sign: float = 1.0) -> Planted:
+    labels = {x.numpy().tobytes(): int(y) for x, y in zip(RECORDS.x, RECORDS.y, strict=True)}
+    return Planted(split().train.x, labels, sign)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Answers everything alike."""
+
+    num_classes: int = CLASSES
+
+    def logits(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), CLASSES)
+
+
+def test_a_planted_leak_gives_advantage_one() -> None:
+    report = run_audit(planted(), split(), ATTACKS, seed=0)
+    for result in report.attacks.values():
+        for variant in result.variants.values():
+            assert variant.summary.advantage == 1.0
+            assert variant.summary.auc == 1.0
+    assert report.best("direct").figures.summary.balanced_accuracy == 1.0
+    assert report.train_accuracy.value == 1.0
+    assert report.test_accuracy.value == 0.0
+
+
+def test_a_flipped_sign_fails() -> None:
+    report = run_audit(planted(sign=-1.0), split(), ATTACKS, seed=0)
+    for result in report.attacks.values():
+        assert result.variants["global"].summary.auc == 0.0
+
+
+def test_a_constant_target_gives_auc_one_half() -> None:
+    report = run_audit(Constant(), split(), ATTACKS[1:], seed=0)
+    for result in report.attacks.values():
+        assert result.variants["global"].summary.auc == 0.5
+        assert result.variants["global"].summary.advantage == 0.0
+
+
+def test_the_same_seed_gives_the_same_bytes_and_queries_are_counted() -> None:
+    def bytes_of(seed: int) -> str:
+        return json.dumps(run_audit(planted(), split(), ATTACKS, seed=seed).to_json())
+
+    assert bytes_of(1) == bytes_of(1)
+    report = run_audit(planted(), split(), ATTACKS, seed=1)
+    # 40 + 40 known records score once for thresholds, 40 + 40 once for the result.
+    assert report.counts() == {
+        "known_members": 40,
+        "known_non_members": 40,
+        "evaluation_members": 40,
+        "evaluation_non_members": 40,
+    }
+    assert {r.queries_per_record for r in report.attacks.values()} == {1.0}
+
+
+@dataclass(frozen=True)
+class Peeking:
+    """Declares label access and asks for logits."""
+
+    name: str = "peeking"
+    family: Family = "label-only"
+    access: Access = "label"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> ByOrder:
+        oracle.logits(known.members.x)
+        raise AssertionError
+
+
+@dataclass(frozen=True, eq=False)
+class ByOrder:
+    """Scores candidates by where they stand: worth nothing, as they are shuffled."""
+
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Tensor:
+        return torch.arange(len(candidates), 0, -1).double()
+
+
+@dataclass(frozen=True)
+class Ordered(Peeking):
+    """An attack that would win if members came first."""
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> ByOrder:
+        return ByOrder(known)
+
+
+@dataclass(frozen=True)
+class Broken(Peeking):
+    """Returns NaN."""
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> NanScorer:
+        return NanScorer(known)
+
+
+@dataclass(frozen=True, eq=False)
+class NanScorer(ByOrder):
+    def score(self, candidates: Records) -> Tensor:
+        return torch.full((len(candidates),), float("nan"))
+
+
+def test_candidates_come_shuffled() -> None:
+    (result,) = run_audit(planted(), split(), [Ordered()], seed=0).attacks.values()
+    assert abs(result.variants["global"].summary.auc - 0.5) < 0.2
+
+
+def test_asking_for_more_than_declared_raises() -> None:
+    with pytest.raises(AccessError, match="label"):
+        run_audit(planted(), split(), [Peeking()], seed=0)
+    oracle = MeteredOracle(Constant(), "gradient")
+    with pytest.raises(AccessError, match="gradients"):
+        oracle.differentiable_logits(RECORDS.x)
+
+
+def test_scores_that_are_no_numbers_name_the_attack() -> None:
+    with pytest.raises(DataError, match="peeking"):
+        run_audit(planted(), split(), [Broken()], seed=0)
+
+
+def test_sets_that_share_records_are_refused() -> None:
+    good = split()
+    bad = replace(good, evaluation=replace(good.evaluation, members=good.known.members))
+    with pytest.raises(DataError, match="disjoint"):
+        run_audit(planted(), bad, ATTACKS, seed=0)
+
+
+def test_two_attacks_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="differ"):
+        run_audit(planted(), split(), [ATTACKS[0], ATTACKS[0]], seed=0)
+
+
+def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) -> None:
+    kept = Workspace(folder=tmp_path)
+    parts = split()
+    models = [
+        Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=seed)
+        for seed in (1, 2)
+    ]
+    fresh = run_audit(models[0], parts, ATTACKS, seed=0, kept_scores=kept)
+    assert len(list(tmp_path.iterdir())) == len(ATTACKS)
+    again = run_audit(models[0], parts, ATTACKS, seed=0, kept_scores=kept)
+    assert fresh.to_json() == again.to_json()
+    assert fresh.timings() == again.timings()  # found, not measured anew
+    run_audit(models[1], parts, ATTACKS, seed=0, kept_scores=kept)
+    assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
+
+
+def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:
+    asked = []
+
+    class Counting(Constant):
+        def logits(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return super().logits(x)
+
+    oracle = MeteredOracle(Counting(), "logits")
+    oracle.logits(RECORDS.x).zero_()
+    oracle.labels(RECORDS.x)
+    assert (asked, oracle.queries) == ([200], 400)
+
+
+def test_memo_forgets_the_oldest() -> None:
+    memo = MemoizedTarget(Constant(), keep=1)
+    for n in (1, 2, 1):
+        assert memo.logits(RECORDS.x[:n]).shape == (n, CLASSES)
+
+
+def test_the_best_attack_is_chosen_on_known_records() -> None:
+    report = run_audit(planted(), split(), ATTACKS, seed=0)
+    strong, weak = report.attacks["confidence"], report.attacks["entropy"]
+    lucky = {
+        name: replace(v, known_accuracy=0.5, summary=replace(v.summary, tpr=1.0))
+        for name, v in weak.variants.items()
+    }
+    modest = {
+        name: replace(v, known_accuracy=0.9, summary=replace(v.summary, tpr=0.6, fpr=0.4))
+        for name, v in strong.variants.items()
+    }
+    report = replace(
+        report,
+        attacks={
+            "entropy": replace(weak, variants=lucky),
+            "confidence": replace(strong, variants=modest),
+        },
+    )
+    assert report.best("direct").result.name == "confidence"
+    assert report.strongest_on_evaluation("direct").result.name == "entropy"
+
+
+def test_histograms_and_curves_are_whole() -> None:
+    best = run_audit(planted(), split(), ATTACKS, seed=0).to_json()["best"]["direct"]
+    assert best["roc"]["fpr"][0] == 0
+    assert best["roc"]["tpr"][-1] == 1
+    for side in ("members", "non_members"):
+        assert sum(best["histogram"][side]) == pytest.approx(1)
+    assert len(best["histogram"]["edges"]) == len(best["histogram"]["members"]) + 1
+    assert np.all(np.diff(best["roc"]["fpr"]) >= 0)

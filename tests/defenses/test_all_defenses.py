@@ -1,0 +1,144 @@
+"""One table of cases that every defense must pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+
+from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.distillation import Distillation
+from selena.defenses.dp_sgd import DPSGD
+from selena.defenses.dropout_l2 import DropoutL2
+from selena.defenses.early_stopping import EarlyStopping
+from selena.defenses.hamp import HAMP
+from selena.defenses.label_smoothing import LabelSmoothing
+from selena.defenses.memguard import MemGuard
+from selena.defenses.mixup_mmd import MixupMMD
+from selena.defenses.output_filters import TopK
+from selena.defenses.relaxloss import RelaxLoss
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI
+from selena.defenses.undefended import Undefended
+from selena.errors import DataError
+from selena.training.recipe import Recipe
+from selena.types import Defense, Records, StoredModel
+from selena.workspace import Workspace
+
+TRAIN = toy_records(120)
+VALIDATION = toy_records(60, seed=7, start=1000)
+TEST = toy_records(200, seed=8, start=2000)
+BASE = (NETWORK, CLASSES, RECIPE)
+FILTER = Recipe(epochs=2, batch_size=32, loss="binary_cross_entropy", precision="float32")
+SHORT = replace(RECIPE, learning_rate=1e-3)
+
+needs_opacus = pytest.mark.skipif(find_spec("opacus") is None, reason="needs the extra `dp`")
+CASES: dict[str, Defense] = {
+    "undefended": Undefended(*BASE),
+    "split_ai": SplitAI(*BASE, k=4, l=2),
+    "selena": Selena(*BASE, RECIPE, k=4, l=2),
+    "memguard": MemGuard(Undefended(*BASE), inference=FILTER),
+    "memguard of a budget": MemGuard(Undefended(*BASE), inference=FILTER, budget=0.1),
+    "adversarial_regularization": AdversarialRegularization(
+        *BASE, alpha=1, attack_passes=1, attack_batches=1, attack_recipe=SHORT
+    ),
+    "early_stopping": EarlyStopping(*BASE, epoch=2),
+    "early_stopping on validation": EarlyStopping(*BASE),
+    "label_smoothing": LabelSmoothing(*BASE),
+    "dropout_l2": DropoutL2(*BASE),
+    "mixup_mmd": MixupMMD(*BASE),
+    "relaxloss": RelaxLoss(*BASE),
+    "hamp": HAMP(*BASE, decoys=20),
+    "distillation": Distillation(*BASE, RECIPE),
+    "labels only": TopK(Undefended(*BASE), k=0),
+    "top 2": TopK(Undefended(*BASE), k=2),
+    "dp_sgd": DPSGD(*BASE, noise_multiplier=0.5),
+}
+every_defense = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[needs_opacus] if n == "dp_sgd" else []) for n in CASES]
+)
+
+
+@cache
+def fitted(name: str) -> StoredModel:
+    return CASES[name].fit(TRAIN, VALIDATION, seed=3)
+
+
+def assert_same_state(a: StoredModel, b: StoredModel) -> None:
+    assert a.state().keys() == b.state().keys()
+    for key, tensor in a.state().items():
+        assert torch.equal(tensor, b.state()[key]), key
+
+
+@every_defense
+def test_it_predicts_a_distribution_and_better_than_chance(name: str) -> None:
+    model = fitted(name)
+    assert model.num_classes == CLASSES
+    logits = model.logits(TEST.x)
+    assert (logits.shape, logits.dtype) == ((200, CLASSES), torch.float32)
+    p = logits.softmax(dim=1)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(200))
+    right = (p.argmax(dim=1) == TEST.y).float().mean()
+    assert float(right) > 0.45  # chance is 0.25; six standard deviations are 0.18
+    torch.testing.assert_close(model.logits(TEST.x[5:6]), logits[5:6])
+
+
+@every_defense
+def test_same_seed_same_model_and_other_seed_another(name: str) -> None:
+    again = CASES[name].fit(TRAIN, VALIDATION, seed=3)
+    assert_same_state(fitted(name), again)
+    other = CASES[name].fit(TRAIN, VALIDATION, seed=4).state()
+    assert any(not torch.equal(t, other[key]) for key, t in fitted(name).state().items())
+
+
+@every_defense
+def test_restored_it_answers_alike(name: str) -> None:
+    state = {key: tensor.clone() for key, tensor in fitted(name).state().items()}
+    restored = CASES[name].restore(state)
+    assert torch.equal(restored.logits(TEST.x), fitted(name).logits(TEST.x))
+    assert_same_state(restored, fitted(name))
+
+
+@every_defense
+def test_bad_records_are_refused(name: str) -> None:
+    nan = TRAIN.x.clone()
+    nan[7, 2] = torch.nan
+    beyond = TRAIN.y.clone()
+    beyond[3] = CLASSES
+    bad = {
+        "NaN": Records(nan, TRAIN.y, TRAIN.ids),
+        "label 4": Records(TRAIN.x, beyond, TRAIN.ids),
+        "no records": TRAIN.take(torch.arange(0)),
+    }
+    for words, train in bad.items():
+        with pytest.raises(DataError, match=words):
+            CASES[name].fit(train, VALIDATION, seed=0)
+
+
+@every_defense
+def test_killed_at_its_last_epoch_it_ends_as_if_undisturbed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every epoch writes a checkpoint; the process dies when the first network is finished."""
+    workspace = Workspace(folder=tmp_path, checkpoint_seconds=0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("selena.training.lane.Lane.finish", _die)
+        CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
+    assert any("checkpoint" in path.name for path in tmp_path.iterdir())
+    resumed = CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
+    assert_same_state(resumed, fitted(name))
+    kept = {path.name for path in tmp_path.iterdir()}
+    found = CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
+    assert_same_state(found, fitted(name))
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert not any("checkpoint" in file for file in kept)
+
+
+def _die(_lane: Any) -> None:
+    raise KeyboardInterrupt

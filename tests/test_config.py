@@ -1,0 +1,64 @@
+"""Settings: unknown keys and wrong types are errors that name the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selena.config import override, read_toml
+from selena.errors import ConfigError
+from selena.pipeline import RunSettings
+from selena.training.plans import PLANS, Plan
+
+
+def test_nested_settings_change_and_the_rest_stays() -> None:
+    plan = override(Plan(), {"k": 10, "training": {"epochs": 3, "learning_rate": 1}})
+    assert (plan.k, plan.l, plan.training.epochs, plan.training.learning_rate) == (10, 10, 3, 1.0)
+    assert plan.distillation == Plan().distillation
+
+
+def test_a_toml_file_becomes_settings(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'defenses = ["selena"]\nseeds = [1, 2]\n[data]\ndataset = "digits"\ndata_dir = "x"\n'
+        "[plan.training]\nepochs = 2\n"
+    )
+    settings = override(RunSettings(), read_toml(path))
+    assert (settings.defenses, settings.seeds) == (("selena",), (1, 2))
+    assert settings.data.data_dir == Path("x")
+    assert settings.plan == {"training": {"epochs": 2}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainig": {}}, "Did you mean 'training'"),
+        ({"training": {"epoch": 3}}, "Did you mean 'training.epochs'"),
+        ({"k": "ten"}, "k='ten' has the wrong type; it must be int"),
+        ({"k": True}, "wrong type"),
+        ({"training": {"optimizer": "lion"}}, "one of 'adam', 'sgd'"),
+        ({"hidden": 3}, "wrong type"),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(Plan(), changes)
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
+        read_toml(tmp_path / "absent.toml")
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_toml(tmp_path / "bad.toml")
+
+
+def test_empty_lists_are_refused() -> None:
+    with pytest.raises(ConfigError, match="seeds"):
+        RunSettings(seeds=())
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_every_named_plan_has_k_above_l(name: str) -> None:
+    assert PLANS[name].k > PLANS[name].l >= 1
