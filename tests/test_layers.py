@@ -21,7 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("defenses", "attacks"),
     ("audit", "environment"),
     ("registry", "store", "pipeline", "experiment"),
-    ("cli", "sklearn", "__init__"),
+    ("cli", "sklearn", "__init__", "__main__"),
 )
 # Arrows between two rooms of one level, to a room or to one module of it.
 SIDEWAYS = {
@@ -31,6 +31,7 @@ SIDEWAYS = {
     ("experiment", "pipeline"),
     ("experiment", "store"),
     ("__init__", "sklearn"),
+    ("__main__", "cli"),
 }
 # Arrows that point down and are wrong all the same: an audit knows protocols only.
 FORBIDDEN = {("audit", "attacks"), ("audit", "defenses")}

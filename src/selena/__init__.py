@@ -2,6 +2,73 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from selena.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from selena.attacks.neural import NeuralAttack
+    from selena.attacks.threshold import ThresholdAttack
+    from selena.audit.predictions import Predictions, read_predictions
+    from selena.audit.report import AuditReport
+    from selena.audit.run import run_audit
+    from selena.data import audit_split, load
+    from selena.defenses.selena import Selena
+    from selena.defenses.split_ai import SplitAI
+    from selena.defenses.undefended import Undefended
+    from selena.networks.mlp import MLP
+    from selena.training.recipe import Recipe
+    from selena.types import AuditSplit, Dataset, Knowledge, Records
+    from selena.workspace import Workspace
+
+# Names are imported when they are first used: `import selena` costs nothing, and the command line
+# can settle how threads wait before PyTorch starts any.
+_HOME = {
+    "AuditReport": "audit.report",
+    "AuditSplit": "types",
+    "Dataset": "types",
+    "Knowledge": "types",
+    "MLP": "networks.mlp",
+    "NeuralAttack": "attacks.neural",
+    "Predictions": "audit.predictions",
+    "Recipe": "training.recipe",
+    "Records": "types",
+    "Selena": "defenses.selena",
+    "SplitAI": "defenses.split_ai",
+    "ThresholdAttack": "attacks.threshold",
+    "Undefended": "defenses.undefended",
+    "Workspace": "workspace",
+    "audit_split": "data",
+    "load": "data",
+    "read_predictions": "audit.predictions",
+    "run_audit": "audit.run",
+}
+
+__all__ = [
+    "MLP",
+    "AuditReport",
+    "AuditSplit",
+    "Dataset",
+    "Knowledge",
+    "NeuralAttack",
+    "Predictions",
+    "Recipe",
+    "Records",
+    "Selena",
+    "SplitAI",
+    "ThresholdAttack",
+    "Undefended",
+    "Workspace",
+    "__version__",
+    "audit_split",
+    "load",
+    "read_predictions",
+    "run_audit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'selena' has no attribute {name!r}")
+    return getattr(import_module(f"selena.{_HOME[name]}"), name)

@@ -34,7 +34,9 @@ def split(records: Records = RECORDS) -> AuditSplit:
         return records.take(torch.arange(start, stop))
 
     return AuditSplit(
-        Knowledge(part(0, 40), part(40, 90)), Knowledge(part(90, 130), part(130, 190)), part(190, 200)
+        Knowledge(part(0, 40), part(40, 90)),
+        Knowledge(part(90, 130), part(130, 190)),
+        part(190, 200),
     )
 
 

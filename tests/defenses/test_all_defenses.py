@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.defenses.distillation import Distillation
@@ -30,6 +29,7 @@ from selena.errors import DataError
 from selena.training.recipe import Recipe
 from selena.types import Defense, Records, StoredModel
 from selena.workspace import Workspace
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 TRAIN = toy_records(120)
 VALIDATION = toy_records(60, seed=7, start=1000)
@@ -127,9 +127,10 @@ def test_killed_at_its_last_epoch_it_ends_as_if_undisturbed(
 ) -> None:
     """Every epoch writes a checkpoint; the process dies when the first network is finished."""
     workspace = Workspace(folder=tmp_path, checkpoint_seconds=0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("selena.training.lane.Lane.finish", _die)
-        CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
+        with pytest.raises(KeyboardInterrupt):
+            CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
     assert any("checkpoint" in path.name for path in tmp_path.iterdir())
     resumed = CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
     assert_same_state(resumed, fitted(name))

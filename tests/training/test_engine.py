@@ -152,7 +152,9 @@ def test_networks_with_statistics_train_one_at_a_time(caplog: pytest.LogCaptureF
     records = toy_records(40)
     network = MLP(FEATURES, CLASSES, hidden=(8,), standardize=True)
     with caplog.at_level("INFO"):
-        together = fit_networks(network, examples(records), jobs(40, (30, 20)), RECIPE, group_size=2)
+        together = fit_networks(
+            network, examples(records), jobs(40, (30, 20)), RECIPE, group_size=2
+        )
     assert "running statistics" in caplog.text
     apart = fit_networks(network, examples(records), jobs(40, (30, 20)), RECIPE, group_size=1)
     for one, other in zip(together, apart, strict=True):

@@ -13,6 +13,7 @@ from math import ceil, isqrt, log2, sqrt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from selena.attacks.box import Box, DistanceScorer
 from selena.errors import ConfigError
@@ -151,7 +152,8 @@ class _Walk:
         return crossed
 
     def _inside(self, points: Tensor) -> Tensor:
-        return points.clamp(self.settings.low, self.settings.high)
+        inside: Tensor = points.clamp(self.settings.low, self.settings.high)
+        return inside
 
     def _to_boundary(self, x: Tensor, labels: Tensor, beyond: Tensor, searches: int) -> Tensor:
         """Return points between `x` and `beyond` that are just beyond the boundary."""
@@ -183,7 +185,8 @@ class _Walk:
         # The mean vote is a baseline that lowers the variance, and all there is if it is ±1.
         unanimous = votes.abs() == samples
         estimate = torch.where(unanimous, voted, voted - votes / samples * plain)
-        return estimate / estimate.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        unit: Tensor = functional.normalize(estimate, dim=1)
+        return unit
 
     def _step(
         self, x: Tensor, labels: Tensor, point: Tensor, direction: Tensor, t: int

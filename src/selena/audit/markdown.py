@@ -51,5 +51,6 @@ def render_markdown(
 
 
 def _escape(cell: Cell) -> str:
-    text = f"{cell.text} {cell.spread}".strip()
+    spread = cell.spread if cell.spread.startswith("±") or not cell.spread else f"({cell.spread})"
+    text = f"{cell.text} {spread}".strip()
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

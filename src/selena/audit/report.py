@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from selena.audit.scoring import AttackScores
 from selena.metrics.intervals import Interval
@@ -46,11 +45,9 @@ class Variant:
     Attributes:
         summary: figures on evaluation records.
         known_accuracy: cross-fitted balanced accuracy on known records.
-        margins: what ranks the evaluation records, finite (see `Threshold.margin`).
     """
 
     summary: Summary
-    margins: Float[np.ndarray, " n"]
     known_accuracy: float
 
 
@@ -111,7 +108,8 @@ class Best:
 
     def roc(self) -> dict[str, list[float]]:
         """Return exact corners of the ROC curve, thinned for plotting."""
-        fpr, tpr = roc_curve(self.figures.margins, self.result.scores.evaluation.truth).thinned()
+        scored = self.result.scores.evaluation
+        fpr, tpr = roc_curve(scored.scores, scored.truth).thinned()
         return {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
 
     def histogram(self) -> dict[str, list[float]]:
@@ -120,12 +118,14 @@ class Best:
         The outermost hundredth of the scores lies in the end bins: a few extreme ones would
         otherwise squeeze all others into one.
         """
-        margins, truth = self.figures.margins, self.result.scores.evaluation.truth
-        margins = np.clip(margins, *np.quantile(margins, (0.005, 0.995)))
-        edges = np.histogram_bin_edges(margins, _BINS)
+        scored = self.result.scores.evaluation
+        finite = scored.scores[np.isfinite(scored.scores)]
+        low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
+        shown = np.clip(scored.scores, low, high)
+        edges = np.histogram_bin_edges(shown, _BINS)
         shares = {
-            name: (np.histogram(margins[chosen], edges)[0] / chosen.sum()).tolist()
-            for name, chosen in (("members", truth), ("non_members", ~truth))
+            name: (np.histogram(shown[chosen], edges)[0] / chosen.sum()).tolist()
+            for name, chosen in (("members", scored.truth), ("non_members", ~scored.truth))
         }
         return {"edges": edges.tolist(), **shares}
 

@@ -96,11 +96,9 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
     known, scored = scores.calibration, scores.evaluation
 
     def variant(threshold: Threshold) -> Variant:
-        margin = threshold.margin(scored.scores, scored.labels)
         decisions = threshold.decide(scored.scores, scored.labels)
         return Variant(
-            summary=summarize(margin, decisions, scored.truth),
-            margins=margin,
+            summary=summarize(scored.scores, decisions, scored.truth),
             known_accuracy=cross_fitted_accuracy(
                 known.scores,
                 known.truth,

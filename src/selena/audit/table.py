@@ -11,13 +11,10 @@ TITLES = (
     "Defense",
     "Train acc.",
     "Test acc.",
-    "Family",
     "Best attack",
     "Attack acc.",
     "AUC",
     "TPR @ 1% FPR",
-    "Queries",
-    "Time",
 )
 
 _FPR = "0.01"
@@ -52,7 +49,7 @@ class Quantity:
         """Return the value in percent with its interval, or mean and deviation over seeds."""
         if len(self.values) == 1:
             low, high = self.interval
-            return Cell(percent(self.values[0]), f"[{percent(low)}, {percent(high)}]")
+            return Cell(percent(self.values[0]), f"{percent(low)}–{percent(high)}")
         return Cell(percent(fmean(self.values)), f"± {percent(stdev(self.values))}")
 
 
@@ -97,7 +94,7 @@ def table_cells(
     for defense, group in _by_defense(rows):
         for i, family in enumerate(group[0]["best"]):
             bests = [row["best"][family] for row in group]
-            head = [Cell(""), Cell(""), Cell("")]
+            head = [Cell("")] * 3
             if i == 0:
                 seeds = "" if len(group) == 1 else f"{len(group)} seeds"
                 head = [
@@ -108,13 +105,10 @@ def table_cells(
             lines.append(
                 [
                     *head,
-                    Cell(family),
-                    Cell(_name(bests)),
+                    _attack_cell(family, bests, (seconds or {}).get(f"{defense}/{family}")),
                     _quantity(bests, "balanced_accuracy").cell(),
                     _quantity(bests, "auc").cell(),
                     _low_fpr(bests),
-                    Cell(f"{fmean(b['queries_per_record'] for b in bests):.3g}"),
-                    Cell(_duration((seconds or {}).get(f"{defense}/{family}"))),
                 ]
             )
     return lines
@@ -141,9 +135,14 @@ def _low_fpr(bests: Sequence[dict[str, Any]]) -> Cell:
     return Quantity(tuple(point["tpr"] for point in points), (low, high)).cell()
 
 
-def _name(bests: Sequence[dict[str, Any]]) -> str:
+def _attack_cell(family: str, bests: Sequence[dict[str, Any]], seconds: float | None) -> Cell:
+    """Name the family's best attack and what it cost: queries a record, time of the family."""
     names = list(dict.fromkeys(best["attack"] for best in bests))
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    name = names[0].replace("_", " ").replace("/", ", ")
+    others = "" if len(names) == 1 else f" (or {len(names) - 1} other)"
+    queries = fmean(best["queries_per_record"] for best in bests)
+    cost = f"{queries:.3g} {'query' if queries == 1 else 'queries'}"
+    return Cell(f"{family}: {name}{others}", f"{cost}{_duration(seconds)}")
 
 
 def _moments(values: Sequence[float]) -> dict[str, Any]:
@@ -157,4 +156,4 @@ def _moments(values: Sequence[float]) -> dict[str, Any]:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+    return f", {seconds:.1f} s" if seconds < 60 else f", {seconds / 60:.1f} min"

@@ -26,6 +26,7 @@ from selena.files import write_json
 from selena.pipeline import DataSettings, RunSettings, attack, cases, train
 from selena.registry import prediction_attacks
 from selena.store import RunFolder
+from selena.workspace import Workspace
 from selena.version import __version__
 
 app = typer.Typer(
@@ -182,7 +183,7 @@ def audit_command(
     """Audit anybody's model from its predictions alone."""
     console = Console()
     table = read_predictions(predictions)
-    workspace = pieces(_RUNS, "cpu", RichProgress(console))
+    workspace = Workspace(progress=RichProgress(console))
     report = run_audit(
         table, table.split(), prediction_attacks(), seed=seed, workspace=workspace
     ).to_json()

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from selena.audit.table import TITLES, table_cells
+from selena.audit.table import TITLES, percent, table_cells
+
+_WORDS = ("Defense", "Best attack")
 
 
 def show_rows(
@@ -19,17 +22,18 @@ def show_rows(
     seconds: dict[str, float] | None = None,
 ) -> None:
     """Print rows of results as one table, with what it does not show."""
-    table = Table(title=title, show_lines=True)
+    table = Table(title=title, box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in TITLES:
-        table.add_column(heading, overflow="fold")
+        words = heading in _WORDS
+        table.add_column(heading, justify="left" if words else "right", no_wrap=not words)
     for line in table_cells(rows, seconds):
-        table.add_row(*(f"{cell.text}\n{cell.spread}".strip() for cell in line))
+        # A space where there is nothing keeps figures of a line on one height.
+        table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
     console.print(table)
     single = len({row["seed"] for row in rows}) == 1
     console.print(
         "In percent; attack accuracy 50 is a random guess. "
-        + ("[ ] 95 % intervals." if single else "± standard deviation over seeds."),
-        markup=False,
+        + ("Below: 95 % intervals." if single else "±: standard deviation over seeds.")
     )
     if any(row["synthetic"] for row in rows):
         console.print("The data are synthetic: no real person stands behind a record.")
@@ -39,30 +43,30 @@ def show_rows(
 
 def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
     """Print every attack of one audit."""
-    table = Table(title=title)
-    for heading in ("Attack", "Threshold", "Attack acc.", "Advantage", "AUC", "TPR @ 1% FPR"):
-        table.add_column(heading)
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    for heading in ("Attack", "Threshold", "Attack acc.", "AUC", "TPR @ 1% FPR"):
+        table.add_column(heading, no_wrap=True)
     for name, result in audit["attacks"].items():
         for variant in ("global", "per_class"):
             figures = result[variant]
             point = figures["tpr_at_fpr"]["0.01"]
             table.add_row(
-                name,
-                variant,
+                name.replace("_", " "),
+                variant.replace("_", " "),
                 *(
                     _with_interval(figures, key)
-                    for key in ("balanced_accuracy", "advantage", "auc")
+                    for key in ("balanced_accuracy", "auc")
                 ),
-                f"{100 * point['tpr']:.1f}" if point["resolved"] else "unresolved at this n",
+                percent(point["tpr"]) if point["resolved"] else "unresolved",
             )
     console.print(table)
     best = audit["best"]["direct"]
     console.print(
-        f"Best attack on the known rows: {best['attack']}, "
+        f"Best attack by the known rows: {best['attack']}, "
         f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
     )
 
 
 def _with_interval(figures: dict[str, Any], key: str) -> str:
     low, high = figures[f"{key}_interval"]
-    return f"{100 * figures[key]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{percent(figures[key])} ({percent(low)}–{percent(high)})"

@@ -7,6 +7,9 @@ Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, Algorithm 1, 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch import Tensor
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.seeding import seeded, torch_generator
+from selena.seeding import child_seed, seeded, torch_generator
 from selena.training.batches import as_input
 from selena.training.checkpoint import select
 from selena.training.group import accuracy
@@ -117,9 +120,12 @@ class DPSGD:
         self, lane: Lane, train: Records, validation: Examples, seed: int, workspace: Workspace
     ) -> None:
         opacus, device = _opacus(), workspace.torch_device
-        errors = opacus.validators.ModuleValidator.validate(lane.network, strict=False)
-        if errors:
-            raise ConfigError(f"DP-SGD cannot train this network: {errors[0]}")
+        if next(lane.network.buffers(), None) is not None:
+            # Opacus lets batch normalisation without weights pass.
+            raise ConfigError(
+                "DP-SGD cannot train a network that keeps running statistics: they mix records, "
+                "outside of the bound. Use one without (an MLP with standardize=False)."
+            )
         lane.start()
         per_record = opacus.GradSampleModule(lane.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
@@ -129,26 +135,24 @@ class DPSGD:
             expected_batch_size=self._rate(len(train)) * len(train),
         )
         x, y, steps = train.x.to(device), train.y.to(device), self._steps(len(train))
-        with workspace.progress.step("DP-SGD", self.recipe.epochs) as bar:
+        selecting = self.recipe.selection == "validation"
+        with workspace.progress.step("DP-SGD", self.recipe.epochs) as bar, _no_hook_warning():
             bar.advance(lane.epochs_done)
             for epoch in range(lane.epochs_done, self.recipe.epochs):
                 batches = torch_generator(seed, "batches", epoch)
-                optimizer.generator = torch.Generator(device).manual_seed(
-                    torch_generator(seed, "noise", epoch).initial_seed()
-                )
+                noise = child_seed(seed, "noise", epoch)
+                optimizer.generator = torch.Generator(device).manual_seed(noise)
                 per_record.train()
                 for step in range(steps):
                     chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
                     rows = torch.nonzero(chosen).squeeze(1).to(device)
-                    losses = per_example_loss(
-                        per_record(as_input(x[rows])), y[rows], "cross_entropy"
-                    )
-                    losses.sum().backward()
+                    logits = per_record(as_input(x[rows]))
+                    # The sum: Opacus itself divides by the expected batch size.
+                    per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
                     for group in optimizer.param_groups:
                         group["lr"] = self.recipe.rate_at(epoch, step, steps)
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
-                selecting = self.recipe.selection == "validation"
                 lane.end_epoch(accuracy(lane.network, validation, device) if selecting else None)
                 bar.advance()
         per_record.to_standard_module()
@@ -192,11 +196,18 @@ class DPModel:
         }
 
 
+@contextmanager
+def _no_hook_warning() -> Iterator[None]:
+    """Opacus hooks the first layer, whose input needs no gradient; PyTorch warns about that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook is firing")
+        yield
+
+
 def _opacus() -> Any:
     try:
         import opacus
         import opacus.optimizers
-        import opacus.validators
     except ImportError as error:
         raise ConfigError(
             "DP-SGD needs Opacus, which is not installed. "

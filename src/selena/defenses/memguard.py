@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from selena.defenses.content import uniform_by_content
 from selena.defenses.memguard_noise import NoiseSearch
-from selena.defenses.ranking import by_class, rising
+from selena.defenses.ranking import by_class, predicting, rising
 from selena.errors import ConfigError, StoreError
 from selena.networks.mlp import MLP
 from selena.seeding import child_seed, torch_generator
@@ -157,9 +157,8 @@ class MemGuardModel:
         if self.budget is not None:
             distortion = (noisy.exp() - log_p.exp()).abs().sum(dim=1)
             use &= uniform_by_content(x, self.key) * distortion < self.budget
-        # Rounding could make a tie of what was no tie.
-        use &= noisy.argmax(dim=1) == original.argmax(dim=1)
-        return torch.where(use[:, None], noisy, log_p)
+        answer = torch.where(use[:, None], noisy, log_p)
+        return predicting(answer, original.argmax(dim=1))
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state, the inference network's weights and the key."""

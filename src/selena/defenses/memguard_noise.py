@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from selena.errors import ConfigError
 
@@ -59,7 +58,8 @@ class NoiseSearch:
         """Return for each query the last logits found, and whether any were.
 
         Every query has its own c3 and step count; one that is done leaves the batch, so the
-        work is that of the queries still searching. It equals the search of one at a time.
+        work is that of the queries still searching. The result is that of one at a time, up to
+        rounding (batches of other sizes round otherwise, in the ninth digit).
 
         Args:
             network: linear layers with ReLU between them and one output (see `MLP`), on sorted
@@ -133,8 +133,7 @@ class _Queries:
 class _Inference:
     """The inference network with its gradient, written out: faster than autograd.
 
-    It computes in float32, as it was trained, and always in blocks of one size: matrix products
-    of another size round otherwise, and a query's answer must not depend on its neighbours.
+    It computes in float32, as it was trained, and in blocks that stay in the processor's cache.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -145,9 +144,9 @@ class _Inference:
 
     def __call__(self, p: Float[Tensor, "m c"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m c"]]:
         """Return the logit h(p), and the gradient of |h| by p."""
-        blocks = functional.pad(p.float(), (0, 0, 0, -len(p) % _BLOCK)).split(_BLOCK)
-        logit, slope = map(torch.cat, zip(*map(self._block, blocks), strict=True))
-        return logit[: len(p), 0].double(), slope[: len(p)].double()
+        blocks = map(self._block, p.float().split(_BLOCK))
+        logit, slope = map(torch.cat, zip(*blocks, strict=True))
+        return logit.squeeze(1).double(), slope.double()
 
     def _block(self, p: Float[Tensor, "b c"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b c"]]:
         values = [p]

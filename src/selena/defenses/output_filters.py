@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selena.defenses.ranking import by_class, rising
+from selena.defenses.ranking import by_class, predicting, rising
 from selena.errors import ConfigError
 from selena.types import Defense, Records, StoredModel
 from selena.workspace import Workspace
@@ -82,7 +82,7 @@ class TopKModel:
         p = z.softmax(dim=1)
         others = self.num_classes - self.k
         p[:, :others] = p[:, :others].mean(dim=1, keepdim=True)
-        return by_class(p, order).log().float()
+        return predicting(by_class(p, order).log().float(), order[:, -1])
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -18,3 +19,11 @@ def rising(logits: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Int[Tens
 def by_class(values: Float[Tensor, "n c"], order: Int[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     """Put values back to their classes; the inverse of `rising`."""
     return values.new_empty(values.shape).scatter_(1, order, values)
+
+
+def predicting(log_p: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
+    """Return `log_p` with each label on top, where rounding has made a tie of what was none."""
+    lost = log_p.argmax(dim=1) != labels
+    top = log_p.amax(dim=1, keepdim=True)
+    above = top.nextafter(torch.full_like(top, torch.inf))
+    return torch.where(lost[:, None], log_p.scatter(1, labels[:, None], above), log_p)

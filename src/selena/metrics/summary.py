@@ -88,8 +88,8 @@ def summarize(
     """Return the figures of an attack on records that nothing was fitted on.
 
     Args:
-        scores: what ranks the records, higher = member; for a rule with a threshold a class
-            its `Threshold.margin`.
+        scores: what ranks the records, higher = member. A threshold a class changes decisions
+            only: shifting scores by thresholds fitted on few records would blur the ranking.
         decisions: True for each record that the fitted rule calls a member.
         truth: True for each member.
         fprs: the false-positive rates at which a TPR is wanted, each in (0, 1].

@@ -45,29 +45,6 @@ class Threshold:
         decisions: Bool[np.ndarray, " n"] = scores >= self._of(self.values, labels)
         return decisions
 
-    def margin(
-        self, scores: Num[np.ndarray, " n"], labels: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " n"]:
-        """Return finite scores that rank as the rule does: score minus its class's threshold.
-
-        The lowest threshold is added back, so that classes are shifted against each other and
-        no more. Only the order means anything: `decide` makes decisions. Adding it back keeps
-        scores apart that a subtraction would round together, so under a single threshold, or
-        equal ones, the order is exactly that of the scores. An infinite score or threshold
-        counts as a value beyond every finite one.
-
-        Raises:
-            DataError: a label that has no threshold.
-        """
-        scores = np.asarray(scores, dtype=np.float64)
-        both = np.concatenate([scores, self.values])
-        largest = np.max(np.abs(both), where=np.isfinite(both), initial=0.0)
-        beyond = 1 + 2 * min(largest, np.finfo(np.float64).max / 16)
-        values = np.clip(self.values, -beyond, beyond)
-        lifts = self._of(values - values.min(), labels)
-        margins: Float[np.ndarray, " n"] = np.clip(scores, -beyond, beyond) - lifts
-        return margins
-
     def _of(
         self, values: Float[np.ndarray, " c"], labels: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, " n"]:

@@ -95,11 +95,14 @@ class Group:
         rows, weight = self._rectangle(moving)
         flat = as_input(self._x[rows.flatten()], self._dtype)
         inputs = flat.reshape(*rows.shape, *flat.shape[1:])
-        bf16 = self._dtype == torch.bfloat16
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            output = self._networks.forward(inputs)
-        losses = per_example_loss(output.float(), self._target[rows], self._recipe.loss)
-        loss = (losses * weight).sum()
+        target = self._target[rows]
+        if isinstance(self._recipe.loss, str):
+            losses = per_example_loss(self._forward(inputs), target, self._recipe.loss)
+            loss = (losses * weight).sum()
+        else:
+            loss = self._recipe.loss(
+                lambda x: self._forward(x[None])[0], inputs[0], target[0], epoch=epoch
+            )
         loss.backward()
         self._networks.collect_gradients()
         return loss.detach()

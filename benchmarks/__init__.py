@@ -1,0 +1,1 @@
+"""Benchmarks: each compares scores or weights before it reports a time."""

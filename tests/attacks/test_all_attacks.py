@@ -1,0 +1,191 @@
+"""One table of cases that every attack must pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.augmentation import AugmentationAttack
+from selena.attacks.boundary import BoundaryDistance
+from selena.attacks.flip_noise import FlipNoise
+from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.hopskipjump import HopSkipJump
+from selena.attacks.indirect import IndirectQuery
+from selena.attacks.neural import NeuralAttack
+from selena.attacks.threshold import ThresholdAttack
+from selena.audit.oracle import MeteredOracle
+from selena.audit.run import run_audit
+from selena.defenses.split_ai import SplitAI
+from selena.errors import AccessError, DataError
+from selena.fingerprint import fingerprint
+from selena.networks.mlp import MLP
+from selena.training.recipe import Recipe
+from selena.types import Attack, Scorer, TargetModel
+from selena.workspace import Workspace
+from tests.attacks.planted import CLASSES, Constant, Kind, Leak, audit_split, leak_of
+
+SHADOW = SplitAI(
+    MLP(20, CLASSES, hidden=(16,)),
+    CLASSES,
+    Recipe(epochs=25, batch_size=16, learning_rate=0.03, precision="float32"),
+    k=3,
+    l=1,
+)
+QUICK = NeuralAttack(epochs=20, batch_size=12, learning_rate=3e-3)
+WALK = HopSkipJump(queries=150, first_samples=20, starts=10)
+DESCENT = BoundaryDistance(steps=60, searches=4, learning_rate=0.03)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An attack and what it must do.
+
+    Attributes:
+        attack: quick to run.
+        kind: records it is made for.
+        wrong: records it must refuse, if there are any.
+        advantage: what it reaches on a planted leak, at least: less than 1 where its scores of
+            members vary, so that a threshold fitted on some misses others.
+        auc: the same.
+        constant: how far from 0.5 its AUC may be on a constant target.
+        of_neighbors_only: it is made for a leak around members alone.
+    """
+
+    attack: Attack
+    kind: Kind
+    wrong: Kind | None = None
+    advantage: float = 1.0
+    auc: float = 1.0
+    constant: float = 0.0
+    of_neighbors_only: bool = False
+
+    @property
+    def leak(self) -> Leak:
+        split = audit_split(self.kind)
+        return leak_of(split, self.kind, of_neighbors_only=self.of_neighbors_only)
+
+
+def around(attack: IndirectQuery, kind: Kind, wrong: Kind) -> Case:
+    return Case(attack, kind, wrong, of_neighbors_only=True)
+
+
+def shadowed(attack: Attack) -> Case:
+    """Its scores depend on what the shadow answers, however constant the target is."""
+    return Case(attack, "numbers", advantage=0.7, auc=0.95, constant=0.2)
+
+
+CASES = [
+    Case(ThresholdAttack("correctness"), "bits"),
+    Case(ThresholdAttack("confidence"), "numbers"),
+    Case(ThresholdAttack("entropy"), "numbers"),
+    Case(ThresholdAttack("modified_entropy"), "images"),
+    Case(QUICK, "numbers", advantage=0.95, auc=0.97),
+    Case(FlipNoise(flips=(1, 2, 3), copies=12), "bits", "numbers"),
+    Case(FlipNoise(flips=2, copies=12), "bits", "images"),
+    Case(GaussianNoise(sigmas=(0.02, 0.1), copies=12), "numbers", "bits"),
+    Case(GaussianNoise(sigmas=0.02, relative=False, copies=12), "images", "bits"),
+    Case(AugmentationAttack(), "images", "bits"),
+    Case(AugmentationAttack("classifier"), "images", "numbers"),
+    Case(DESCENT, "numbers"),
+    Case(DESCENT, "images"),
+    Case(WALK, "numbers", advantage=0.7),
+    Case(WALK, "bits", advantage=0.7),
+    around(IndirectQuery("flip", copies=3), "bits", "numbers"),
+    around(IndirectQuery("noise", sizes=(0.05,), copies=3), "numbers", "bits"),
+    around(IndirectQuery("noise", copies=3, signal="modified_entropy"), "images", "bits"),
+    shadowed(ShadowSplitAI(SHADOW)),
+    shadowed(ShadowSplitAI(SHADOW, "squared_l2")),
+    shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),
+    shadowed(ShadowNeuralAttack(SHADOW, "both", QUICK)),
+]
+
+every_attack = pytest.mark.parametrize(
+    "case", CASES, ids=[f"{case.attack.name}-{case.kind}" for case in CASES]
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Where attacks keep what they train, so that these tests train it once."""
+    return Workspace(folder=tmp_path_factory.mktemp("attacks"))
+
+
+def global_summary(case: Case, target: TargetModel, workspace: Workspace) -> tuple[float, float]:
+    """Return advantage and AUC, truth and thresholds in the hands of the audit."""
+    split = audit_split(case.kind)
+    report = run_audit(target, split, [case.attack], seed=1, workspace=workspace)
+    summary = report.attacks[case.attack.name].variants["global"].summary
+    return summary.advantage, summary.auc
+
+
+def fit(case: Case, target: TargetModel, workspace: Workspace) -> Scorer:
+    oracle = MeteredOracle(target, case.attack.access)
+    return case.attack.fit(oracle, audit_split(case.kind).known, seed=3, workspace=workspace)
+
+
+@every_attack
+def test_planted_leak_is_found(case: Case, workspace: Workspace) -> None:
+    advantage, auc = global_summary(case, case.leak, workspace)
+    assert advantage >= case.advantage
+    assert auc >= case.auc
+
+
+@every_attack
+def test_constant_target_tells_nothing(case: Case, workspace: Workspace) -> None:
+    _, auc = global_summary(case, Constant(), workspace)
+    assert auc == pytest.approx(0.5, rel=0, abs=case.constant)
+
+
+@every_attack
+def test_order_of_the_candidates_does_not_matter(case: Case, workspace: Workspace) -> None:
+    scorer = fit(case, case.leak, workspace)
+    candidates = audit_split(case.kind).evaluation.joined()[0]
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(1))
+    straight, shuffled = scorer.score(candidates), scorer.score(candidates.take(order))
+    torch.testing.assert_close(shuffled, straight[order], rtol=1e-3, atol=1e-5)
+    alone = scorer.score(candidates.take(torch.tensor([7])))
+    torch.testing.assert_close(alone, straight[7:8], rtol=1e-3, atol=1e-5)
+
+
+@every_attack
+def test_same_seed_same_scores(case: Case, workspace: Workspace) -> None:
+    """Also where nothing that was trained before is found."""
+    candidates = audit_split(case.kind).evaluation.joined()[0]
+    first = fit(case, case.leak, workspace).score(candidates)
+    second = fit(case, case.leak, Workspace()).score(candidates)
+    assert first.dtype == torch.float64
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.wrong], ids=[c.attack.name for c in CASES if c.wrong]
+)
+def test_records_of_a_wrong_kind_are_refused(case: Case) -> None:
+    assert case.wrong is not None
+    split = audit_split(case.wrong)
+    oracle = MeteredOracle(leak_of(split, case.wrong), case.attack.access)
+    with pytest.raises(DataError, match=r"(these are|Bits can be|needs|need)"):
+        case.attack.fit(oracle, split.known, seed=0).score(split.known.members)
+
+
+@every_attack
+def test_it_can_be_kept_and_listed(case: Case) -> None:
+    """A name, a family, and settings that a fingerprint can tell apart."""
+    assert case.attack.name
+    assert case.attack.family in ("direct", "label-only", "adaptive")
+    assert fingerprint(case.attack) == fingerprint(case.attack)
+
+
+@pytest.mark.parametrize("attack", [c.attack for c in CASES if c.attack.family == "label-only"])
+def test_label_only_attacks_ask_for_labels_only(attack: Attack) -> None:
+    """The oracle enforces it; the boundary distance says openly that it asks for more."""
+    assert attack.access == ("gradient" if isinstance(attack, BoundaryDistance) else "label")
+
+
+def test_the_oracle_stops_who_asks_for_more_than_labels() -> None:
+    oracle = MeteredOracle(Constant(), "label")
+    with pytest.raises(AccessError, match="Declare access"):
+        oracle.logits(torch.zeros(1, 2))

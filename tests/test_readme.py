@@ -1,0 +1,53 @@
+"""The README keeps its word: every command and every Python block in it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+# ```bash slow blocks take minutes; they run with the slow tests.
+BLOCKS = re.findall(r"^```(bash|python)( slow)?\n(.*?)^```$", README.read_text(), re.M | re.S)
+COMMANDS = [
+    pytest.param(line, id=line[:60], marks=[pytest.mark.slow] if slow else [])
+    for language, slow, block in BLOCKS
+    if language == "bash"
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("selena ")
+]
+PYTHON = [block for language, _, block in BLOCKS if language == "python"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all commands: later ones use what earlier ones made."""
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_the_readme_has_commands_and_python() -> None:
+    assert len(COMMANDS) >= 5
+    assert PYTHON
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
+def test_every_python_block_runs(block: str, folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", block], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_runs(command: str, folder: Path) -> None:
+    program = f'"{sys.executable}" -m selena'
+    done = subprocess.run(
+        ["bash", "-c", command.replace("selena", program, 1)],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
