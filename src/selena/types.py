@@ -86,6 +86,7 @@ class Dataset:
         members: how many records the target model trains on unless told otherwise.
         source: where the records come from, in words.
         synthetic: true where no real person or object stands behind a record.
+        member_pool: which records members are drawn from; None for all of them.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Dataset:
     members: int
     source: str
     synthetic: bool = False
+    member_pool: Bool[Tensor, " n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,6 @@ class StoredModel(TargetModel, Protocol):
         ...
 
 
-@runtime_checkable
 @runtime_checkable
 class DifferentiableModel(TargetModel, Protocol):
     """A target model whose gradients an attacker inside the machine could read."""

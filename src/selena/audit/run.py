@@ -107,6 +107,7 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
                 per_class=threshold.per_class,
                 seed=seed,
             ),
+            known_records=len(known.truth),
         )
 
     return AttackResult(

@@ -8,6 +8,6 @@ import os
 # training more than ten times slower as soon as another process uses a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from selena.cli.main import app, main  # noqa: E402
+from selena.cli.main import app, main
 
 __all__ = ["app", "main"]

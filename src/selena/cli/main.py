@@ -26,8 +26,8 @@ from selena.files import write_json
 from selena.pipeline import DataSettings, RunSettings, attack, cases, train
 from selena.registry import prediction_attacks
 from selena.store import RunFolder
-from selena.workspace import Workspace
 from selena.version import __version__
+from selena.workspace import Workspace
 
 app = typer.Typer(
     help="Train classifiers with membership privacy, attack them, report what leaks.",

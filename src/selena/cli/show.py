@@ -53,10 +53,7 @@ def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
             table.add_row(
                 name.replace("_", " "),
                 variant.replace("_", " "),
-                *(
-                    _with_interval(figures, key)
-                    for key in ("balanced_accuracy", "auc")
-                ),
+                *(_with_interval(figures, key) for key in ("balanced_accuracy", "auc")),
                 percent(point["tpr"]) if point["resolved"] else "unresolved",
             )
     console.print(table)

@@ -1,4 +1,4 @@
-"""One file out of a .tar.gz archive, as a stream.
+"""Files out of a .tar.gz archive, one as a stream or several at once.
 
 Nothing is extracted: no path in an archive can reach the disk, inside its folder or outside.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -30,14 +31,33 @@ def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
         DataError: if the archive is absent, truncated or corrupted, or holds no regular file
             of that name.
     """
+    with _opened(archive) as tar:
+        yield _stream(tar, _find(tar, archive, member), archive)
+
+
+def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
+    """Return the contents of those of the files `members` that `archive` holds, in one pass.
+
+    Raises:
+        DataError: if the archive is absent, truncated or corrupted, or one of `members` is no
+            regular file.
+    """
+    with _opened(archive) as tar:
+        return {
+            name: _stream(tar, entry, archive).read()
+            for entry in tar
+            if (name := _name(entry)) in members
+        }
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
     if not archive.is_file():
         raise DataError(f"{archive}: there is no such file.")
     try:
         with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as tar:
             try:
-                stream = tar.extractfile(_find(tar, archive, member))
-                assert stream is not None  # as for any regular file
-                yield stream
+                yield tar
             finally:
                 # Also after an error: where bytes are damaged, that is the thing to say.
                 while unzipped.read(1 << 20):
@@ -53,14 +73,23 @@ def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
 def _find(tar: tarfile.TarFile, archive: Path, member: str) -> tarfile.TarInfo:
     seen = []
     for entry in tar:
-        name = entry.name.removeprefix("./")
-        if name == member:
-            # Links are refused: extractfile would follow them to another entry.
-            if not entry.isreg():
-                raise DataError(f"{archive}: {member!r} is not a regular file. Fetch it again.")
+        if _name(entry) == member:
             return entry
-        seen.append(name)
+        seen.append(_name(entry))
     raise DataError(
         f"{archive}: holds no file {member!r}, only {', '.join(seen[:10]) or 'nothing'}. "
         "Is it another archive?"
     )
+
+
+def _name(entry: tarfile.TarInfo) -> str:
+    return entry.name.removeprefix("./")
+
+
+def _stream(tar: tarfile.TarFile, entry: tarfile.TarInfo, archive: Path) -> BufferedReader:
+    # Links are refused: extractfile would follow them to another entry.
+    if not entry.isreg():
+        raise DataError(f"{archive}: {_name(entry)!r} is not a regular file. Fetch it again.")
+    stream = tar.extractfile(entry)
+    assert isinstance(stream, BufferedReader)  # as for any regular file
+    return stream

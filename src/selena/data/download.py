@@ -10,7 +10,6 @@ from pathlib import Path
 import pooch
 
 from selena.errors import DataError
-from selena.files import file_sha256
 from selena.workspace import Progress, Silent, Step
 
 CACHE_VARIABLE = "SELENA_CACHE"
@@ -26,7 +25,7 @@ def cache_folder() -> Path:
 def fetch(
     name: str,
     urls: Sequence[str],
-    sha256: str | None,
+    checksum: str | None,
     *,
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
@@ -37,7 +36,8 @@ def fetch(
     Args:
         name: file name, in `data_dir` and in the cache.
         urls: addresses that hold the same file, tried in turn.
-        sha256: its SHA-256 in hex, or None where the publisher gives none to rely on.
+        checksum: its SHA-256 in hex; or `md5:` and its MD5, where the publisher gives no better
+            one; or None where it gives none to rely on.
         data_dir: folder that holds the file already; nothing is downloaded then.
         cache_dir: folder to download into (default: `cache_folder()`).
         progress: who shows the download.
@@ -47,7 +47,7 @@ def fetch(
             with the right one.
     """
     if data_dir is not None:
-        return _from_folder(name, urls, sha256, data_dir)
+        return _from_folder(name, urls, checksum, data_dir)
     folder = cache_folder() if cache_dir is None else cache_dir
     pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say
     failures = []
@@ -57,7 +57,7 @@ def fetch(
             downloader = pooch.HTTPDownloader(progressbar=bar)
             try:
                 return Path(
-                    pooch.retrieve(url, sha256, fname=name, path=folder, downloader=downloader)
+                    pooch.retrieve(url, checksum, fname=name, path=folder, downloader=downloader)
                 )
             # requests' errors are OSErrors; Pooch reports a wrong checksum as a ValueError.
             except (OSError, ValueError) as error:
@@ -70,21 +70,22 @@ def fetch(
     )
 
 
-def _from_folder(name: str, urls: Sequence[str], sha256: str | None, folder: Path) -> Path:
+def _from_folder(name: str, urls: Sequence[str], checksum: str | None, folder: Path) -> Path:
     path = folder / name
     mend = f"Fetch it from {' or '.join(urls)} into {folder}."
     if not path.is_file():
         raise DataError(f"{path}: there is no such file. {mend}")
-    if sha256 is None:
+    if checksum is None:
         return path
+    algorithm, _, expected = checksum.rpartition(":")
     try:
-        found = file_sha256(path)
+        found = pooch.file_hash(str(path), alg=algorithm or "sha256")
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({error}).") from error
-    if found != sha256:
+    if found != expected:
         raise DataError(
             f"{path}: the file is truncated, changed or another one ({path.stat().st_size:,} "
-            f"bytes with SHA-256 {found} instead of {sha256}). {mend}"
+            f"bytes with checksum {found} instead of {expected}). {mend}"
         )
     return path
 

@@ -1,4 +1,4 @@
-"""One way in: a registered name, or the path of a user's own file."""
+"""One way in: a registered name, or the path of a user's own file or folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selena.data import bundled, location, synthetic
+from selena.data import bundled, cifar, location, synthetic
+from selena.data.image_folder import load_folder
 from selena.data.tabular import READERS, load_file
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import tensor_digest
@@ -26,6 +27,8 @@ class _Wish:
 DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
     "purchase100-synthetic": lambda wish: synthetic.load(wish.size),
     "location30": lambda wish: location.load(wish.data_dir, wish.progress),
+    "cifar10": lambda wish: cifar.CIFAR10.load(wish.data_dir, wish.progress),
+    "cifar100": lambda wish: cifar.CIFAR100.load(wish.data_dir, wish.progress),
     "digits": lambda wish: bundled.load_digits(),
 }
 """Registered name -> loader."""
@@ -41,10 +44,11 @@ def load(
     label_column: str = "label",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return the records of a registered data set or of a user's own file.
+    """Return the records of a registered data set or of a user's own file or folder.
 
     Args:
-        name_or_path: a name in `DATASETS`, or a `.npz`, `.csv` or `.parquet` file.
+        name_or_path: a name in `DATASETS`; a `.npz`, `.csv` or `.parquet` file; a folder of images
+            (see `load_folder`); or a `.tar.gz` archive in the form of CIFAR-10 or CIFAR-100.
         data_dir: folder that holds a registered set's published files; without it they are
             downloaded once.
         size: number of records of a synthetic set.
@@ -63,10 +67,17 @@ def load(
     if name in DATASETS:
         return DATASETS[name](_Wish(data_dir, size, progress))
     path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return load_folder(path)
+    if path.name.lower().endswith(".tar.gz"):
+        return cifar.read(path)
     if path.suffix.lower() in READERS or path.is_file():
         return load_file(path, label_column=label_column)
     if isinstance(name_or_path, Path) or len(path.parts) > 1:
-        raise DataError(f"{path}: there is no such file. Give one of {', '.join(sorted(READERS))}.")
+        raise DataError(
+            f"{path}: there is no such file. Give one of {', '.join(sorted(READERS))}, .tar.gz (in "
+            "the form of CIFAR), or a folder of images."
+        )
     raise unknown_name("data set", name, DATASETS)
 
 

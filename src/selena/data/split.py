@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from selena.errors import ConfigError, DataError
@@ -75,7 +75,8 @@ def audit_split(
 ) -> AuditSplit:
     """Cut a data set in the five disjoint sets of an audit; together they hold every record.
 
-    The split is by row: two rows of equal content may lie on different sides.
+    The split is by row: two rows of equal content may lie on different sides. Members come from
+    the data set's `member_pool`; what of it is left over are non-members like any others.
 
     Args:
         dataset: the data set.
@@ -100,6 +101,8 @@ def audit_split(
     sizes = [half, partition.members - half, partition.reference, partition.validation]
     sizes.append(n - sum(sizes))
     rows = torch.from_numpy(numpy_generator(seed, "split").permutation(n))
+    if dataset.member_pool is not None:
+        rows = _members_first(rows, dataset.member_pool, partition.members)
     known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
     _check_classes(dataset, torch.cat([known.y, evaluation.y]))
     return AuditSplit(
@@ -107,6 +110,20 @@ def audit_split(
         evaluation=Knowledge(members=evaluation, non_members=test),
         validation=validation,
     )
+
+
+def _members_first(
+    rows: Int[Tensor, " n"], pool: Bool[Tensor, " n"], members: int
+) -> Int[Tensor, " n"]:
+    """Move the first `members` rows of the pool to the front; all others keep their order."""
+    may_be_member = pool[rows]
+    if members > int(pool.sum()):
+        raise DataError(
+            f"{members:,} members do not fit: this data set draws them from {int(pool.sum()):,} of "
+            "its records, those published for training. Take fewer."
+        )
+    chosen = may_be_member & (may_be_member.cumsum(0) <= members)
+    return torch.cat([rows[chosen], rows[~chosen]])
 
 
 def _does_not_fit(n: int, members: int, most: int) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
+from selena.training.augment import augment
 from selena.training.batches import as_input, in_chunks, shuffled_batches
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
@@ -81,7 +82,7 @@ class Group:
         with seeded(active[0].job.seed, "dropout", epoch):
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
-                loss += self._gradients(moving, epoch)
+                loss += self._gradients(moving, epoch, step)
                 for lane in moving:
                     lane.step(self._recipe.rate_at(epoch, step, len(batches[lane])))
         if not bool(torch.isfinite(loss)):
@@ -90,10 +91,20 @@ class Group:
                 "Lower the learning rate, or look for extreme feature values."
             )
 
-    def _gradients(self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int) -> Float[Tensor, ""]:
+    def _gradients(
+        self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int, step: int
+    ) -> Float[Tensor, ""]:
         """Give each moving lane the gradients of its own batch; return the sum of the losses."""
         rows, weight = self._rectangle(moving)
-        flat = as_input(self._x[rows.flatten()], self._dtype)
+        shown = [
+            augment(
+                self._x[batch],
+                self._recipe.augmentation,
+                torch_generator(lane.job.seed, "augmentation", epoch, step),
+            )
+            for lane, batch in zip(self._lanes, rows, strict=True)
+        ]
+        flat = as_input(torch.cat(shown), self._dtype)
         inputs = flat.reshape(*rows.shape, *flat.shape[1:])
         target = self._target[rows]
         if isinstance(self._recipe.loss, str):

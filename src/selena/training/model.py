@@ -33,7 +33,7 @@ class NetworkModel:
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits through which gradients flow back to `x`."""
-        logits: Tensor = self.network.eval()(as_input(x))
+        logits: Tensor = self.network.eval()(as_input(x.to(self.device)))
         return logits
 
     def state(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from selena.errors import ConfigError
+from selena.training.augment import Augmentation
 from selena.training.losses import Loss, LossName
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -34,6 +35,8 @@ class Recipe:
         selection: which epoch's weights are returned, "last" or the best on "validation".
         loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities), "mse",
             "binary_cross_entropy" (of one logit), or a defense's own.
+        augmentation: "crop_flip" shows images cropped and mirrored at random, another way in
+            each epoch; soft labels are those of the clean images. "none" shows them as they are.
     """
 
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -48,6 +51,7 @@ class Recipe:
     precision: Precision = "auto"
     selection: Literal["last", "validation"] = "last"
     loss: LossName | Loss = "cross_entropy"
+    augmentation: Augmentation = "none"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -59,6 +63,7 @@ class Recipe:
         _one_of("optimizer", self.optimizer, ("adam", "sgd"))
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         _one_of("selection", self.selection, ("last", "validation"))
+        _one_of("augmentation", self.augmentation, get_args(Augmentation))
         if isinstance(self.loss, str):
             _one_of("loss", self.loss, get_args(LossName))
 

@@ -1,0 +1,167 @@
+"""CIFAR-10 and CIFAR-100 from their published archives of Python pickles (Krizhevsky 2009).
+
+60,000 photographs of 32 x 32 pixels, 50,000 of them published for training. As in Tang et al.
+2022, Section 5.1, members are training images; CIFAR-100 takes them all, so that its non-members
+are the test images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from selena.data.archives import read_members
+from selena.data.download import fetch
+from selena.data.pickles import load_pickle
+from selena.errors import DataError
+from selena.types import Dataset, Records
+from selena.workspace import Progress
+
+_SITE = "https://www.cs.toronto.edu/~kriz/"
+_SHAPE = (3, 32, 32)
+_PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """One of the two sets, and the layout of its archive.
+
+    Attributes:
+        name: the name it is registered under, and of its training recipe.
+        archive: file name of the published archive.
+        md5: its checksum; the publisher gives no other.
+        train: files in the archive that hold the training images.
+        test: the file that holds the test images.
+        labels: key of the labels in these files.
+        num_classes: number of classes.
+        members: how many training images are members unless told otherwise.
+    """
+
+    name: str
+    archive: str
+    md5: str
+    train: tuple[str, ...]
+    test: str
+    labels: str
+    num_classes: int
+    members: int
+
+    def load(self, data_dir: Path | None = None, progress: Progress | None = None) -> Dataset:
+        """Return the published set, in `data_dir` or downloaded.
+
+        Raises:
+            DataError: if the archive cannot be had or is not the published one.
+        """
+        path = fetch(
+            self.archive,
+            [_SITE + self.archive],
+            f"md5:{self.md5}",
+            data_dir=data_dir,
+            progress=progress,
+        )
+        return self.build(read_members(path, (*self.train, self.test)), path, self.name)
+
+    def build(self, files: dict[str, bytes], archive: Path, name: str) -> Dataset:
+        """Return the images in `files` of `archive`, those for training first, then the others.
+
+        Raises:
+            DataError: if a file is absent or damaged, or holds anything but such images.
+        """
+        absent = [file for file in (*self.train, self.test) if file not in files]
+        if absent:
+            raise DataError(
+                f"{archive}: holds no file {absent[0]!r}, only {', '.join(sorted(files))} of the "
+                f"form of {self.name}. Fetch the archive again."
+            )
+        train = [self._read(files[file], f"{archive}:{file}") for file in self.train]
+        test = self._read(files[self.test], f"{archive}:{self.test}")
+        x = np.concatenate([images for images, _ in (*train, test)])
+        y = np.concatenate([labels for _, labels in (*train, test)])
+        in_training = torch.arange(len(y)) < len(y) - len(test[1])
+        count = int(in_training.sum())
+        return Dataset(
+            name=name,
+            records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(y))),
+            num_classes=self.num_classes,
+            features="image",
+            recipe=self.name,
+            members=min(self.members, count),
+            source=f"{self.name}: {count:,} training and {len(y) - count:,} test images of "
+            f"{archive.name}",
+            member_pool=in_training,
+        )
+
+    def _read(
+        self, content: bytes, where: str
+    ) -> tuple[UInt8[np.ndarray, "n 3 32 32"], Int64[np.ndarray, " n"]]:
+        batch = load_pickle(content, name=where)
+        if not isinstance(batch, dict) or not {"data", self.labels} <= batch.keys():
+            raise DataError(
+                f"{where}: the pickle holds no 'data' and {self.labels!r}. Fetch it again."
+            )
+        images, labels = batch["data"], batch[self.labels]
+        if (
+            not isinstance(images, np.ndarray)
+            or images.dtype != np.uint8
+            or images.shape[1:] != (_PIXELS,)
+        ):
+            described = getattr(images, "shape", type(images).__name__)
+            raise DataError(
+                f"{where}: 'data' must be an array of bytes, n x {_PIXELS}, but is {described}. "
+                "Fetch it again."
+            )
+        if not isinstance(labels, list) or len(labels) != len(images):
+            count = len(labels) if isinstance(labels, list) else type(labels).__name__
+            raise DataError(
+                f"{where}: {len(images)} images, but {self.labels!r} holds {count}. Fetch it again."
+            )
+        for row, label in enumerate(labels):
+            if type(label) is not int or not 0 <= label < self.num_classes:
+                raise DataError(
+                    f"{where}, image {row}: the label is {label!r} instead of a number from 0 to "
+                    f"{self.num_classes - 1}. Fetch it again."
+                )
+        return images.reshape(-1, *_SHAPE), np.array(labels, dtype=np.int64)
+
+
+CIFAR10 = Cifar(
+    name="cifar10",
+    archive="cifar-10-python.tar.gz",
+    md5="c58f30108f718f92721af3b95e74349a",
+    train=tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
+    test="cifar-10-batches-py/test_batch",
+    labels="labels",
+    num_classes=10,
+    members=5_000,  # K sub-models on all 50,000 want more than a CPU: see --members
+)
+CIFAR100 = Cifar(
+    name="cifar100",
+    archive="cifar-100-python.tar.gz",
+    md5="eb9058c3a382ffc7106e4002c42a8d85",
+    train=("cifar-100-python/train",),
+    test="cifar-100-python/test",
+    labels="fine_labels",
+    num_classes=100,
+    members=50_000,
+)
+
+
+def read(archive: Path) -> Dataset:
+    """Read an archive in the form of either set, of any size, as a user's own file.
+
+    Raises:
+        DataError: if the archive or anything in it is damaged, or it has another form.
+    """
+    forms = (CIFAR10, CIFAR100)
+    files = read_members(archive, {file for form in forms for file in (*form.train, form.test)})
+    for form in forms:
+        if form.test in files:
+            return form.build(files, archive, archive.name)
+    raise DataError(
+        f"{archive}: holds neither {CIFAR10.test!r} nor {CIFAR100.test!r}. A .tar.gz archive must "
+        "have the form of CIFAR-10 or CIFAR-100."
+    )

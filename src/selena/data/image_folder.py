@@ -1,0 +1,115 @@
+"""A user's own images: `train/<class>/*.png` or `.jpg`, and maybe `test/<class>/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from selena.errors import ConfigError, DataError
+from selena.types import Dataset, Records
+
+
+def load_folder(folder: Path) -> Dataset:
+    """Return all images below `folder` as RGB, those of `train/` first.
+
+    Each folder in `train/` is a class, numbered in alphabetical order. With a `test/` folder
+    members are drawn from the images in `train/`, all of them unless told otherwise; without
+    one, half of the images are members. Files whose names begin with a dot are skipped.
+
+    Raises:
+        DataError: if there are fewer than two classes, a class is empty, a file is no image, or
+            the images differ in size; the message names the folder or file.
+        ConfigError: if Pillow is not installed.
+    """
+    if not (folder / "train").is_dir():
+        raise DataError(
+            f"{folder}: there is no folder 'train' in it. Put the images in train/CLASS/, and "
+            "those for testing, if any, in test/CLASS/."
+        )
+    classes = [path.name for path in _visible(folder / "train")]
+    if len(classes) < 2:
+        raise DataError(
+            f"{folder / 'train'}: a classifier needs two classes, so two folders; there are "
+            f"{', '.join(classes) or 'none'}."
+        )
+    train = _files(folder / "train", classes)
+    test = _files(folder / "test", classes) if (folder / "test").is_dir() else []
+    y = torch.tensor([label for _, label in train + test])
+    x = torch.from_numpy(_decode([path for path, _ in train + test]))
+    return Dataset(
+        name=folder.resolve().name,
+        records=Records(x, y, torch.arange(len(y))),
+        num_classes=len(classes),
+        features="image",
+        recipe="image_folder",
+        members=len(train) if test else len(train) // 2,
+        source=f"{folder.resolve().name}: {len(train):,} images in train/, {len(test):,} in test/, "
+        f"{len(classes)} classes",
+        member_pool=torch.arange(len(y)) < len(train) if test else None,
+    )
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Return the images of `train/` or `test/` with their labels."""
+    found = []
+    for folder in _visible(part):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: this is no folder. Put each image in the folder of a class.")
+        if folder.name not in classes:
+            raise DataError(
+                f"{folder}: there is no class {folder.name!r} in train/. Add it there, or leave "
+                "these images out."
+            )
+        files = _visible(folder)
+        if not files:
+            raise DataError(f"{folder}: there is no image in it. Add one, or remove the folder.")
+        found += [(file, classes.index(folder.name)) for file in files]
+    return found
+
+
+def _decode(paths: list[Path]) -> UInt8[np.ndarray, "n 3 h w"]:
+    """Return the images at `paths`, which must agree in size."""
+    first = _pixels(paths[0])
+    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    for row, path in enumerate(paths):
+        image = _pixels(path)
+        if image.shape != first.shape:
+            (height, width, _), (first_height, first_width, _) = image.shape, first.shape
+            raise DataError(
+                f"{path}: this image has {width} x {height} pixels, but {paths[0]} has "
+                f"{first_width} x {first_height}. Resize all images to one size."
+            )
+        images[row] = image
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    pillow = _pillow(path)
+    try:
+        with pillow.open(path, formats=("PNG", "JPEG")) as image:
+            return np.asarray(image.convert("RGB"))
+    # Pillow reports damage as OSError, SyntaxError or ValueError, and refuses enormous images.
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: this is no PNG or JPEG image, or a damaged one ({error}). Remove it or save "
+            "it anew."
+        ) from error
+
+
+def _pillow(path: Path) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ConfigError(
+            f'{path}: reading images needs Pillow. Install it with pip install "selena-privacy'
+            '[images]".'
+        ) from error
+    return Image

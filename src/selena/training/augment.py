@@ -1,0 +1,70 @@
+"""Random changes of images in training: each step shows another version of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from selena.errors import ConfigError
+
+Augmentation = Literal["none", "crop_flip"]
+
+PADDING = 4
+"""Black pixels put around an image before it is cropped to its own size again."""
+
+
+def augment(
+    x: Shaped[Tensor, "n *features"], augmentation: Augmentation, generator: torch.Generator
+) -> Shaped[Tensor, "n *features"]:
+    """Return records as one training step sees them, on their device and of their type.
+
+    Args:
+        x: records.
+        augmentation: "none" returns them as they are; "crop_flip" crops each image (n x c x h x
+            w) out of a black frame of 4 pixels, at a place of its own, and mirrors it or not.
+        generator: a CPU generator, so that every device sees the same draws.
+
+    Raises:
+        ConfigError: if there is something to do and the records are no images.
+    """
+    if augmentation == "none":
+        return x
+    if x.ndim != 4:
+        raise ConfigError(
+            f"augmentation={augmentation!r} is for images, n x channels x height x width; these "
+            f'records have the shape {tuple(x.shape)}. Use "none".'
+        )
+    down, right, mirrored = draw_crops(len(x), generator)
+    return crop_flip(x, down.to(x.device), right.to(x.device), mirrored.to(x.device))
+
+
+def draw_crops(
+    n: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Draw where n images are cropped, in [0, 8] from the top and left, and which are mirrored."""
+    down, right = torch.randint(2 * PADDING + 1, (2, n), generator=generator)
+    return down, right, torch.rand(n, generator=generator) < 0.5
+
+
+def crop_flip(
+    x: Shaped[Tensor, "n c h w"],
+    down: Int[Tensor, " n"],
+    right: Int[Tensor, " n"],
+    mirrored: Bool[Tensor, " n"],
+) -> Shaped[Tensor, "n c h w"]:
+    """Crop each image from its black frame, and mirror it left to right where told."""
+    n, channels, height, width = x.shape
+    device = x.device
+    columns = torch.arange(width, device=device)
+    columns = torch.where(mirrored[:, None], columns.flip(0), columns) + right[:, None]
+    rows = torch.arange(height, device=device) + down[:, None]
+    return pad(x, (PADDING,) * 4)[
+        torch.arange(n, device=device)[:, None, None, None],
+        torch.arange(channels, device=device)[:, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
