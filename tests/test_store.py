@@ -49,7 +49,7 @@ def test_a_model_that_is_not_the_manifests_is_refused(run: RunFolder) -> None:
 @pytest.mark.parametrize("text", ["{", '{"schema": "selena-run-folder/0"}', "[]"])
 def test_a_damaged_or_foreign_manifest_is_refused(run: RunFolder, text: str) -> None:
     (run.path / "manifest.json").write_text(text)
-    with pytest.raises(StoreError, match="manifest.json"):
+    with pytest.raises(StoreError, match=r"manifest\.json"):
         run.manifest()
 
 

@@ -27,12 +27,14 @@ class Results:
 
     Attributes:
         rows: one a defense and seed; equal seeds give equal rows.
+        settings: by run folder, everything the run was told.
         timings: seconds by run folder: training, and each attack.
         family_seconds: seconds of each family's attacks, mean over seeds, by "defense/family".
         folders: the run folders.
     """
 
     rows: list[dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
     timings: dict[str, dict[str, Any]]
     family_seconds: dict[str, float]
     folders: list[Path]
@@ -46,6 +48,7 @@ class Results:
             "environment": describe_environment(),
             "rows": self.rows,
             "summary": summarize_rows(self.rows),
+            "settings": self.settings,
             "timings": self.timings,
         }
 
@@ -82,7 +85,13 @@ def run(
         workspace = pieces(runs, settings.device, progress)
         for case in cases(settings, seed):
             folder = train(case, runs, workspace)
-            report = attack(folder, settings.attacks, workspace, data_dir=settings.data.data_dir)
+            report = attack(
+                folder,
+                settings.attacks,
+                workspace,
+                attack_settings=settings.attack_settings,
+                data_dir=settings.data.data_dir,
+            )
             found.append((folder, report))
         if not keep_submodels:
             workspace.clear()
@@ -105,6 +114,7 @@ def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:
             times.setdefault(f"{_defense(folder)}/{family}", []).append(seconds)
     return Results(
         rows=[{**row_head(f.manifest()), **report.to_json()} for f, report in ordered],
+        settings={f.path.name: f.manifest()["settings"] for f, _ in ordered},
         timings={
             f.path.name: {**f.manifest()["timings"], "attack_seconds": report.timings()}
             for f, report in ordered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from selena.audit.report import AuditReport
 from selena.audit.run import run_audit
 from selena.config import override
 from selena.data.load import load
-from selena.data.split import audit_split
+from selena.data.paper import paper_partition
+from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.registry import build_attacks, build_defense
@@ -35,6 +36,8 @@ class DataSettings:
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
         members: number of records the target model trains on; by default the data set's own.
+        partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
+            set the members too.
     """
 
     dataset: str = "purchase100-synthetic"
@@ -42,6 +45,21 @@ class DataSettings:
     size: int | None = None
     label_column: str = "label"
     members: int | None = None
+    partition: Literal["default", "paper"] = "default"
+
+    def __post_init__(self) -> None:
+        if self.partition == "paper" and self.members is not None:
+            raise ConfigError(
+                "The paper's partition sets the number of members. Leave --members out, or "
+                "--partition."
+            )
+
+    def sizes(self, dataset: Dataset) -> Partition:
+        """Return the sizes of the parts of `dataset`."""
+        if self.partition == "paper":
+            return paper_partition(dataset)
+        members = dataset.members if self.members is None else self.members
+        return Partition.of(len(dataset.records), members)
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class RunSettings:
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
+        defense_settings: changes to hyperparameters of defenses, by name.
+        attack_settings: changes to hyperparameters of attacks, by name.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -66,6 +86,8 @@ class RunSettings:
     selection: Selection = "last"
     device: str = "cpu"
     plan: dict[str, Any] = field(default_factory=dict)
+    defense_settings: dict[str, Any] = field(default_factory=dict)
+    attack_settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("defenses", "attacks", "seeds"):
@@ -83,6 +105,7 @@ class Case:
         seed: root of every draw.
         selection: see `RunSettings`.
         plan: see `RunSettings`.
+        defense_settings: see `RunSettings`.
     """
 
     data: DataSettings
@@ -90,6 +113,7 @@ class Case:
     seed: int
     selection: Selection
     plan: dict[str, Any]
+    defense_settings: dict[str, Any]
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any], data_dir: Path | None = None) -> Case:
@@ -106,7 +130,7 @@ class Case:
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
-        return load_data(replace(self.data, members=None), progress)
+        return load_data(replace(self.data, members=None, partition="default"), progress)
 
     def build_plan(self, dataset: Dataset) -> Plan:
         """Return the data set's named plan with the changes of this case."""
@@ -121,17 +145,20 @@ class Case:
 
     def split(self, dataset: Dataset) -> AuditSplit:
         """Draw the five sets."""
-        return audit_split(dataset, members=self.data.members, seed=child_seed(self.seed, "split"))
+        return audit_split(
+            dataset, partition=self.data.sizes(dataset), seed=child_seed(self.seed, "split")
+        )
 
     def build_defense(self, dataset: Dataset) -> Defense:
         """Return the unfitted defense."""
-        return build_defense(self.defense, self.build_plan(dataset), dataset)
+        plan = self.build_plan(dataset)
+        return build_defense(self.defense, plan, dataset, self.defense_settings)
 
     def folder(self, runs: Path, dataset: Dataset) -> RunFolder:
         """Return the run folder that belongs to this case, settings, data and code."""
         key = fingerprint(
             data_identity(dataset),
-            self.data.members or dataset.members,
+            self.data.sizes(dataset),
             self.build_defense(dataset),
             self.seed,
             self.selection,
@@ -177,7 +204,14 @@ def data_identity(dataset: Dataset) -> dict[str, Any]:
 def cases(settings: RunSettings, seed: int) -> list[Case]:
     """Return one case a defense."""
     return [
-        Case(settings.data, defense, seed, settings.selection, settings.plan)
+        Case(
+            settings.data,
+            defense,
+            seed,
+            settings.selection,
+            settings.plan,
+            settings.defense_settings,
+        )
         for defense in settings.defenses
     ]
 
@@ -219,6 +253,7 @@ def attack(
     attacks: Sequence[str],
     workspace: Workspace,
     *,
+    attack_settings: Mapping[str, Any] | None = None,
     data_dir: Path | None = None,
 ) -> AuditReport:
     """Attack a trained run; scores are kept in its folder and found there again.
@@ -238,7 +273,7 @@ def attack(
     report = run_audit(
         case.build_defense(dataset).restore(run.load_model()),
         case.split(dataset),
-        build_attacks(attacks, plan, dataset),
+        build_attacks(attacks, plan, dataset, attack_settings),
         seed=child_seed(case.seed, "audit"),
         workspace=workspace,
         kept_scores=Workspace(folder=run.path / "scores"),

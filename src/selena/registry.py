@@ -5,9 +5,9 @@ A new defense or attack is one file and one line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
 from selena.attacks.augmentation import AugmentationAttack
@@ -18,13 +18,27 @@ from selena.attacks.hopskipjump import HopSkipJump
 from selena.attacks.indirect import IndirectQuery, Kind
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
+from selena.config import override
 from selena.data.load import DATASETS
+from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.distillation import Distillation
+from selena.defenses.dp_sgd import DPSGD
+from selena.defenses.dropout_l2 import DropoutL2
+from selena.defenses.early_stopping import EarlyStopping
+from selena.defenses.hamp import HAMP
+from selena.defenses.label_smoothing import LabelSmoothing
+from selena.defenses.memguard import MemGuard
+from selena.defenses.mixup_mmd import MixupMMD
+from selena.defenses.output_filters import TopK
+from selena.defenses.relaxloss import RelaxLoss
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, unknown_name
+from selena.networks import NetworkFactory
 from selena.signals import SignalName
 from selena.training.plans import Plan
+from selena.training.recipe import Recipe
 from selena.types import Attack, Dataset, Defense, Family, FeatureKind
 
 __all__ = [
@@ -37,12 +51,33 @@ __all__ = [
     "prediction_attacks",
 ]
 
+Changes = Mapping[str, Any]
+"""Hyperparameters by name, nested as in the dataclass they change."""
+
 # The perturbation that makes a record's near neighbor.
 _NEIGHBORS: dict[FeatureKind, Kind] = {"binary": "flip", "continuous": "noise", "image": "shift"}
 
 
+def _basics(plan: Plan, data: Dataset) -> tuple[NetworkFactory, int, Recipe]:
+    return plan.network(data), data.num_classes, plan.training
+
+
 def _split_ai(plan: Plan, data: Dataset) -> SplitAI:
-    return SplitAI(plan.network(data), data.num_classes, plan.training, plan.k, plan.l)
+    return SplitAI(*_basics(plan, data), plan.k, plan.l)
+
+
+def _adversarial_regularization(plan: Plan, data: Dataset) -> AdversarialRegularization:
+    network, num_classes, recipe = _basics(plan, data)
+    game = plan.adversary
+    return AdversarialRegularization(
+        network,
+        num_classes,
+        replace(recipe, learning_rate=game.learning_rate),
+        alpha=game.alpha,
+        warm_up_epochs=game.warm_up_epochs,
+        attack_batches=game.attack_batches,
+        attack_recipe=Recipe(batch_size=recipe.batch_size, learning_rate=game.attack_learning_rate),
+    )
 
 
 def _neural(plan: Plan) -> NeuralAttack:
@@ -73,13 +108,21 @@ def _hopskipjump(data: Dataset) -> HopSkipJump:
 
 
 DEFENSES: dict[str, Callable[[Plan, Dataset], Defense]] = {
-    "undefended": lambda plan, data: Undefended(
-        plan.network(data), data.num_classes, plan.training
-    ),
+    "undefended": lambda plan, data: Undefended(*_basics(plan, data)),
     "split_ai": _split_ai,
-    "selena": lambda plan, data: Selena(
-        plan.network(data), data.num_classes, plan.training, plan.distillation, plan.k, plan.l
-    ),
+    "selena": lambda plan, data: Selena(*_basics(plan, data), plan.distillation, plan.k, plan.l),
+    "memguard": lambda plan, data: MemGuard(Undefended(*_basics(plan, data))),
+    "adversarial_regularization": _adversarial_regularization,
+    "early_stopping": lambda plan, data: EarlyStopping(*_basics(plan, data)),
+    "dp_sgd": lambda plan, data: DPSGD(*_basics(plan, data)),
+    "label_smoothing": lambda plan, data: LabelSmoothing(*_basics(plan, data)),
+    "dropout_l2": lambda plan, data: DropoutL2(*_basics(plan, data)),
+    "mixup_mmd": lambda plan, data: MixupMMD(*_basics(plan, data)),
+    "relaxloss": lambda plan, data: RelaxLoss(*_basics(plan, data)),
+    "hamp": lambda plan, data: HAMP(*_basics(plan, data)),
+    "distillation": lambda plan, data: Distillation(*_basics(plan, data), plan.distillation),
+    "top_k": lambda plan, data: TopK(Undefended(*_basics(plan, data))),
+    "label_output": lambda plan, data: TopK(Undefended(*_basics(plan, data)), k=0),
 }
 
 
@@ -157,21 +200,35 @@ ATTACKS: dict[str, AttackEntry] = {
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
-def build_defense(name: str, plan: Plan, dataset: Dataset) -> Defense:
-    """Return the defense called `name`, set up by `plan` for `dataset`."""
+def build_defense(
+    name: str, plan: Plan, dataset: Dataset, settings: Mapping[str, Changes] | None = None
+) -> Defense:
+    """Return the defense called `name`, set up by `plan` for `dataset`.
+
+    `settings` holds changes to its hyperparameters under its name.
+    """
     if name not in DEFENSES:
         raise unknown_name("defense", name, DEFENSES)
-    return DEFENSES[name](plan, dataset)
+    changes = _checked(settings, "defense", DEFENSES).get(name, {})
+    return override(DEFENSES[name](plan, dataset), changes, f"defense_settings.{name}.")
 
 
-def build_attacks(names: Iterable[str], plan: Plan, dataset: Dataset) -> list[Attack]:
+def build_attacks(
+    names: Iterable[str],
+    plan: Plan,
+    dataset: Dataset,
+    settings: Mapping[str, Changes] | None = None,
+) -> list[Attack]:
     """Return the attacks called `names`.
 
-    A family's name stands for those of its attacks that suit the data set's features.
+    A family's name stands for those of its attacks that suit the data set's features. `settings`
+    holds changes to hyperparameters under the names of attacks.
 
     Raises:
-        ConfigError: an unknown name, or a named attack that does not suit the features.
+        ConfigError: an unknown name or hyperparameter, or a named attack that does not suit the
+            features.
     """
+    changes = _checked(settings, "attack", ATTACKS)
     chosen: dict[str, Attack] = {}
     for name in names:
         if name not in FAMILIES and name not in ATTACKS:
@@ -183,13 +240,23 @@ def build_attacks(names: Iterable[str], plan: Plan, dataset: Dataset) -> list[At
                     f"The attack {each} needs {' or '.join(entry.features)} features; those of "
                     f"{dataset.name} are {dataset.features}."
                 )
-            chosen[each] = entry.build(plan, dataset)
+            attack = entry.build(plan, dataset)
+            chosen[each] = override(attack, changes.get(each, {}), f"attack_settings.{each}.")
     return list(chosen.values())
 
 
 def prediction_attacks() -> list[Attack]:
     """Return the attacks that need nothing but predictions on the records themselves."""
     return [*(ThresholdAttack(signal) for signal in get_args(SignalName)), NeuralAttack()]
+
+
+def _checked(
+    settings: Mapping[str, Changes] | None, kind: str, known: Mapping[str, object]
+) -> Mapping[str, Changes]:
+    for name in settings or {}:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    return settings or {}
 
 
 def _family(family: str, dataset: Dataset) -> list[str]:

@@ -197,6 +197,15 @@ class DifferentiableModel(TargetModel, Protocol):
 
 
 @runtime_checkable
+class LabelModel(TargetModel, Protocol):
+    """A target model that has a shorter way to its labels than through its logits."""
+
+    def predicted_labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+        """Return predicted labels, those of the largest logits."""
+        ...
+
+
+@runtime_checkable
 class Oracle(Protocol):
     """What an attack may ask of a target model; asking beyond the declared access raises."""
 

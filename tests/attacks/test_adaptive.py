@@ -15,7 +15,7 @@ from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
 from selena.audit.oracle import MeteredOracle
 from selena.audit.run import run_audit
-from selena.data.synthetic import SyntheticPurchases
+from selena.data.long_tail import LongTail
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
 from selena.errors import ConfigError
@@ -34,8 +34,8 @@ QUICK = SplitAI(NETWORK, CLASSES, Recipe(epochs=1, precision="float32"), k=3, l=
 @pytest.fixture(scope="module")
 def split() -> AuditSplit:
     """Sparse bits whose tail must be memorized, as in Location30."""
-    mixture = SyntheticPurchases(classes=CLASSES, items=BITS, subpopulations=200)
-    x, y = mixture.generate(4 * SIDE + 10)
+    mixture = LongTail(classes=CLASSES, items=BITS, subpopulations=200)
+    x, y = mixture.generate(4 * SIDE + 10, seed=100)
     records = Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(y)))
     parts = [records.take(torch.arange(SIDE * i, SIDE * (i + 1))) for i in range(4)]
     validation = records.take(torch.arange(4 * SIDE, len(y)))

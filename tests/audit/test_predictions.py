@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.audit.test_run import ATTACKS
 
 from selena.audit.predictions import Predictions, read_predictions
 from selena.audit.run import run_audit
 from selena.errors import DataError
+from tests.audit.test_run import ATTACKS
 
 Arrays = dict[str, np.ndarray]
 

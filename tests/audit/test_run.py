@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 from torch import Tensor
 
 from selena.attacks.threshold import ThresholdAttack
@@ -19,6 +18,7 @@ from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.types import Access, AuditSplit, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 ATTACKS = [
     ThresholdAttack("correctness"),

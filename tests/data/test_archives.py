@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selena.data.archives import open_member
+from selena.data.archives import open_member, read_members
 from selena.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(50_000)
@@ -36,6 +36,11 @@ def read(path: Path, member: str = "folder/wanted") -> bytes:
 
 def test_member_is_read(archive: Path) -> None:
     assert read(archive) == CONTENT
+
+
+def test_several_members_are_read_in_one_pass(archive: Path) -> None:
+    found = read_members(archive, {"last", "folder/wanted", "absent"})
+    assert found == {"folder/wanted": CONTENT, "last": CONTENT}
 
 
 def test_leading_dot_does_not_matter(tmp_path: Path) -> None:
@@ -68,6 +73,8 @@ def test_links_and_folders_are_refused(tmp_path: Path, kind: bytes) -> None:
         tar.addfile(entry)
     with pytest.raises(DataError, match="'wanted' is not a regular file"):
         read(path, "wanted")
+    with pytest.raises(DataError, match="'wanted' is not a regular file"):
+        read_members(path, {"wanted"})
 
 
 def flip_a_byte(content: bytes) -> bytes:
@@ -93,6 +100,8 @@ def test_damage_is_found(archive: Path, damage: Callable[[bytes], bytes]) -> Non
     archive.write_bytes(damage(archive.read_bytes()))
     with pytest.raises(DataError, match=r"set\.tgz: the archive is truncated or corrupted"):
         read(archive)
+    with pytest.raises(DataError, match=r"set\.tgz: the archive is truncated or corrupted"):
+        read_members(archive, {"other"})
 
 
 def test_damage_goes_before_what_it_broke(archive: Path) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from hashlib import sha256
+from hashlib import md5, sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -133,6 +133,15 @@ def test_wrong_file_in_the_users_folder(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"set\.tgz: the file is truncated, changed") as caught:
         fetch("set.tgz", [NOBODY], DIGEST, data_dir=tmp_path)
     assert NOBODY in str(caught.value)
+
+
+def test_md5_where_the_publisher_gives_no_better(site: str, tmp_path: Path) -> None:
+    checksum = f"md5:{md5(CONTENT).hexdigest()}"
+    path = fetch("set.tgz", [f"{site}/set.tgz"], checksum, cache_dir=tmp_path / "cache")
+    assert fetch("set.tgz", [NOBODY], checksum, data_dir=path.parent) == path
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match="truncated, changed"):
+        fetch("set.tgz", [NOBODY], checksum, data_dir=path.parent)
 
 
 def test_no_checksum_no_verification(tmp_path: Path) -> None:

@@ -139,3 +139,27 @@ def test_rare_class_that_missed_training_is_named() -> None:
     rare.records.y[row] = 1
     with pytest.raises(DataError, match=r"rare: class 1 is empty: .* of 1 in the whole set"):
         audit_split(rare, seed=0)
+
+
+@given(sizes, st.data())
+def test_members_come_from_the_pool(case: tuple[int, int, int], data: st.DataObject) -> None:
+    n, members, seed = case
+    rows_in_pool = data.draw(st.sets(st.integers(0, n - 1), min_size=members))
+    pool = torch.isin(torch.arange(n), torch.tensor(sorted(rows_in_pool)))
+    split = audit_split(replace(dataset(n), member_pool=pool), members=members, seed=seed)
+    assert set(split.train.ids.tolist()) <= rows_in_pool
+    assert sorted(chain(*rows(split))) == list(range(n))
+    assert len(split.train) == members
+
+
+def test_a_pool_of_all_records_changes_nothing() -> None:
+    whole = replace(dataset(50), member_pool=torch.ones(50, dtype=torch.bool))
+    assert rows(audit_split(whole, members=20, seed=1)) == rows(
+        audit_split(dataset(50), members=20, seed=1)
+    )
+
+
+def test_more_members_than_the_pool_holds() -> None:
+    small = replace(dataset(50), member_pool=torch.arange(50) < 10)
+    with pytest.raises(DataError, match=r"11 members do not fit: .* draws them from 10 of"):
+        audit_split(small, members=11, seed=0)

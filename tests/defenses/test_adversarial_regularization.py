@@ -137,6 +137,19 @@ def test_it_selects_on_validation_and_computes_in_bf16() -> None:
     assert float(right.float().mean()) > 0.4
 
 
+def test_images_are_augmented() -> None:
+    def images(start: int) -> Records:
+        generator = torch.Generator().manual_seed(start)
+        x = torch.randint(256, (24, 1, 6, 6), generator=generator, dtype=torch.uint8)
+        return Records(x, torch.arange(24) % CLASSES, torch.arange(24) + start)
+
+    plain = replace(ADVREG, network=MLP(36, CLASSES, hidden=(8,)))
+    cropped = replace(plain, recipe=replace(RECIPE, augmentation="crop_flip"))
+    models = [d.fit(images(0), images(100), seed=0) for d in (plain, cropped, cropped)]
+    assert not torch.equal(weights(models[0]), weights(models[1]))
+    assert torch.equal(weights(models[1]), weights(models[2]))
+
+
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match="alpha is -1"):
         replace(ADVREG, alpha=-1.0)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 from selena.defenses.content import ContentIndex, content_digests, group_by_content
 from selena.defenses.selena import Selena
@@ -14,6 +13,7 @@ from selena.defenses.split_ai import SplitAI, draw_non_model_sets
 from selena.errors import ConfigError, DataError, StoreError
 from selena.training.engine import predict
 from selena.types import Records, concatenate
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 K, L = 5, 2
 SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, k=K, l=L)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 from torch import nn
 
 from selena.errors import TrainingError
@@ -18,6 +17,7 @@ from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 
 def examples(records: Records) -> Examples:

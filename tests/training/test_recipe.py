@@ -28,6 +28,7 @@ def test_the_rate_warms_up_and_decays_at_each_milestone() -> None:
         {"precision": "float8"},
         {"selection": "test"},
         {"loss": "hinge"},
+        {"augmentation": "cutout"},
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selena.errors import AccessError
 from selena.fingerprint import tensor_digest
-from selena.types import Access, DifferentiableModel, TargetModel
+from selena.types import Access, DifferentiableModel, LabelModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
 
@@ -67,6 +67,9 @@ class MeteredOracle:
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted labels; of equally likely ones the first."""
+        if isinstance(self._target, LabelModel):
+            self.queries += len(x)
+            return self._target.predicted_labels(x)
         return self._answer(x).argmax(dim=1)
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:

@@ -70,6 +70,7 @@ class AttackResult:
         name: of the attack.
         family: "direct", "label-only" or "adaptive".
         access: what it asked of the oracle.
+        settings: its hyperparameters.
         variants: "global" and "per_class".
         scores: the scores behind the figures, with queries and seconds.
     """
@@ -77,6 +78,7 @@ class AttackResult:
     name: str
     family: Family
     access: Access
+    settings: dict[str, Any]
     variants: dict[str, Variant]
     scores: AttackScores
 
@@ -95,6 +97,7 @@ class AttackResult:
         return {
             "family": self.family,
             "access": self.access,
+            "settings": self.settings,
             "queries_per_record": self.queries_per_record,
             **variants,
         }

@@ -10,6 +10,7 @@ from selena.audit.oracle import MemoizedTarget
 from selena.audit.report import Accuracy, AttackResult, AuditReport, Variant
 from selena.audit.scoring import AttackScores, balanced, score_attack
 from selena.errors import ConfigError, DataError
+from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson
 from selena.metrics.summary import summarize
 from selena.metrics.thresholds import (
@@ -114,6 +115,7 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
         name=attack.name,
         family=attack.family,
         access=attack.access,
+        settings=describe(attack),
         variants={
             "global": variant(fit_threshold(known.scores, known.truth)),
             "per_class": variant(

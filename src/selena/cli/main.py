@@ -16,6 +16,7 @@ from rich.console import Console
 from selena.audit.predictions import read_predictions
 from selena.audit.run import run_audit
 from selena.cli import options
+from selena.cli.prepare import prepare_command
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit, show_rows
 from selena.config import override, read_toml
@@ -91,6 +92,7 @@ def run_command(
     size: options.Size = None,
     label_column: options.LabelColumn = None,
     members: options.Members = None,
+    partition: options.Partition = None,
     defense: options.Defenses = None,
     attack_names: options.Attacks = None,
     seed: options.Seeds = None,
@@ -116,6 +118,7 @@ def train_command(
     size: options.Size = None,
     label_column: options.LabelColumn = None,
     members: options.Members = None,
+    partition: options.Partition = None,
     defense: options.Defenses = None,
     seed: options.Seeds = None,
     selection: options.Selection = None,
@@ -146,16 +149,23 @@ def attack_command(
     attack_names: options.Attacks = None,
     data_dir: options.DataDir = None,
     device: options.Device = None,
+    config: options.Config = None,
     json_out: options.Json = None,
 ) -> None:
     """Attack trained runs; finished attacks are found in the run folder."""
+    settings = _settings({"attack_names": attack_names, "device": device}, config)
     console = Console()
     found = []
     for path in run_folders:
-        workspace = pieces(path.parent, device or "cpu", RichProgress(console))
-        folder = RunFolder(path)
-        names = options.comma_separated(attack_names) or ("direct",)
-        found.append((folder, attack(folder, names, workspace, data_dir=data_dir)))
+        workspace = pieces(path.parent, settings.device, RichProgress(console))
+        report = attack(
+            RunFolder(path),
+            settings.attacks,
+            workspace,
+            attack_settings=settings.attack_settings,
+            data_dir=data_dir,
+        )
+        found.append((RunFolder(path), report))
         workspace.clear()
     _finish(console, collect(found), None, json_out, title="Audit")
 
@@ -168,7 +178,8 @@ def report_command(
 ) -> None:
     """Write one report over runs that were attacked."""
     rows = [RunFolder(path).audit() for path in run_folders]
-    results = Results(rows, {}, {}, run_folders)
+    settings = {path.name: RunFolder(path).manifest()["settings"] for path in run_folders}
+    results = Results(rows, settings, {}, {}, run_folders)
     _finish(Console(), results, out, json_out, title="Report")
 
 
@@ -204,17 +215,20 @@ def env_command(
         write_json(json_out, description)
 
 
+app.command("prepare")(prepare_command)
+
+
 def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
     """Return the settings of a config file, with what the command line says on top."""
     settings = override(RunSettings(), read_toml(config) if config else {})
-    data = {f.name: arguments[f.name] for f in fields(DataSettings)}
+    data = {f.name: arguments.get(f.name) for f in fields(DataSettings)}
     given = {
         "data": {name: value for name, value in data.items() if value is not None},
-        "defenses": options.comma_separated(arguments["defense"]),
+        "defenses": options.comma_separated(arguments.get("defense")),
         "attacks": options.comma_separated(arguments.get("attack_names")),
-        "seeds": tuple(arguments["seed"] or ()),
-        "selection": arguments["selection"],
-        "device": arguments["device"],
+        "seeds": tuple(arguments.get("seed") or ()),
+        "selection": arguments.get("selection"),
+        "device": arguments.get("device"),
     }
     return override(settings, {name: value for name, value in given.items() if value})
 

@@ -10,7 +10,7 @@ import typer
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="Name of a data set, or an .npz, .csv or .parquet file "
+        help="Name of a data set, an .npz, .csv or .parquet file, or a folder of images "
         "[default: purchase100-synthetic]."
     ),
 ]
@@ -25,6 +25,13 @@ LabelColumn = Annotated[
 ]
 Members = Annotated[
     int | None, typer.Option(help="Training records of the target model [default: the set's own].")
+]
+Partition = Annotated[
+    str | None,
+    typer.Option(
+        help="Sizes of the parts: default, or paper (Purchase100, Texas100 and CIFAR-100) "
+        "[default: default]."
+    ),
 ]
 Defenses = Annotated[
     list[str] | None, typer.Option("--defense", help="What to train; may be repeated.")

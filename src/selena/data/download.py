@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pooch
 
+from selena.data.resume import ResumingDownloader
 from selena.errors import DataError
-from selena.workspace import Progress, Silent, Step
+from selena.workspace import Progress, Silent
 
 CACHE_VARIABLE = "SELENA_CACHE"
 """Environment variable that names the cache folder."""
@@ -30,8 +30,11 @@ def fetch(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    check: Callable[[Path], object] | None = None,
 ) -> Path:
     """Return the path of the published file `name`.
+
+    A download that breaks off goes on from there, at once or at the next call.
 
     Args:
         name: file name, in `data_dir` and in the cache.
@@ -41,6 +44,8 @@ def fetch(
         data_dir: folder that holds the file already; nothing is downloaded then.
         cache_dir: folder to download into (default: `cache_folder()`).
         progress: who shows the download.
+        check: raises `DataError` where the file in the cache is not what it should be, for files
+            without a checksum; that file is thrown away then, and the next address tried.
 
     Raises:
         DataError: if `data_dir` lacks the file or holds a wrong one, or if no address answers
@@ -50,18 +55,26 @@ def fetch(
         return _from_folder(name, urls, checksum, data_dir)
     folder = cache_folder() if cache_dir is None else cache_dir
     pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say
+    downloader = ResumingDownloader(
+        folder / f".{name}.part", f"Downloading {name}", progress or Silent()
+    )
     failures = []
     for url in urls:
-        with ExitStack() as stack:
-            bar = _DownloadBar(f"Downloading {name}", progress or Silent(), stack)
-            downloader = pooch.HTTPDownloader(progressbar=bar)
-            try:
-                return Path(
-                    pooch.retrieve(url, checksum, fname=name, path=folder, downloader=downloader)
-                )
-            # requests' errors are OSErrors; Pooch reports a wrong checksum as a ValueError.
-            except (OSError, ValueError) as error:
-                failures.append(f"  {url}\n    ({error})")
+        try:
+            path = Path(
+                pooch.retrieve(url, checksum, fname=name, path=folder, downloader=downloader)
+            )
+        # requests' errors are OSErrors; Pooch reports a wrong checksum as a ValueError.
+        except (OSError, ValueError) as error:
+            failures.append(f"  {url}\n    ({error})")
+            continue
+        try:
+            if check is not None:
+                check(path)
+            return path
+        except DataError as error:
+            path.unlink()
+            failures.append(f"  {url}\n    ({error})")
     raise DataError(
         f"Cannot download {name} into {folder}. Tried:\n"
         + "\n".join(failures)
@@ -88,36 +101,3 @@ def _from_folder(name: str, urls: Sequence[str], checksum: str | None, folder: P
             f"bytes with checksum {found} instead of {expected}). {mend}"
         )
     return path
-
-
-class _DownloadBar:
-    """Pooch's progress bar protocol, spoken to a `Progress`.
-
-    Pooch sets `total` (0 where the server does not tell), counts whole chunks, so past the end,
-    and at last resets and counts the total once more; the step only ever moves on, to the total.
-    """
-
-    def __init__(self, description: str, progress: Progress, stack: ExitStack) -> None:
-        self.total = 0
-        self._description = description
-        self._progress = progress
-        self._stack = stack
-        self._step: Step | None = None
-        self._counted = 0
-        self._shown = 0
-
-    def update(self, amount: int) -> None:
-        if self._step is None:
-            bar = self._progress.step(self._description, float(self.total))
-            self._step = self._stack.enter_context(bar)
-        self._counted += amount
-        reached = min(self._counted, self.total)
-        if reached > self._shown:
-            self._step.advance(reached - self._shown)
-            self._shown = reached
-
-    def reset(self) -> None:
-        self._counted = 0
-
-    def close(self) -> None:
-        self._stack.close()

@@ -62,7 +62,9 @@ def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
     found = []
     for folder in _visible(part):
         if not folder.is_dir():
-            raise DataError(f"{folder}: this is no folder. Put each image in the folder of a class.")
+            raise DataError(
+                f"{folder}: this is no folder. Put each image in the folder of a class."
+            )
         if folder.name not in classes:
             raise DataError(
                 f"{folder}: there is no class {folder.name!r} in train/. Add it there, or leave "

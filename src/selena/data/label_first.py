@@ -1,12 +1,13 @@
 """The CSV form of Shokri's sets: no header, a label 1..C first (maybe quoted), then bits.
 
-Purchase100 (`dataset_purchase`) and Location30 (`bangkok`) are published in it.
+Purchase100 (`dataset_purchase`) and Location30 (`bangkok`) are published in it; Texas100 has its
+labels in a file of their own.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -15,13 +16,28 @@ from jaxtyping import Int64, UInt8
 from selena.errors import DataError
 
 # Lines parsed at once: bounds the memory beyond the result to some tens of MB.
-_BLOCK = 4096
+_BLOCK = 512
+
+Block = tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]
+"""Bits in {0, 1} of some records, and their labels in [0, classes)."""
 
 
-def read_label_first(
+def read_label_first(lines: Iterable[bytes], *, name: str, classes: int, width: int) -> Block:
+    """Read bits and labels from label-first CSV text, all of it.
+
+    Takes and raises what `label_first_blocks` does, and joins its blocks.
+    """
+    blocks = list(label_first_blocks(lines, name=name, classes=classes, width=width))
+    return (
+        np.concatenate([bits for bits, _ in blocks]),
+        np.concatenate([labels for _, labels in blocks]),
+    )
+
+
+def label_first_blocks(
     lines: Iterable[bytes], *, name: str, classes: int, width: int
-) -> tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]:
-    """Read bits and labels from label-first CSV text.
+) -> Iterator[Block]:
+    """Read bits and labels from label-first CSV text, some hundred records at a time.
 
     Args:
         lines: the CSV text line by line, as from a binary file.
@@ -29,30 +45,49 @@ def read_label_first(
         classes: labels in the file run from 1 to `classes`.
         width: number of bits after the label.
 
-    Returns:
+    Yields:
         Bits in {0, 1}, n x width, and labels in [0, classes).
 
     Raises:
         DataError: if there is no row, or a row is blank or of another width, or holds another
             label or anything but 0 and 1; it names the row, counted from 1.
     """
-    features, labels = [], []
     first_row, lines = 1, iter(lines)
-    # Latin-1 decodes any byte, so that a stray one is reported as a bad cell of its row.
-    while block := [line.decode("latin-1") for line in islice(lines, _BLOCK)]:
-        cells = _parse(block, classes, width)
-        if cells is None:
-            raise _explain(block, first_row, name, classes, width)
-        labels.append(cells[:, 0] - 1)
-        features.append(cells[:, 1:].astype(np.uint8))
+    while block := list(islice(lines, _BLOCK)):
+        parsed = _parse_plain(block, classes, width)
+        if parsed is None:
+            # Latin-1 decodes any byte, so that a stray one is reported as a bad cell of its row.
+            text = [line.decode("latin-1") for line in block]
+            parsed = _parse_any(text, classes, width)
+            if parsed is None:
+                raise _explain(text, first_row, name, classes, width)
+        yield parsed
         first_row += len(block)
-    if not features:
+    if first_row == 1:
         raise DataError(f"{name}: the file is empty. Fetch it again.")
-    return np.concatenate(features), np.concatenate(labels)
 
 
-def _parse(lines: list[str], classes: int, width: int) -> Int64[np.ndarray, "m cells"] | None:
-    """Parse lines at full speed, or return None where any of them is bad."""
+def _parse_plain(lines: list[bytes], classes: int, width: int) -> Block | None:
+    """Parse lines whose bits are single characters between commas, ten times faster."""
+    heads, tails = [], []
+    for line in lines:
+        head, _, tail = line.rstrip(b"\r\n").partition(b",")
+        if len(tail) != 2 * width - 1:
+            return None
+        heads.append(head.strip(b'"'))
+        tails.append(tail)
+    if not all(map(bytes.isdigit, heads)):
+        return None
+    labels = np.array([int(head) for head in heads], dtype=np.int64)
+    cells = np.frombuffer(b"".join(tails), dtype=np.uint8).reshape(len(lines), -1)
+    bits = cells[:, ::2] - ord("0")  # other characters wrap around to large numbers
+    commas = bool((cells[:, 1::2] == ord(",")).all())
+    good = commas and labels.min() >= 1 and labels.max() <= classes and bits.max() <= 1
+    return (bits, labels - 1) if good else None
+
+
+def _parse_any(lines: list[str], classes: int, width: int) -> Block | None:
+    """Parse lines as CSV, or return None where any of them is bad."""
     if not all(map(str.strip, lines)):  # loadtxt would skip a blank line
         return None
     try:
@@ -63,9 +98,9 @@ def _parse(lines: list[str], classes: int, width: int) -> Int64[np.ndarray, "m c
         return None
     if cells.shape[1] != width + 1:
         return None
-    label, bits = cells[:, 0], cells[:, 1:]
-    good = label.min() >= 1 and label.max() <= classes and bits.min() >= 0 and bits.max() <= 1
-    return cells if good else None
+    labels, bits = cells[:, 0], cells[:, 1:]
+    good = labels.min() >= 1 and labels.max() <= classes and bits.min() >= 0 and bits.max() <= 1
+    return (bits.astype(np.uint8), labels - 1) if good else None
 
 
 def _explain(lines: list[str], first_row: int, name: str, classes: int, width: int) -> DataError:

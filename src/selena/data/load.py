@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selena.data import bundled, cifar, location, synthetic
+from selena.data import bundled, cifar, location, purchase, synthetic, texas
 from selena.data.image_folder import load_folder
 from selena.data.tabular import READERS, load_file
 from selena.errors import ConfigError, DataError, unknown_name
@@ -25,7 +25,10 @@ class _Wish:
 
 
 DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
-    "purchase100-synthetic": lambda wish: synthetic.load(wish.size),
+    "purchase100": lambda wish: purchase.PURCHASE100.load(wish.data_dir, wish.progress),
+    "purchase100-synthetic": lambda wish: synthetic.PURCHASE100.load(wish.size),
+    "texas100": lambda wish: texas.TEXAS100.load(wish.data_dir, wish.progress),
+    "texas100-synthetic": lambda wish: synthetic.TEXAS100.load(wish.size),
     "location30": lambda wish: location.load(wish.data_dir, wish.progress),
     "cifar10": lambda wish: cifar.CIFAR10.load(wish.data_dir, wish.progress),
     "cifar100": lambda wish: cifar.CIFAR100.load(wish.data_dir, wish.progress),
@@ -33,7 +36,7 @@ DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
 }
 """Registered name -> loader."""
 
-_SIZED = ("purchase100-synthetic",)
+_SIZED = ("purchase100-synthetic", "texas100-synthetic")
 
 
 def load(

@@ -123,9 +123,7 @@ class LongTail:
         self, rng: np.random.Generator, popularity: Float[np.ndarray, " items"]
     ) -> UInt8[np.ndarray, "classes kinds bytes"]:
         """Draw the items of every sub-population, class by class, as packed bits."""
-        kinds = np.empty(
-            (self.classes, self.subpopulations, (self.items + 7) // 8), dtype=np.uint8
-        )
+        kinds = np.empty((self.classes, self.subpopulations, (self.items + 7) // 8), dtype=np.uint8)
         redraw = np.full(self.subpopulations, self.redraw, dtype=np.float32)
         own = np.empty((self.subpopulations, self.items), dtype=np.uint8)
         for packed in kinds:

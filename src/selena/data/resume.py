@@ -53,9 +53,7 @@ class ResumingDownloader:
             try:
                 self._fetch_rest(url)
                 break
-            except requests.HTTPError:
-                raise
-            except (requests.ConnectionError, requests.Timeout):
+            except requests.RequestException:
                 if not left or self._size() <= before:
                     raise
         os.replace(self.partial, output_file)
@@ -77,8 +75,10 @@ class ResumingDownloader:
         if version is not None:
             headers |= {"Range": f"bytes={have}-", "If-Range": version}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                self._facts.unlink(missing_ok=True)  # so that the next try starts over
+            if version and answer.status_code == requests.codes.requested_range_not_satisfiable:
+                self._facts.unlink()  # there is no rest: start over
+                self._fetch_rest(url)
+                return
             answer.raise_for_status()
             start, total = _extent(answer)
             if start == 0:

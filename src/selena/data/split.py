@@ -20,7 +20,7 @@ from selena.types import AuditSplit, Dataset, Knowledge
 
 _FEWEST_MEMBERS = 2  # one known, one to score
 _FEWEST_NON_MEMBERS = 3  # reference, validation, test
-_MOST_VALIDATION = 5_000
+MOST_VALIDATION = 5_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Partition:
         return cls(
             members=members,
             reference=max(1, min(3 * members // 2, 2 * rest // 5)),
-            validation=max(1, min(members // 2, rest // 10, _MOST_VALIDATION)),
+            validation=max(1, min(members // 2, rest // 10, MOST_VALIDATION)),
         )
 
 

@@ -20,6 +20,7 @@ from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import seeded, torch_generator
+from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
 from selena.training.group import accuracy
 from selena.training.job import Examples, Job
@@ -109,6 +110,7 @@ class _Game:
     ) -> None:
         self._settings = settings
         self._seed = seed
+        self._crops = torch_generator(seed, "augmentation")
         self._device = workspace.torch_device
         self._progress = workspace.progress
         self._validation = Examples(references.x, references.y)
@@ -147,6 +149,7 @@ class _Game:
 
     def _epoch(self, epoch: int) -> None:
         recipe, warm_up = self._settings.recipe, self._settings.warm_up_epochs
+        self._crops = torch_generator(self._seed, "augmentation", epoch)
         generator = torch_generator(self._seed, "batches", epoch)
         batches = shuffled_batches(self._lane.job.rows, recipe.batch_size, generator)
         pairs = self._attack_pairs(epoch)
@@ -208,7 +211,11 @@ class _Game:
         return loss.detach()
 
     def _logits(self, x: Tensor) -> Float[Tensor, "b c"]:
-        dtype = self._settings.recipe.compute_dtype(self._device)
+        recipe = self._settings.recipe
+        if recipe.augmentation == "crop_flip":
+            # In both players' steps: the adversary judges predictions as the classifier makes them.
+            x = random_crop_flip(x, self._crops)
+        dtype = recipe.compute_dtype(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits: Tensor = self._lane.network(as_input(x, dtype))
         return logits.float()

@@ -62,8 +62,8 @@ class DPSGD:
                 "DP-SGD needs noise_multiplier > 0, max_grad_norm > 0 and delta in (0, 1); got "
                 f"{self.noise_multiplier}, {self.max_grad_norm}, {self.delta}."
             )
-        if self.recipe.loss != "cross_entropy":
-            raise ConfigError("DP-SGD is there for the loss cross_entropy only.")
+        if self.recipe.loss != "cross_entropy" or self.recipe.augmentation != "none":
+            raise ConfigError("DP-SGD takes the loss cross_entropy and no augmentation.")
 
     def fit(
         self,

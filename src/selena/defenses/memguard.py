@@ -142,7 +142,7 @@ class MemGuardModel:
         """Number of classes."""
         return self.target.num_classes
 
-    def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
+    def predicted_labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted classes: the target's own, without any search for noise."""
         return self.target.logits(x).argmax(dim=1)
 

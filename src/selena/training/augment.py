@@ -17,26 +17,22 @@ PADDING = 4
 """Black pixels put around an image before it is cropped to its own size again."""
 
 
-def augment(
-    x: Shaped[Tensor, "n *features"], augmentation: Augmentation, generator: torch.Generator
+def random_crop_flip(
+    x: Shaped[Tensor, "n *features"], generator: torch.Generator
 ) -> Shaped[Tensor, "n *features"]:
-    """Return records as one training step sees them, on their device and of their type.
+    """Crop each image out of a black frame of 4 pixels at random, and mirror half of them.
 
     Args:
-        x: records.
-        augmentation: "none" returns them as they are; "crop_flip" crops each image (n x c x h x
-            w) out of a black frame of 4 pixels, at a place of its own, and mirrors it or not.
+        x: images, n x channels x height x width, of any type and on any device.
         generator: a CPU generator, so that every device sees the same draws.
 
     Raises:
-        ConfigError: if there is something to do and the records are no images.
+        ConfigError: if the records are no images.
     """
-    if augmentation == "none":
-        return x
     if x.ndim != 4:
         raise ConfigError(
-            f"augmentation={augmentation!r} is for images, n x channels x height x width; these "
-            f'records have the shape {tuple(x.shape)}. Use "none".'
+            "augmentation='crop_flip' is for images, n x channels x height x width; these records "
+            f"have the shape {tuple(x.shape)}. Use 'none'."
         )
     down, right, mirrored = draw_crops(len(x), generator)
     return crop_flip(x, down.to(x.device), right.to(x.device), mirrored.to(x.device))

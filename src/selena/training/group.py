@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
-from selena.training.augment import augment
+from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, in_chunks, shuffled_batches
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
@@ -96,15 +96,14 @@ class Group:
     ) -> Float[Tensor, ""]:
         """Give each moving lane the gradients of its own batch; return the sum of the losses."""
         rows, weight = self._rectangle(moving)
-        shown = [
-            augment(
-                self._x[batch],
-                self._recipe.augmentation,
-                torch_generator(lane.job.seed, "augmentation", epoch, step),
-            )
-            for lane, batch in zip(self._lanes, rows, strict=True)
-        ]
-        flat = as_input(torch.cat(shown), self._dtype)
+        x = self._x[rows]
+        if self._recipe.augmentation == "crop_flip":
+            for i, lane in enumerate(self._lanes):
+                if lane in moving:
+                    batch = slice(len(moving[lane]))  # without the rectangle's filling
+                    draws = torch_generator(lane.job.seed, "augmentation", epoch, step)
+                    x[i, batch] = random_crop_flip(x[i, batch], draws)
+        flat = as_input(x.flatten(0, 1), self._dtype)
         inputs = flat.reshape(*rows.shape, *flat.shape[1:])
         target = self._target[rows]
         if isinstance(self._recipe.loss, str):

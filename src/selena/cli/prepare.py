@@ -1,0 +1,30 @@
+"""`selena prepare`: published data sets, fetched and converted before they are needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from selena.cli import options
+from selena.cli.progress import RichProgress
+from selena.data.download import cache_folder
+from selena.data.prepare import ALL, PUBLISHED, prepare
+
+
+def prepare_command(
+    names: Annotated[
+        list[str],
+        typer.Argument(help=f"{', '.join(PUBLISHED)}, or {ALL}.", metavar="NAME..."),
+    ],
+    data_dir: options.DataDir = None,
+) -> None:
+    """Download published data sets, check them, and convert them for quick loading."""
+    for dataset in prepare(names, data_dir=data_dir, progress=RichProgress(Console())):
+        shape = " x ".join(map(str, dataset.records.x.shape[1:]))
+        print(
+            f"{dataset.name}: {len(dataset.records):,} records of {shape}, "
+            f"{dataset.num_classes} classes"
+        )
+    print(f"Ready. Downloads and converted sets are kept in {cache_folder()}.")

@@ -1,0 +1,166 @@
+"""Published archives of labelled bits for which nobody publishes a checksum.
+
+The checksum is recorded on first sight and asked for ever after. An archive is read once: its
+records are kept beside it in the cache, as arrays that are mapped into memory in no time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from selena.data.download import cache_folder, fetch
+from selena.data.label_first import Block
+from selena.errors import DataError, StoreError
+from selena.files import atomic_path, file_sha256, write_json
+from selena.types import Dataset, Records
+from selena.workspace import Progress, Silent, Step
+
+# Part of the kept arrays' names: raise it when their form changes.
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class PublishedBits:
+    """A published set of labelled bits.
+
+    Attributes:
+        name: the name it is registered under, and of its training recipe.
+        archive: file name of the published archive.
+        urls: its addresses, tried in turn.
+        blocks: reads an archive, some records at a time.
+        width: number of bits of a record.
+        num_classes: number of classes.
+        records: how many records were published (for the progress bar; archives may hold any
+            number).
+        members: how many records the target model trains on unless told otherwise.
+    """
+
+    name: str
+    archive: str
+    urls: tuple[str, ...]
+    blocks: Callable[[Path], Iterator[Block]]
+    width: int
+    num_classes: int
+    records: int
+    members: int
+
+    def load(self, data_dir: Path | None = None, progress: Progress | None = None) -> Dataset:
+        """Return the published set, from an archive in `data_dir` or downloaded.
+
+        Raises:
+            DataError: if the archive cannot be had, is damaged, or is not the one seen first.
+            StoreError: if the cache cannot be written.
+        """
+        archive = self.fetch(data_dir=data_dir, progress=progress)
+        bits, labels = self._convert(archive, progress)
+        x = torch.from_numpy(np.load(bits, mmap_mode="c"))
+        y = torch.from_numpy(np.load(labels))
+        return Dataset(
+            name=self.name,
+            records=Records(x, y, torch.arange(len(y))),
+            num_classes=self.num_classes,
+            features="binary",
+            recipe=self.name,
+            members=self.members,
+            source=f"{self.name}: {len(y):,} records of {self.archive} ({self.urls[0]})",
+        )
+
+    def fetch(
+        self,
+        *,
+        data_dir: Path | None = None,
+        cache_dir: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Return the archive's path, checked and read once; arguments as of `download.fetch`.
+
+        Raises:
+            DataError: see `load`.
+            StoreError: see `load`.
+        """
+        record = cache_folder() / f"{self.archive}.json"
+        known = _recorded(record)
+        try:
+            path = fetch(
+                self.archive,
+                self.urls,
+                known,
+                data_dir=data_dir,
+                cache_dir=cache_dir,
+                progress=progress,
+                check=lambda path: self._convert(path, progress),
+            )
+            self._convert(path, progress)
+        except DataError as error:
+            if known is None:
+                raise
+            raise DataError(
+                f"{error}\nNobody publishes this archive's checksum: the expected one is that of "
+                f"the first archive seen here. If you trust another one more, delete {record}."
+            ) from error
+        if known is None:
+            write_json(record, {"sha256": file_sha256(path), "bytes": path.stat().st_size})
+        return path
+
+    def _convert(self, archive: Path, progress: Progress | None) -> tuple[Path, Path]:
+        """Return the paths of an archive's bits and labels as arrays, written where absent."""
+        stem = f"{self.name}-{file_sha256(archive)[:16]}-v{_FORM}"
+        folder = cache_folder() / "prepared"
+        bits, labels = folder / f"{stem}-bits.npy", folder / f"{stem}-labels.npy"
+        if bits.exists() and labels.exists():
+            return bits, labels
+        try:
+            with (
+                (progress or Silent()).step(f"Converting {self.archive}", self.records) as bar,
+                atomic_path(bits) as new_bits,
+                atomic_path(labels) as new_labels,
+            ):
+                values = _write_rows(new_bits, self.blocks(archive), self.width, bar)
+                with new_labels.open("wb") as file:
+                    np.save(file, values)
+        except OSError as error:
+            raise StoreError(f"Cannot keep {self.name} in {folder} ({error}).") from error
+        return bits, labels
+
+
+def _write_rows(
+    path: Path, blocks: Iterator[Block], width: int, bar: Step
+) -> Int64[np.ndarray, " n"]:
+    """Write the bits of all blocks to one .npy file, and return their labels."""
+    labels: list[Int64[np.ndarray, " m"]] = []
+    rows = 0
+    with path.open("wb") as file:
+        _write_header(file, rows, width)
+        for bits, their_labels in blocks:
+            file.write(bits.tobytes())
+            labels.append(their_labels)
+            rows += len(bits)
+            bar.advance(len(bits))
+        # NumPy pads a header so that it keeps its length when the first dimension grows.
+        file.seek(0)
+        _write_header(file, rows, width)
+    return np.concatenate(labels)
+
+
+def _write_header(file: BinaryIO, rows: int, width: int) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (rows, width)}
+    )
+
+
+def _recorded(record: Path) -> str | None:
+    """Return the recorded SHA-256, or None where the archive has not been seen yet."""
+    if not record.exists():
+        return None
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{record} is damaged ({error!r}). Delete it.") from error

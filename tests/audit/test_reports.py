@@ -1,0 +1,113 @@
+"""Tables, Markdown and figures say what the rows say."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selena.audit.figures import draw_report
+from selena.audit.markdown import render_markdown
+from selena.audit.table import summarize_rows, table_cells
+
+
+def row(defense: str = "selena", seed: int = 0, accuracy: float = 0.8) -> dict[str, Any]:
+    point = {
+        "tpr": 0.05,
+        "interval": [0.02, 0.09],
+        "resolved": True,
+        "needed_non_members": 100,
+    }
+    best = {
+        "attack": "modified_entropy/per_class",
+        "queries_per_record": 1.0,
+        "balanced_accuracy": 0.6,
+        "balanced_accuracy_interval": [0.55, 0.65],
+        "auc": 0.62,
+        "auc_interval": [0.57, 0.67],
+        "tpr_at_fpr": {"0.01": point},
+        "members": 100,
+        "non_members": 100,
+        "roc": {"fpr": [0.0, 0.5, 1.0], "tpr": [0.0, 0.7, 1.0]},
+        "histogram": {"edges": [0.0, 1.0, 2.0], "members": [0.4, 0.6], "non_members": [0.7, 0.3]},
+    }
+    return {
+        "defense": defense,
+        "seed": seed,
+        "synthetic": False,
+        "selected_on_evaluation": False,
+        "train_accuracy": 1.0,
+        "train_accuracy_interval": [0.99, 1.0],
+        "test_accuracy": accuracy,
+        "test_accuracy_interval": [accuracy - 0.02, accuracy + 0.02],
+        "n": {
+            "known_members": 90,
+            "known_non_members": 90,
+            "evaluation_members": 100,
+            "evaluation_non_members": 100,
+        },
+        "best": {"direct": best, "label-only": copy.deepcopy(best)},
+    }
+
+
+def texts(rows: list[dict[str, Any]], seconds: dict[str, float] | None = None) -> list[list[str]]:
+    return [[f"{c.text} {c.spread}".strip() for c in line] for line in table_cells(rows, seconds)]
+
+
+def test_one_seed_shows_intervals_and_one_line_a_family() -> None:
+    first, second = texts([row()], {"selena/direct": 90.0})
+    assert first == [
+        "selena",
+        "100.0 99.0–100.0",
+        "80.0 78.0–82.0",
+        "direct: modified entropy, per class 1 query, 1.5 min",
+        "60.0 55.0–65.0",
+        "62.0 57.0–67.0",
+        "5.0 2.0–9.0",
+    ]
+    assert second[:4] == ["", "", "", "label-only: modified entropy, per class 1 query"]
+
+
+def test_several_seeds_show_mean_and_deviation() -> None:
+    (line, _) = texts([row(seed=0, accuracy=0.8), row(seed=1, accuracy=0.9)])
+    assert line[0] == "selena 2 seeds"
+    assert line[2] == "85.0 ± 7.1"
+    (entry,) = summarize_rows([row(seed=0, accuracy=0.8), row(seed=1, accuracy=0.9)])
+    assert entry["test_accuracy"]["mean"] == pytest.approx(0.85)
+    assert entry["test_accuracy"]["standard_deviation"] == pytest.approx(0.0707, abs=1e-4)
+    assert entry["seeds"] == [0, 1]
+
+
+def test_what_cannot_be_resolved_is_not_shown_as_a_figure() -> None:
+    unresolved = row()
+    unresolved["best"]["direct"]["tpr_at_fpr"]["0.01"]["resolved"] = False
+    assert texts([unresolved])[0][-1] == "unresolved needs 100 non-members"
+
+
+def test_markdown_flags_synthetic_data_and_leaking_selection() -> None:
+    plain = render_markdown([row()], title="T", command="selena run")
+    assert "synthetic" not in plain
+    assert "evaluation data" not in plain
+    flagged = row()
+    flagged |= {"synthetic": True, "selected_on_evaluation": True}
+    text = render_markdown([flagged], title="T", command="selena run", figure="f.png")
+    assert "**The data are synthetic**" in text
+    assert "**Weights were selected on evaluation data**" in text
+    assert "](f.png)" in text
+
+
+def test_names_cannot_break_the_markdown_table() -> None:
+    lines = render_markdown([row("a|b<script>")], title="T", command="c").splitlines()
+    (line,) = [line for line in lines if "script" in line]
+    assert "a\\|b&lt;script>" in line
+    assert line.replace("\\|", "").count("|") == 8
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"figure.{suffix}"
+    draw_report([row("undefended"), row("selena"), row("selena", seed=1)], path)
+    assert path.stat().st_size > 5000
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,62 @@
+"""The registry: every name builds, families take what suits the features, others are refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from selena.errors import ConfigError
+from selena.registry import ATTACKS, DEFENSES, FAMILIES, build_attacks, build_defense
+from selena.training.plans import Plan
+from selena.types import Dataset, FeatureKind, Records
+
+X: dict[FeatureKind, torch.Tensor] = {
+    "binary": torch.ones(6, 40, dtype=torch.uint8),
+    "continuous": torch.rand(6, 5),
+    "image": torch.zeros(6, 3, 32, 32, dtype=torch.uint8),
+}
+
+
+def dataset(features: FeatureKind) -> Dataset:
+    y = torch.arange(6) % 2
+    records = Records(X[features], y, torch.arange(6))
+    return Dataset("toy", records, 2, features, "tabular", 3, "made up", synthetic=True)
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_every_defense_builds(name: str) -> None:
+    assert build_defense(name, Plan(hidden=(4,)), dataset("binary"))
+
+
+@pytest.mark.parametrize("features", X)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_called_as_it_is_registered_and_refuses_other_features(
+    name: str, features: FeatureKind
+) -> None:
+    entry = ATTACKS[name]
+    if features not in entry.features:
+        with pytest.raises(ConfigError, match=rf"{name} needs .* features"):
+            build_attacks([name], Plan(hidden=(4,)), dataset(features))
+        return
+    (attack,) = build_attacks([name], Plan(hidden=(4,)), dataset(features))
+    assert attack.family == entry.family
+    if not name.startswith("indirect"):  # its name in reports says which neighbors it asks about
+        assert attack.name == name
+
+
+@pytest.mark.parametrize("features", X)
+def test_families_hold_attacks_of_their_own_that_suit_the_features(features: FeatureKind) -> None:
+    for family in FAMILIES:
+        attacks = build_attacks([family], Plan(hidden=(4,)), dataset(features))
+        assert attacks
+        assert {attack.family for attack in attacks} == {family}
+        assert not {attack.access for attack in attacks} & {"gradient"}
+    everything = build_attacks([*FAMILIES, *FAMILIES], Plan(hidden=(4,)), dataset(features))
+    names = [attack.name for attack in everything]
+    assert len(set(names)) == len(names)
+
+
+def test_label_only_attacks_need_labels_only() -> None:
+    for features in X:
+        for attack in build_attacks(["label-only"], Plan(hidden=(4,)), dataset(features)):
+            assert attack.access == "label"
