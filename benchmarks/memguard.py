@@ -7,8 +7,10 @@ as quick as it gets; first the answers are compared, then the clock is read.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,31 +40,33 @@ def timed(answer: Callable[[], Tensor]) -> tuple[Tensor, float]:
     return answer(), time.perf_counter() - start
 
 
+def run(queries: int = 1000) -> dict[str, Any]:
+    """Return the times of both, as `benchmarks.attacks.run` does.
+
+    Raises:
+        AssertionError: the answers are not the same.
+    """
+    model, x = build(members=max(queries, 3000))
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:queries]]
+    together, seconds = timed(lambda: model.logits(x))
+    apart, baseline = timed(lambda: torch.cat([model.logits(row[None]) for row in x]))
+    differ = (together.exp() - apart.exp()).abs().sum(dim=1) > 1e-3
+    assert float(differ.float().mean()) <= SHARE_THAT_MAY_DIFFER, f"{int(differ.sum())} differ"
+    assert torch.equal(together.argmax(dim=1), model.predicted_labels(x)), "a label has changed"
+    stage = {
+        "ratio": baseline / seconds,
+        "seconds": seconds,
+        "baseline_seconds": baseline,
+        "records": queries,
+        "answers_that_differ": int(differ.sum()),
+    }
+    return {"stages": {"memguard": stage}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    model, x = build(members=max(arguments.queries, 3000))
-    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[: arguments.queries]]
-    together, seconds = timed(lambda: model.logits(x))
-    apart, seconds_apart = timed(lambda: torch.cat([model.logits(row[None]) for row in x]))
-
-    differ = (together.exp() - apart.exp()).abs().sum(dim=1) > 1e-3
-    if float(differ.float().mean()) > SHARE_THAT_MAY_DIFFER:
-        raise SystemExit(f"{int(differ.sum())} of {len(x)} answers differ: nothing was compared.")
-    if not torch.equal(together.argmax(dim=1), model.predicted_labels(x)):
-        raise SystemExit("A predicted class has changed.")
-    plain = model.target.logits(x).softmax(dim=1)
-    noisy = (together.exp() - plain).abs().sum(dim=1)
-    print(
-        f"{len(x)} queries, {int((noisy > 1e-6).sum())} with noise "
-        f"(mean L1 {float(noisy.mean()):.3f}), {int(differ.sum())} answers differ\n"
-        f"at once         {seconds:8.2f} s  {len(x) / seconds:8.0f} queries/s\n"
-        f"one at a time   {seconds_apart:8.2f} s  {len(x) / seconds_apart:8.0f} queries/s\n"
-        f"ratio           {seconds_apart / seconds:8.1f}"
-    )
+    print(json.dumps(run(parser.parse_args().queries), indent=2))
 
 
 if __name__ == "__main__":

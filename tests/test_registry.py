@@ -44,6 +44,25 @@ def test_an_attack_is_called_as_it_is_registered_and_refuses_other_features(
         assert attack.name == name
 
 
+def test_settings_change_the_hyperparameters_they_name() -> None:
+    settings = {
+        "flip_noise": {"flips": [1, 2], "copies": 3},
+        "shadow_squared_l2": {"direction": "+"},
+    }
+    plan, data = Plan(hidden=(4,)), dataset("binary")
+    flips, shadow = build_attacks(list(settings), plan, data, settings)
+    assert (flips.flips, flips.copies) == ((1, 2), 3)  # type: ignore[attr-defined]
+    assert shadow.direction == "+"  # type: ignore[attr-defined]
+    smoothed = build_defense("label_smoothing", plan, data, {"label_smoothing": {"smoothing": 0.3}})
+    assert smoothed.smoothing == 0.3  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"attack_settings\.flip_noise\.flips"):
+        build_attacks(["flip_noise"], plan, data, {"flip_noise": {"flip": 3}})
+    with pytest.raises(ConfigError, match="Did you mean 'flip_noise'"):
+        build_attacks(["flip_noise"], plan, data, {"flip_noises": {}})
+    with pytest.raises(ConfigError, match="Did you mean 'hamp'"):
+        build_defense("hamp", plan, data, {"hammp": {}})
+
+
 @pytest.mark.parametrize("features", X)
 def test_families_hold_attacks_of_their_own_that_suit_the_features(features: FeatureKind) -> None:
     for family in FAMILIES:

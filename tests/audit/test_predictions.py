@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
     parquet = pytest.importorskip("pyarrow.parquet")
     data = arrays()
-    np.savez(tmp_path / "p.npz", **data)
+    np.savez(tmp_path / "p.npz", **cast(Any, data))
     write_csv(tmp_path / "p.csv", data)
     columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
     columns |= {"label": data["labels"], "member": data["member"], "known": data["known"]}
@@ -104,7 +105,7 @@ def with_label(row: int, value: float) -> Arrays:
 )
 def test_bad_predictions_name_file_row_and_mend(data: Arrays, message: str, tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
-    np.savez(path, **data)
+    np.savez(path, **cast(Any, data))
     with pytest.raises(DataError, match=message) as caught:
         read_predictions(path)
     assert str(path) in str(caught.value)
@@ -115,10 +116,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_predictions(tmp_path / "absent.npz")
     lacking = arrays()
     del lacking["known"]
-    np.savez(tmp_path / "lacking.npz", **lacking)
+    np.savez(tmp_path / "lacking.npz", **cast(Any, lacking))
     with pytest.raises(DataError, match="lacks known"):
         read_predictions(tmp_path / "lacking.npz")
-    np.savez(tmp_path / "whole.npz", **arrays())
+    np.savez(tmp_path / "whole.npz", **cast(Any, arrays()))
     whole = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="damaged"):

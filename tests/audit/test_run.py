@@ -229,6 +229,21 @@ def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:
     assert (asked, oracle.queries) == ([200], 400)
 
 
+def test_a_target_with_a_shorter_way_to_its_labels_is_asked_that_way() -> None:
+    class Filter(Constant):
+        """Its logits are costly."""
+
+        def logits(self, x: Tensor) -> Tensor:
+            raise AssertionError
+
+        def predicted_labels(self, x: Tensor) -> Tensor:
+            return torch.full((len(x),), 2)
+
+    oracle = MeteredOracle(Filter(), "label")
+    assert oracle.labels(RECORDS.x).tolist() == [2] * 200
+    assert oracle.queries == 200
+
+
 def test_memo_forgets_the_oldest() -> None:
     memo = MemoizedTarget(Constant(), keep=1)
     for n in (1, 2, 1):

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
 import pytest
 import torch
 
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
-from selena.pipeline import Case, DataSettings
+from selena.pipeline import Case, DataSettings, RunSettings, cases
 from selena.types import Dataset, Records
+
+PARTITIONS: tuple[Literal["default", "paper"], ...] = ("default", "paper")
 
 
 def dataset(name: str, n: int, pool: int | None = None) -> Dataset:
@@ -50,13 +56,26 @@ def test_shortened_set_that_does_not_hold_it() -> None:
         audit_split(short, partition=paper_partition(short), seed=0)
 
 
-def test_setting_decides_the_split() -> None:
+def test_setting_decides_the_sizes() -> None:
     toy = dataset("purchase100", 1_000)
-    split = Case(DataSettings(partition="paper"), "undefended", 0, "last", {}).split(toy)
-    assert len(split.train) == 100
-    assert len(split.known.non_members) == 150
-    by_default = Case(DataSettings(members=40), "undefended", 0, "last", {}).split(toy)
-    assert len(by_default.train) == 40
+    assert DataSettings(partition="paper").sizes(toy) == Partition(100, 150, 75)
+    assert DataSettings(members=40).sizes(toy) == Partition.of(1_000, 40)
+    assert DataSettings().sizes(toy) == Partition.of(1_000, toy.members)
+    with pytest.raises(ConfigError, match="members >= 2, not 0"):
+        DataSettings(members=0).sizes(toy)
+
+
+def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
+    toy = replace(dataset("purchase100", 1_000), recipe="purchase100")
+    cases_by_partition = {
+        partition: cases(RunSettings(data=DataSettings(partition=partition)), seed=0)[0]
+        for partition in PARTITIONS
+    }
+    paper, default = (cases_by_partition[name] for name in ("paper", "default"))
+    assert len(paper.split(toy).train) == 100
+    assert len(default.split(toy).train) == toy.members
+    assert paper.folder(tmp_path, toy).path != default.folder(tmp_path, toy).path
+    assert Case.from_manifest({"settings": paper.to_json()}).data == paper.data
 
 
 def test_setting_excludes_members() -> None:

@@ -46,7 +46,9 @@ def main() -> None:
     try:
         app()
     except SelenaError as error:
-        Console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped. The same command goes on where this one stopped.")

@@ -64,6 +64,11 @@ PURCHASE100 = StandIn(
     "purchase100", LongTail(), seed=100, records=197_324, members=19_732, kind="baskets"
 )
 
+# `redraw`, `noise_scale` and `label_noise` were fitted. Real stays of one kind end in different
+# procedures, so that training accuracy stays below 80 %: label noise stands for that. With the
+# paper's partition and recipe, splits 0 and 1 came out at 79.2 % training accuracy, 52.3 % test
+# accuracy and 67.2 % for the best attack of one global threshold, on average; the paper's row
+# says 79.3, 52.3 and 66.0.
 TEXAS100 = StandIn(
     "texas100",
     LongTail(

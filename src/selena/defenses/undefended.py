@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from selena.defenses.single import fit_single
 from selena.networks import NetworkFactory
-from selena.training.engine import fit_networks
-from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 
@@ -39,18 +37,16 @@ class Undefended:
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`."""
-        workspace = workspace or Workspace()
-        check_records(train, num_classes=self.num_classes, what="training records")
-        (network,) = fit_networks(
+        return fit_single(
             self.network,
-            Examples(train.x, train.y),
-            [Job("undefended", torch.arange(len(train)), seed)],
+            self.num_classes,
             self.recipe,
-            validation=Examples(validation.x, validation.y),
-            description="Undefended model",
+            train,
+            validation,
+            name="undefended",
+            seed=seed,
             workspace=workspace,
         )
-        return NetworkModel(network, self.num_classes, workspace.device)
 
     def restore(self, state: dict[str, Tensor]) -> NetworkModel:
         """Rebuild the model from its `state`."""
