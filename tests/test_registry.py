@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -25,7 +27,8 @@ def dataset(features: FeatureKind) -> Dataset:
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_every_defense_builds(name: str) -> None:
-    assert build_defense(name, Plan(hidden=(4,)), dataset("binary"))
+    defense = build_defense(name, Plan(hidden=(4,)), dataset("binary"))
+    assert callable(defense.fit)
 
 
 @pytest.mark.parametrize("features", X)
@@ -45,7 +48,7 @@ def test_an_attack_is_called_as_it_is_registered_and_refuses_other_features(
 
 
 def test_settings_change_the_hyperparameters_they_name() -> None:
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "flip_noise": {"flips": [1, 2], "copies": 3},
         "shadow_squared_l2": {"direction": "+"},
     }
