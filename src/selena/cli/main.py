@@ -132,10 +132,9 @@ def train_command(
 ) -> None:
     """Train models into run folders and print where they are."""
     settings = _settings(locals(), config)
-    console = Console()
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
-        workspace = pieces(runs, settings.device, RichProgress(console))
+        workspace = pieces(runs, settings.device, RichProgress())
         for case in cases(settings, each_seed):
             trained.append(train(case, runs, workspace))
             print(trained[-1].path)
@@ -156,20 +155,22 @@ def attack_command(
 ) -> None:
     """Attack trained runs; finished attacks are found in the run folder."""
     settings = _settings({"attack_names": attack_names, "device": device}, config)
-    console = Console()
+    parents = {path.parent for path in run_folders}
+    # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
+    workspaces = {p: pieces(p, settings.device, RichProgress()) for p in parents}
     found = []
     for path in run_folders:
-        workspace = pieces(path.parent, settings.device, RichProgress(console))
         report = attack(
             RunFolder(path),
             settings.attacks,
-            workspace,
+            workspaces[path.parent],
             attack_settings=settings.attack_settings,
             data_dir=data_dir,
         )
         found.append((RunFolder(path), report))
+    for workspace in workspaces.values():
         workspace.clear()
-    _finish(console, collect(found), None, json_out, title="Audit")
+    _finish(Console(), collect(found), None, json_out, title="Audit")
 
 
 @app.command("report")
@@ -196,7 +197,7 @@ def audit_command(
     """Audit anybody's model from its predictions alone."""
     console = Console()
     table = read_predictions(predictions)
-    workspace = Workspace(progress=RichProgress(console))
+    workspace = Workspace(progress=RichProgress())
     report = run_audit(
         table, table.split(), prediction_attacks(), seed=seed, workspace=workspace
     ).to_json()
@@ -245,7 +246,7 @@ def _run(
     title: str,
     keep: bool = False,
 ) -> None:
-    progress = RichProgress(console)
+    progress = RichProgress()
     results = run(settings, runs, progress=progress, keep_submodels=keep)
     _finish(console, results, out, json_out, title=title)
 

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from selena.registry import ATTACKS, DATASETS, DEFENSES, FAMILIES
+
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="Name of a data set, an .npz, .csv or .parquet file, or a folder of images "
-        "[default: purchase100-synthetic]."
+        help=f"One of {', '.join(DATASETS)}; or an .npz, .csv or .parquet file, or a folder of "
+        "images (default: purchase100-synthetic)."
     ),
 ]
 DataDir = Annotated[
@@ -21,25 +23,30 @@ DataDir = Annotated[
 Size = Annotated[int | None, typer.Option(help="Number of records of a synthetic set.")]
 LabelColumn = Annotated[
     str | None,
-    typer.Option(help="Label column of a .csv or .parquet file [default: label]."),
+    typer.Option(help="Label column of a .csv or .parquet file (default: label)."),
 ]
 Members = Annotated[
-    int | None, typer.Option(help="Training records of the target model [default: the set's own].")
+    int | None, typer.Option(help="Training records of the target model (default: the set's own).")
 ]
 Partition = Annotated[
     str | None,
     typer.Option(
-        help="Sizes of the parts: default, or paper (Purchase100, Texas100 and CIFAR-100) "
-        "[default: default]."
+        help="paper: sizes of the parts as in the paper (Purchase100, Texas100, CIFAR-100)."
     ),
 ]
 Defenses = Annotated[
-    list[str] | None, typer.Option("--defense", help="What to train; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--defense", help=f"What to train; may be repeated. Known: {', '.join(DEFENSES)}."
+    ),
 ]
 Attacks = Annotated[
     list[str] | None,
     typer.Option(
-        "--attack", "--attacks", help="Attacks or families, repeated or separated by commas."
+        "--attack",
+        "--attacks",
+        help="Attacks, repeated or separated by commas. Families: "
+        f"{', '.join(FAMILIES)}. Single ones: {', '.join(ATTACKS)}.",
     ),
 ]
 Seeds = Annotated[
@@ -49,10 +56,10 @@ Selection = Annotated[
     str | None,
     typer.Option(
         help="Epoch of the weights: last, validation, or paper (the test set; flagged) "
-        "[default: last]."
+        "(default: last)."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cpu].")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... (default: cpu).")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
 Config = Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
@@ -21,7 +20,7 @@ def prepare_command(
     data_dir: options.DataDir = None,
 ) -> None:
     """Download published data sets, check them, and convert them for quick loading."""
-    for dataset in prepare(names, data_dir=data_dir, progress=RichProgress(Console())):
+    for dataset in prepare(names, data_dir=data_dir, progress=RichProgress()):
         shape = " x ".join(map(str, dataset.records.x.shape[1:]))
         print(
             f"{dataset.name}: {len(dataset.records):,} records of {shape}, "

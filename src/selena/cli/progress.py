@@ -29,9 +29,13 @@ class _RichStep:
 
 
 class RichProgress:
-    """Shows every running step as a bar; on anything but a terminal it stays silent."""
+    """Shows every running step as a bar on the terminal's error stream, or nothing without one.
 
-    def __init__(self, console: Console) -> None:
+    Results go to the output stream, which may be a pipe.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
