@@ -18,6 +18,7 @@ from selena.networks.mlp import MLP
 from selena.seeding import seeded
 from selena.training.model import NetworkModel
 from selena.types import Knowledge, Records
+from selena.workspace import Silent
 from tests.attacks import plain
 from tests.attacks.planted import CLASSES, Kind, audit_split, records
 
@@ -166,7 +167,7 @@ def test_batches_are_bounded() -> None:
 
     r = records("bits", 0, 10)
     neighbors = bit_flips(80, 1, 12, 0)
-    judge_neighbors(judge, r, neighbors, slice(0, 12), max_batch=30)
+    judge_neighbors(judge, r, neighbors, slice(0, 12), max_batch=30, progress=Silent())
     assert max(asked) <= 30
     assert sum(asked) == 120
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from selena.attacks.holdout import check_share, hold_out
 from selena.attacks.neighbors import image_shifts
-from selena.attacks.robustness import RobustnessScorer, correct_neighbors
+from selena.attacks.robustness import RobustnessScorer
 from selena.errors import ConfigError
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
@@ -81,14 +80,19 @@ class AugmentationAttack:
                 or non-members.
         """
         every = RobustnessScorer(
-            oracle, image_shifts(AUGMENTATIONS), len(AUGMENTATIONS), self.max_batch, known
+            oracle,
+            image_shifts(AUGMENTATIONS),
+            len(AUGMENTATIONS),
+            self.max_batch,
+            known,
+            (workspace or Workspace()).progress,
         )
         if self.mode == "count":
             return every
         train, calibration = hold_out(known, self.held_out, seed)
         records, truth = train.joined()
         classifier = LogisticRegression(max_iter=1_000)
-        classifier.fit(_bits(every, records), truth.numpy())
+        classifier.fit(every.each(records).numpy(), truth.numpy())
         return ClassifierScorer(every, classifier, calibration)
 
 
@@ -109,17 +113,6 @@ class ClassifierScorer:
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the classifier's log-odds of membership, float64."""
         # Summed apart for each record: a matrix product may round a row by its place in it.
-        weighted = _bits(self.every, candidates) * self.classifier.coef_[0]
+        weighted = self.every.each(candidates).numpy() * self.classifier.coef_[0]
         odds = weighted.sum(axis=1) + self.classifier.intercept_[0]
         return torch.from_numpy(odds)
-
-
-def _bits(scorer: RobustnessScorer, records: Records) -> Float[np.ndarray, "n k"]:
-    bits: Float[np.ndarray, "n k"] = correct_neighbors(
-        scorer.oracle,
-        records,
-        scorer.neighbors,
-        slice(0, scorer.copies),
-        max_batch=scorer.max_batch,
-    ).numpy()
-    return bits

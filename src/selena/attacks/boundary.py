@@ -79,7 +79,8 @@ class BoundaryDistance:
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
     ) -> DistanceScorer:
         """Return a scorer; nothing is learned and no randomness used."""
-        shape, device = known.members.x.shape[1:], (workspace or Workspace()).torch_device
+        workspace = workspace or Workspace()
+        shape, device = known.members.x.shape[1:], workspace.torch_device
 
         def logits(flat: Tensor) -> Tensor:
             return oracle.differentiable_logits(flat.view(-1, *shape)).to(flat.device)
@@ -87,7 +88,8 @@ class BoundaryDistance:
         def measure(x: Tensor, labels: Tensor) -> Tensor:
             return self.distances(logits, x.to(device), labels.to(device)).cpu()
 
-        return DistanceScorer(oracle, Box(self.low, self.high), measure, self.max_batch, known)
+        box = Box(self.low, self.high)
+        return DistanceScorer(oracle, box, measure, self.max_batch, known, workspace.progress)
 
     def distances(
         self, logits: Logits, x: Float[Tensor, "m d"], labels: Int[Tensor, " m"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from selena.errors import ConfigError, DataError
 from selena.training.batches import as_input, in_chunks
 from selena.types import Knowledge, Oracle, Records
+from selena.workspace import Progress
 
 _SLACK = 1e-6
 
@@ -68,6 +69,7 @@ class DistanceScorer:
         measure: measures it; infinite where no boundary was found.
         batch: records measured at once.
         calibration: all known records.
+        progress: who shows it.
     """
 
     oracle: Oracle
@@ -75,6 +77,7 @@ class DistanceScorer:
     measure: Measure
     batch: int
     calibration: Knowledge
+    progress: Progress
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return L2 distances, float64.
@@ -88,7 +91,9 @@ class DistanceScorer:
         x = self.box.flat_inputs(candidates.x)
         correct = torch.nonzero(self.oracle.labels(candidates.x) == candidates.y).squeeze(1)
         distances = torch.zeros(len(x), dtype=torch.float64)
-        for part in in_chunks(len(correct), self.batch):
-            rows = correct[part]
-            distances[rows] = self.measure(x[rows], candidates.y[rows]).double()
+        with self.progress.step("Distances", len(correct)) as bar:
+            for part in in_chunks(len(correct), self.batch):
+                rows = correct[part]
+                distances[rows] = self.measure(x[rows], candidates.y[rows]).double()
+                bar.advance(len(rows))
         return distances.clamp(max=self.box.diagonal(x.shape[1]))

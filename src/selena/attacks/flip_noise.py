@@ -80,4 +80,5 @@ class FlipNoise:
             copies=self.copies,
             search=self.search,
             max_batch=self.max_batch,
+            workspace=workspace,
         )

@@ -80,6 +80,7 @@ class GaussianNoise:
             copies=self.copies,
             search=self.search,
             max_batch=self.max_batch,
+            workspace=workspace,
         )
 
 

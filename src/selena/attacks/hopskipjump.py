@@ -96,7 +96,8 @@ class HopSkipJump:
         points = torch.cat([noise, real])
         walk = _Walk(self, seed, points, oracle.labels(points.view(-1, *shape)), oracle, shape)
         batch = max(1, self.max_batch // self.first_samples)
-        return DistanceScorer(oracle, box, walk.distances, batch, known)
+        progress = (workspace or Workspace()).progress
+        return DistanceScorer(oracle, box, walk.distances, batch, known, progress)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from selena.attacks.robustness import check_strengths, fitted_accuracy
 from selena.errors import ConfigError
 from selena.signals import SIGNALS
 from selena.types import Access, Family, Knowledge, Oracle, Records
-from selena.workspace import Workspace
+from selena.workspace import Progress, Workspace
 
 Kind = Literal["flip", "noise", "shift"]
 
@@ -100,11 +100,12 @@ class IndirectQuery:
             DataError: features that the kind of neighbors does not fit.
             ConfigError: more flips than bits.
         """
+        progress = (workspace or Workspace()).progress
         records, membership = known.joined()
         best, best_accuracy = None, -1.0
         for size in self._sizes:
             neighbors = self._neighbors(size, known, seed)
-            scorer = IndirectScorer(self, oracle, neighbors, self.copies, known)
+            scorer = IndirectScorer(self, oracle, neighbors, self.copies, known, progress)
             around, exact = scorer.each(records), scorer.exact(records)
             for m in _budgets(self.copies):
                 scores = (around[:, :m].mean(dim=1) - exact).numpy()
@@ -134,6 +135,7 @@ class IndirectScorer:
         neighbors: makes the neighbors.
         copies: how many of them are averaged.
         calibration: all known records.
+        progress: who shows it.
     """
 
     settings: IndirectQuery
@@ -141,6 +143,7 @@ class IndirectScorer:
     neighbors: Neighbors
     copies: int
     calibration: Knowledge
+    progress: Progress
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return mean signal of the neighbors minus signal of the record, float64."""
@@ -152,8 +155,14 @@ class IndirectScorer:
 
     def each(self, records: Records) -> Float[Tensor, "n m"]:
         """Return the signal of each record's neighbors."""
-        every, bound = slice(0, self.copies), self.settings.max_batch
-        return judge_neighbors(self._signal, records, self.neighbors, every, max_batch=bound)
+        return judge_neighbors(
+            self._signal,
+            records,
+            self.neighbors,
+            slice(0, self.copies),
+            max_batch=self.settings.max_batch,
+            progress=self.progress,
+        )
 
     def _signal(self, x: Shaped[Tensor, "n *features"], labels: Tensor) -> Float[Tensor, " n"]:
         signal = SIGNALS[self.settings.signal](self.oracle.logits(x), labels)

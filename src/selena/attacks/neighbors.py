@@ -21,6 +21,7 @@ from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
 from selena.training.batches import as_input, in_chunks
 from selena.types import Records
+from selena.workspace import Progress
 
 Neighbors = Callable[[Shaped[Tensor, "m *features"], slice], Shaped[Tensor, "m k *features"]]
 """Maps records and a range of k copy numbers to those copies of each record."""
@@ -30,7 +31,13 @@ Judge = Callable[[Shaped[Tensor, "b *features"], Int[Tensor, " b"]], Shaped[Tens
 
 
 def judge_neighbors(
-    judge: Judge, records: Records, neighbors: Neighbors, which: slice, *, max_batch: int
+    judge: Judge,
+    records: Records,
+    neighbors: Neighbors,
+    which: slice,
+    *,
+    max_batch: int,
+    progress: Progress,
 ) -> Float[Tensor, "n k"]:
     """Return the judge's number for each record's copies `which`, float64.
 
@@ -40,15 +47,19 @@ def judge_neighbors(
         neighbors: makes them.
         which: copy numbers, `slice(start, stop)`.
         max_batch: bound on the records in memory at once.
+        progress: who shows how many neighbors are judged.
     """
     count = which.stop - which.start
     values = torch.empty(len(records), count, dtype=torch.float64)
-    for rows in in_chunks(len(records), max(1, max_batch // max(1, count))):
-        for part in in_chunks(count, max_batch):
-            numbers = slice(which.start + part.start, which.start + part.stop)
-            copies = neighbors(records.x[rows], numbers)
-            labels = records.y[rows].repeat_interleave(copies.shape[1])
-            values[rows, part] = judge(copies.flatten(0, 1), labels).double().view(copies.shape[:2])
+    with progress.step("Near neighbors", values.numel()) as bar:
+        for rows in in_chunks(len(records), max(1, max_batch // max(1, count))):
+            for part in in_chunks(count, max_batch):
+                numbers = slice(which.start + part.start, which.start + part.stop)
+                copies = neighbors(records.x[rows], numbers)
+                labels = records.y[rows].repeat_interleave(copies.shape[1])
+                answers = judge(copies.flatten(0, 1), labels)
+                values[rows, part] = answers.double().view(copies.shape[:2])
+                bar.advance(len(answers))
     return values
 
 

@@ -20,6 +20,7 @@ from selena.attacks.neighbors import Neighbors, judge_neighbors
 from selena.errors import ConfigError
 from selena.metrics.thresholds import fit_threshold
 from selena.types import Knowledge, Oracle, Records
+from selena.workspace import Progress, Workspace
 
 Search = Literal["halving", "all"]
 Strength = TypeVar("Strength", int, float)
@@ -28,14 +29,20 @@ _FIRST_COPIES = 8
 
 
 def correct_neighbors(
-    oracle: Oracle, records: Records, neighbors: Neighbors, which: slice, *, max_batch: int
+    oracle: Oracle,
+    records: Records,
+    neighbors: Neighbors,
+    which: slice,
+    *,
+    max_batch: int,
+    progress: Progress,
 ) -> Float[Tensor, "n k"]:
     """Return 1 where the predicted label of a record's copy is the record's label, else 0."""
 
     def judge(x: Shaped[Tensor, "b *features"], labels: Tensor) -> Tensor:
         return oracle.labels(x) == labels
 
-    return judge_neighbors(judge, records, neighbors, which, max_batch=max_batch)
+    return judge_neighbors(judge, records, neighbors, which, max_batch=max_batch, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class RobustnessScorer:
         copies: how many of them.
         max_batch: records asked about at once.
         calibration: all known records.
+        progress: who shows it.
     """
 
     oracle: Oracle
@@ -55,13 +63,22 @@ class RobustnessScorer:
     copies: int
     max_batch: int
     calibration: Knowledge
+    progress: Progress
+
+    def each(self, records: Records) -> Float[Tensor, "n k"]:
+        """Return 1 for each copy of each record that is classified correctly, else 0."""
+        return correct_neighbors(
+            self.oracle,
+            records,
+            self.neighbors,
+            slice(0, self.copies),
+            max_batch=self.max_batch,
+            progress=self.progress,
+        )
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the fraction, in [0, 1], float64."""
-        every = slice(0, self.copies)
-        return correct_neighbors(
-            self.oracle, candidates, self.neighbors, every, max_batch=self.max_batch
-        ).mean(dim=1)
+        return self.each(candidates).mean(dim=1)
 
 
 def fit_strength(
@@ -73,6 +90,7 @@ def fit_strength(
     copies: int,
     search: Search,
     max_batch: int,
+    workspace: Workspace | None = None,
 ) -> RobustnessScorer:
     """Choose the strength of the best fitted balanced accuracy on known records.
 
@@ -93,7 +111,9 @@ def fit_strength(
         copies: neighbors a record in the final score.
         search: "halving" or "all".
         max_batch: records asked about at once.
+        workspace: shows progress.
     """
+    progress = (workspace or Workspace()).progress
     records, membership = known.joined()
     truth = membership.numpy()
     hits = {strength: torch.zeros(len(records), dtype=torch.float64) for strength in strengths}
@@ -103,13 +123,13 @@ def fit_strength(
         for strength in left:
             more = slice(done, count)
             hits[strength] += correct_neighbors(
-                oracle, records, noise(strength), more, max_batch=max_batch
+                oracle, records, noise(strength), more, max_batch=max_batch, progress=progress
             ).sum(dim=1)
         ranked = sorted(left, key=lambda s: -fitted_accuracy(hits[s].numpy(), truth))
         kept = set(ranked[: 1 if count == copies else ceil(len(left) / 2)])
         left = [strength for strength in left if strength in kept]
         done, count = count, 2 * count
-    return RobustnessScorer(oracle, noise(left[0]), copies, max_batch, known)
+    return RobustnessScorer(oracle, noise(left[0]), copies, max_batch, known, progress)
 
 
 def fitted_accuracy(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:

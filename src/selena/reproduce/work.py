@@ -1,0 +1,191 @@
+"""How much work training and attacks are: counted from their settings before any is done.
+
+Work is counted in pieces with a name, since pieces of one name are done once: MemGuard filters
+the undefended model, and all adaptive attacks of one audit share the attacker's Split-AI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from math import ceil, log2
+
+from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.augmentation import AUGMENTATIONS, AugmentationAttack
+from selena.attacks.flip_noise import FlipNoise
+from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.indirect import IndirectQuery
+from selena.attacks.neural import NeuralAttack
+from selena.data.split import Partition
+from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.memguard import MemGuard
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI
+from selena.defenses.undefended import Undefended
+from selena.fingerprint import fingerprint
+from selena.training.recipe import Recipe
+from selena.types import Attack, Defense
+
+_INDIRECT_SIZES = 3
+_FIRST_COPIES = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """Amounts of work.
+
+    Attributes:
+        networks: classifiers trained.
+        steps: optimizer steps of classifiers.
+        attack_networks: networks trained to tell members, by attacks and by defenses.
+        attack_records: records that those are shown, epochs included.
+        passes: records that classifiers predict outside of training.
+        searches: predictions for which MemGuard searches noise.
+    """
+
+    networks: int = 0
+    steps: int = 0
+    attack_networks: int = 0
+    attack_records: int = 0
+    passes: int = 0
+    searches: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        """Return both together."""
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+Pieces = dict[str, Work]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many records take part.
+
+    Attributes:
+        members: trained on.
+        validation: the defender's.
+        test: non-members that are tested on.
+        known: members and non-members (of each) that attacks are fitted on.
+        scored: members and non-members (of each) that attacks are scored on.
+    """
+
+    members: int
+    validation: int
+    test: int
+    known: int
+    scored: int
+
+    @classmethod
+    def of(cls, partition: Partition, records: int) -> Sizes:
+        """Return the sizes that a partition of so many records gives."""
+        members, validation = partition.members, partition.validation
+        test = records - members - partition.reference - validation
+        half = members // 2
+        return cls(
+            members, validation, test, min(half, partition.reference), min(members - half, test)
+        )
+
+
+def training_work(defense: Defense, members: int, validation: int) -> Pieces:
+    """Return what `defense` costs to fit on so many members and validation records.
+
+    Raises:
+        TypeError: a defense whose work nobody has counted yet.
+    """
+    name = fingerprint(defense, members)
+    match defense:
+        case Undefended():
+            return {name: Work(networks=1, steps=_steps(defense.recipe, members))}
+        case SplitAI():
+            each = round(members * (1 - defense.l / defense.k))
+            steps = defense.k * _steps(defense.recipe, each)
+            return {name: Work(networks=defense.k, steps=steps)}
+        case Selena():
+            student = Work(
+                networks=1,
+                steps=_steps(defense.distillation, members),
+                passes=members * defense.l,
+            )
+            return training_work(defense.split_ai, members, validation) | {name: student}
+        case MemGuard():
+            records = 2 * min(members, validation)
+            inference = Work(
+                attack_networks=1,
+                attack_records=records * defense.inference.epochs,
+                passes=records,
+            )
+            return training_work(defense.base, members, validation) | {name: inference}
+        case AdversarialRegularization():
+            return {name: _game(defense, members)}
+    raise TypeError(f"The work of {type(defense).__name__} is not counted here.")
+
+
+def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
+    """Return what it costs to audit a model that `target` fitted."""
+    pieces = {"accuracy": _answers(target, sizes.members + sizes.test)}
+    for attack in attacks:
+        pieces |= _attack_work(attack, target, sizes)
+    return pieces
+
+
+def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
+    known, every = 2 * sizes.known, 2 * (sizes.known + sizes.scored)
+    match attack:
+        case FlipNoise(copies=copies):
+            strengths = 1 if isinstance(attack.flips, int) else len(attack.flips)
+            return {attack.name: _robustness(strengths, copies, attack.search, known, every)}
+        case GaussianNoise(copies=copies):
+            strengths = len(attack.sigmas) if isinstance(attack.sigmas, tuple) else 1
+            return {attack.name: _robustness(strengths, copies, attack.search, known, every)}
+        case AugmentationAttack():
+            return {attack.name: Work(passes=every * len(AUGMENTATIONS))}
+        case IndirectQuery():
+            tried = (len(attack.sizes) or _INDIRECT_SIZES) * known + every
+            return {attack.name: _answers(target, tried * (attack.copies + 1))}
+    # The others read one answer a record, which the audit remembers for all of them.
+    pieces = {"answers": _answers(target, every)}
+    match attack:
+        case NeuralAttack():
+            pieces[attack.name] = _answers(target, known) + _attack_network(attack, sizes)
+        case ShadowSplitAI(split_ai=shadow) | ShadowNeuralAttack(split_ai=shadow):
+            pieces |= training_work(shadow, sizes.known, sizes.known)
+            own = Work(passes=every * shadow.l)
+            if isinstance(attack, ShadowNeuralAttack):
+                own += _attack_network(attack.network, sizes)
+            pieces[attack.name] = own
+    return pieces
+
+
+def _answers(target: Defense, n: int) -> Work:
+    return Work(passes=n, searches=n if isinstance(target, MemGuard) else 0)
+
+
+def _steps(recipe: Recipe, records: int) -> int:
+    return recipe.epochs * ceil(records / recipe.batch_size)
+
+
+def _attack_network(attack: NeuralAttack, sizes: Sizes) -> Work:
+    records = round(2 * sizes.known * (1 - attack.held_out))
+    return Work(attack_networks=1, attack_records=records * attack.epochs)
+
+
+def _game(defense: AdversarialRegularization, members: int) -> Work:
+    """Count the steps of both players; each of the adversary's sees one batch a side."""
+    steps = _steps(defense.recipe, members)
+    an_epoch = ceil(members / defense.recipe.batch_size)
+    played = max(0, defense.recipe.epochs - defense.warm_up_epochs) * an_epoch
+    records = 2 * defense.recipe.batch_size * (
+        played * defense.attack_batches + defense.attack_passes * an_epoch
+    )
+    return Work(
+        networks=1, steps=steps, attack_networks=1, attack_records=records, passes=records
+    )
+
+
+def _robustness(strengths: int, copies: int, search: str, known: int, every: int) -> Work:
+    """Count the queries of `selena.attacks.robustness.fit_strength` and of the final scores."""
+    each = float(copies)
+    if search == "halving" and copies > _FIRST_COPIES:
+        each = _FIRST_COPIES + _FIRST_COPIES / 2 * log2(copies / _FIRST_COPIES)
+    tried = 0 if strengths == 1 else round(strengths * each) * known
+    return Work(passes=tried + every * copies)

@@ -1,0 +1,83 @@
+"""What `fit` is given, checked the way scikit-learn checks it."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_scalar, validate_data
+
+from selena.defenses.split_ai import check_k_and_l
+from selena.errors import ConfigError
+
+Labels = Shaped[np.ndarray, " n"]
+Weights = Float64[np.ndarray, " n"]
+
+
+class ParameterError(ConfigError, ValueError):
+    """A `ConfigError` that scikit-learn knows as the `ValueError` it expects of estimators."""
+
+
+def check_counts(n_submodels: Any, n_nonmodel: Any) -> tuple[int, int]:
+    """Return K and L; raise `ParameterError` unless 1 <= L < K, `TypeError` unless integers."""
+    check_scalar(n_submodels, "n_submodels", Integral)
+    check_scalar(n_nonmodel, "n_nonmodel", Integral)
+    try:
+        check_k_and_l(int(n_submodels), int(n_nonmodel))
+    except ConfigError as error:
+        raise ParameterError(f"{error} Here K is n_submodels and L n_nonmodel.") from error
+    return int(n_submodels), int(n_nonmodel)
+
+
+def check_estimator(estimator: Any, role: str) -> Any:
+    """Return `estimator`; raise `ParameterError` unless it is an instance with `predict_proba`."""
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise ParameterError(
+            f"{role} must be an estimator, as LogisticRegression(); got {estimator!r}."
+        )
+    if not hasattr(estimator, "predict_proba"):
+        raise ParameterError(
+            f"{role} has no predict_proba, from which soft labels are taken: {estimator!r}. "
+            "Choose one that has, or wrap it in CalibratedClassifierCV."
+        )
+    return estimator
+
+
+def check_training(
+    model: Any, X: Any, y: Any, sample_weight: Any, **checks: Any
+) -> tuple[Any, Labels, Weights | None]:
+    """Return the records, labels and weights that `model` is to be fitted on.
+
+    Sets `n_features_in_`, `feature_names_in_` and `classes_`. A record of weight 0 is left out,
+    so that no model ever sees it.
+
+    Args:
+        model: the estimator being fitted.
+        X: n x d features.
+        y: n labels.
+        sample_weight: n weights, at least 0, or None.
+        checks: what `sklearn.utils.validation.validate_data` takes.
+
+    Raises:
+        ValueError: what scikit-learn raises for malformed input, negative weights, no record of
+            a weight above 0, or fewer than two classes.
+    """
+    X, y = validate_data(model, X, y, **checks)
+    check_classification_targets(y)
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        kept = weight > 0
+        if not kept.any():
+            raise ParameterError("sample_weight: all weights are zero. Give one above zero.")
+        X, y, weight = X[kept], y[kept], weight[kept]
+    model.classes_ = np.unique(y)
+    if len(model.classes_) < 2:
+        raise ParameterError(
+            f"{type(model).__name__} needs at least 2 classes; the records (n_samples={len(y)}) "
+            f"are all of one class, {model.classes_[0]!r}."
+        )
+    return X, y, weight
