@@ -11,7 +11,7 @@ from selena.defenses.content import ContentIndex, content_digests, group_by_cont
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI, draw_non_model_sets
 from selena.errors import ConfigError, DataError, StoreError
-from selena.training.engine import predict
+from selena.training.inference import predict
 from selena.types import Records, concatenate
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 

@@ -12,7 +12,8 @@ from torch import nn
 from selena.errors import TrainingError
 from selena.networks.mlp import MLP
 from selena.training import group
-from selena.training.engine import fit_networks, predict
+from selena.training.engine import fit_networks
+from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.types import Records

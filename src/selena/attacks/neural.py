@@ -17,7 +17,8 @@ from selena.attacks.holdout import check_share, hold_out
 from selena.errors import ConfigError
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed
-from selena.training.engine import fit_networks, predict
+from selena.training.engine import fit_networks
+from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.losses import Forward
 from selena.training.recipe import Recipe

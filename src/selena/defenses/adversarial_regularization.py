@@ -22,7 +22,7 @@ from selena.networks.membership import MembershipNetwork
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
-from selena.training.group import accuracy
+from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss

@@ -23,7 +23,7 @@ from selena.networks import NetworkFactory
 from selena.seeding import child_seed, seeded, torch_generator
 from selena.training.batches import as_input
 from selena.training.checkpoint import select
-from selena.training.group import accuracy
+from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss

@@ -16,7 +16,8 @@ from selena.defenses.content import ContentIndex, content_digests, group_by_cont
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
-from selena.training.engine import fit_networks, predict
+from selena.training.engine import fit_networks
+from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe

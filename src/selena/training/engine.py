@@ -11,20 +11,22 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.seeding import seeded
-from selena.training.batches import as_input, in_chunks
+from selena.training.batches import in_chunks
 from selena.training.group import Group, OnEpoch
+from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.recipe import Recipe
 from selena.training.stack import why_not_stackable
 from selena.workspace import Workspace
+
+__all__ = ["fit_networks", "predict"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -93,23 +95,6 @@ def fit_networks(
             group = pending[part]
             Group(group, examples, recipe, validation, workspace.torch_device, on_epoch).run(bar)
     return [lane.network.eval() for lane in lanes]
-
-
-def predict(
-    network: nn.Module,
-    x: Shaped[Tensor, "n *features"],
-    *,
-    device: str = "cpu",
-    batch_size: int = 4096,
-) -> Float[Tensor, "n *out"]:
-    """Return the network's outputs for all records: float32, on the CPU, memory bounded."""
-    network.eval()
-    with torch.no_grad():
-        parts = [
-            network(as_input(x[part].to(device))).cpu()
-            for part in in_chunks(max(len(x), 1), batch_size)
-        ]
-    return torch.cat(parts)
 
 
 def _build(factory: NetworkFactory, seed: int, device: torch.device) -> nn.Module:

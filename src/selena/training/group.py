@@ -11,16 +11,14 @@ from torch import Tensor, nn
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
-from selena.training.batches import as_input, in_chunks, shuffled_batches
+from selena.training.batches import as_input, shuffled_batches
+from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.recipe import Recipe
 from selena.training.stack import Alone, Lanes, Stacked
 from selena.workspace import Step
-
-_EVALUATION_BATCH = 4096
-
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
 """Told after each epoch: the job, how many epochs lie behind it, and its network as it is."""
@@ -144,15 +142,3 @@ class Group:
         if self._validation is None:
             return None
         return accuracy(lane.network, self._validation, self._device)
-
-
-def accuracy(network: nn.Module, examples: Examples, device: torch.device) -> float:
-    """Return the share of `examples` (of hard labels) that `network` predicts right."""
-    network.eval()
-    x, y = examples.x, examples.target
-    correct = 0
-    with torch.no_grad():
-        for part in in_chunks(len(x), _EVALUATION_BATCH):
-            output = network(as_input(x[part].to(device)))
-            correct += int((output.argmax(dim=1).cpu() == y[part]).sum())
-    return correct / len(x)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from selena.errors import StoreError
 from selena.networks import NetworkFactory
 from selena.training.batches import as_input
-from selena.training.engine import predict
+from selena.training.inference import predict
 
 
 @dataclass(frozen=True, eq=False)
