@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from selena.defenses.split_ai import SplitAI
     from selena.defenses.undefended import Undefended
     from selena.networks.mlp import MLP
+    from selena.sklearn import SelenaClassifier, SplitAIClassifier, TorchClassifier
     from selena.training.recipe import Recipe
     from selena.types import AuditSplit, Dataset, Knowledge, Records
     from selena.workspace import Workspace
@@ -35,8 +36,11 @@ _HOME = {
     "Recipe": "training.recipe",
     "Records": "types",
     "Selena": "defenses.selena",
+    "SelenaClassifier": "sklearn",
     "SplitAI": "defenses.split_ai",
+    "SplitAIClassifier": "sklearn",
     "ThresholdAttack": "attacks.threshold",
+    "TorchClassifier": "sklearn",
     "Undefended": "defenses.undefended",
     "Workspace": "workspace",
     "audit_split": "data",
@@ -56,8 +60,11 @@ __all__ = [
     "Recipe",
     "Records",
     "Selena",
+    "SelenaClassifier",
     "SplitAI",
+    "SplitAIClassifier",
     "ThresholdAttack",
+    "TorchClassifier",
     "Undefended",
     "Workspace",
     "__version__",

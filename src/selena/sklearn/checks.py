@@ -46,6 +46,16 @@ def check_estimator(estimator: Any, role: str) -> Any:
     return estimator
 
 
+def check_weights(sample_weight: Any, X: Any) -> Weights:
+    """Return a weight a record; raise `ValueError` if one is negative or none above 0."""
+    weight: Weights = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weight.any():  # older versions of scikit-learn let them pass
+        raise ParameterError("sample_weight: all weights are zero. Give one above zero.")
+    return weight
+
+
 def check_training(
     model: Any, X: Any, y: Any, sample_weight: Any, **checks: Any
 ) -> tuple[Any, Labels, Weights | None]:
@@ -69,10 +79,8 @@ def check_training(
     check_classification_targets(y)
     weight = None
     if sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = check_weights(sample_weight, X)
         kept = weight > 0
-        if not kept.any():
-            raise ParameterError("sample_weight: all weights are zero. Give one above zero.")
         X, y, weight = X[kept], y[kept], weight[kept]
     model.classes_ = np.unique(y)
     if len(model.classes_) < 2:

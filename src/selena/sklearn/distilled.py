@@ -1,0 +1,132 @@
+"""SELENA around any scikit-learn classifier."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+
+from selena.seeding import child_seed
+from selena.sklearn.base import Probabilities, ProbabilityClassifier
+from selena.sklearn.checks import check_counts, check_estimator, check_training
+from selena.sklearn.fitting import aligned_proba, fit_soft
+from selena.sklearn.split import SplitAIClassifier, base_or_default, data_checks, tags_of
+
+
+class SelenaClassifier(ProbabilityClassifier):
+    """Protects any classifier against membership inference by self-distillation.
+
+    K copies of an estimator are fitted such that each training record is unseen by L of them
+    (`SplitAIClassifier`); the mean prediction of these L is the record's soft label, and one
+    student learns the soft labels of all records (Tang et al., "Mitigating Membership Inference
+    Attacks by Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022,
+    Section 4). The student alone answers queries; the K copies are dropped. No guarantee comes
+    with it: audit the result.
+
+    Args:
+        estimator: any classifier with `predict_proba`; None for
+            `HistGradientBoostingClassifier()`. Preprocessing that learns from records (scaling,
+            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
+            it, it sees every record.
+        n_submodels: K, at least 2; the paper's is 25.
+        n_nonmodel: L, 1 <= L < K; the paper's is 10.
+        student: what learns the soft labels, a classifier with `predict_proba`; None for a copy
+            of `estimator`. One with `fit_soft` (`TorchClassifier`) learns them as they are; any
+            other is fitted on each record once a class, weighted by its probability; one that
+            takes no weights on about `max_expansion` rows a record, repeated in proportion.
+        n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
+            on it. A `joblib.parallel_config` is used as it is.
+        random_state: int, `RandomState` or None; one number gives the same copies here and in
+            `SplitAIClassifier`.
+        max_expansion: how many classes of a soft label are kept at most, the most probable, and
+            of these only such as reach 0.001; the rest is scaled to sum to 1. So the student is
+            fitted on at most n x `max_expansion` rows. Ignored by a student with `fit_soft`.
+
+    Attributes:
+        classes_: the c labels, sorted.
+        student_: the fitted student, the protected model.
+        n_features_in_: number of features.
+        feature_names_in_: their names, where the records came as a data frame.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> tree = DecisionTreeClassifier()
+        >>> SelenaClassifier(tree, 5, 2, random_state=0).fit(X, y).predict(X[:1])
+        array([0])
+    """
+
+    student_: Any
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        n_submodels: int = 25,
+        n_nonmodel: int = 10,
+        student: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        *,
+        max_expansion: int = 10,
+    ) -> None:
+        self.estimator = estimator
+        self.n_submodels = n_submodels
+        self.n_nonmodel = n_nonmodel
+        self.student = student
+        self.max_expansion = max_expansion
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SelenaClassifier:
+        """Fit the K copies, take soft labels from non-models, and distil the student.
+
+        Args:
+            X: n x d numbers; sparse or with NaN where estimator and student take that.
+            y: n labels of at least two classes.
+            sample_weight: n weights, at least 0, or None; both stages heed them.
+
+        Raises:
+            ParameterError: (a ValueError) not 1 <= L < K, an estimator or student without
+                `predict_proba`, or fewer than two classes.
+            ValueError: whatever scikit-learn raises for malformed input.
+        """
+        check_counts(self.n_submodels, self.n_nonmodel)
+        check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
+        base = check_estimator(base_or_default(self.estimator), "estimator")
+        student = check_estimator(base if self.student is None else self.student, "student")
+        X, y, weight = check_training(self, X, y, sample_weight, **data_checks(self))
+        split_ai = SplitAIClassifier(
+            base,
+            self.n_submodels,
+            self.n_nonmodel,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+        ).fit(X, y, weight)
+        self.student_ = fit_soft(
+            student,
+            X,
+            split_ai.predict_proba(X),
+            weight,
+            classes=self.classes_,
+            seed=child_seed(int.from_bytes(split_ai.key_, "big"), "student"),
+            max_expansion=int(self.max_expansion),
+        )
+        return self
+
+    def predict_proba(self, X: Any) -> Probabilities:
+        """Return the student's probabilities.
+
+        Args:
+            X: n x d features.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, **data_checks(self))
+        return aligned_proba(self.student_, X, self.classes_)
+
+    def __sklearn_tags__(self) -> Tags:
+        base = base_or_default(self.estimator)
+        student = base if self.student is None else self.student
+        return tags_of(super().__sklearn_tags__(), base, student)

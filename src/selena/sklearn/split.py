@@ -1,0 +1,189 @@
+"""Split-AI around any scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from selena.seeding import child_seed
+from selena.sklearn.base import Probabilities, ProbabilityClassifier
+from selena.sklearn.checks import (
+    Labels,
+    Weights,
+    check_counts,
+    check_estimator,
+    check_training,
+)
+from selena.sklearn.content import draw_non_models
+from selena.sklearn.fitting import aligned_proba, fit_hard
+
+_KEY_BYTES = 16
+
+
+class SplitAIClassifier(ProbabilityClassifier):
+    """An ensemble in which each training record is answered by models that never saw it.
+
+    K copies of an estimator are fitted, each without the records that leave it out; each record is
+    left out by L of them, its non-models. A query is answered by the mean prediction of L copies:
+    a training record, known by its content, by its own non-models; any other input by L copies
+    drawn by a keyed hash of it, so that a repeated query never meets others (Tang et al.,
+    "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel Ensemble
+    Architecture", USENIX Security 2022, Section 4.1). Exact queries of members are protected,
+    queries near a member are not: `SelenaClassifier` is for that.
+
+    Args:
+        estimator: any classifier with `predict_proba`; None for
+            `HistGradientBoostingClassifier()`. Preprocessing that learns from records (scaling,
+            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
+            it, it sees every record.
+        n_submodels: K, at least 2; the paper's is 25.
+        n_nonmodel: L, 1 <= L < K; the paper's is 10.
+        n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
+            on it. A `joblib.parallel_config` is used as it is.
+        random_state: int, `RandomState` or None. Also decides the key of the hash: with a known
+            number, others can tell which copies answer a query.
+
+    Attributes:
+        classes_: the c labels, sorted.
+        estimators_: the K fitted copies. One whose records are all of one class answers that, and
+            one that is left without a record, of very few, answers all classes alike.
+        n_nonmodel_: L.
+        key_: the key of the hash, 16 bytes.
+        n_features_in_: number of features.
+        feature_names_in_: their names, where the records came as a data frame.
+    """
+
+    estimators_: list[Any]
+    n_nonmodel_: int
+    key_: bytes
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        n_submodels: int = 25,
+        n_nonmodel: int = 10,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_submodels = n_submodels
+        self.n_nonmodel = n_nonmodel
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SplitAIClassifier:
+        """Draw the non-model sets and fit the K copies.
+
+        Args:
+            X: n x d numbers; sparse or with NaN where the estimator takes that.
+            y: n labels of at least two classes.
+            sample_weight: n weights, at least 0, or None. An estimator that takes none is fitted
+                on records repeated in proportion to them.
+
+        Raises:
+            ParameterError: (a ValueError) not 1 <= L < K, an estimator without `predict_proba`,
+                or fewer than two classes.
+            ValueError: whatever scikit-learn raises for malformed input.
+        """
+        k, l = check_counts(self.n_submodels, self.n_nonmodel)  # noqa: E741 - the paper's letter
+        base = check_estimator(base_or_default(self.estimator), "estimator")
+        X, y, weight = check_training(self, X, y, sample_weight, **data_checks(self))
+        self.n_nonmodel_ = l
+        self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
+        excluded = draw_non_models(X, k=k, l=l, key=self.key_)
+        root = int.from_bytes(self.key_, "big")
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_on_rows)(
+                base,
+                X,
+                y,
+                weight,
+                np.flatnonzero(~mine),
+                self.classes_,
+                child_seed(root, "submodel", i),
+            )
+            for i, mine in enumerate(excluded.T)
+        )
+        return self
+
+    def non_models(self, X: Any) -> Bool[np.ndarray, "n k"]:
+        """Return which L of the K copies answer each query: of a training record, its non-models.
+
+        Args:
+            X: n x d features.
+        """
+        return self._draw(self._checked(X))
+
+    def predict_proba(self, X: Any) -> Probabilities:
+        """Return the mean prediction of each query's L copies; rows sum to 1.
+
+        Args:
+            X: n x d features.
+        """
+        X = self._checked(X)
+        answering = self._draw(X)
+        total = np.zeros((X.shape[0], len(self.classes_)))
+        for fitted, mine in zip(self.estimators_, answering.T, strict=True):
+            rows = np.flatnonzero(mine)
+            if len(rows):
+                total[rows] += aligned_proba(fitted, X[rows], self.classes_)
+        proba: Probabilities = total / answering.sum(axis=1, keepdims=True)
+        return proba
+
+    def _draw(self, X: Any) -> Bool[np.ndarray, "n k"]:
+        return draw_non_models(X, k=len(self.estimators_), l=self.n_nonmodel_, key=self.key_)
+
+    def _checked(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, **data_checks(self))
+
+    def __sklearn_tags__(self) -> Tags:
+        return tags_of(super().__sklearn_tags__(), base_or_default(self.estimator))
+
+
+def base_or_default(estimator: Any) -> Any:
+    """Return the estimator to protect."""
+    return HistGradientBoostingClassifier() if estimator is None else estimator
+
+
+def tags_of(tags: Tags, *estimators: Any) -> Tags:
+    """Return `tags` with the kinds of input that all of `estimators` take."""
+    inner = [get_tags(estimator) for estimator in estimators if hasattr(estimator, "fit")]
+    for name in ("sparse", "allow_nan"):
+        setattr(tags.input_tags, name, all(getattr(t.input_tags, name) for t in inner))
+    tags.input_tags.positive_only = any(t.input_tags.positive_only for t in inner)
+    known = [t.classifier_tags for t in inner if t.classifier_tags is not None]
+    tags.classifier_tags.multi_class = all(t.multi_class for t in known)
+    return tags
+
+
+def data_checks(model: Any) -> dict[str, Any]:
+    """Return what scikit-learn is to check of records, given the tags of `model`."""
+    tags = get_tags(model).input_tags
+    return {
+        "accept_sparse": "csr" if tags.sparse else False,
+        "ensure_all_finite": not tags.allow_nan,
+    }
+
+
+def _fit_on_rows(
+    base: Any,
+    X: Any,
+    y: Labels,
+    weight: Weights | None,
+    rows: Int64[np.ndarray, " m"],
+    classes: Shaped[np.ndarray, " c"],
+    seed: int,
+) -> Any:
+    """Fit one copy. It is handed its own rows and no others."""
+    if len(rows) == 0:
+        return DummyClassifier(strategy="uniform").fit(np.zeros((len(classes), 1)), classes)
+    mine = None if weight is None else weight[rows]
+    return fit_hard(base, X[rows], y[rows], mine, seed=seed)
