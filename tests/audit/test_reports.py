@@ -31,7 +31,12 @@ def row(defense: str = "selena", seed: int = 0, accuracy: float = 0.8) -> dict[s
         "members": 100,
         "non_members": 100,
         "roc": {"fpr": [0.0, 0.5, 1.0], "tpr": [0.0, 0.7, 1.0]},
-        "histogram": {"edges": [0.0, 1.0, 2.0], "members": [0.4, 0.6], "non_members": [0.7, 0.3]},
+        "histogram": {
+            "edges": [0.0, 1.0, 2.0],
+            "axis": "score",
+            "members": [0.4, 0.6],
+            "non_members": [0.7, 0.3],
+        },
     }
     return {
         "defense": defense,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from selena.attacks.threshold import ThresholdAttack
 from selena.audit.oracle import MemoizedTarget, MeteredOracle
+from selena.audit.report import score_histogram
 from selena.audit.run import run_audit
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
@@ -270,6 +271,20 @@ def test_the_best_attack_is_chosen_on_known_records() -> None:
     )
     assert report.best("direct").result.name == "confidence"
     assert report.strongest_on_evaluation("direct").result.name == "entropy"
+
+
+def test_scores_that_crowd_together_are_shown_on_a_logarithmic_axis() -> None:
+    draw = np.random.default_rng(0)
+    truth = np.arange(2000) % 2 == 0
+    even, crowded = draw.normal(size=2000) + truth, -np.exp(draw.normal(-6, 3, 2000) - truth)
+    crowded[0] = -np.inf
+    for scores, axis in ((even, "score"), (crowded, "-log10(highest - score)")):
+        shown = score_histogram(scores, truth)
+        assert shown["axis"] == axis
+        assert max(shown["members"]) < 0.5
+        assert sum(shown["members"]) == pytest.approx(1)
+        middle = (np.array(shown["edges"][1:]) + shown["edges"][:-1]) / 2
+        assert np.dot(middle, shown["members"]) > np.dot(middle, shown["non_members"])
 
 
 def test_histograms_and_curves_are_whole() -> None:

@@ -87,7 +87,7 @@ def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
             label=label,
         )
     panel.set(
-        xlabel=f"score of {best['attack']}",
+        xlabel=f"{best['attack']}: {best['histogram']['axis']}",
         ylabel="% of the records, a bin",
         title=f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy",
     )

@@ -14,6 +14,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from selena.audit.scoring import AttackScores
 from selena.metrics.intervals import Interval
@@ -126,22 +127,35 @@ class Best:
         fpr, tpr = roc_curve(scored.scores, scored.truth).thinned()
         return {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
 
-    def histogram(self) -> dict[str, list[float]]:
-        """Return how the scores of members and of non-members are distributed (shares a bin).
-
-        The outermost hundredth of the scores lies in the end bins: a few extreme ones would
-        otherwise squeeze all others into one.
-        """
+    def histogram(self) -> dict[str, Any]:
+        """Return how the scores of members and of non-members are distributed (shares a bin)."""
         scored = self.result.scores.evaluation
-        finite = scored.scores[np.isfinite(scored.scores)]
-        low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
-        shown = np.clip(scored.scores, low, high)
+        return score_histogram(scored.scores, scored.truth)
+
+
+def score_histogram(
+    scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
+) -> dict[str, Any]:
+    """Return bin edges, the shares of members and of non-members a bin, and what the axis is.
+
+    The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
+    squeeze all others into one. Where most scores crowd together all the same, as those of sure
+    predictions do, the axis is the logarithm of the distance from the highest score.
+    """
+    finite = scores[np.isfinite(scores)]
+    low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
+    shown, axis = np.clip(scores, low, high), "score"
+    edges = np.histogram_bin_edges(shown, _BINS)
+    if low < high and np.histogram(shown, edges)[0].max() > len(shown) / 2:
+        distance = high - shown
+        shown = -np.log10(np.maximum(distance, distance[distance > 0].min()))
+        axis = "-log10(highest - score)"
         edges = np.histogram_bin_edges(shown, _BINS)
-        shares = {
-            name: (np.histogram(shown[chosen], edges)[0] / chosen.sum()).tolist()
-            for name, chosen in (("members", scored.truth), ("non_members", ~scored.truth))
-        }
-        return {"edges": edges.tolist(), **shares}
+    shares = {
+        name: (np.histogram(shown[chosen], edges)[0] / chosen.sum()).tolist()
+        for name, chosen in (("members", truth), ("non_members", ~truth))
+    }
+    return {"edges": edges.tolist(), "axis": axis, **shares}
 
 
 @dataclass(frozen=True, eq=False)

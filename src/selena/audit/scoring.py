@@ -17,6 +17,9 @@ from selena.seeding import child_seed, torch_generator
 from selena.types import Attack, Knowledge, Records, Scorer, StoredModel, TargetModel
 from selena.workspace import Workspace
 
+# Code that decides what a score is; what is made of scores is computed anew each time.
+_SCORING_CODE = ("attacks", "audit/oracle.py", "audit/scoring.py", "signals.py", "metrics")
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:
@@ -130,7 +133,7 @@ def _piece_name(
         {name: tensor_digest(tensor) for name, tensor in sorted(state.items())},
         [tensor_digest(r.x, r.y, r.ids) for r in records],
         [len(known.members), len(evaluation.members), seed],
-        code_digest("attacks", "audit", "signals.py", "metrics", *TRAINING_CODE),
+        code_digest(*_SCORING_CODE, *TRAINING_CODE),
     )
     return f"{attack.name}-{key[:24]}"
 
