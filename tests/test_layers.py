@@ -21,6 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("defenses", "attacks"),
     ("audit", "environment"),
     ("registry", "store", "pipeline", "experiment"),
+    ("reproduce",),
     ("cli", "sklearn", "__init__", "__main__"),
 )
 # Arrows between two rooms of one level, to a room or to one module of it.

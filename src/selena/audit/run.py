@@ -22,6 +22,7 @@ from selena.metrics.thresholds import (
 from selena.types import (
     Attack,
     AuditSplit,
+    LabelModel,
     Records,
     TargetModel,
     check_records,
@@ -89,7 +90,9 @@ def run_audit(
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
-    correct = int((target.logits(records.x).argmax(dim=1) == records.y).sum())
+    shorter = isinstance(target, LabelModel)
+    labels = target.predicted_labels(records.x) if shorter else target.logits(records.x).argmax(1)
+    correct = int((labels == records.y).sum())
     return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 
 

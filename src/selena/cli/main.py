@@ -18,6 +18,7 @@ from selena.audit.run import run_audit
 from selena.cli import options
 from selena.cli.prepare import prepare_command
 from selena.cli.progress import RichProgress
+from selena.cli.reproduce import reproduce_app
 from selena.cli.show import show_audit, show_rows
 from selena.config import override, read_toml
 from selena.environment import describe_environment
@@ -219,6 +220,7 @@ def env_command(
 
 
 app.command("prepare")(prepare_command)
+app.add_typer(reproduce_app, name="reproduce")
 
 
 def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class Scale:
         size: number of records of a synthetic set; None for as many as the real set has.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         image_plan: further ones where the records are images.
-        attack_settings: changes to hyperparameters of attacks, by name.
+        defense_settings: changes to hyperparameters of defenses, by name.
+        attack_settings: the same of attacks.
         ablation_k: numbers K of sub-models to compare, each with L = 0.4 K.
         ablation_l: numbers L of non-models to compare, at the K of the plan.
     """
@@ -36,6 +37,7 @@ class Scale:
     size: int | None = None
     plan: dict[str, Any] = field(default_factory=dict)
     image_plan: dict[str, Any] = field(default_factory=dict)
+    defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
     ablation_k: tuple[int, ...] = (5, 10, 15, 25, 35)
     ablation_l: tuple[int, ...] = (2, 5, 10, 15, 20)
@@ -109,20 +111,17 @@ class Task:
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Return the records; the last data set loaded is remembered."""
-        size = self.scale.size if self.dataset.endswith("-synthetic") else None
-        return load_data(DataSettings(self.dataset, self.data_dir, size), progress)
+        return load_data(self._records, progress)
 
     def settings(self, defenses: Sequence[str], **plan: Any) -> RunSettings:
         """Return the settings of runs of `defenses`, with changes to the plan on top."""
         dataset, scale = self.load(), self.scale
-        data = DataSettings(
-            self.dataset,
-            self.data_dir,
-            size=len(dataset.records) if dataset.synthetic else None,
-            members=None if scale.members is None else min(scale.members, dataset.members),
-        )
         if scale.paper_partition and _has_paper_partition(dataset):
-            data = DataSettings(self.dataset, self.data_dir, data.size, partition="paper")
+            data = replace(self._records, partition="paper")
+        elif scale.members is not None:
+            data = replace(self._records, members=min(scale.members, dataset.members))
+        else:
+            data = self._records
         changes = scale.plan
         if dataset.features == "image":
             changes = _merged(changes, scale.image_plan)
@@ -132,8 +131,14 @@ class Task:
             seeds=self.seeds,
             device=self.device,
             plan=_merged(changes, plan),
+            defense_settings=scale.defense_settings,
             attack_settings=scale.attack_settings,
         )
+
+    @property
+    def _records(self) -> DataSettings:
+        synthetic = self.dataset.endswith("-synthetic")
+        return DataSettings(self.dataset, self.data_dir, self.scale.size if synthetic else None)
 
     def describe(self) -> dict[str, Any]:
         """Return everything that was asked for, and the sizes it came to, as plain values."""

@@ -131,12 +131,9 @@ def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
 def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
     known, every = 2 * sizes.known, 2 * (sizes.known + sizes.scored)
     match attack:
-        case FlipNoise(copies=copies):
-            strengths = 1 if isinstance(attack.flips, int) else len(attack.flips)
-            return {attack.name: _robustness(strengths, copies, attack.search, known, every)}
-        case GaussianNoise(copies=copies):
-            strengths = len(attack.sigmas) if isinstance(attack.sigmas, tuple) else 1
-            return {attack.name: _robustness(strengths, copies, attack.search, known, every)}
+        case FlipNoise(flips=strengths) | GaussianNoise(sigmas=strengths):
+            count = len(strengths) if isinstance(strengths, tuple) else 1
+            return {attack.name: _robustness(count, attack.copies, attack.search, known, every)}
         case AugmentationAttack():
             return {attack.name: Work(passes=every * len(AUGMENTATIONS))}
         case IndirectQuery():
@@ -174,12 +171,12 @@ def _game(defense: AdversarialRegularization, members: int) -> Work:
     steps = _steps(defense.recipe, members)
     an_epoch = ceil(members / defense.recipe.batch_size)
     played = max(0, defense.recipe.epochs - defense.warm_up_epochs) * an_epoch
-    records = 2 * defense.recipe.batch_size * (
-        played * defense.attack_batches + defense.attack_passes * an_epoch
+    records = (
+        2
+        * defense.recipe.batch_size
+        * (played * defense.attack_batches + defense.attack_passes * an_epoch)
     )
-    return Work(
-        networks=1, steps=steps, attack_networks=1, attack_records=records, passes=records
-    )
+    return Work(networks=1, steps=steps, attack_networks=1, attack_records=records, passes=records)
 
 
 def _robustness(strengths: int, copies: int, search: str, known: int, every: int) -> Work:

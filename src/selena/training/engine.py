@@ -19,14 +19,11 @@ from selena.networks import NetworkFactory
 from selena.seeding import seeded
 from selena.training.batches import in_chunks
 from selena.training.group import Group, OnEpoch
-from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.recipe import Recipe
 from selena.training.stack import why_not_stackable
 from selena.workspace import Workspace
-
-__all__ = ["fit_networks", "predict"]
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,154 @@
+"""`selena reproduce`: the paper's table and figures, planned, run and written."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from selena.cli import options
+from selena.cli.progress import RichProgress
+from selena.reproduce import ablation, figure4, table2
+from selena.reproduce.budget import Line, Speed, calibrate, total
+from selena.reproduce.document import Document
+from selena.reproduce.task import Task, scale_named
+
+reproduce_app = typer.Typer(
+    help="Reproduce the paper's table and figures beside the published ones.",
+    no_args_is_help=True,
+)
+
+Dataset = Annotated[str, typer.Option(help="Name of a data set, or a file or folder of records.")]
+ScaleName = Annotated[
+    str,
+    typer.Option(help="quick (minutes, fewer records and networks) or paper (its own protocol)."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for what is written.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Seed = Annotated[int, typer.Option(help="Root of every random draw.")]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="Print the plan and do nothing.")]
+
+_RUNS, _OUT = Path("runs"), Path("reproduction")
+
+
+@reproduce_app.command("table2")
+def table2_command(
+    dataset: Dataset = "purchase100-synthetic",
+    scale: ScaleName = "quick",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")] = 1,
+    runs: Runs = _RUNS,
+    out: Out = _OUT,
+    data_dir: options.DataDir = None,
+    device: Device = "cpu",
+    plan_only: PlanOnly = False,
+) -> None:
+    """Table 2: four defenses against direct, label-only and adaptive attacks."""
+    task = Task(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
+    _reproduce(task, table2.plan, table2.run, runs, out, plan_only)
+
+
+@reproduce_app.command("figure4")
+def figure4_command(
+    dataset: Dataset = "purchase100-synthetic",
+    scale: ScaleName = "quick",
+    seed: Seed = 0,
+    runs: Runs = _RUNS,
+    out: Out = _OUT,
+    data_dir: options.DataDir = None,
+    device: Device = "cpu",
+    plan_only: PlanOnly = False,
+) -> None:
+    """Figure 4: every epoch of an undefended run against SELENA's two levels."""
+    task = Task(dataset, scale_named(scale), (seed,), data_dir, device)
+    _reproduce(task, figure4.plan, figure4.run, runs, out, plan_only)
+
+
+@reproduce_app.command("ablation")
+def ablation_command(
+    dataset: Dataset = "purchase100-synthetic",
+    scale: ScaleName = "quick",
+    seed: Seed = 0,
+    runs: Runs = _RUNS,
+    out: Out = _OUT,
+    data_dir: options.DataDir = None,
+    device: Device = "cpu",
+    plan_only: PlanOnly = False,
+) -> None:
+    """SELENA with other numbers of sub-models (K) and of non-models a record (L)."""
+    task = Task(dataset, scale_named(scale), (seed,), data_dir, device)
+    _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
+
+
+def _reproduce(
+    task: Task,
+    plan: Callable[[Task, Path], list[Line]],
+    run: Callable[..., Document],
+    runs: Path,
+    out: Path,
+    plan_only: bool,
+) -> None:
+    console = Console()
+    progress = RichProgress()
+    task.load(progress)
+    lines = plan(task, runs)
+    _show_plan(console, lines, calibrate(task))
+    if plan_only:
+        return
+    start = time.monotonic()
+
+    def tell(news: str) -> None:
+        # By print, which a running bar lets through above itself.
+        print(f"{(time.monotonic() - start) / 60:6.1f} min  {news}", flush=True)
+
+    command = shlex.join(["selena", *sys.argv[1:]])
+    document = run(task, runs, command=command, progress=progress, tell=tell)
+    _show(console, document)
+    for path in document.write(out, command):
+        console.print(f"Written: {path}", markup=False, soft_wrap=True)
+
+
+def _show_plan(console: Console, lines: Sequence[Line], speed: Speed) -> None:
+    table = Table(title="Plan", box=None, padding=(0, 2, 0, 0))
+    table.add_column("Model")
+    for heading in ("Networks", "Steps", "Attack networks", "Predictions", "Time"):
+        table.add_column(heading, justify="right")
+    table.add_column("Found")
+    for line in [*lines, Line("all", total(lines))]:
+        work = line.work
+        counts = (work.networks, work.steps, work.attack_networks, work.passes)
+        seconds = duration(speed.seconds(work))
+        table.add_row(line.label, *(f"{count:,}" for count in counts), seconds, line.found)
+    console.print(table)
+    console.print(
+        "Time: estimated from a few steps on this machine as busy as it is now. Killed work goes "
+        "on where it stopped when the same command is given again."
+    )
+
+
+def _show(console: Console, document: Document) -> None:
+    table = Table(title=escape(document.title), box=None, leading=1, padding=(0, 1, 0, 0))
+    for title in document.table.titles:
+        table.add_column(title)
+    for line in document.table.lines:
+        table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
+    console.print(table)
+    for note in document.notes:
+        console.print(note, markup=False, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as coarse as an estimate is."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

@@ -1,0 +1,175 @@
+"""The plan of the work: what will be trained, what is there already, and how long it takes here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from selena.defenses.memguard_noise import NoiseSearch
+from selena.fingerprint import describe
+from selena.networks.membership import MembershipNetwork
+from selena.networks.mlp import MLP
+from selena.pipeline import cases
+from selena.registry import build_attacks
+from selena.reproduce.runs import kept_audit
+from selena.reproduce.task import Item, Task
+from selena.reproduce.work import Sizes, Work, audit_work, training_work
+from selena.seeding import torch_generator
+from selena.store import RunFolder
+from selena.training.batches import in_chunks
+from selena.training.engine import fit_networks
+from selena.training.inference import predict
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe
+from selena.types import Attack
+from selena.workspace import Workspace
+
+_BATCH = 256
+_PREDICTED = 1024
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry of the plan.
+
+    Attributes:
+        label: what is worked on.
+        work: what is left to do.
+        found: what is there already, in words; may be empty.
+    """
+
+    label: str
+    work: Work
+    found: str = ""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that this machine needs.
+
+    Attributes:
+        step: for one optimizer step of the classifier.
+        attack_record: for one record shown to an attack network.
+        prediction: for one prediction of the classifier.
+        search: for one search for noise that takes all its steps.
+    """
+
+    step: float
+    attack_record: float
+    prediction: float
+    search: float
+
+    def seconds(self, work: Work) -> float:
+        """Return how long `work` takes, roughly."""
+        return (
+            work.steps * self.step
+            + work.attack_records * self.attack_record
+            + work.passes * self.prediction
+            + work.searches * self.search
+        )
+
+
+def plan_lines(items: Sequence[Item], task: Task, runs: Path) -> list[Line]:
+    """Return the work of each item that neither `runs` holds nor an item before it does."""
+    dataset = task.load()
+    lines = []
+    for _, group in groupby(items, key=lambda item: item.group):
+        trained: set[str] = set()
+        for item in group:
+            case, found = item.case, []
+            defense, plan = case.build_defense(dataset), case.build_plan(dataset)
+            attacks = build_attacks(item.attacks, plan, dataset, task.scale.attack_settings)
+            sizes = Sizes.of(case.data.sizes(dataset), len(dataset.records))
+            folder = case.folder(runs, dataset)
+            work = Work()
+            if folder.is_trained:
+                found.append("model")
+            else:
+                pieces = training_work(defense, sizes.members, sizes.validation)
+                work += _total(w for name, w in pieces.items() if name not in trained)
+                trained |= set(pieces)
+            if folder.is_trained and _is_attacked(folder, attacks):
+                found.append("attacks")
+            else:
+                work += _total(audit_work(defense, attacks, sizes).values())
+            lines.append(Line(item.label, work, " and ".join(found)))
+    return lines
+
+
+def total(lines: Sequence[Line]) -> Work:
+    """Return the work of all lines together."""
+    return _total(line.work for line in lines)
+
+
+def calibrate(task: Task) -> Speed:
+    """Measure this machine on a few steps and predictions of the task's network.
+
+    Takes seconds for an MLP; nothing that it computes is kept.
+    """
+    dataset, workspace = task.load(), Workspace(device=task.device)
+    (case,) = cases(task.settings(["undefended"]), 0)
+    plan = case.build_plan(dataset)
+    network, recipe = plan.network(dataset), replace(plan.training, epochs=1, selection="last")
+    x, y = dataset.records.x, dataset.records.y
+    draws = torch_generator(0, "calibration")
+    width = dataset.num_classes
+
+    def train(steps: int) -> None:
+        rows = torch.arange(recipe.batch_size * steps) % len(x)
+        job = Job("calibration", torch.arange(len(rows)), 0)
+        fit_networks(network, Examples(x[rows], y[rows]), [job], recipe, workspace=workspace)
+
+    def train_attack(steps: int) -> None:
+        n = steps * _BATCH
+        examples = Examples(torch.rand(n, 2 * width, generator=draws), torch.ones(n))
+        small = Recipe(batch_size=_BATCH, epochs=1, loss="mse", precision="float32")
+        job = Job("calibration", torch.arange(n), 0)
+        fit_networks(MembershipNetwork(width, width), examples, [job], small, workspace=workspace)
+
+    model = network().to(task.device)
+    search = NoiseSearch(most_steps=20)
+    inference = MLP(width, 1, hidden=(256, 128, 64), activation="relu")()
+    # A network as sure as this is never brought to change its mind: every step is taken.
+    torch.nn.init.constant_(list(inference.parameters())[-1], 1e6)
+    sorted_logits = torch.rand(_BATCH, width, generator=draws).double().sort(dim=1).values
+    return Speed(
+        step=_seconds_each(train),
+        attack_record=_seconds_each(train_attack) / _BATCH,
+        prediction=_seconds_each(
+            lambda n: [predict(model, x[:_PREDICTED], device=task.device) for _ in in_chunks(n, 1)]
+        )
+        / min(_PREDICTED, len(x)),
+        search=_seconds_each(
+            lambda n: [search.run(inference, sorted_logits) for _ in in_chunks(n, 1)]
+        )
+        * (NoiseSearch().most_steps / search.most_steps / _BATCH),
+    )
+
+
+def _seconds_each(run: Callable[[int], object]) -> float:
+    """Return the seconds of one unit of `run`, without what a call costs whatever its length."""
+    run(1)  # whatever is done once
+    once = _timed(run, 1)
+    more = 3 if once > 0.5 else 9
+    return max(_timed(run, 1 + more) - _timed(run, 1), 1e-9) / more
+
+
+def _timed(run: Callable[[int], object], units: int) -> float:
+    start = time.perf_counter()
+    run(units)
+    return time.perf_counter() - start
+
+
+def _total(works: Iterable[Work]) -> Work:
+    return sum(works, Work())
+
+
+def _is_attacked(folder: RunFolder, attacks: Sequence[Attack]) -> bool:
+    """Return whether the folder's audit holds all these attacks with these settings."""
+    kept = kept_audit(folder).get("attacks", {})
+    return all(kept.get(a.name, {}).get("settings") == describe(a) for a in attacks)

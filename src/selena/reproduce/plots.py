@@ -1,0 +1,134 @@
+"""The drawings: utility against leakage, the course of one run, and sweeps over K and L."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.container import Container
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart by colour-blind readers.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+UTILITY, LEAKAGE = COLORS[0], COLORS[1]
+_GUESS = 50.0
+
+
+@dataclass(frozen=True)
+class Value:
+    """A figure in percent, with the ends of its error bar."""
+
+    percent: float
+    low: float
+    high: float
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """Lengths of the error bar below and above."""
+        return max(0.0, self.percent - self.low), max(0.0, self.high - self.percent)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One defense: what it keeps, what it leaks, and the same as published, if it was."""
+
+    label: str
+    utility: Value
+    leakage: Value
+    published: tuple[float, float] | None = None
+
+
+def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) -> Figure:
+    """Draw test accuracy against best attack accuracy: a marker a defense, hollow if published."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    panel = figure.subplots()
+    for point, color, marker in zip(points, COLORS, "osD^vP", strict=False):
+        panel.errorbar(
+            point.utility.percent,
+            point.leakage.percent,
+            xerr=[[length] for length in point.utility.bar],
+            yerr=[[length] for length in point.leakage.bar],
+            fmt=marker,
+            color=color,
+            capsize=3,
+            markersize=8,
+            label=point.label.replace("_", " "),
+        )
+        if point.published:
+            panel.plot(*point.published, marker, color=color, fillstyle="none", markersize=8)
+    if any(point.published for point in points):
+        panel.plot([], [], "o", color="grey", fillstyle="none", markersize=8, label=published_label)
+    _guess(panel)
+    panel.set(xlabel="test accuracy (%)", ylabel="accuracy of the best attack (%)", title=title)
+    panel.set_ylim(bottom=_GUESS - 2)
+    panel.grid(alpha=0.3)
+    handles, _ = panel.get_legend_handles_labels()
+    # Defenses first: a panel's own order puts lines before markers with error bars, no artists.
+    _legend(figure, sorted(handles, key=lambda handle: isinstance(handle, Artist)))
+    return figure
+
+
+@dataclass(frozen=True)
+class Course:
+    """Utility and leakage along an axis, with horizontal levels to compare with."""
+
+    x: Sequence[int]
+    utility: Sequence[Value]
+    leakage: Sequence[Value]
+    levels: tuple[float, float] | None = None
+
+
+def draw_courses(
+    courses: Sequence[tuple[str, Course]], *, title: str, what: str, levels: str, marker: str = ""
+) -> Figure:
+    """Draw one panel a course.
+
+    Args:
+        courses: label of the x axis, and what is drawn above it.
+        title: of the whole figure.
+        what: whose accuracies the curves are.
+        levels: whose accuracies the dashed levels are.
+        marker: of each point, for few of them.
+    """
+    figure = Figure(figsize=(6.4 * len(courses), 4.6), layout="constrained")
+    figure.suptitle(title)
+    for panel, (label, course) in zip(
+        figure.subplots(1, len(courses), squeeze=False)[0], courses, strict=True
+    ):
+        for values, color, name in (
+            (course.utility, UTILITY, "test accuracy"),
+            (course.leakage, LEAKAGE, "best direct attack"),
+        ):
+            panel.plot(
+                course.x,
+                [v.percent for v in values],
+                color=color,
+                marker=marker,
+                label=f"{what}: {name}",
+            )
+            lows, highs = [v.low for v in values], [v.high for v in values]
+            panel.fill_between(course.x, lows, highs, color=color, alpha=0.15, linewidth=0)
+        for level, color, name in zip(
+            course.levels or (),
+            (UTILITY, LEAKAGE),
+            ("test accuracy", "best direct attack"),
+            strict=False,
+        ):
+            panel.axhline(level, linestyle="--", color=color, label=f"{levels}: {name}")
+        _guess(panel)
+        panel.set(xlabel=label, ylabel="accuracy (%)")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
+    _legend(figure, figure.axes[0].get_legend_handles_labels()[0])
+    return figure
+
+
+def _guess(panel: Axes) -> None:
+    panel.axhline(_GUESS, linestyle=":", color="grey", label="random guess of membership")
+
+
+def _legend(figure: Figure, handles: Sequence[Artist | Container]) -> None:
+    """Put one legend below all panels, where it hides nothing."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
