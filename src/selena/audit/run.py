@@ -90,8 +90,10 @@ def run_audit(
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
-    shorter = isinstance(target, LabelModel)
-    labels = target.predicted_labels(records.x) if shorter else target.logits(records.x).argmax(1)
+    if isinstance(target, LabelModel):
+        labels = target.predicted_labels(records.x)
+    else:
+        labels = target.logits(records.x).argmax(dim=1)
     correct = int((labels == records.y).sum())
     return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 
