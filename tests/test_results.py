@@ -1,0 +1,62 @@
+"""Committed results: each says how it was made, and its page shows what its JSON holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selena.audit.markdown import render_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORTS = sorted((ROOT / "results").glob("*/report.json"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def table(text: str) -> list[str]:
+    """The lines of a Markdown table, without the times of attacks, which a rerun may change."""
+    return [re.sub(r", [\d.]+ (s|min)\)", ")", x) for x in text.splitlines() if x.startswith("| ")]
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_there_are_results() -> None:
+    assert REPORTS
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
+def test_a_result_says_how_it_was_made(path: Path) -> None:
+    result = read(path)
+    assert result["command"].startswith("selena run ")
+    assert result["settings"]
+    assert result["environment"]["packages"]["torch"]
+    for row in result["rows"]:
+        assert isinstance(row["seed"], int)
+        assert row["n"]["evaluation_members"] > 0
+        for best in row["best"].values():
+            low, high = best["balanced_accuracy_interval"]
+            assert low <= best["balanced_accuracy"] <= high
+    for entry in result["summary"]:
+        assert entry["test_accuracy"]["n"] == len(entry["seeds"])
+    assert f"results/{path.parent.name}/report" in (ROOT / "results" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
+def test_the_page_shows_what_the_json_holds(path: Path) -> None:
+    result = read(path)
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    again = render_markdown(result["rows"], title="", command=result["command"])
+    assert table(again) == table(page)
+
+
+def test_figures_in_the_readme_are_those_of_the_results() -> None:
+    shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
+    known = {
+        line for path in REPORTS for line in table(path.with_suffix(".md").read_text())
+    }
+    assert shown <= known
