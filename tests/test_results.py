@@ -32,7 +32,7 @@ def test_there_are_results() -> None:
 @pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
 def test_a_result_says_how_it_was_made(path: Path) -> None:
     result = read(path)
-    assert result["command"].startswith("selena run ")
+    assert result["command"].startswith(("selena run ", "selena demo"))
     assert result["settings"]
     assert result["environment"]["packages"]["torch"]
     for row in result["rows"]:
