@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, get_args
+
+from selena.types import Family
 
 TITLES = (
     "Defense",
@@ -92,7 +94,7 @@ def table_cells(
     """
     lines = []
     for defense, group in _by_defense(rows):
-        for i, family in enumerate(group[0]["best"]):
+        for i, family in enumerate(f for f in get_args(Family) if f in group[0]["best"]):
             bests = [row["best"][family] for row in group]
             head = [Cell("")] * 3
             if i == 0:
