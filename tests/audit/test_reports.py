@@ -22,6 +22,7 @@ def row(defense: str = "selena", seed: int = 0, accuracy: float = 0.8) -> dict[s
     }
     best = {
         "attack": "modified_entropy/per_class",
+        "access": "logits",
         "queries_per_record": 1.0,
         "balanced_accuracy": 0.6,
         "balanced_accuracy_interval": [0.55, 0.65],
@@ -73,6 +74,12 @@ def test_one_seed_shows_intervals_and_one_line_a_family() -> None:
         "5.0 2.0–9.0",
     ]
     assert second[:4] == ["", "", "", "label-only: modified entropy, per class 1 query"]
+
+
+def test_an_attack_that_needs_gradients_says_so() -> None:
+    white_box = row()
+    white_box["best"]["label-only"] |= {"attack": "boundary/global", "access": "gradient"}
+    assert texts([white_box])[1][3] == "label-only: boundary, global (white-box) 1 query"
 
 
 def test_several_seeds_show_mean_and_deviation() -> None:

@@ -142,9 +142,10 @@ def _attack_cell(family: str, bests: Sequence[dict[str, Any]], seconds: float | 
     names = list(dict.fromkeys(best["attack"] for best in bests))
     name = names[0].replace("_", " ").replace("/", ", ")
     others = "" if len(names) == 1 else f" (or {len(names) - 1} other)"
+    inside = " (white-box)" if any(best["access"] == "gradient" for best in bests) else ""
     queries = fmean(best["queries_per_record"] for best in bests)
     cost = f"{queries:.3g} {'query' if queries == 1 else 'queries'}"
-    return Cell(f"{family}: {name}{others}", f"{cost}{_duration(seconds)}")
+    return Cell(f"{family}: {name}{inside}{others}", f"{cost}{_duration(seconds)}")
 
 
 def _moments(values: Sequence[float]) -> dict[str, Any]:
