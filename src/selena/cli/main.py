@@ -39,7 +39,7 @@ app = typer.Typer(
 
 _RUNS = Path("runs")
 # The demo's size: both models train and are attacked in under three minutes on two cores.
-_DEMO_MEMBERS, _DEMO_RECORDS = 4000, 20_000
+_DEMO_MEMBERS, _DEMO_RECORDS = 3000, 15_000
 
 
 def main() -> None:
