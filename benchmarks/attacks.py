@@ -29,7 +29,7 @@ from selena.attacks.boundary import BoundaryDistance
 from selena.attacks.flip_noise import FlipNoise
 from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.hopskipjump import HopSkipJump
-from selena.attacks.indirect import IndirectQuery
+from selena.attacks.indirect import IndirectQuery, IndirectScorer
 from selena.attacks.threshold import ThresholdAttack
 from selena.audit.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
@@ -88,12 +88,15 @@ def _confidence(target: NetworkModel, _oracle: MeteredOracle, _scorer: Scorer) -
     return lambda x, y: float(confidence(target.logits(x[None]), y[None]))
 
 
-def _around(target: NetworkModel, _oracle: MeteredOracle, _scorer: Scorer) -> One:
+def _around(target: NetworkModel, _oracle: MeteredOracle, scorer: Scorer) -> One:
+    assert isinstance(scorer, IndirectScorer)
+    chosen = scorer.copies  # on known records, of those that are asked about
+
     def signal(x: Tensor, y: Tensor) -> float:
         return float(confidence(target.logits(x[None]), y[None]))
 
     def one(x: Tensor, y: Tensor) -> float:
-        copies = plain.flipped(x, 2, AROUND.copies, SEED)
+        copies = plain.flipped(x, 2, AROUND.copies, SEED)[:chosen]
         return sum(signal(copy, y) for copy in copies) / len(copies) - signal(x, y)
 
     return one

@@ -56,7 +56,5 @@ def test_the_page_shows_what_the_json_holds(path: Path) -> None:
 
 def test_figures_in_the_readme_are_those_of_the_results() -> None:
     shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
-    known = {
-        line for path in REPORTS for line in table(path.with_suffix(".md").read_text())
-    }
+    known = {line for path in REPORTS for line in table(path.with_suffix(".md").read_text())}
     assert shown <= known
