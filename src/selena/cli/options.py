@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from selena.registry import ATTACKS, DATASETS, DEFENSES, FAMILIES
+from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 Dataset = Annotated[
     str | None,
@@ -46,7 +46,7 @@ Attacks = Annotated[
         "--attack",
         "--attacks",
         help="Attacks, repeated or separated by commas. Families: "
-        f"{', '.join(FAMILIES)}. Single ones: {', '.join(ATTACKS)}.",
+        f"{', '.join(FAMILIES)}. Single ones: {', '.join([*ATTACKS, EVERY_FLIP])}.",
     ),
 ]
 Seeds = Annotated[
