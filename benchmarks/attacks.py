@@ -31,7 +31,7 @@ from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.hopskipjump import HopSkipJump
 from selena.attacks.indirect import IndirectQuery, IndirectScorer
 from selena.attacks.threshold import ThresholdAttack
-from selena.audit.oracle import MeteredOracle
+from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
 from selena.networks.mlp import MLP
 from selena.seeding import seeded

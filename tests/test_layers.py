@@ -19,7 +19,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),
-    ("audit", "environment"),
+    ("auditing", "environment"),
     ("registry", "store", "pipeline", "experiment"),
     ("reproduce",),
     ("cli", "sklearn", "__init__", "__main__"),
@@ -35,7 +35,7 @@ SIDEWAYS = {
     ("__main__", "cli"),
 }
 # Arrows that point down and are wrong all the same: an audit knows protocols only.
-FORBIDDEN = {("audit", "attacks"), ("audit", "defenses")}
+FORBIDDEN = {("auditing", "attacks"), ("auditing", "defenses")}
 
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
@@ -133,8 +133,8 @@ def build(root: Path, files: dict[str, str]) -> Path:
         ("attacks/adaptive", "from selena.defenses import Selena"),
         ("attacks/adaptive", "from ..defenses import selena"),
         ("defenses/memguard", "from selena.attacks.plain import g"),
-        ("audit/run", "from selena.attacks.plain import g"),
-        ("audit/run", "from selena.defenses.split_ai import SplitAI"),
+        ("auditing/run", "from selena.attacks.plain import g"),
+        ("auditing/run", "from selena.defenses.split_ai import SplitAI"),
         ("metrics", "import selena.signals"),
         ("data/split", "from selena import networks"),
     ],
@@ -149,7 +149,7 @@ def test_wrong_arrow_is_found(tmp_path: Path, file: str, source: str) -> None:
     [
         ("attacks/adaptive", "from selena.defenses.split_ai import SplitAI"),
         ("attacks/adaptive", "from selena.attacks.plain import g\nfrom . import plain"),
-        ("audit/run", "import numpy\nfrom selena.types import Records"),
+        ("auditing/run", "import numpy\nfrom selena.types import Records"),
         ("cli", "from selena import types\nfrom selena.version import __version__"),
         ("__init__", "from selena.types import Records"),
     ],

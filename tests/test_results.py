@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from selena.audit.markdown import render_markdown
+from selena.auditing.markdown import render_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = sorted((ROOT / "results").glob("*/report.json"))

@@ -10,9 +10,9 @@ from selena.version import __version__
 if TYPE_CHECKING:
     from selena.attacks.neural import NeuralAttack
     from selena.attacks.threshold import ThresholdAttack
-    from selena.audit.predictions import Predictions, read_predictions
-    from selena.audit.report import AuditReport
-    from selena.audit.run import run_audit
+    from selena.auditing.predictions import Predictions, read_predictions
+    from selena.auditing.report import AuditReport
+    from selena.auditing.run import run_audit
     from selena.data import audit_split, load
     from selena.defenses.selena import Selena
     from selena.defenses.split_ai import SplitAI
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 # Names are imported when they are first used: `import selena` costs nothing, and the command line
 # can settle how threads wait before PyTorch starts any.
 _HOME = {
-    "AuditReport": "audit.report",
+    "AuditReport": "auditing.report",
     "AuditSplit": "types",
     "Dataset": "types",
     "Knowledge": "types",
     "MLP": "networks.mlp",
     "NeuralAttack": "attacks.neural",
-    "Predictions": "audit.predictions",
+    "Predictions": "auditing.predictions",
     "Recipe": "training.recipe",
     "Records": "types",
     "Selena": "defenses.selena",
@@ -45,8 +45,8 @@ _HOME = {
     "Workspace": "workspace",
     "audit_split": "data",
     "load": "data",
-    "read_predictions": "audit.predictions",
-    "run_audit": "audit.run",
+    "read_predictions": "auditing.predictions",
+    "run_audit": "auditing.run",
 }
 
 __all__ = [

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selena.audit.figures import draw_report
-from selena.audit.markdown import render_markdown
-from selena.audit.report import AuditReport
-from selena.audit.table import summarize_rows
+from selena.auditing.figures import draw_report
+from selena.auditing.markdown import render_markdown
+from selena.auditing.report import AuditReport
+from selena.auditing.table import summarize_rows
 from selena.environment import describe_environment
 from selena.files import write_json, write_text
 from selena.pipeline import RunSettings, attack, cases, row_head, train

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from selena.audit.report import AuditReport
-from selena.audit.run import run_audit
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
 from selena.config import override
 from selena.data.load import load
 from selena.data.paper import paper_partition

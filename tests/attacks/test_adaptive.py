@@ -13,8 +13,8 @@ from torch import Tensor
 from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI, train_shadow
 from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
-from selena.audit.oracle import MeteredOracle
-from selena.audit.run import run_audit
+from selena.auditing.oracle import MeteredOracle
+from selena.auditing.run import run_audit
 from selena.data.long_tail import LongTail
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI

@@ -16,8 +16,8 @@ from selena.attacks.hopskipjump import HopSkipJump
 from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
-from selena.audit.oracle import MeteredOracle
-from selena.audit.run import run_audit
+from selena.auditing.oracle import MeteredOracle
+from selena.auditing.run import run_audit
 from selena.defenses.split_ai import SplitAI
 from selena.errors import AccessError, DataError
 from selena.fingerprint import fingerprint

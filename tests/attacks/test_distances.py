@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selena.attacks.boundary import BoundaryDistance
 from selena.attacks.box import Box
 from selena.attacks.hopskipjump import HopSkipJump
-from selena.audit.oracle import MeteredOracle
+from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.seeding import seeded

@@ -12,7 +12,7 @@ from selena.attacks.augmentation import AUGMENTATIONS, AugmentationAttack
 from selena.attacks.flip_noise import FlipNoise
 from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.neighbors import bit_flips, gaussian_noise, image_shifts, judge_neighbors
-from selena.audit.oracle import MeteredOracle
+from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.seeding import seeded

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from selena.audit.table import Cell
+from selena.auditing.table import Cell
 from selena.reproduce.document import Document, Table, as_csv, as_latex, as_markdown
 
 NASTY = "a_b & 50% of {x} #1 $2 ~^ \\end{table} | <b>\nnew"

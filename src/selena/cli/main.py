@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from selena.audit.predictions import read_predictions
-from selena.audit.run import run_audit
+from selena.auditing.predictions import read_predictions
+from selena.auditing.run import run_audit
 from selena.cli import options
 from selena.cli.prepare import prepare_command
 from selena.cli.progress import RichProgress

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from selena.audit.table import TITLES, percent, table_cells
+from selena.auditing.table import TITLES, percent, table_cells
 
 _WORDS = ("Defense", "Best attack")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from selena.audit.table import Cell
+from selena.auditing.table import Cell
 from selena.files import atomic_path, write_json, write_text
 
 # Backslash first in one pass over the characters: nothing is escaped twice.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from selena.audit.report import AuditReport
-from selena.audit.run import run_audit
-from selena.audit.table import Cell
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.auditing.table import Cell
 from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment

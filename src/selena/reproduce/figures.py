@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from selena.audit.report import AuditReport, Best
-from selena.audit.table import Quantity
+from selena.auditing.report import AuditReport, Best
+from selena.auditing.table import Quantity
 from selena.reproduce.plots import Value
 from selena.reproduce.task import Task
 

@@ -7,8 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from selena.audit.report import AuditReport
-from selena.audit.table import percent
+from selena.auditing.report import AuditReport
+from selena.auditing.table import percent
 from selena.errors import StoreError
 from selena.experiment import pieces
 from selena.pipeline import attack, train

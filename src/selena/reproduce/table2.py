@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selena.audit.table import Cell
+from selena.auditing.table import Cell
 from selena.experiment import collect
 from selena.pipeline import cases
 from selena.reproduce.budget import Line, plan_lines

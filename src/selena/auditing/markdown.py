@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selena.audit.table import TITLES, Cell, table_cells
+from selena.auditing.table import TITLES, Cell, table_cells
 
 
 def render_markdown(
@@ -28,7 +28,7 @@ def render_markdown(
         seconds: see `table_cells`.
     """
     environment = Environment(
-        loader=PackageLoader("selena.audit"),
+        loader=PackageLoader("selena.auditing"),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,

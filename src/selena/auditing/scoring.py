@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selena.audit.oracle import MemoizedTarget, MeteredOracle
+from selena.auditing.oracle import MemoizedTarget, MeteredOracle
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -18,7 +18,7 @@ from selena.types import Attack, Knowledge, Records, Scorer, StoredModel, Target
 from selena.workspace import Workspace
 
 # Code that decides what a score is; what is made of scores is computed anew each time.
-_SCORING_CODE = ("attacks", "audit/oracle.py", "audit/scoring.py", "signals.py", "metrics")
+_SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signals.py", "metrics")
 
 
 @dataclass(frozen=True, eq=False)

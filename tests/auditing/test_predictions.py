@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from selena.audit.predictions import Predictions, read_predictions
-from selena.audit.run import run_audit
+from selena.auditing.predictions import Predictions, read_predictions
+from selena.auditing.run import run_audit
 from selena.errors import DataError
-from tests.audit.test_run import ATTACKS
+from tests.auditing.test_run import ATTACKS
 
 Arrays = dict[str, np.ndarray]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from selena.audit.figures import draw_report
-from selena.audit.markdown import render_markdown
-from selena.audit.table import summarize_rows, table_cells
+from selena.auditing.figures import draw_report
+from selena.auditing.markdown import render_markdown
+from selena.auditing.table import summarize_rows, table_cells
 
 
 def row(defense: str = "selena", seed: int = 0, accuracy: float = 0.8) -> dict[str, Any]:

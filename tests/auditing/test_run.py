@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from selena.attacks.threshold import ThresholdAttack
-from selena.audit.oracle import MemoizedTarget, MeteredOracle
-from selena.audit.report import score_histogram
-from selena.audit.run import run_audit
+from selena.auditing.oracle import MemoizedTarget, MeteredOracle
+from selena.auditing.report import score_histogram
+from selena.auditing.run import run_audit
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.types import Access, AuditSplit, Family, Knowledge, Oracle, Records

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from selena.audit.oracle import MemoizedTarget
-from selena.audit.report import Accuracy, AttackResult, AuditReport, Variant
-from selena.audit.scoring import AttackScores, balanced, score_attack
+from selena.auditing.oracle import MemoizedTarget
+from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
+from selena.auditing.scoring import AttackScores, balanced, score_attack
 from selena.errors import ConfigError, DataError
 from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson

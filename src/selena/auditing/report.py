@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from selena.audit.scoring import AttackScores
+from selena.auditing.scoring import AttackScores
 from selena.metrics.intervals import Interval
 from selena.metrics.roc import roc_curve
 from selena.metrics.summary import Summary
