@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.errors import DataError
@@ -206,6 +206,17 @@ class LabelModel(TargetModel, Protocol):
 
 
 @runtime_checkable
+class FlipModel(TargetModel, Protocol):
+    """A target model that has a shorter way to the labels of records whose bits are flipped."""
+
+    def flipped_labels(
+        self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
+    ) -> Int[Tensor, "n k"]:
+        """Return the predicted label of each record under each pattern of flipped bits."""
+        ...
+
+
+@runtime_checkable
 class Oracle(Protocol):
     """What an attack may ask of a target model; asking beyond the declared access raises."""
 
@@ -216,6 +227,12 @@ class Oracle(Protocol):
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted labels."""
+        ...
+
+    def flipped_labels(
+        self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
+    ) -> Int[Tensor, "n k"]:
+        """Return the predicted label of each record under each pattern of flipped bits."""
         ...
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selena.attacks.holdout import check_share, hold_out
 from selena.attacks.neighbors import image_shifts
-from selena.attacks.robustness import RobustnessScorer
+from selena.attacks.robustness import RobustnessScorer, correct_neighbors
 from selena.errors import ConfigError
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
@@ -79,14 +79,13 @@ class AugmentationAttack:
             DataError: the records are no images; of "classifier", fewer than two known members
                 or non-members.
         """
-        every = RobustnessScorer(
+        correct = correct_neighbors(
             oracle,
             image_shifts(AUGMENTATIONS),
-            len(AUGMENTATIONS),
-            self.max_batch,
-            known,
-            (workspace or Workspace()).progress,
+            max_batch=self.max_batch,
+            progress=(workspace or Workspace()).progress,
         )
+        every = RobustnessScorer(correct, len(AUGMENTATIONS), known)
         if self.mode == "count":
             return every
         train, calibration = hold_out(known, self.held_out, seed)

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from selena.attacks.neighbors import Neighbors, bit_flips
-from selena.attacks.robustness import RobustnessScorer, Search, check_strengths, fit_strength
-from selena.types import Access, Family, Knowledge, Oracle
-from selena.workspace import Workspace
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from selena.attacks.neighbors import check_bits, flip_patterns
+from selena.attacks.robustness import (
+    Correct,
+    RobustnessScorer,
+    Search,
+    check_strengths,
+    fit_strength,
+)
+from selena.training.batches import in_chunks
+from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.workspace import Progress, Workspace
+
+_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -28,16 +41,14 @@ class FlipNoise:
         copies: noisy copies a record; the paper's 100.
         search: "halving" spends few copies on unpromising numbers of flips; "all" spends every
             copy on every number. See `selena.attacks.robustness.fit_strength`.
-        max_batch: records asked about at once; bounds memory, changes no result.
     """
 
     flips: int | tuple[int, ...] = tuple(range(1, 31))
     copies: int = 100
     search: Search = "halving"
-    max_batch: int = 16_384
 
     def __post_init__(self) -> None:
-        check_strengths(self._strengths, self.copies, self.search, self.max_batch)
+        check_strengths(self._strengths, self.copies, self.search)
 
     @property
     def name(self) -> str:
@@ -67,18 +78,29 @@ class FlipNoise:
             DataError: the features are not bits.
             ConfigError: more flips than bits.
         """
-        width = known.members.x.shape[-1]
+        check_bits(known.members.x)
+        progress = (workspace or Workspace()).progress
 
-        def noise(flips: int) -> Neighbors:
-            return bit_flips(width, flips, self.copies, seed)
+        def correct(flips: int) -> Correct:
+            width = known.members.x.shape[1]
+            return correct_flips(oracle, flip_patterns(width, flips, self.copies, seed), progress)
 
-        return fit_strength(
-            oracle,
-            known,
-            noise,
-            self._strengths,
-            copies=self.copies,
-            search=self.search,
-            max_batch=self.max_batch,
-            workspace=workspace,
-        )
+        return fit_strength(correct, known, self._strengths, copies=self.copies, search=self.search)
+
+
+def correct_flips(
+    oracle: Oracle, patterns: Bool[Tensor, "copies d"], progress: Progress
+) -> Correct:
+    """Return the judgement of copies with those bits flipped."""
+
+    def correct(records: Records, which: slice) -> Float[Tensor, "n k"]:
+        check_bits(records.x)
+        hits = torch.empty(len(records), which.stop - which.start, dtype=torch.float64)
+        with progress.step("Near neighbors", hits.numel()) as bar:
+            for rows in in_chunks(len(records), _ROWS):
+                labels = oracle.flipped_labels(records.x[rows], patterns[which])
+                hits[rows] = (labels == records.y[rows, None]).double()
+                bar.advance(labels.numel())
+        return hits
+
+    return correct

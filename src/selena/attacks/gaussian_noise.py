@@ -11,8 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selena.attacks.neighbors import Neighbors, check_continuous, gaussian_noise
-from selena.attacks.robustness import RobustnessScorer, Search, check_strengths, fit_strength
+from selena.attacks.neighbors import check_continuous, gaussian_noise
+from selena.attacks.robustness import (
+    Correct,
+    RobustnessScorer,
+    Search,
+    check_strengths,
+    correct_neighbors,
+    fit_strength,
+)
+from selena.errors import ConfigError
 from selena.training.batches import as_input
 from selena.types import Access, Family, Knowledge, Oracle
 from selena.workspace import Workspace
@@ -38,7 +46,9 @@ class GaussianNoise:
     max_batch: int = 16_384
 
     def __post_init__(self) -> None:
-        check_strengths(self._strengths, self.copies, self.search, self.max_batch)
+        check_strengths(self._strengths, self.copies, self.search)
+        if self.max_batch < 1:
+            raise ConfigError(f"max_batch must be at least 1; got {self.max_batch}.")
 
     @property
     def name(self) -> str:
@@ -69,19 +79,13 @@ class GaussianNoise:
         """
         unit = feature_scale(known) if self.relative else torch.ones(known.members.x.shape[1:])
 
-        def noise(sigma: float) -> Neighbors:
-            return gaussian_noise(sigma * unit, self.copies, seed)
+        progress = (workspace or Workspace()).progress
 
-        return fit_strength(
-            oracle,
-            known,
-            noise,
-            self._strengths,
-            copies=self.copies,
-            search=self.search,
-            max_batch=self.max_batch,
-            workspace=workspace,
-        )
+        def correct(sigma: float) -> Correct:
+            noise = gaussian_noise(sigma * unit, self.copies, seed)
+            return correct_neighbors(oracle, noise, max_batch=self.max_batch, progress=progress)
+
+        return fit_strength(correct, known, self._strengths, copies=self.copies, search=self.search)
 
 
 def feature_scale(known: Knowledge) -> Float[Tensor, "*features"]:

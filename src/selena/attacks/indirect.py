@@ -70,7 +70,9 @@ class IndirectQuery:
             raise ConfigError(f"Bits and pixels are whole numbers; sizes is {self.sizes}.")
         if self.kind == "shift" and self.copies > _SHIFTS:
             raise ConfigError(f"There are {_SHIFTS} shifts of one size; copies is {self.copies}.")
-        check_strengths(self._sizes, self.copies, "all", self.max_batch)
+        if self.max_batch < 1:
+            raise ConfigError(f"max_batch must be at least 1; got {self.max_batch}.")
+        check_strengths(self._sizes, self.copies, "all")
 
     @property
     def name(self) -> str:

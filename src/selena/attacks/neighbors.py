@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
 from selena.training.batches import as_input, in_chunks
+from selena.training.flips import flip_bits
 from selena.types import Records
 from selena.workspace import Progress
 
@@ -63,8 +64,8 @@ def judge_neighbors(
     return values
 
 
-def bit_flips(width: int, flips: int, copies: int, seed: int) -> Neighbors:
-    """Return neighbors of binary records with exactly `flips` bits flipped, drawn uniformly.
+def flip_patterns(width: int, flips: int, copies: int, seed: int) -> Bool[Tensor, "copies width"]:
+    """Return which bits each copy flips: exactly `flips` of them, drawn uniformly.
 
     For one seed the bits of fewer flips are among those of more, copy by copy.
 
@@ -74,17 +75,27 @@ def bit_flips(width: int, flips: int, copies: int, seed: int) -> Neighbors:
     if flips > width:
         raise ConfigError(f"Cannot flip {flips} of {width} bits. Ask for at most {width} flips.")
     order = torch.rand(copies, width, generator=torch_generator(seed, "bit flips")).argsort(dim=1)
-    pattern = torch.zeros(copies, width, dtype=torch.uint8).scatter_(1, order[:, :flips], 1)
+    return torch.zeros(copies, width, dtype=torch.bool).scatter_(1, order[:, :flips], True)
+
+
+def bit_flips(width: int, flips: int, copies: int, seed: int) -> Neighbors:
+    """Return neighbors of binary records with the bits of `flip_patterns` flipped."""
+    patterns = flip_patterns(width, flips, copies, seed)
 
     def neighbors(x: Tensor, which: slice) -> Tensor:
-        if x.dtype != torch.uint8 or x.ndim != 2 or (len(x) and int(x.max()) > 1):
-            raise DataError(
-                f"Bits can be flipped in binary records only (n x bits, uint8, 0 or 1); these "
-                f"are {_described(x)}. Use noise for continuous features, shifts for images."
-            )
-        return x[:, None] ^ pattern[which]
+        check_bits(x)
+        return flip_bits(x, patterns[which]).view(len(x), -1, width)
 
     return neighbors
+
+
+def check_bits(x: Shaped[Tensor, "n *features"]) -> None:
+    """Raise `DataError` unless `x` holds bits."""
+    if x.dtype != torch.uint8 or x.ndim != 2 or (len(x) and int(x.max()) > 1):
+        raise DataError(
+            f"Bits can be flipped in binary records only (n x bits, uint8, 0 or 1); these "
+            f"are {_described(x)}. Use noise for continuous features, shifts for images."
+        )
 
 
 def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) -> Neighbors:

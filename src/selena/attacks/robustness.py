@@ -20,29 +20,32 @@ from selena.attacks.neighbors import Neighbors, judge_neighbors
 from selena.errors import ConfigError
 from selena.metrics.thresholds import fit_threshold
 from selena.types import Knowledge, Oracle, Records
-from selena.workspace import Progress, Workspace
+from selena.workspace import Progress
 
 Search = Literal["halving", "all"]
 Strength = TypeVar("Strength", int, float)
+
+Correct = Callable[[Records, slice], Float[Tensor, "n k"]]
+"""Maps records and a range of k copy numbers to 1 where the predicted label of a record's copy is
+the record's own label, else 0 (float64)."""
 
 _FIRST_COPIES = 8
 
 
 def correct_neighbors(
-    oracle: Oracle,
-    records: Records,
-    neighbors: Neighbors,
-    which: slice,
-    *,
-    max_batch: int,
-    progress: Progress,
-) -> Float[Tensor, "n k"]:
-    """Return 1 where the predicted label of a record's copy is the record's label, else 0."""
+    oracle: Oracle, neighbors: Neighbors, *, max_batch: int, progress: Progress
+) -> Correct:
+    """Return the judgement of copies that `neighbors` makes, `max_batch` of them at once."""
 
     def judge(x: Shaped[Tensor, "b *features"], labels: Tensor) -> Tensor:
         return oracle.labels(x) == labels
 
-    return judge_neighbors(judge, records, neighbors, which, max_batch=max_batch, progress=progress)
+    def correct(records: Records, which: slice) -> Tensor:
+        return judge_neighbors(
+            judge, records, neighbors, which, max_batch=max_batch, progress=progress
+        )
+
+    return correct
 
 
 @dataclass(frozen=True)
@@ -50,31 +53,18 @@ class RobustnessScorer:
     """Scores a record by the fraction of its neighbors that are classified correctly.
 
     Attributes:
-        oracle: asked for labels only.
-        neighbors: makes the copies.
+        correct: judges them.
         copies: how many of them.
-        max_batch: records asked about at once.
         calibration: all known records.
-        progress: who shows it.
     """
 
-    oracle: Oracle
-    neighbors: Neighbors
+    correct: Correct
     copies: int
-    max_batch: int
     calibration: Knowledge
-    progress: Progress
 
     def each(self, records: Records) -> Float[Tensor, "n k"]:
         """Return 1 for each copy of each record that is classified correctly, else 0."""
-        return correct_neighbors(
-            self.oracle,
-            records,
-            self.neighbors,
-            slice(0, self.copies),
-            max_batch=self.max_batch,
-            progress=self.progress,
-        )
+        return self.correct(records, slice(0, self.copies))
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the fraction, in [0, 1], float64."""
@@ -82,15 +72,12 @@ class RobustnessScorer:
 
 
 def fit_strength(
-    oracle: Oracle,
+    correct: Callable[[Strength], Correct],
     known: Knowledge,
-    noise: Callable[[Strength], Neighbors],
     strengths: Sequence[Strength],
     *,
     copies: int,
     search: Search,
-    max_batch: int,
-    workspace: Workspace | None = None,
 ) -> RobustnessScorer:
     """Choose the strength of the best fitted balanced accuracy on known records.
 
@@ -104,16 +91,12 @@ def fit_strength(
     one or the other. Of equally good strengths the first is taken.
 
     Args:
-        oracle: asked for labels only.
+        correct: judges the neighbors at a strength.
         known: records whose membership is known; nothing else is chosen on.
-        noise: the neighbors at a strength.
         strengths: what to choose from; a single one is not searched for.
         copies: neighbors a record in the final score.
         search: "halving" or "all".
-        max_batch: records asked about at once.
-        workspace: shows progress.
     """
-    progress = (workspace or Workspace()).progress
     records, membership = known.joined()
     truth = membership.numpy()
     hits = {strength: torch.zeros(len(records), dtype=torch.float64) for strength in strengths}
@@ -121,15 +104,12 @@ def fit_strength(
     while len(left) > 1:
         count = min(count, copies)
         for strength in left:
-            more = slice(done, count)
-            hits[strength] += correct_neighbors(
-                oracle, records, noise(strength), more, max_batch=max_batch, progress=progress
-            ).sum(dim=1)
+            hits[strength] += correct(strength)(records, slice(done, count)).sum(dim=1)
         ranked = sorted(left, key=lambda s: -fitted_accuracy(hits[s].numpy(), truth))
         kept = set(ranked[: 1 if count == copies else ceil(len(left) / 2)])
         left = [strength for strength in left if strength in kept]
         done, count = count, 2 * count
-    return RobustnessScorer(oracle, noise(left[0]), copies, max_batch, known, progress)
+    return RobustnessScorer(correct(left[0]), copies, known)
 
 
 def fitted_accuracy(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:
@@ -142,15 +122,13 @@ def fitted_accuracy(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
     return float((decisions[truth].mean() + (~decisions[~truth]).mean()) / 2)
 
 
-def check_strengths(strengths: Sequence[float], copies: int, search: str, max_batch: int) -> None:
+def check_strengths(strengths: Sequence[float], copies: int, search: str) -> None:
     """Raise `ConfigError` unless there is something to choose from and to average over."""
     if not strengths or min(strengths) <= 0 or len(set(strengths)) != len(strengths):
         raise ConfigError(
             f"The strengths of the noise must be distinct and above 0; got {tuple(strengths)}."
         )
-    if copies < 1 or max_batch < 1:
-        raise ConfigError(
-            f"copies and max_batch must be at least 1; got copies={copies}, max_batch={max_batch}."
-        )
+    if copies < 1:
+        raise ConfigError(f"copies must be at least 1; got {copies}.")
     if search not in ("halving", "all"):
         raise ConfigError(f'search={search!r} is unknown; use "halving" or "all".')

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.errors import AccessError
 from selena.fingerprint import tensor_digest
-from selena.types import Access, DifferentiableModel, LabelModel, TargetModel
+from selena.training.flips import ask_flipped
+from selena.types import Access, DifferentiableModel, FlipModel, LabelModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
 
@@ -71,6 +72,18 @@ class MeteredOracle:
             self.queries += len(x)
             return self._target.predicted_labels(x)
         return self._answer(x).argmax(dim=1)
+
+    def flipped_labels(
+        self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
+    ) -> Int[Tensor, "n k"]:
+        """Return the predicted label of each record under each pattern of flipped bits.
+
+        They are those of `labels` on the flipped records, and as many queries.
+        """
+        if isinstance(self._target, FlipModel):
+            self.queries += len(x) * len(flips)
+            return self._target.flipped_labels(x, flips)
+        return ask_flipped(self.labels, x, flips)
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
 from selena.errors import StoreError
 from selena.networks import NetworkFactory
 from selena.training.batches import as_input
+from selena.training.flips import flipped_labels
 from selena.training.inference import predict
 
 
@@ -35,6 +36,12 @@ class NetworkModel:
         """Return logits through which gradients flow back to `x`."""
         logits: Tensor = self.network.eval()(as_input(x.to(self.device)))
         return logits
+
+    def flipped_labels(
+        self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
+    ) -> Int[Tensor, "n k"]:
+        """Return the predicted label of each record under each pattern of flipped bits."""
+        return flipped_labels(self.network, x, flips, device=self.device)
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights."""
