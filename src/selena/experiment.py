@@ -82,7 +82,7 @@ def run(
     """
     found: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
-        workspace = pieces(runs, settings.device, progress)
+        workspace = pieces(runs, settings.device, progress, settings.workers)
         for case in cases(settings, seed):
             folder = train(case, runs, workspace)
             report = attack(
@@ -98,9 +98,9 @@ def run(
     return collect(found)
 
 
-def pieces(runs: Path, device: str, progress: Progress | None) -> Workspace:
-    """Return the workspace of work in progress under `runs`."""
-    return Workspace(device, runs / "pieces", progress or Silent())
+def pieces(runs: Path, device: str, progress: Progress | None, workers: int = 0) -> Workspace:
+    """Return the workspace of work in progress under `runs`; see `Workspace` for `workers`."""
+    return Workspace(device, runs / "pieces", progress or Silent(), workers=workers)
 
 
 def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:

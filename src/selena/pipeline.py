@@ -74,6 +74,7 @@ class RunSettings:
         selection: epoch of the weights: the last, the best on validation records, or the
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
+        workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: changes to hyperparameters of attacks, by name.
@@ -85,6 +86,7 @@ class RunSettings:
     seeds: tuple[int, ...] = (0,)
     selection: Selection = "last"
     device: str = "cpu"
+    workers: int = 0
     plan: dict[str, Any] = field(default_factory=dict)
     defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +95,8 @@ class RunSettings:
         for name in ("defenses", "attacks", "seeds"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; give at least one.")
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
 
 
 @dataclass(frozen=True, eq=False)

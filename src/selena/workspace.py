@@ -62,6 +62,8 @@ class Workspace:
         folder: where pieces are kept, or None to keep nothing.
         progress: who shows progress.
         checkpoint_seconds: how much training may be lost when the process is killed.
+        workers: processes that train the networks of an ensemble; 0 for one a core. Each computes
+            with its share of the cores. On an accelerator there is one.
         touched: names of the pieces saved or found so far (for `clear`).
     """
 
@@ -69,6 +71,7 @@ class Workspace:
     folder: Path | None = None
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 20.0
+    workers: int = 1
     touched: set[str] = field(default_factory=set)
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:

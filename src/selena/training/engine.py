@@ -16,13 +16,13 @@ from torch import nn
 from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.seeding import seeded
 from selena.training.batches import in_chunks
-from selena.training.group import Group, OnEpoch
+from selena.training.executor import run_tasks
+from selena.training.group import OnEpoch
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane
 from selena.training.recipe import Recipe
 from selena.training.stack import why_not_stackable
+from selena.training.task import Task, build
 from selena.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -76,35 +76,32 @@ def fit_networks(
         tensor_digest(validation.x, validation.target) if validation else None,
         code_digest(),
     )
-    lanes = [
-        Lane(
-            job,
-            key=fingerprint(what, tensor_digest(job.rows), job.seed),
-            network=_build(factory, job.seed, workspace.torch_device),
-            recipe=recipe,
-            workspace=workspace,
-        )
-        for job in jobs
+    keys = [fingerprint(what, tensor_digest(job.rows), job.seed) for job in jobs]
+    tasks = [
+        Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation)
+        for part in in_chunks(len(jobs), _group_size(group_size, workspace, factory, jobs, recipe))
     ]
-    pending = [lane for lane in lanes if not lane.load_finished()]
-    with workspace.progress.step(description, len(pending) * recipe.epochs) as bar:
-        for part in in_chunks(len(pending), _group_size(group_size, workspace, pending, recipe)):
-            group = pending[part]
-            Group(group, examples, recipe, validation, workspace.torch_device, on_epoch).run(bar)
-    return [lane.network.eval() for lane in lanes]
-
-
-def _build(factory: NetworkFactory, seed: int, device: torch.device) -> nn.Module:
-    with seeded(seed, "weights"):
-        return factory().to(device)
+    with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
+        results = run_tasks(tasks, workspace, bar, on_epoch)
+        weights = [state for states in results for state in states]
+    networks = [build(factory, job.seed, workspace.torch_device) for job in jobs]
+    for network, state in zip(networks, weights, strict=True):
+        network.load_state_dict(state)
+    return [network.eval() for network in networks]
 
 
 def _group_size(
-    asked: int | None, workspace: Workspace, lanes: Sequence[Lane], recipe: Recipe
+    asked: int | None,
+    workspace: Workspace,
+    factory: NetworkFactory,
+    jobs: Sequence[Job],
+    recipe: Recipe,
 ) -> int:
-    size = asked or (1 if workspace.torch_device.type == "cpu" else max(1, len(lanes)))
-    reason = why_not_stackable(lanes[0].network) if lanes and size > 1 else None
-    if size > 1 and not isinstance(recipe.loss, str):
+    size = asked or (1 if workspace.torch_device.type == "cpu" else max(1, len(jobs)))
+    if size == 1 or not jobs:
+        return 1
+    reason = why_not_stackable(build(factory, jobs[0].seed, torch.device("cpu")))
+    if not isinstance(recipe.loss, str):
         reason = "their loss is one of a whole batch"
     if reason is not None:
         _LOG.info("Training one network at a time: %s.", reason)

@@ -17,7 +17,7 @@ from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.recipe import Recipe
-from selena.training.stack import Alone, Lanes, Stacked
+from selena.training.stack import Alone, Lanes, Stacked, keeps_statistics
 from selena.workspace import Step
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
@@ -93,45 +93,67 @@ class Group:
         self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int, step: int
     ) -> Float[Tensor, ""]:
         """Give each moving lane the gradients of its own batch; return the sum of the losses."""
-        rows, weight = self._rectangle(moving)
-        x = self._x[rows]
-        if self._recipe.augmentation == "crop_flip":
-            for i, lane in enumerate(self._lanes):
-                if lane in moving:
-                    batch = slice(len(moving[lane]))  # without the rectangle's filling
-                    draws = torch_generator(lane.job.seed, "augmentation", epoch, step)
-                    x[i, batch] = random_crop_flip(x[i, batch], draws)
-        flat = as_input(x.flatten(0, 1), self._dtype)
-        inputs = flat.reshape(*rows.shape, *flat.shape[1:])
-        target = self._target[rows]
-        if isinstance(self._recipe.loss, str):
-            losses = per_example_loss(self._forward(inputs), target, self._recipe.loss)
-            loss = (losses * weight).sum()
-        else:
-            loss = self._recipe.loss(
-                lambda x: self._forward(x[None])[0], inputs[0], target[0], epoch=epoch
-            )
-        loss.backward()
+        total = torch.zeros((), device=self._device)
+        for part in self._calls(moving):
+            lanes = self._lanes[part]
+            rows, weight = self._rectangle(lanes, moving)
+            x = self._x[rows]
+            if self._recipe.augmentation == "crop_flip":
+                for i, lane in enumerate(lanes):
+                    if lane in moving:
+                        batch = slice(len(moving[lane]))  # without the rectangle's filling
+                        draws = torch_generator(lane.job.seed, "augmentation", epoch, step)
+                        x[i, batch] = random_crop_flip(x[i, batch], draws)
+            flat = as_input(x.flatten(0, 1), self._dtype)
+            inputs = flat.reshape(*rows.shape, *flat.shape[1:])
+            loss = self._loss(inputs, self._target[rows], weight, part, epoch)
+            loss.backward()
+            total += loss.detach()
         self._networks.collect_gradients()
-        return loss.detach()
+        return total
 
-    def _forward(self, inputs: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
+    def _loss(
+        self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice, epoch: int
+    ) -> Float[Tensor, ""]:
+        if isinstance(self._recipe.loss, str):
+            output = self._forward(inputs, part)
+            return (per_example_loss(output, target, self._recipe.loss) * weight).sum()
+
+        def network(x: Tensor) -> Tensor:
+            return self._forward(x[None], part)[0]
+
+        return self._recipe.loss(network, inputs[0], target[0], epoch=epoch)
+
+    def _forward(
+        self, inputs: Float[Tensor, "g b *features"], part: slice
+    ) -> Float[Tensor, "g b *out"]:
         bf16 = self._dtype == torch.bfloat16
         with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            return self._networks.forward(inputs).float()
+            return self._networks.forward(inputs, part).float()
+
+    def _calls(self, moving: dict[Lane, Int[Tensor, " _"]]) -> list[slice]:
+        """Return which lanes compute together: all, unless the gaps between them would show.
+
+        A gap, filled or standing still, does not change gradients, but it does change statistics;
+        lanes that keep such then compute one by one (in the last step of an epoch, mostly).
+        """
+        even = len(moving) == len(self._lanes) and len(set(map(len, moving.values()))) == 1
+        if even or not keeps_statistics(self._lanes[0].network):
+            return [slice(0, len(self._lanes))]
+        return [slice(i, i + 1) for i, lane in enumerate(self._lanes) if lane in moving]
 
     def _rectangle(
-        self, moving: dict[Lane, Int[Tensor, " _"]]
+        self, lanes: Sequence[Lane], moving: dict[Lane, Int[Tensor, " _"]]
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
         """Lay batches of unlike sizes side by side.
 
         Gaps are filled with a record that the lane may see anyway, at weight zero, so that no
         lane ever touches a record outside its rows.
         """
-        width = max(map(len, moving.values()))
-        rows = torch.stack([lane.job.rows[:1].expand(width) for lane in self._lanes])
+        width = max(len(moving[lane]) for lane in lanes if lane in moving)
+        rows = torch.stack([lane.job.rows[:1].expand(width) for lane in lanes])
         weight = torch.zeros(rows.shape)
-        for i, lane in enumerate(self._lanes):
+        for i, lane in enumerate(lanes):
             if lane in moving:
                 batch = moving[lane]
                 rows[i, : len(batch)] = batch

@@ -15,6 +15,11 @@ from selena.training.recipe import Recipe
 from selena.workspace import Workspace
 
 
+def piece_name(job: Job, key: str) -> str:
+    """Return what a job's finished network is kept under."""
+    return f"{job.name}-{key[:24]}"
+
+
 class Lane:
     """The state of one network in training, which can be written down and taken up again.
 
@@ -45,7 +50,7 @@ class Lane:
             beside: what else a checkpoint holds (an adversary that trains in step with it).
         """
         self.job = job
-        self._name = f"{job.name}-{key[:24]}"
+        self._name = piece_name(job, key)
         self.network = network
         self.epochs_done = 0
         self._recipe = recipe
@@ -116,9 +121,11 @@ class Lane:
         if self._best is not None:
             self.network.load_state_dict(self._best)
         for parameter in self.network.parameters():
-            # A stacked network's parameters are views into the stack, which ends here.
+            # A stacked network's tensors are views into the stack, which ends here.
             parameter.data = parameter.data.clone()
             parameter.grad = None
+        for buffer in self.network.buffers():
+            buffer.data = buffer.data.clone()
         self._optimizer = None
         self._workspace.save(self._name, self.network.state_dict())
         self._workspace.discard(self._checkpoint_name)

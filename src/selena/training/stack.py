@@ -15,12 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+Tensors = dict[str, Tensor]
+
 
 class Lanes(Protocol):
     """Networks that answer one batch each."""
 
-    def forward(self, x: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
-        """Return each network's output for its own batch."""
+    def forward(self, x: Float[Tensor, "g b *features"], lanes: slice) -> Float[Tensor, "g b *out"]:
+        """Return the output of each network in `lanes` for its own batch."""
         ...
 
     def collect_gradients(self) -> None:
@@ -35,7 +37,7 @@ class Alone:
         self.networks = list(networks)
         (self._network,) = self.networks
 
-    def forward(self, x: Float[Tensor, "1 b *features"]) -> Float[Tensor, "1 b *out"]:
+    def forward(self, x: Float[Tensor, "1 b *features"], lanes: slice) -> Float[Tensor, "1 b *out"]:
         """Return the network's output."""
         output: Tensor = self._network(x[0])
         return output[None]
@@ -45,24 +47,31 @@ class Alone:
 
 
 class Stacked:
-    """Several networks as one stack of weights."""
+    """Several networks as one stack of weights and of running statistics."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self.networks = list(networks)
         self._base = deepcopy(self.networks[0]).to("meta")
-        self._weights, _ = stack_module_state(self.networks)
+        self._weights, self._statistics = stack_module_state(self.networks)
         for lane, network in enumerate(self.networks):
             for name, parameter in network.named_parameters():
                 parameter.data = self._weights[name].data[lane]
+            for name, buffer in network.named_buffers():
+                buffer.data = self._statistics[name][lane]
 
-    def forward(self, x: Float[Tensor, "g b *features"]) -> Float[Tensor, "g b *out"]:
-        """Return each network's output for its own batch."""
+    def forward(self, x: Float[Tensor, "g b *features"], lanes: slice) -> Float[Tensor, "g b *out"]:
+        """Return the output of each network in `lanes` for its own batch."""
 
-        def one(weights: dict[str, Tensor], batch: Tensor) -> Tensor:
-            output: Tensor = functional_call(self._base, weights, (batch,))
+        def one(weights: Tensors, statistics: Tensors, batch: Tensor) -> Tensor:
+            output: Tensor = functional_call(self._base, (weights, statistics), (batch,))
             return output
 
-        output: Tensor = vmap(one)(self._weights, x)
+        # Slices are views: gradients and new statistics arrive in the stack.
+        weights, statistics = (
+            {name: tensor[lanes] for name, tensor in stack.items()}
+            for stack in (self._weights, self._statistics)
+        )
+        output: Tensor = vmap(one)(weights, statistics, x)
         return output
 
     def collect_gradients(self) -> None:
@@ -73,17 +82,20 @@ class Stacked:
                 network.get_parameter(name).grad = None if gradient is None else gradient[lane]
 
 
+def keeps_statistics(network: nn.Module) -> bool:
+    """Return whether a batch changes more of `network` than its gradients."""
+    return next(network.buffers(), None) is not None
+
+
 def why_not_stackable(network: nn.Module) -> str | None:
     """Return why networks like this one must train one at a time, or None if they can stack.
 
-    Stacked networks share one stream of random numbers and one call, so what draws (dropout) or
-    keeps running statistics (batch normalisation) would no longer equal its lone self.
+    Stacked networks share one stream of random numbers, so what draws (dropout) would no longer
+    equal its lone self.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             return f"{type(module).__name__} draws random numbers"
-    if next(network.buffers(), None) is not None:
-        return "it keeps running statistics"
     if len({p.dtype for p in network.parameters()}) != 1:
         return "its parameters have different types"
     return None

@@ -1,0 +1,102 @@
+"""Who runs the tasks of an ensemble: this process, or a pool of them.
+
+The pool is joblib's, so `joblib.parallel_config(backend=...)` puts tasks on another machine where
+a backend for it is registered. A task returns its weights; the pieces that it keeps on the way
+need a folder that every worker sees, and are not needed for the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from os import cpu_count
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+
+from selena.training.group import OnEpoch
+from selena.training.job import Examples
+from selena.training.task import Task, Weights
+from selena.workspace import Silent, Step, Workspace
+
+# Operations below which starting processes, each of which imports PyTorch, is not worth it.
+_WORTH_PROCESSES = 5e12
+_ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
+
+
+def run_tasks(
+    tasks: Sequence[Task], workspace: Workspace, bar: Step, on_epoch: OnEpoch | None = None
+) -> Iterator[list[Weights]]:
+    """Yield the weights of each task's networks, in order.
+
+    Who runs them is decided by what is asked for and by the size of the whole, never by what is
+    finished already, so that resumed work computes as undisturbed work does.
+    """
+    workers = min(worker_count(workspace), len(tasks))
+    kept = [task.finished(workspace) for task in tasks]
+    pending = [task for task, weights in zip(tasks, kept, strict=True) if weights is None]
+    if workers > 1 and on_epoch is None and operations(tasks) >= _WORTH_PROCESSES:
+        fresh = _in_processes(pending, workspace, bar, workers)
+    else:
+        fresh = (task.run(workspace, bar, on_epoch) for task in pending)
+    for task, weights in zip(tasks, kept, strict=True):
+        if weights is None:
+            yield next(fresh)
+        else:
+            bar.advance(task.epochs)
+            yield weights
+
+
+def worker_count(workspace: Workspace) -> int:
+    """Return how many tasks may run at once: 1 on an accelerator, which one task fills."""
+    if workspace.torch_device.type != "cpu":
+        return 1
+    return workspace.workers or cpu_count() or 1
+
+
+def operations(tasks: Sequence[Task]) -> float:
+    """Return about how many operations training takes: 6 a weight, record and epoch."""
+    if not tasks:
+        return 0.0
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in tasks[0].factory().parameters())
+    rows = sum(len(job.rows) for task in tasks for job in task.jobs)
+    return 6.0 * weights * rows * tasks[0].recipe.epochs
+
+
+def _in_processes(
+    tasks: Sequence[Task], workspace: Workspace, bar: Step, workers: int
+) -> Iterator[list[Weights]]:
+    if not tasks:
+        return
+    # Arrays travel as files that all workers map; a tensor would be copied into every task.
+    shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
+    quiet = replace(workspace, progress=Silent(), touched=set())
+    pool = Parallel(n_jobs=workers, return_as="generator", mmap_mode="c")
+    calls = (
+        delayed(_run)(replace(task, examples=_ELSEWHERE, validation=None), quiet, *shared)
+        for task in tasks
+    )
+    for task, (weights, touched) in zip(tasks, pool(calls), strict=True):
+        workspace.touched.update(touched)
+        bar.advance(task.epochs)
+        yield [{k: torch.from_numpy(v) for k, v in network.items()} for network in weights]
+
+
+def _run(
+    task: Task, workspace: Workspace, examples: Any, validation: Any
+) -> tuple[list[dict[str, np.ndarray]], set[str]]:
+    whole = replace(
+        task,
+        examples=Examples(*map(torch.from_numpy, examples)),
+        validation=validation and Examples(*map(torch.from_numpy, validation)),
+    )
+    with Silent().step("", 0) as bar:
+        weights = whole.run(workspace, bar)
+    return [{k: t.numpy() for k, t in network.items()} for network in weights], workspace.touched
+
+
+def _arrays(examples: Examples | None) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if examples is None else (examples.x.numpy(), examples.target.numpy())

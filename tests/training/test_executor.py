@@ -1,0 +1,85 @@
+"""Tasks in a pool of processes: the same networks, pieces and progress as in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from selena.training import executor
+from selena.training.engine import fit_networks
+from selena.training.executor import operations, worker_count
+from selena.training.job import Examples, Job
+from selena.training.task import Task
+from selena.workspace import Step, Workspace
+from tests.toys import NETWORK, RECIPE, toy_records
+
+RECORDS = toy_records(60)
+EXAMPLES = Examples(RECORDS.x, RECORDS.y)
+JOBS = [Job(f"job-{i}", torch.arange(60)[i::2], seed=i) for i in range(2)] + [
+    Job("job-2", torch.arange(30), seed=2)
+]
+
+
+class Counting:
+    """A progress bar that adds up."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0.0
+
+    def advance(self, amount: float = 1.0) -> None:
+        self.done += amount
+
+    @contextmanager
+    def step(self, _description: str, total: float) -> Iterator[Step]:
+        self.total += total
+        yield self
+
+
+def fit(workspace: Workspace) -> list[dict[str, Tensor]]:
+    networks = fit_networks(NETWORK, EXAMPLES, JOBS, RECIPE, workspace=workspace)
+    return [network.state_dict() for network in networks]
+
+
+def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = fit(Workspace(folder=tmp_path / "alone"))
+    monkeypatch.setattr(executor, "_WORTH_PROCESSES", 0)
+    bar = Counting()
+    workspace = Workspace(folder=tmp_path / "pool", progress=bar, workers=2)
+    pooled = fit(workspace)
+    for one, other in zip(alone, pooled, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+    kept = {path.stem for path in (tmp_path / "pool").iterdir()}
+    assert kept == {path.stem for path in (tmp_path / "alone").iterdir()} == workspace.touched
+    assert bar.done == bar.total == len(JOBS) * RECIPE.epochs
+
+    # What is kept is not trained again, in whatever way it was trained.
+    (tmp_path / "pool" / f"{min(kept)}.safetensors").unlink()
+    for one, other in zip(fit(workspace), pooled, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_small_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> Iterator[None]:
+        raise AssertionError("a pool for a toy")
+
+    monkeypatch.setattr(executor, "_in_processes", refuse)
+    fit(Workspace(workers=2))
+
+
+def test_operations_are_counted() -> None:
+    task = Task(NETWORK, tuple(JOBS), ("a", "b", "c"), RECIPE, EXAMPLES, None)
+    weights = sum(p.numel() for p in NETWORK().parameters())
+    assert operations([task]) == 6 * weights * 90 * RECIPE.epochs
+    assert operations([]) == 0
+
+
+def test_workers_of_a_workspace() -> None:
+    assert worker_count(Workspace()) == 1
+    assert worker_count(Workspace(workers=3)) == 3
+    assert worker_count(Workspace(workers=0)) >= 1
+    assert worker_count(Workspace("cuda", workers=3)) == 1
