@@ -6,6 +6,7 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,23 +14,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from selena.auditing.predictions import read_predictions
-from selena.auditing.run import run_audit
 from selena.cli import options
+from selena.cli.audit import audit_command
+from selena.cli.export import export_command
+from selena.cli.gate import Gate, verdicts_own_their_codes
 from selena.cli.prepare import prepare_command
 from selena.cli.progress import RichProgress
 from selena.cli.reproduce import reproduce_app
-from selena.cli.show import show_audit, show_rows
+from selena.cli.show import show_rows
 from selena.config import override, read_toml
 from selena.environment import describe_environment
 from selena.errors import SelenaError
 from selena.experiment import Results, collect, pieces, run
 from selena.files import write_json
 from selena.pipeline import DataSettings, RunSettings, attack, cases, train
-from selena.registry import prediction_attacks
 from selena.store import RunFolder
 from selena.version import __version__
-from selena.workspace import Workspace
 
 app = typer.Typer(
     help="Train classifiers with membership privacy, attack them, report what leaks.",
@@ -55,16 +55,17 @@ _DEMO_ATTACK_SETTINGS = {"flip_noise": {"flips": (1, 2, 4, 8, 16), "copies": 25}
 
 def main() -> None:
     """Run the command line; errors a user can mend become one line and an exit code."""
-    try:
-        app()
-    except SelenaError as error:
-        Console(stderr=True).print(
-            f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. The same command goes on where this one stopped.")
-        sys.exit(130)
+    with verdicts_own_their_codes(sys.argv[1:]):
+        try:
+            app()
+        except SelenaError as error:
+            Console(stderr=True).print(
+                f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+            )
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("Stopped. The same command goes on where this one stopped.")
+            sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)
@@ -115,6 +116,7 @@ def run_command(
     seed: options.Seeds = None,
     selection: options.Selection = None,
     device: options.Device = None,
+    workers: options.Workers = None,
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     out: Annotated[
@@ -140,6 +142,7 @@ def train_command(
     seed: options.Seeds = None,
     selection: options.Selection = None,
     device: options.Device = None,
+    workers: options.Workers = None,
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     json_out: options.Json = None,
@@ -149,7 +152,7 @@ def train_command(
     settings = _settings(locals(), config)
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
-        workspace = pieces(runs, settings.device, RichProgress())
+        workspace = pieces(runs, settings.device, RichProgress(), settings.workers)
         for case in cases(settings, each_seed):
             trained.append(train(case, runs, workspace))
             print(trained[-1].path)
@@ -165,14 +168,17 @@ def attack_command(
     attack_names: options.Attacks = None,
     data_dir: options.DataDir = None,
     device: options.Device = None,
+    workers: options.Workers = None,
     config: options.Config = None,
     json_out: options.Json = None,
 ) -> None:
     """Attack trained runs; finished attacks are found in the run folder."""
-    settings = _settings({"attack_names": attack_names, "device": device}, config)
+    settings = _settings(locals(), config)
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
-    workspaces = {p: pieces(p, settings.device, RichProgress()) for p in parents}
+    workspaces = {
+        p: pieces(p, settings.device, RichProgress(), settings.workers) for p in parents
+    }
     found = []
     for path in run_folders:
         report = attack(
@@ -193,33 +199,23 @@ def report_command(
     run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
     json_out: options.Json = None,
+    fail_if: options.FailIf = None,
+    bound: options.GateBound = "both",
+    junit: options.Junit = None,
 ) -> None:
-    """Write one report over runs that were attacked."""
+    """Write one report over runs that were attacked; judge each of them by --fail-if."""
+    gate = Gate.asked(fail_if, bound, junit)
     rows = [RunFolder(path).audit() for path in run_folders]
     settings = {path.name: RunFolder(path).manifest()["settings"] for path in run_folders}
     results = Results(rows, settings, {}, {}, run_folders)
-    _finish(Console(), results, out, json_out, title="Report")
-
-
-@app.command("audit")
-def audit_command(
-    predictions: Annotated[
-        Path, typer.Option(help="Predictions of any model: .npz, .csv or .parquet.")
-    ],
-    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
-    json_out: options.Json = None,
-) -> None:
-    """Audit anybody's model from its predictions alone."""
+    verdicts = [
+        verdict
+        for row in rows
+        for verdict in gate.judge(row, subject=f"{row['defense']}, seed {row['seed']}")
+    ]
     console = Console()
-    table = read_predictions(predictions)
-    workspace = Workspace(progress=RichProgress())
-    report = run_audit(
-        table, table.split(), prediction_attacks(), seed=seed, workspace=workspace
-    ).to_json()
-    show_audit(console, report, title=str(predictions))
-    if json_out:
-        write_json(json_out, report)
-        console.print(f"Written: {json_out}")
+    _finish(console, results, out, json_out, title="Report", more=gate.to_json(verdicts))
+    gate.conclude(console, verdicts, {"runs": ", ".join(map(str, run_folders))})
 
 
 @app.command("env")
@@ -233,6 +229,8 @@ def env_command(
         write_json(json_out, description)
 
 
+app.command("audit")(audit_command)
+app.command("export")(export_command)
 app.command("prepare")(prepare_command)
 app.add_typer(reproduce_app, name="reproduce")
 
@@ -248,8 +246,10 @@ def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
         "seeds": tuple(arguments.get("seed") or ()),
         "selection": arguments.get("selection"),
         "device": arguments.get("device"),
+        "workers": arguments.get("workers"),
     }
-    return override(settings, {name: value for name, value in given.items() if value})
+    empty: tuple[Any, ...] = (None, (), {})
+    return override(settings, {k: value for k, value in given.items() if value not in empty})
 
 
 def _run(
@@ -268,14 +268,20 @@ def _run(
 
 
 def _finish(
-    console: Console, results: Results, out: Path | None, json_out: Path | None, *, title: str
+    console: Console,
+    results: Results,
+    out: Path | None,
+    json_out: Path | None,
+    *,
+    title: str,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the table and write what was asked for."""
+    """Print the table and write what was asked for; `more` is added to the JSON."""
     command = shlex.join(["selena", *sys.argv[1:]])
     show_rows(console, results.rows, title=title, seconds=results.family_seconds)
     written = results.write_report(out, title=title, command=command) if out else []
     if json_out:
-        write_json(json_out, results.to_json(command))
+        write_json(json_out, {**results.to_json(command), **(more or {})})
         written.append(json_out)
     for path in written:
         console.print(f"Written: {path}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from selena.auditing.conditions import METRICS
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 Dataset = Annotated[
@@ -60,6 +61,12 @@ Selection = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... (default: cpu).")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Processes that train an ensemble on CPUs; 0 for one a core (default: 0)."
+    ),
+]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
 Config = Annotated[
@@ -67,6 +74,26 @@ Config = Annotated[
 ]
 KeepSubmodels = Annotated[
     bool, typer.Option("--keep-submodels", help="Keep Split-AI's sub-models in RUNS/pieces.")
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        help="Exit with 3 if this is so, as 'advantage>0.10' or 'tpr@fpr=1%>5%'; with 2 if the "
+        f"records cannot tell, with 1 on an error. May be repeated. Metrics: {', '.join(METRICS)}.",
+    ),
+]
+GateBound = Annotated[
+    str,
+    typer.Option(
+        "--bound",
+        help="What --fail-if compares: both ends of the 95 % interval (unresolved where they "
+        "disagree), upper (strict: must be shown to be within the limit), lower (lenient: must be "
+        "shown to be beyond it) or point (the value itself).",
+    ),
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", help="Write the verdicts of --fail-if as JUnit XML.")
 ]
 
 

@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from selena.auditing.gate import Verdict, exit_code
 from selena.auditing.table import TITLES, percent, table_cells
 
 _WORDS = ("Defense", "Best attack")
+_STYLES = {"holds": "green", "unresolved": "yellow", "fails": "red"}
+_GATE = {0: "holds", 2: "is unresolved: these records cannot settle it", 3: "fails"}
 
 
 def show_rows(
@@ -43,7 +46,7 @@ def show_rows(
 
 def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
     """Print every attack of one audit."""
-    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    table = Table(title=escape(title), box=None, padding=(0, 2, 0, 0))
     for heading in ("Attack", "Threshold", "Attack acc.", "AUC", "TPR @ 1% FPR"):
         table.add_column(heading, no_wrap=True)
     for name, result in audit["attacks"].items():
@@ -57,10 +60,32 @@ def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
                 percent(point["tpr"]) if point["resolved"] else "unresolved",
             )
     console.print(table)
-    best = audit["best"]["direct"]
+    for family, best in audit["best"].items():
+        console.print(
+            f"Best {family} attack by the known rows: {best['attack']}, "
+            f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
+        )
+
+
+def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Print what became of each condition, and of the gate."""
+    bounds = ", ".join(dict.fromkeys(verdict.bound for verdict in verdicts))
+    table = Table(title=f"Gate (bound: {bounds})", box=None, padding=(0, 2, 0, 0), leading=1)
+    for heading in ("Condition", "Value", "Verdict", "Why"):
+        table.add_column(heading, no_wrap=heading == "Value")
+    for verdict in verdicts:
+        measured = verdict.measured
+        low, high = measured.interval
+        table.add_row(
+            escape(f"{verdict.condition}\n{verdict.subject}".strip()),
+            f"{measured.value:.4f}\n{low:.4f} to {high:.4f}",
+            f"[{_STYLES[verdict.outcome]}]{verdict.outcome}[/]",
+            escape(f"{verdict.reason}\n{measured.source}"),
+        )
+    console.print(table)
+    code = exit_code(verdicts)
     console.print(
-        f"Best attack by the known rows: {best['attack']}, "
-        f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
+        f"Below each value: its 95 % interval. The gate {_GATE[code]} (exit code {code})."
     )
 
 

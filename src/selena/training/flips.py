@@ -19,7 +19,7 @@ from selena.training.inference import predict
 from selena.training.recipe import has_fast_bfloat16
 
 # Records a step: on a CPU the activations of a step then stay in its caches.
-_CPU_ROWS, _GPU_ROWS = 256, 8_192
+_CPU_ROWS, _GPU_ROWS = 512, 8_192
 # A label is settled where its lead over the next is more than `_SAFETY` times the largest error of
 # a lead among copies of `_SAMPLE` = (records, patterns of each); others are computed plainly.
 _SAMPLE, _SAFETY = (64, 4), 2.0
@@ -41,7 +41,7 @@ def flipped_labels(
     copies are settled in bf16; those whose lead is within a multiple of the error that rounding
     showed on a sample are computed again, plainly and in float32.
     """
-    layers = _linear_stack(network)
+    layers = linear_stack(network)
     if layers is None or not (len(x) and len(flips)):
         return ask_flipped(lambda c: predict(network, c, device=device).argmax(dim=1), x, flips)
     place = torch.device(device)
@@ -129,7 +129,7 @@ def ask_flipped(
     return torch.cat([torch.empty(0, dtype=torch.int64), *parts]).view(len(x), len(flips))
 
 
-def _linear_stack(network: nn.Module) -> list[nn.Module] | None:
+def linear_stack(network: nn.Module) -> list[nn.Module] | None:
     """Return the layers of a plain stack that begins with a linear one, or None."""
     if not isinstance(network, nn.Sequential):
         return None

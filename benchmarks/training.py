@@ -1,0 +1,206 @@
+"""Split-AI and the whole of SELENA at Purchase100's size, against plain sequential training.
+
+    python -m benchmarks.training [--k K] [--epochs E] [--repeats N]
+
+`split_ai_training` compares training alone. `selena_end_to_end` adds to the plain side what the
+published protocol does besides: after every epoch it evaluates on the network's own records, on
+those it left out and on all test records; and in distillation it loads every sub-model from disk
+for every batch. Both schedules are the paper's (30 epochs, and 60 of distillation) shortened by
+one factor, so the ratio is that of the whole, but for what is done once: the pass for soft labels
+counts more here than there, and starting processes, which is done before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from benchmarks import plain_training as plain
+from benchmarks.rates import matmul_rate
+from selena.data import audit_split, load
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import draw_non_model_sets
+from selena.networks.mlp import MLP
+from selena.seeding import child_seed
+from selena.training import executor
+from selena.training.engine import fit_networks
+from selena.training.inference import accuracy, predict
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe, has_fast_bfloat16
+from selena.types import AuditSplit
+from selena.workspace import Workspace
+
+SEED, CLASSES, NETWORK = 0, 100, MLP(600, 100)
+T = TypeVar("T")
+POOL = Workspace(workers=0)
+# Probabilities of networks that differ by rounding alone, after an epoch.
+TOLERANCE = 5e-3
+# Test accuracy of bf16 and of float32; two seeds differ by as much.
+ACCURACY_TOLERANCE = 0.03
+
+
+def operations(network: MLP) -> int:
+    """Return the operations of one record's forward and backward pass.
+
+    Three products a layer (output, gradient of weights, gradient of input), but for the first
+    layer's gradient of its input, which nobody needs.
+    """
+    widths = [network.in_features, *network.hidden, network.num_classes]
+    products = [a * b for a, b in itertools.pairwise(widths)]
+    return 2 * (3 * sum(products) - products[0])
+
+
+def split_ai_training(split: AuditSplit, k: int, epochs: int, repeats: int) -> dict[str, Any]:
+    """Return the stage; both sides are timed in turn.
+
+    Raises:
+        AssertionError: the networks are not the same in float32, or worse in bf16.
+    """
+    members, others = split.train, split.evaluation.non_members
+    excluded = draw_non_model_sets(members, k, max(1, round(0.4 * k)), seed=SEED).excluded
+    jobs = [
+        Job(f"submodel-{i}", torch.nonzero(~out).squeeze(1), child_seed(SEED, "submodel", i))
+        for i, out in enumerate(excluded.T)
+    ]
+    examples, x, y = Examples(members.x, members.y), members.x.float(), members.y
+    recipe = Recipe(epochs=epochs)
+
+    def ours(recipe: Recipe) -> list[nn.Module]:
+        return fit_networks(NETWORK, examples, jobs, recipe, workspace=POOL)
+
+    def theirs(recipe: Recipe) -> list[nn.Module]:
+        return [plain.train(NETWORK, x, lambda rows: y[rows], job, recipe) for job in jobs]
+
+    one_epoch = replace(recipe, epochs=1, precision="float32")
+    for one, other in zip(ours(one_epoch), theirs(one_epoch), strict=True):
+        answers = (predict(network, others.x).softmax(dim=1) for network in (one, other))
+        torch.testing.assert_close(*answers, rtol=0, atol=TOLERANCE)
+    seconds, baseline, rates = [], [], []
+    for _ in range(repeats):
+        rates.append(matmul_rate(compute_dtype()))
+        fast, taken = timed(lambda: ours(recipe))
+        seconds.append(taken)
+        slow, taken = timed(lambda: theirs(recipe))
+        baseline.append(taken)
+    gap = [
+        accuracy(one, Examples(others.x, others.y), torch.device("cpu"))
+        - accuracy(other, Examples(others.x, others.y), torch.device("cpu"))
+        for one, other in zip(fast, slow, strict=True)
+    ]
+    assert abs(sum(gap) / len(gap)) < ACCURACY_TOLERANCE, f"accuracies differ by {gap}"
+    done = operations(NETWORK) * epochs * sum(len(job.rows) for job in jobs)
+    return {
+        "ratio": median(baseline) / median(seconds),
+        "utilisation": done / median(seconds) / median(rates),
+        "seconds": median(seconds),
+        "baseline_seconds": median(baseline),
+        "matmul_rate": median(rates),
+        "precision": str(compute_dtype()).removeprefix("torch."),
+        "networks": k,
+        "epochs": epochs,
+        "repeats": repeats,
+        "accuracy_gap": sum(gap) / len(gap),
+    }
+
+
+def selena_end_to_end(split: AuditSplit, k: int, epochs: int) -> dict[str, Any]:
+    """Return the stage: Split-AI, soft labels and distillation, each side once.
+
+    Raises:
+        AssertionError: the protected models differ in test accuracy.
+    """
+    others = split.evaluation.non_members
+    training, distillation = Recipe(epochs=epochs), Recipe(epochs=2 * epochs)
+    selena = Selena(NETWORK, CLASSES, training, distillation, k, max(1, round(0.4 * k)))
+    model, seconds = timed(
+        lambda: selena.fit(split.train, split.validation, seed=SEED, workspace=POOL)
+    )
+    student, baseline = timed(lambda: published(split, selena))
+    gap = accuracy(model.network, Examples(others.x, others.y), torch.device("cpu"))
+    gap -= plain.accuracy(student, others.x, others.y)
+    assert abs(gap) < ACCURACY_TOLERANCE, f"accuracies differ by {gap}"
+    return {
+        "ratio": baseline / seconds,
+        "seconds": seconds,
+        "baseline_seconds": baseline,
+        "networks": k,
+        "epochs": epochs,
+        "accuracy_gap": gap,
+    }
+
+
+def published(split: AuditSplit, selena: Selena) -> nn.Module:
+    """Return the student of the published protocol: plain training that evaluates as it goes."""
+    members, others = split.train, split.evaluation.non_members
+    x, y = members.x.float(), members.y
+    excluded = draw_non_model_sets(members, selena.k, selena.l, seed=SEED).excluded
+
+    def evaluate(network: nn.Module, job: Job) -> None:
+        left_out = torch.ones(len(x), dtype=torch.bool)
+        left_out[job.rows] = False
+        for rows in (job.rows, left_out):
+            if len(y[rows]):
+                plain.accuracy(network, x[rows], y[rows])
+        plain.accuracy(network, others.x, others.y)
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = []
+        for i, out in enumerate(excluded.T):
+            job = Job(f"{i}", torch.nonzero(~out).squeeze(1), child_seed(SEED, "submodel", i))
+            network = plain.train(NETWORK, x, lambda rows: y[rows], job, selena.recipe, evaluate)
+            checkpoints.append(Path(folder) / f"{i}.pt")
+            torch.save(network.state_dict(), checkpoints[-1])
+        soft_labels = plain.soft_labels_from_disk(NETWORK, x, checkpoints, excluded)
+        student = Job("student", torch.arange(len(x)), child_seed(SEED, "student"))
+        return plain.train(NETWORK, x, soft_labels, student, selena.distillation, evaluate)
+
+
+def compute_dtype() -> torch.dtype:
+    return torch.bfloat16 if has_fast_bfloat16(torch.device("cpu")) else torch.float32
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def warm_up(split: AuditSplit) -> None:
+    """Start the pool's processes and let PyTorch choose its kernels."""
+    rows = torch.arange(1024)
+    jobs = [Job(f"{i}", rows, i) for i in range(2 * (os.cpu_count() or 1))]
+    examples = Examples(split.train.x, split.train.y)
+    fit_networks(NETWORK, examples, jobs, Recipe(epochs=1), workspace=POOL)
+    plain.train(
+        NETWORK, split.train.x.float(), lambda r: split.train.y[r], jobs[0], Recipe(epochs=1)
+    )
+
+
+def run(k: int = 25, epochs: int = 1, repeats: int = 3) -> dict[str, Any]:
+    """Return both stages, as `benchmarks.attacks.run` does; `k` networks end to end."""
+    executor._WORTH_PROCESSES = 0  # the schedule is short, the whole one is not
+    split = audit_split(load("purchase100-synthetic"), seed=SEED)
+    warm_up(split)
+    stages = {
+        "split_ai_training": split_ai_training(split, min(k, 6), 2 * epochs, repeats),
+        "selena_end_to_end": selena_end_to_end(split, k, epochs),
+    }
+    return {"stages": stages}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--k", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    print(run(**vars(parser.parse_args())))

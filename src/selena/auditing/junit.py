@@ -1,0 +1,90 @@
+"""Verdicts as JUnit XML, which continuous integration systems show as tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from xml.etree import ElementTree
+
+from selena.auditing.gate import Verdict
+
+# What XML 1.0 cannot hold, not even escaped: control characters, lone surrogates (a file name
+# that is no UTF-8 has them) and two non-characters.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(
+    verdicts: Iterable[Verdict],
+    *,
+    suite: str = "selena gate",
+    properties: Mapping[str, object] | None = None,
+) -> str:
+    """Return verdicts as JUnit XML: one test case a condition.
+
+    A condition that fails becomes a `failure`. One that is unresolved becomes an `error`: systems
+    show a skipped test as harmless, and a gate that could not judge is not. There are no times, so
+    equal verdicts give equal bytes. Any text may stand in names: what XML cannot hold is written as
+    a Python escape.
+
+    Args:
+        verdicts: from `judge`.
+        suite: name of the test suite.
+        properties: of the suite, as the seed and the version.
+    """
+    verdicts = list(verdicts)
+    outcomes = [verdict.outcome for verdict in verdicts]
+    root = _element("testsuites", None)
+    element = _element(
+        "testsuite",
+        root,
+        name=suite,
+        tests=len(verdicts),
+        failures=outcomes.count("fails"),
+        errors=outcomes.count("unresolved"),
+        skipped=0,
+    )
+    _properties(element, properties or {})
+    for verdict in verdicts:
+        _case(element, verdict)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _case(suite: ElementTree.Element, verdict: Verdict) -> None:
+    case = _element(
+        "testcase", suite, classname=verdict.subject or "selena.gate", name=verdict.condition
+    )
+    figures = verdict.to_json()
+    low, high = verdict.measured.interval
+    counts = {f"n_{kind}": count for kind, count in verdict.measured.n.items()}
+    shown = {key: figures[key] for key in ("outcome", "judged", "bound", "value")}
+    _properties(case, {**shown, "interval_low": low, "interval_high": high, **counts})
+    tags = {"fails": "failure", "unresolved": "error"}
+    if verdict.outcome in tags:
+        tag = tags[verdict.outcome]
+        found = _element(tag, case, type=verdict.outcome, message=verdict.reason)
+        found.text = _printable(
+            f"{verdict.condition}: {verdict.reason}\n{verdict.measured.source}: "
+            f"{verdict.measured.value:.4f}, 95 % interval {low:.4f} to {high:.4f}"
+        )
+
+
+def _properties(parent: ElementTree.Element, values: Mapping[str, object]) -> None:
+    if values:
+        group = _element("properties", parent)
+        for name, value in values.items():
+            _element("property", group, name=name, value=value)
+
+
+def _element(
+    tag: str, parent: ElementTree.Element | None, **attributes: object
+) -> ElementTree.Element:
+    values = {name: _printable(str(value)) for name, value in attributes.items()}
+    if parent is None:
+        return ElementTree.Element(tag, values)
+    return ElementTree.SubElement(parent, tag, values)
+
+
+def _printable(text: str) -> str:
+    return _FORBIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)

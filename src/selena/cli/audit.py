@@ -1,0 +1,186 @@
+"""`selena audit`: anybody's model, from its file or from its predictions alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from selena.auditing.predictions import read_predictions
+from selena.auditing.report import AuditReport
+from selena.cli import options
+from selena.cli.gate import Gate
+from selena.cli.progress import RichProgress
+from selena.cli.show import show_audit
+from selena.errors import ConfigError, unknown_name
+from selena.files import write_json
+from selena.registry import prediction_attacks
+from selena.workspace import Workspace
+
+
+def audit_command(
+    predictions: Annotated[
+        Path | None, typer.Option(help="Predictions of any model: .npz, .csv or .parquet.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A model instead: .onnx, or the .safetensors weights of --factory."),
+    ] = None,
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            help="package.module:callable that builds the network of the weights; its code, found "
+            "from the working directory, is run.",
+        ),
+    ] = None,
+    members: Annotated[
+        Path | None,
+        typer.Option(help="Records the model was trained on: .npz (x, y), .csv or .parquet."),
+    ] = None,
+    non_members: Annotated[
+        Path | None,
+        typer.Option(help="Records of the same population that it was not trained on."),
+    ] = None,
+    label_column: options.LabelColumn = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="What the model answers: auto, probabilities or logits (default: auto)."),
+    ] = None,
+    known_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of the records that the attacker may fit on (default: 0.5)."),
+    ] = None,
+    attack_names: options.Attacks = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            help="The false-positive rate that matters: records too few for it are warned of "
+            "(default: 0.01)."
+        ),
+    ] = None,
+    device: options.Device = None,
+    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    json_out: options.Json = None,
+    fail_if: options.FailIf = None,
+    bound: options.GateBound = "both",
+    junit: options.Junit = None,
+) -> None:
+    """Audit anybody's model, from its file or from its predictions alone."""
+    gate = Gate.asked(fail_if, bound, junit)
+    about_model = {
+        "members": members,
+        "non_members": non_members,
+        "label_column": label_column,
+        "factory": factory,
+        "output": output,
+        "known_fraction": known_fraction,
+    }
+    about_audit = {
+        "attacks": options.comma_separated(attack_names) or None,
+        "fpr": fpr,
+        "device": device,
+    }
+    settings = {
+        **_given(about_audit),
+        "seed": seed,
+        "workspace": Workspace(progress=RichProgress()),
+    }
+    with _warnings_in_a_line():
+        if predictions and not model:
+            report = _audit_predictions(predictions, _given(about_model), settings)
+        elif model and not predictions:
+            report = _audit_model(model, _given(about_model), settings)
+        else:
+            raise ConfigError("Give either --predictions, or --model with --members.")
+    console = Console()
+    result = report.to_json()
+    show_audit(console, result, title=str(predictions or model))
+    verdicts = gate.judge(report)
+    if json_out:
+        write_json(json_out, {**result, **gate.to_json(verdicts)})
+        console.print(f"Written: {json_out}", markup=False, soft_wrap=True)
+    gate.conclude(console, verdicts, {"audited": predictions or model, "seed": seed})
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _audit_predictions(
+    path: Path, about_model: Mapping[str, Any], settings: Mapping[str, Any]
+) -> AuditReport:
+    from selena.anymodel import audit
+
+    if about_model:
+        name = next(iter(about_model)).replace("_", "-")
+        raise ConfigError(f"--{name} is about a --model; --predictions say all there is to know.")
+    return audit(read_predictions(path), **{"attacks": prediction_attacks(), **settings})
+
+
+def _audit_model(
+    path: Path, about_model: Mapping[str, Any], settings: Mapping[str, Any]
+) -> AuditReport:
+    from selena.anymodel import audit, read_records
+    from selena.anymodel.answers import check_output
+
+    arguments = dict(about_model)
+    check_output(arguments.get("output", "auto"))
+    label_column = arguments.pop("label_column", "label")
+    for name in ("members", "non_members"):
+        if name not in arguments:
+            raise ConfigError(f"--model needs --{name.replace('_', '-')}: a file of records.")
+        arguments[name] = read_records(arguments[name], label_column=label_column)
+    if "factory" in arguments:
+        arguments["factory"] = load_factory(arguments["factory"])
+    return audit(path, **arguments, **settings)
+
+
+def load_factory(text: str) -> Callable[..., Any]:
+    """Return what `package.module:callable` names, found from the working directory first.
+
+    Importing a module runs its code: name only what you would run yourself.
+
+    Raises:
+        ConfigError: `text` has another form, or names nothing that can be called.
+    """
+    module_name, _, name = text.partition(":")
+    if not (module_name and name):
+        raise ConfigError(f"--factory {text!r}: write package.module:callable.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f"--factory {text!r}: {error}. Modules are looked up in {os.getcwd()} first."
+        ) from error
+    if not hasattr(module, name):
+        public = (each for each in vars(module) if not each.startswith("_"))
+        raise unknown_name(f"name in {module_name}", name, public)
+    found = getattr(module, name)
+    if not callable(found):
+        raise ConfigError(f"--factory {text!r} is a {type(found).__name__}; it must be callable.")
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show warnings as errors are shown: by their message, not by a place in this code."""
+    from selena.anymodel import AuditWarning
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        console.print(f"Warning: {message}", style="yellow", markup=False, highlight=False)
+
+    console = Console(stderr=True, soft_wrap=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AuditWarning)
+        warnings.showwarning = show
+        yield

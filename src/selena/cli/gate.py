@@ -1,0 +1,108 @@
+"""`--fail-if`: verdicts on the terminal and in files, and the exit code that a pipeline reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from selena.auditing.conditions import Condition, parse_condition
+from selena.auditing.gate import Bound, Verdict, check_bound, exit_code, judge
+from selena.auditing.junit import junit_xml
+from selena.auditing.report import AuditReport
+from selena.cli.show import show_verdicts
+from selena.errors import ConfigError
+from selena.files import write_text
+from selena.version import __version__
+
+NOT_JUDGED = 1
+"""What a command with a gate exits with when anything kept it from judging."""
+
+
+class Judged(SystemExit):
+    """The end of a command whose gate came to its verdicts; the code is theirs."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The conditions of one command; without any it does nothing.
+
+    Attributes:
+        conditions: when to fail.
+        bound: what is compared with their limits.
+        junit: where the verdicts are written as JUnit XML.
+    """
+
+    conditions: tuple[Condition, ...]
+    bound: Bound
+    junit: Path | None
+
+    @classmethod
+    def asked(cls, fail_if: Sequence[str] | None, bound: str, junit: Path | None) -> Gate:
+        """Return the gate that the options ask for, before any work is done.
+
+        Raises:
+            ConfigError: a condition or a bound that is none, or a file for no verdicts.
+        """
+        conditions = tuple(parse_condition(text) for text in fail_if or ())
+        if junit and not conditions:
+            raise ConfigError("--junit writes verdicts, and there is no condition: add --fail-if.")
+        return cls(conditions, check_bound(bound), junit)
+
+    def judge(self, report: AuditReport | Mapping[str, Any], *, subject: str = "") -> list[Verdict]:
+        """Return the verdicts on one audit."""
+        return judge(report, self.conditions, self.bound, subject=subject)
+
+    def to_json(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+        """Return what the gate adds to a report: the key `gate`, or nothing without conditions."""
+        if not self.conditions:
+            return {}
+        judged = [verdict.to_json() for verdict in verdicts]
+        return {"gate": {"exit_code": exit_code(verdicts), "verdicts": judged}}
+
+    def conclude(
+        self, console: Console, verdicts: Sequence[Verdict], properties: Mapping[str, object]
+    ) -> None:
+        """Show and write the verdicts and end the command with their exit code.
+
+        Args:
+            console: where they are shown.
+            verdicts: from `judge`.
+            properties: what else the JUnit file says, as the seed.
+
+        Raises:
+            Judged: always, if there are conditions.
+        """
+        if not self.conditions:
+            return
+        show_verdicts(console, verdicts)
+        if self.junit:
+            about = {"selena": __version__, **properties}
+            write_text(self.junit, junit_xml(verdicts, properties=about))
+            console.print(f"Written: {self.junit}", markup=False, soft_wrap=True)
+        raise Judged(exit_code(verdicts))
+
+
+@contextmanager
+def verdicts_own_their_codes(arguments: Sequence[str]) -> Iterator[None]:
+    """Let 2 mean "unresolved" alone: a gate kept from judging by an error ends with 1.
+
+    Everywhere else 2 is what a wrong option or a file that cannot be read ends with; a pipeline
+    that lets "unresolved" pass must not let those pass.
+
+    Args:
+        arguments: the command line, without the program.
+    """
+    try:
+        yield
+    except Judged:
+        raise
+    except SystemExit as stop:
+        gated = any(argument.startswith("--fail-if") for argument in arguments)
+        if gated and stop.code == 2:
+            raise SystemExit(NOT_JUDGED) from None
+        raise

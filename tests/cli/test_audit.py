@@ -1,0 +1,125 @@
+"""`selena audit` of model files: what is asked, and what names its mend."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from selena.cli.audit import load_factory
+from selena.errors import ConfigError
+from tests.auditing.verdicts import predictions
+from tests.test_cli import selena
+
+NETWORK = """
+from torch import nn
+
+def build():
+    return nn.Linear(6, 2)
+
+not_callable = 3
+"""
+MODEL = ("--model", "model.safetensors", "--factory", "shop.networks:build")
+RECORDS = ("--members", "members.npz", "--non-members", "others.csv")
+QUICK = ("--attack", "confidence,correctness")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with weights, the module that builds their network, and records of both sides."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("shop", "shop.networks"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "networks.py").write_text(NETWORK)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(400, 6)).astype(np.float32), generator.integers(0, 2, 400)
+    # Members lie far on their class's side of a direction that the network reads off.
+    x[:200, 0] += np.where(y[:200] == 1, 3, -3)
+    np.savez(tmp_path / "members.npz", x=x[:200], y=y[:200])
+    rows = [",".join([*map(repr, map(float, a)), str(b)]) for a, b in zip(x, y, strict=True)]
+    header = ",".join([*(f"f{i}" for i in range(6)), "label"])
+    (tmp_path / "others.csv").write_text("\n".join([header, *rows[200:]]) + "\n")
+    weight = torch.zeros(2, 6)
+    weight[1, 0] = 2.0
+    save_file({"weight": weight, "bias": torch.zeros(2)}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_a_network_that_leaks_fails_the_gate(folder: Path) -> None:
+    gate = ("--fail-if", "advantage>0.3", "--json", "out.json")
+    done = selena("audit", *MODEL, *RECORDS, *QUICK, "--fpr", "0.1", *gate, cwd=folder, code=3)
+    result = json.loads((folder / "out.json").read_text())
+    assert set(result["attacks"]) == {"confidence", "correctness"}
+    assert (result["train_n"], result["n"]["known_members"]) == (200, 100)
+    assert result["gate"]["exit_code"] == 3
+    assert "Warning" not in done.stderr
+
+
+def test_settings_reach_the_audit(folder: Path) -> None:
+    more = ("--known-fraction", "0.25", "--output", "logits", "--seed", "3", "--device", "cpu")
+    selena("audit", *MODEL, *RECORDS, *QUICK, *more, "--json", "o.json", cwd=folder)
+    assert json.loads((folder / "o.json").read_text())["n"]["known_members"] == 50
+
+
+def test_a_warning_is_one_line(folder: Path) -> None:
+    done = selena("audit", *MODEL, *RECORDS, *QUICK, "--fpr", "0.001", cwd=folder)
+    (line,) = [line for line in done.stderr.splitlines() if line]
+    assert line.startswith("Warning: 100 members and 100 non-members are scored: too few")
+
+
+def test_predictions_take_attacks_too(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", **vars(predictions(400, 1.0)))
+    selena("audit", "--predictions", "p.npz", *QUICK, "--json", "o.json", cwd=tmp_path)
+    assert set(json.loads((tmp_path / "o.json").read_text())["attacks"]) == {
+        "confidence",
+        "correctness",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (MODEL, "needs --members"),
+        ((*MODEL, *RECORDS[:2]), "needs --non-members"),
+        ((*MODEL, *RECORDS, "--predictions", "p.npz"), "either --predictions, or --model"),
+        (("--predictions", "p.npz", *RECORDS[2:]), "--non-members is about a --model"),
+        ((*MODEL[:2], *RECORDS), "factory"),
+        ((*MODEL, *RECORDS, "--output", "logit"), "logit"),
+        ((*MODEL, *RECORDS, "--attack", "confidenc"), "Did you mean 'confidence'"),
+        (("--model", "model.pt", *RECORDS), "pickle"),
+        (("--model", "absent.onnx", *RECORDS), "absent.onnx"),
+        ((*MODEL, "--members", "members.txt", *RECORDS[2:]), "members.txt"),
+        ((*MODEL, *RECORDS, "--label-column", "class"), "class"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(
+    arguments: tuple[str, ...], message: str, folder: Path
+) -> None:
+    done = selena("audit", *arguments, cwd=folder, code=2)
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shop.networks", "write package.module:callable"),
+        (":build", "write package.module:callable"),
+        ("shop.networks:", "write package.module:callable"),
+        ("shop.absent:build", "No module named 'shop.absent'"),
+        ("shop.networks:biuld", "Did you mean 'build'"),
+        ("shop.networks:not_callable", "is a int; it must be callable"),
+    ],
+)
+def test_a_factory_that_cannot_be_had(
+    text: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=message):
+        load_factory(text)
