@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+CHROMIUM := command -v chromium chromium-browser google-chrome >/dev/null
+
 # An environment is healthy when its set-up was finished, it still runs, and its `selena` is the
 # one in this folder (after a move or a copy of the folder it is not). A healthy one is brought up
 # to date when the pins change; any other is made anew.
@@ -29,10 +31,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow test-browser check format bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Train, defend, attack and report on a small data set
 	$(BIN)/selena demo
@@ -42,6 +44,20 @@ test: check ## Check, then run the fast tests
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, TensorBoard, skorch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[art,mlflow,tensorboard,dp,images]' skorch
+	$(BIN)/python -m pytest tests/interop tests/tracking tests/sklearn/test_skorch.py \
+		tests/defenses $(PYTEST_ARGS)
+
+test-browser: $(READY) ## Test the report page in Chromium (skipped where there is none)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]' \
+		|| echo 'No Playwright: the tests of the page will be skipped.'
+	$(CHROMIUM) || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+		|| echo 'No Chromium: the tests of the page will be skipped. Install it (apt-get install chromium).'
+	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

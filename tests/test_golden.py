@@ -80,6 +80,9 @@ class _Oracle:
     def logits(self, x: Tensor) -> Tensor:
         return self.case.logits(x)
 
+    def flipped_labels(self, x: Tensor, flips: Tensor) -> Tensor:
+        raise AssertionError("direct attacks flip nothing")
+
     def differentiable_logits(self, x: Tensor) -> Tensor:
         raise AssertionError("direct attacks need no gradient")
 

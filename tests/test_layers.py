@@ -20,13 +20,16 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("defenses", "attacks"),
     ("auditing", "environment"),
-    ("registry", "store", "pipeline", "experiment"),
-    ("reproduce",),
+    ("registry", "store", "pipeline", "experiment", "anymodel", "page"),
+    ("reproduce", "exporting", "tracking"),
     ("cli", "sklearn", "__init__", "__main__"),
 )
 # Arrows between two rooms of one level, to a room or to one module of it.
 SIDEWAYS = {
+    ("anymodel", "registry"),
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
+    ("page", "experiment"),
+    ("page", "store"),
     ("pipeline", "registry"),
     ("pipeline", "store"),
     ("experiment", "pipeline"),

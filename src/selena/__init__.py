@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from selena.version import __version__
 
 if TYPE_CHECKING:
+    from selena.anymodel import audit
     from selena.attacks.neural import NeuralAttack
     from selena.attacks.threshold import ThresholdAttack
     from selena.auditing.predictions import Predictions, read_predictions
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from selena.defenses.split_ai import SplitAI
     from selena.defenses.undefended import Undefended
     from selena.networks.mlp import MLP
-    from selena.sklearn import SelenaClassifier, SplitAIClassifier, TorchClassifier
+    from selena.sklearn import (
+        MemGuardClassifier,
+        SelenaClassifier,
+        SplitAIClassifier,
+        TorchClassifier,
+    )
     from selena.training.recipe import Recipe
     from selena.types import AuditSplit, Dataset, Knowledge, Records
     from selena.workspace import Workspace
@@ -31,6 +37,7 @@ _HOME = {
     "Dataset": "types",
     "Knowledge": "types",
     "MLP": "networks.mlp",
+    "MemGuardClassifier": "sklearn",
     "NeuralAttack": "attacks.neural",
     "Predictions": "auditing.predictions",
     "Recipe": "training.recipe",
@@ -43,6 +50,7 @@ _HOME = {
     "TorchClassifier": "sklearn",
     "Undefended": "defenses.undefended",
     "Workspace": "workspace",
+    "audit": "anymodel",
     "audit_split": "data",
     "load": "data",
     "read_predictions": "auditing.predictions",
@@ -55,6 +63,7 @@ __all__ = [
     "AuditSplit",
     "Dataset",
     "Knowledge",
+    "MemGuardClassifier",
     "NeuralAttack",
     "Predictions",
     "Recipe",
@@ -68,6 +77,7 @@ __all__ = [
     "Undefended",
     "Workspace",
     "__version__",
+    "audit",
     "audit_split",
     "load",
     "read_predictions",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from selena.auditing.report import AuditReport
 from selena.auditing.table import summarize_rows
 from selena.environment import describe_environment
 from selena.files import write_json, write_text
-from selena.pipeline import RunSettings, attack, cases, row_head, train
+from selena.pipeline import Case, RunSettings, attack, cases, row_head, train
 from selena.store import RunFolder
 from selena.version import __version__
-from selena.workspace import Progress, Silent, Workspace
+from selena.workspace import Progress, Silent, TrainingLog, Workspace
 
 SCHEMA = "selena-run/1"
 
@@ -74,17 +74,19 @@ def run(
     *,
     progress: Progress | None = None,
     keep_submodels: bool = False,
+    log: Callable[[Case], TrainingLog] | None = None,
 ) -> Results:
     """Train and attack every case of `settings`; what `runs` holds already is not done again.
 
     Finished sub-models and checkpoints live in `runs`/pieces until the seed that needs them is
-    done; with `keep_submodels` they stay.
+    done; with `keep_submodels` they stay. `log` returns who keeps a case's training curves.
     """
     found: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
         workspace = pieces(runs, settings.device, progress, settings.workers)
         for case in cases(settings, seed):
-            folder = train(case, runs, workspace)
+            here = replace(workspace, log=log(case)) if log else workspace
+            folder = train(case, runs, here)
             report = attack(
                 folder,
                 settings.attacks,

@@ -6,7 +6,7 @@ sub-model, a checkpoint) as its own safetensors file, so that killed work goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +53,25 @@ class Silent:
         yield _NoStep()
 
 
+@runtime_checkable
+class TrainingLog(Protocol):
+    """Somebody who keeps the curves of networks in training."""
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        """Take the values (loss, learning_rate, ...) of a network after `epoch` epochs."""
+        ...
+
+
+class NoLog:
+    """The log of those who asked for none."""
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        """Keep nothing."""
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """Device, folder for finished pieces, and progress.
+    """Device, folder for finished pieces, progress and log.
 
     Attributes:
         device: "cpu", "cuda", "cuda:1", ...
@@ -64,6 +80,7 @@ class Workspace:
         checkpoint_seconds: how much training may be lost when the process is killed.
         workers: processes that train the networks of an ensemble; 0 for one a core. Each computes
             with its share of the cores. On an accelerator there is one.
+        log: who keeps training curves.
         touched: names of the pieces saved or found so far (for `clear`).
     """
 
@@ -72,6 +89,7 @@ class Workspace:
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 20.0
     workers: int = 1
+    log: TrainingLog = field(default_factory=NoLog)
     touched: set[str] = field(default_factory=set)
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:

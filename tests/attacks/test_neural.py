@@ -34,6 +34,9 @@ class Leaky:
     def labels(self, x: Tensor) -> Tensor:
         raise AccessError("not needed")
 
+    def flipped_labels(self, x: Tensor, flips: Tensor) -> Tensor:
+        raise AccessError("not needed")
+
     def differentiable_logits(self, x: Tensor) -> Tensor:
         raise AccessError("not needed")
 

@@ -23,6 +23,9 @@ class LabelsOnly:
     def logits(self, x: Tensor) -> Tensor:
         raise AccessError("labels only")
 
+    def flipped_labels(self, x: Tensor, flips: Tensor) -> Tensor:
+        raise AccessError("labels only")
+
     def differentiable_logits(self, x: Tensor) -> Tensor:
         raise AccessError("labels only")
 

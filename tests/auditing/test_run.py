@@ -287,6 +287,17 @@ def test_scores_that_crowd_together_are_shown_on_a_logarithmic_axis() -> None:
         assert np.dot(middle, shown["members"]) > np.dot(middle, shown["non_members"])
 
 
+@pytest.mark.parametrize("ones", [0.1, 0.8, 1.0])
+def test_two_values_stay_two_values(ones: float) -> None:
+    """Correctness, mostly 1: on a logarithmic axis both values fell into one bin."""
+    truth = np.arange(2000) % 2 == 0
+    scores = (np.arange(2000) < ones * 2000).astype(np.float64)
+    shown = score_histogram(scores, truth)
+    assert shown["axis"] == "score"
+    assert np.count_nonzero(shown["members"]) == len(np.unique(scores))
+    assert shown["members"][-1 if ones < 1 else np.argmax(shown["members"])] == pytest.approx(ones)
+
+
 def test_histograms_and_curves_are_whole() -> None:
     best = run_audit(planted(), split(), ATTACKS, seed=0).to_json()["best"]["direct"]
     assert best["roc"]["fpr"][0] == 0

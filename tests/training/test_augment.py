@@ -124,12 +124,12 @@ def test_killed_training_resumes_without_a_trace(
         workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
         epochs_left = kill_at
 
-        def dying(self: group.Group, epoch: int, active: list[object]) -> None:
+        def dying(self: group.Group, epoch: int, active: list[object]) -> object:
             nonlocal epochs_left
             epochs_left -= 1
             if epochs_left == 0:
                 raise KeyboardInterrupt
-            run_epoch(self, epoch, active)  # type: ignore[arg-type]
+            return run_epoch(self, epoch, active)  # type: ignore[arg-type]
 
         monkeypatch.setattr(group.Group, "_run_epoch", dying)
         with pytest.raises(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from selena.errors import TrainingError
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
+from selena.seeding import seeded
 from selena.training import group
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
@@ -112,12 +114,14 @@ def test_killed_anywhere_resumes_without_a_trace(
         workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
         calls = 0
 
-        def dying(self: group.Group, epoch: int, active: list[object], stop: int = kill_at) -> None:
+        def dying(
+            self: group.Group, epoch: int, active: list[object], stop: int = kill_at
+        ) -> object:
             nonlocal calls
             calls += 1
             if calls == stop:
                 raise KeyboardInterrupt
-            run_epoch(self, epoch, active)  # type: ignore[arg-type]
+            return run_epoch(self, epoch, active)  # type: ignore[arg-type]
 
         monkeypatch.setattr(group.Group, "_run_epoch", dying)
         try:
@@ -244,3 +248,47 @@ def test_bfloat16_keeps_float32_weights_and_learns() -> None:
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     predicted = predict(network, records.x).argmax(1)
     assert (predicted == records.y).float().mean() > 0.8
+
+
+class Curves:
+    """A training log that remembers."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[str, int, dict[str, float]]] = []
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        self.points.append((name, epoch, dict(values)))
+
+
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_curves_are_told(group_size: int) -> None:
+    records, held_out = toy_records(64), toy_records(30, seed=1)
+    recipe = replace(RECIPE, batch_size=64, milestones=(1,), decay=0.1, selection="validation")
+    log = Curves()
+    networks = fit_networks(
+        NETWORK,
+        examples(records),
+        jobs(64, (64, 40)),
+        recipe,
+        validation=examples(held_out),
+        group_size=group_size,
+        workspace=Workspace(log=log),
+    )
+    assert len(log.points) == 2 * recipe.epochs
+    assert {values["learning_rate"] for _, epoch, values in log.points if epoch == 1} == {
+        recipe.learning_rate
+    }
+    assert all(
+        values["learning_rate"] == pytest.approx(recipe.learning_rate / 10)
+        for _, epoch, values in log.points
+        if epoch > 1
+    )
+    # One batch an epoch: the first loss is that of the initial network, whoever stands beside it.
+    with seeded(0, "weights"):
+        fresh = NETWORK()
+    expected = nn.functional.cross_entropy(predict(fresh, records.x), records.y)
+    first = {name: values["loss"] for name, epoch, values in log.points if epoch == 1}
+    assert first["job-0"] == pytest.approx(float(expected.detach()), rel=1e-4)
+    best = max(v["validation_accuracy"] for name, _, v in log.points if name == "job-0")
+    selected = predict(networks[0], held_out.x).argmax(1) == held_out.y
+    assert float(selected.double().mean()) == best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,21 +40,36 @@ class Counting:
         yield self
 
 
+class Curves:
+    """A training log that remembers."""
+
+    def __init__(self) -> None:
+        self.points: dict[tuple[str, int], dict[str, float]] = {}
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        self.points[name, epoch] = dict(values)
+
+
 def fit(workspace: Workspace) -> list[dict[str, Tensor]]:
     networks = fit_networks(NETWORK, EXAMPLES, JOBS, RECIPE, workspace=workspace)
     return [network.state_dict() for network in networks]
 
 
 def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = fit(Workspace(folder=tmp_path / "alone"))
+    logs = Curves(), Curves()
+    alone = fit(Workspace(folder=tmp_path / "alone", log=logs[0]))
     monkeypatch.setattr(executor, "_WORTH_PROCESSES", 0)
     bar = Counting()
-    workspace = Workspace(folder=tmp_path / "pool", progress=bar, workers=2)
+    workspace = Workspace(folder=tmp_path / "pool", progress=bar, workers=2, log=logs[1])
     pooled = fit(workspace)
     for one, other in zip(alone, pooled, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
     kept = {path.stem for path in (tmp_path / "pool").iterdir()}
     assert kept == {path.stem for path in (tmp_path / "alone").iterdir()} == workspace.touched
+    names = {(job.name, epoch + 1) for job in JOBS for epoch in range(RECIPE.epochs)}
+    assert logs[0].points.keys() == logs[1].points.keys() == names
+    for name in names:
+        assert logs[0].points[name] == pytest.approx(logs[1].points[name], abs=1e-5)
     assert bar.done == bar.total == len(JOBS) * RECIPE.epochs
 
     # What is kept is not trained again, in whatever way it was trained.

@@ -140,15 +140,19 @@ def score_histogram(
 
     The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
     squeeze all others into one. Where most scores crowd together all the same, as those of sure
-    predictions do, the axis is the logarithm of the distance from the highest score.
+    predictions do, the axis is the logarithm of the distance from the highest score; not where a
+    crowd is one value over and over, which no axis takes apart.
     """
     finite = scores[np.isfinite(scores)]
     low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
     shown, axis = np.clip(scores, low, high), "score"
     edges = np.histogram_bin_edges(shown, _BINS)
-    if low < high and np.histogram(shown, edges)[0].max() > len(shown) / 2:
+    fullest = int(np.histogram(shown, edges)[0].argmax())
+    crowd = shown[(shown >= edges[fullest]) & (shown <= edges[fullest + 1])]
+    if len(crowd) > len(shown) / 2 and np.ptp(crowd) > 0:
         distance = high - shown
-        shown = -np.log10(np.maximum(distance, distance[distance > 0].min()))
+        # The highest score itself has no logarithm: it stands beside the nearest one.
+        shown = -np.log10(np.maximum(distance, distance[distance > 0].min() / 2))
         axis = "-log10(highest - score)"
         edges = np.histogram_bin_edges(shown, _BINS)
     shares = {
@@ -238,6 +242,7 @@ class AuditReport:
             "queries_per_record": best.result.queries_per_record,
             **best.figures.summary.to_json(),
             "known_accuracy": best.figures.known_accuracy,
+            "known_records": best.figures.known_records,
             "roc": best.roc(),
             "histogram": best.histogram(),
             "strongest_on_evaluation": {

@@ -92,7 +92,7 @@ def score_attack(
     piece = _piece_name(attack, target, known, evaluation, seed)
     found = kept.load(piece) if piece else None
     if found is not None:
-        return _unpack(found)
+        return unpack_scores(found)
     oracle = MeteredOracle(target, attack.access, memo)
     start = time.perf_counter()
     scorer = attack.fit(
@@ -150,7 +150,9 @@ def _pack(result: AttackScores) -> dict[str, Tensor]:
     return tensors
 
 
-def _unpack(tensors: dict[str, Tensor]) -> AttackScores:
+def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
+    """Return the scores that a file of kept scores holds."""
+
     def part(which: str) -> Scored:
         names = ("scores", "truth", "labels", "ids")
         return Scored(**{name: tensors[f"{which}/{name}"].numpy() for name in names})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +21,10 @@ from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit
+from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
-from selena.files import write_json
+from selena.files import write_json, write_text
+from selena.page import render_page, run_of_audit
 from selena.registry import prediction_attacks
 from selena.workspace import Workspace
 
@@ -68,6 +71,7 @@ def audit_command(
     ] = None,
     device: options.Device = None,
     seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    html: options.Html = None,
     json_out: options.Json = None,
     fail_if: options.FailIf = None,
     bound: options.GateBound = "both",
@@ -107,6 +111,16 @@ def audit_command(
     if json_out:
         write_json(json_out, {**result, **gate.to_json(verdicts)})
         console.print(f"Written: {json_out}", markup=False, soft_wrap=True)
+    if html:
+        name = str(predictions or model)
+        page = render_page(
+            [run_of_audit(report, name=name, dataset=name, seed=seed)],
+            title=name,
+            command=shlex.join(["selena", *sys.argv[1:]]),
+            environment=describe_environment(),
+        )
+        write_text(html, page)
+        console.print(f"Written: {html}", markup=False, soft_wrap=True)
     gate.conclude(console, verdicts, {"audited": predictions or model, "seed": seed})
 
 

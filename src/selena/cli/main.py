@@ -22,11 +22,13 @@ from selena.cli.prepare import prepare_command
 from selena.cli.progress import RichProgress
 from selena.cli.reproduce import reproduce_app
 from selena.cli.show import show_rows
+from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
 from selena.config import override, read_toml
 from selena.environment import describe_environment
 from selena.errors import SelenaError
 from selena.experiment import Results, collect, pieces, run
 from selena.files import write_json
+from selena.page import write_page
 from selena.pipeline import DataSettings, RunSettings, attack, cases, train
 from selena.store import RunFolder
 from selena.version import __version__
@@ -100,7 +102,8 @@ def demo(
         f"{_DEMO_MEMBERS:,} synthetic shopping baskets train two classifiers: one as usual, one "
         "with SELENA. Then attackers guess who was in the training data."
     )
-    _run(console, settings, out / "runs", out, json_out, title="Who was in the training data?")
+    results = run(settings, out / "runs", progress=RichProgress())
+    _finish(console, results, out, json_out, title="Who was in the training data?")
 
 
 @app.command("run")
@@ -120,14 +123,32 @@ def run_command(
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.json, report.md and report.png.")
+        Path | None, typer.Option(help="Folder for report.json, .md, .png and .html.")
     ] = None,
     json_out: options.Json = None,
     keep_submodels: options.KeepSubmodels = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            help="Log to this MLflow server or store; local: mlflow.db beside the run folders."
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for training curves, for TensorBoard.")
+    ] = None,
 ) -> None:
     """Train, attack and report, for every defense and seed."""
     settings = _settings(locals(), config)
-    _run(Console(), settings, runs, out, json_out, title=settings.data.dataset, keep=keep_submodels)
+    title = settings.data.dataset
+    if mlflow:
+        require_mlflow()
+    with curves(tensorboard) as log:
+        results = run(
+            settings, runs, progress=RichProgress(), keep_submodels=keep_submodels, log=log
+        )
+    written = _finish(Console(), results, out, json_out, title=title)
+    if mlflow:
+        log_to_mlflow(results, mlflow, title=title, report=written)
 
 
 @app.command("train")
@@ -176,9 +197,7 @@ def attack_command(
     settings = _settings(locals(), config)
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
-    workspaces = {
-        p: pieces(p, settings.device, RichProgress(), settings.workers) for p in parents
-    }
+    workspaces = {p: pieces(p, settings.device, RichProgress(), settings.workers) for p in parents}
     found = []
     for path in run_folders:
         report = attack(
@@ -198,6 +217,7 @@ def attack_command(
 def report_command(
     run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    html: options.Html = None,
     json_out: options.Json = None,
     fail_if: options.FailIf = None,
     bound: options.GateBound = "both",
@@ -214,7 +234,7 @@ def report_command(
         for verdict in gate.judge(row, subject=f"{row['defense']}, seed {row['seed']}")
     ]
     console = Console()
-    _finish(console, results, out, json_out, title="Report", more=gate.to_json(verdicts))
+    _finish(console, results, out, json_out, title="Report", more=gate.to_json(verdicts), html=html)
     gate.conclude(console, verdicts, {"runs": ", ".join(map(str, run_folders))})
 
 
@@ -252,21 +272,6 @@ def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
     return override(settings, {k: value for k, value in given.items() if value not in empty})
 
 
-def _run(
-    console: Console,
-    settings: RunSettings,
-    runs: Path,
-    out: Path | None,
-    json_out: Path | None,
-    *,
-    title: str,
-    keep: bool = False,
-) -> None:
-    progress = RichProgress()
-    results = run(settings, runs, progress=progress, keep_submodels=keep)
-    _finish(console, results, out, json_out, title=title)
-
-
 def _finish(
     console: Console,
     results: Results,
@@ -275,13 +280,19 @@ def _finish(
     *,
     title: str,
     more: Mapping[str, Any] | None = None,
-) -> None:
-    """Print the table and write what was asked for; `more` is added to the JSON."""
+    html: Path | None = None,
+) -> list[Path]:
+    """Print the table, write what was asked for (`more` into the JSON), return the files."""
     command = shlex.join(["selena", *sys.argv[1:]])
     show_rows(console, results.rows, title=title, seconds=results.family_seconds)
     written = results.write_report(out, title=title, command=command) if out else []
+    for page in (out / "report.html" if out else None, html):
+        if page:
+            write_page(page, results, title=title, command=command)
+            written.append(page)
     if json_out:
         write_json(json_out, {**results.to_json(command), **(more or {})})
         written.append(json_out)
     for path in written:
         console.print(f"Written: {path}")
+    return written

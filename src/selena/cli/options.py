@@ -69,6 +69,9 @@ Workers = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write the report as one self-contained page here.")
+]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings; options given here come first.")
 ]

@@ -1,7 +1,8 @@
 """SELENA for scikit-learn: membership privacy around any classifier with `predict_proba`."""
 
 from selena.sklearn.distilled import SelenaClassifier
+from selena.sklearn.memguard import MemGuardClassifier
 from selena.sklearn.network import TorchClassifier
 from selena.sklearn.split import SplitAIClassifier
 
-__all__ = ["SelenaClassifier", "SplitAIClassifier", "TorchClassifier"]
+__all__ = ["MemGuardClassifier", "SelenaClassifier", "SplitAIClassifier", "TorchClassifier"]

@@ -107,8 +107,9 @@ def fit_soft(
 
 def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:
     """Return predictions with a column for each of `classes`, 0 for one that `fitted` never saw."""
-    proba = np.zeros((X.shape[0], len(classes)))
-    proba[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)
+    known = fitted.predict_proba(X)
+    proba = np.zeros((len(known), len(classes)))
+    proba[:, np.searchsorted(classes, fitted.classes_)] = known
     return proba
 
 

@@ -7,7 +7,7 @@ need a folder that every worker sees, and are not needed for the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import cpu_count
 from typing import Any
@@ -19,10 +19,12 @@ from joblib import Parallel, delayed
 from selena.training.group import OnEpoch
 from selena.training.job import Examples
 from selena.training.task import Task, Weights
-from selena.workspace import Silent, Step, Workspace
+from selena.workspace import NoLog, Silent, Step, Workspace
 
 # Operations below which starting processes, each of which imports PyTorch, is not worth it.
 _WORTH_PROCESSES = 5e12
+Point = tuple[str, int, dict[str, float]]
+
 _ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
 
 
@@ -73,29 +75,43 @@ def _in_processes(
         return
     # Arrays travel as files that all workers map; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
-    quiet = replace(workspace, progress=Silent(), touched=set())
+    quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set())
     pool = Parallel(n_jobs=workers, return_as="generator", mmap_mode="c")
     calls = (
         delayed(_run)(replace(task, examples=_ELSEWHERE, validation=None), quiet, *shared)
         for task in tasks
     )
-    for task, (weights, touched) in zip(tasks, pool(calls), strict=True):
+    for task, (weights, touched, curves) in zip(tasks, pool(calls), strict=True):
         workspace.touched.update(touched)
+        for point in curves:
+            workspace.log.scalars(*point)
         bar.advance(task.epochs)
         yield [{k: torch.from_numpy(v) for k, v in network.items()} for network in weights]
 
 
+class _Curves:
+    """Keeps what a worker would log for the process that asked."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        self.points.append((name, epoch, dict(values)))
+
+
 def _run(
     task: Task, workspace: Workspace, examples: Any, validation: Any
-) -> tuple[list[dict[str, np.ndarray]], set[str]]:
+) -> tuple[list[dict[str, np.ndarray]], set[str], list[Point]]:
     whole = replace(
         task,
         examples=Examples(*map(torch.from_numpy, examples)),
         validation=validation and Examples(*map(torch.from_numpy, validation)),
     )
+    curves = _Curves()
     with Silent().step("", 0) as bar:
-        weights = whole.run(workspace, bar)
-    return [{k: t.numpy() for k, t in network.items()} for network in weights], workspace.touched
+        weights = whole.run(replace(workspace, log=curves), bar)
+    arrays = [{k: t.numpy() for k, t in network.items()} for network in weights]
+    return arrays, workspace.touched, curves.points
 
 
 def _arrays(examples: Examples | None) -> tuple[np.ndarray, np.ndarray] | None:

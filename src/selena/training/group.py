@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +19,7 @@ from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.recipe import Recipe
 from selena.training.stack import Alone, Lanes, Stacked, keeps_statistics
-from selena.workspace import Step
+from selena.workspace import Step, Workspace
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
 """Told after each epoch: the job, how many epochs lie behind it, and its network as it is."""
@@ -33,10 +34,12 @@ class Group:
         examples: Examples,
         recipe: Recipe,
         validation: Examples | None,
-        device: torch.device,
+        workspace: Workspace,
         on_epoch: OnEpoch | None = None,
     ) -> None:
+        device = workspace.torch_device
         self._lanes = lanes
+        self._log = workspace.log
         self._x = examples.x.to(device)
         self._target = examples.target.to(device)
         self._recipe = recipe
@@ -55,17 +58,23 @@ class Group:
         for epoch in range(min(lane.epochs_done for lane in self._lanes), self._recipe.epochs):
             # A lane whose checkpoint is further on than its neighbours' waits for them.
             active = [lane for lane in self._lanes if lane.epochs_done == epoch]
-            self._run_epoch(epoch, active)
+            losses = self._run_epoch(epoch, active)
             for lane in active:
+                # Before the checkpoint: what was told of an epoch is never skipped.
                 if self._on_epoch is not None:
-                    # Before the checkpoint: what was told of an epoch is never skipped.
                     self._on_epoch(lane.job, epoch + 1, lane.network)
-                lane.end_epoch(self._validation_accuracy(lane))
+                accuracy = self._validation_accuracy(lane)
+                values = {"loss": losses[lane], "learning_rate": lane.rate}
+                if accuracy is not None:
+                    values["validation_accuracy"] = accuracy
+                self._log.scalars(lane.job.name, epoch + 1, values)
+                lane.end_epoch(accuracy)
             bar.advance(len(active))
         for lane in self._lanes:
             lane.finish()
 
-    def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> None:
+    def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> dict[Lane, float]:
+        """Train `active` lanes for an epoch; return each one's loss, mean over its batches."""
         for lane in active:
             lane.network.train()
         batches = {
@@ -76,24 +85,27 @@ class Group:
             )
             for lane in active
         }
-        loss = torch.zeros((), device=self._device)
+        losses = torch.zeros(len(self._lanes), device=self._device)
         with seeded(active[0].job.seed, "dropout", epoch):
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
-                loss += self._gradients(moving, epoch, step)
+                losses += self._gradients(moving, epoch, step)
                 for lane in moving:
                     lane.step(self._recipe.rate_at(epoch, step, len(batches[lane])))
-        if not bool(torch.isfinite(loss)):
-            raise TrainingError(
-                f"The loss of {active[0].job.name} is not finite after epoch {epoch + 1}. "
-                "Lower the learning rate, or look for extreme feature values."
-            )
+        sums = dict(zip(self._lanes, losses.tolist(), strict=True))
+        for lane in active:
+            if not isfinite(sums[lane]):
+                raise TrainingError(
+                    f"The loss of {lane.job.name} is not finite after epoch {epoch + 1}. "
+                    "Lower the learning rate, or look for extreme feature values."
+                )
+        return {lane: sums[lane] / len(batches[lane]) for lane in active}
 
     def _gradients(
         self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int, step: int
-    ) -> Float[Tensor, ""]:
-        """Give each moving lane the gradients of its own batch; return the sum of the losses."""
-        total = torch.zeros((), device=self._device)
+    ) -> Float[Tensor, " g"]:
+        """Give each moving lane the gradients of its own batch; return the losses of all."""
+        total = torch.zeros(len(self._lanes), device=self._device)
         for part in self._calls(moving):
             lanes = self._lanes[part]
             rows, weight = self._rectangle(lanes, moving)
@@ -106,23 +118,23 @@ class Group:
                         x[i, batch] = random_crop_flip(x[i, batch], draws)
             flat = as_input(x.flatten(0, 1), self._dtype)
             inputs = flat.reshape(*rows.shape, *flat.shape[1:])
-            loss = self._loss(inputs, self._target[rows], weight, part, epoch)
-            loss.backward()
-            total += loss.detach()
+            losses = self._losses(inputs, self._target[rows], weight, part, epoch)
+            losses.sum().backward()
+            total[part] += losses.detach()
         self._networks.collect_gradients()
         return total
 
-    def _loss(
+    def _losses(
         self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice, epoch: int
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, " g"]:
         if isinstance(self._recipe.loss, str):
             output = self._forward(inputs, part)
-            return (per_example_loss(output, target, self._recipe.loss) * weight).sum()
+            return (per_example_loss(output, target, self._recipe.loss) * weight).sum(dim=1)
 
         def network(x: Tensor) -> Tensor:
             return self._forward(x[None], part)[0]
 
-        return self._recipe.loss(network, inputs[0], target[0], epoch=epoch)
+        return self._recipe.loss(network, inputs[0], target[0], epoch=epoch)[None]
 
     def _forward(
         self, inputs: Float[Tensor, "g b *features"], part: slice

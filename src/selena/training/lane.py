@@ -27,6 +27,7 @@ class Lane:
         job: the rows and the seed.
         network: the network.
         epochs_done: how many epochs lie behind it.
+        rate: learning rate of its last step.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Lane:
         self._name = piece_name(job, key)
         self.network = network
         self.epochs_done = 0
+        self.rate = 0.0
         self._recipe = recipe
         self._workspace = workspace
         self._best: dict[str, Tensor] | None = None
@@ -99,6 +101,7 @@ class Lane:
 
     def step(self, rate: float) -> None:
         """Apply the gradients that the network's parameters hold, and drop them."""
+        self.rate = rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()

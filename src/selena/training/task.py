@@ -70,8 +70,9 @@ class Task:
         pending = [lane for lane in lanes if not lane.load_finished()]
         bar.advance((len(lanes) - len(pending)) * self.recipe.epochs)
         if pending:
-            device = workspace.torch_device
-            Group(pending, self.examples, self.recipe, self.validation, device, on_epoch).run(bar)
+            Group(pending, self.examples, self.recipe, self.validation, workspace, on_epoch).run(
+                bar
+            )
         return [
             {name: tensor.cpu() for name, tensor in lane.network.state_dict().items()}
             for lane in lanes

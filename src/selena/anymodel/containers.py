@@ -1,0 +1,312 @@
+"""The containers that records come in, and all that an audit does with one.
+
+A model is asked with the container that it was given: a pipeline that selects columns by name needs
+its frame, a network its tensor. So records stay what they are; rows are taken from them, two sets
+joined, and contents compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from scipy import sparse
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.training.batches import in_chunks
+
+Rows = Int64[np.ndarray, " m"]
+Numbers = Shaped[np.ndarray, "n *features"]
+
+_CHUNK = 4096
+
+
+@runtime_checkable
+class Container(Protocol):
+    """Records of one kind."""
+
+    @property
+    def values(self) -> Any:
+        """The records as they were given."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        ...
+
+    def take(self, rows: Rows) -> Any:
+        """Return the records at `rows`, in that order, in their own kind."""
+        ...
+
+    def join(self, other: Any) -> Any:
+        """Return these records and then those of `other`, of the same kind, in that kind.
+
+        Raises:
+            DataError: the features of the two differ.
+        """
+        ...
+
+    def contents(self) -> list[bytes]:
+        """Return a key a record; records of equal content have equal keys."""
+        ...
+
+    def numbers(self) -> Numbers:
+        """Return the records as one dense array of numbers.
+
+        Raises:
+            DataError: some feature is no number, or the records are sparse.
+        """
+        ...
+
+    def like(self, numbers: Numbers) -> Any:
+        """Return numbers in this kind, with its names of columns and, if they fit, its types."""
+        ...
+
+
+def contain(x: Any, what: str) -> Container:
+    """Return records in what they came in; `what` names them in messages.
+
+    Raises:
+        DataError: no known kind, or no records in it.
+    """
+    for holds, kind in _KINDS:
+        if holds(x):
+            container = kind(x.detach().cpu() if isinstance(x, Tensor) else x)
+            if (isinstance(x, Tensor | np.ndarray) and x.ndim == 0) or len(container) == 0:
+                raise DataError(f"{what}: there are no records. Give at least one.")
+            return container
+    raise DataError(
+        f"{what}: the features are a {type(x).__module__}.{type(x).__qualname__}. Give an array, a "
+        "tensor, a pandas or polars frame, a SciPy sparse matrix or a list."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Array:
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Any:
+        return self.values[rows]
+
+    def join(self, other: Any) -> Any:
+        _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
+        return np.concatenate([self.values, other])
+
+    def contents(self) -> list[bytes]:
+        return list(_digests(self.values))
+
+    def numbers(self) -> Numbers:
+        return _numbers(self.values)
+
+    def like(self, numbers: Numbers) -> Any:
+        return numbers
+
+
+@dataclass(frozen=True, eq=False)
+class _Torch:
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Any:
+        return self.values[torch.from_numpy(rows)]
+
+    def join(self, other: Tensor) -> Any:
+        _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
+        return torch.cat([self.values, other])
+
+    def contents(self) -> list[bytes]:
+        return list(_digests(self.numbers()))
+
+    def numbers(self) -> Numbers:
+        # NumPy knows no bfloat16, every value of which float32 holds.
+        exact = self.values.float() if self.values.dtype == torch.bfloat16 else self.values
+        return np.asarray(exact.numpy())
+
+    def like(self, numbers: Numbers) -> Any:
+        made = torch.from_numpy(np.ascontiguousarray(numbers))
+        return made.to(self.values.dtype) if self.values.is_floating_point() else made
+
+
+@dataclass(frozen=True, eq=False)
+class _List:
+    values: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Any:
+        return [self.values[row] for row in rows]
+
+    def join(self, other: Sequence[Any]) -> Any:
+        return [*self.values, *other]
+
+    def contents(self) -> list[bytes]:
+        return [repr(record).encode() for record in self.values]
+
+    def numbers(self) -> Numbers:
+        try:
+            return _numbers(np.asarray(self.values))
+        except ValueError as error:
+            raise DataError("the features are lists of unequal lengths") from error
+
+    def like(self, numbers: Numbers) -> Any:
+        return numbers.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class _Sparse:
+    values: Any
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def take(self, rows: Rows) -> Any:
+        return self.values.tocsr()[rows]
+
+    def join(self, other: Any) -> Any:
+        _agree(self.values.shape[1:], other.shape[1:], "numbers of features")
+        return sparse.vstack([self.values, other], format="csr")
+
+    def contents(self) -> list[bytes]:
+        rows: Any = sparse.csr_array(self.values, copy=True)
+        rows.sum_duplicates()
+        rows.eliminate_zeros()
+        parts = [slice(*rows.indptr[i : i + 2]) for i in range(len(self))]
+        return [rows.indices[part].tobytes() + rows.data[part].tobytes() for part in parts]
+
+    def numbers(self) -> Numbers:
+        raise DataError("the features are sparse; give them dense (x.toarray())")
+
+    def like(self, numbers: Numbers) -> Any:
+        raise DataError("dense numbers are not made sparse")
+
+
+@dataclass(frozen=True, eq=False)
+class _Pandas:
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Any:
+        return self.values.iloc[rows]
+
+    def join(self, other: Any) -> Any:
+        if self.values.ndim == 2:
+            _agree(list(self.values.columns), list(other.columns), "columns")
+            for name, ours, theirs in zip(
+                self.values.columns, self.values.dtypes, other.dtypes, strict=True
+            ):
+                if "category" in (ours.name, theirs.name) and ours != theirs:
+                    raise DataError(
+                        f"column {name!r} has other categories in members than in non-members; "
+                        "cast both to one pandas.CategoricalDtype"
+                    )
+        return import_module("pandas").concat([self.values, other], ignore_index=True)
+
+    def contents(self) -> list[bytes]:
+        hashes = import_module("pandas").util.hash_pandas_object(self.values, index=False)
+        return [key.tobytes() for key in hashes.to_numpy()]
+
+    def numbers(self) -> Numbers:
+        if self.values.ndim == 1:
+            return _numbers(self.values.to_numpy())
+        for name, dtype in self.values.dtypes.items():
+            if dtype.kind not in "buif":
+                raise DataError(f"column {name!r} holds {dtype}, not numbers")
+        return np.asarray(self.values.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    def like(self, numbers: Numbers) -> Any:
+        if self.values.ndim == 1:
+            return type(self.values)(numbers, name=self.values.name)
+        frame = type(self.values)(numbers, columns=self.values.columns)
+        return frame.astype(self.values.dtypes) if _whole(numbers) else frame
+
+
+@dataclass(frozen=True, eq=False)
+class _Polars:
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Any:
+        return self.values[rows]
+
+    def join(self, other: Any) -> Any:
+        if hasattr(self.values, "columns"):
+            _agree(self.values.columns, other.columns, "columns")
+        polars = import_module("polars")
+        try:
+            return polars.concat([self.values, other], rechunk=True)
+        except polars.exceptions.PolarsError as error:
+            raise DataError(f"the frames of members and of non-members differ: {error}") from error
+
+    def contents(self) -> list[bytes]:
+        frame = self.values if hasattr(self.values, "columns") else self.values.to_frame()
+        return [key.tobytes() for key in frame.hash_rows(seed=0).to_numpy()]
+
+    def numbers(self) -> Numbers:
+        columns = self.values if hasattr(self.values, "columns") else self.values.to_frame()
+        for name, dtype in columns.schema.items():
+            if not (dtype.is_numeric() or str(dtype) == "Boolean"):
+                raise DataError(f"column {name!r} holds {dtype}, not numbers")
+        numbers = [column.cast(import_module("polars").Float64).to_numpy() for column in columns]
+        return np.stack(numbers, axis=1) if columns is self.values else numbers[0]
+
+    def like(self, numbers: Numbers) -> Any:
+        if not hasattr(self.values, "columns"):
+            return type(self.values)(self.values.name, numbers)
+        frame = type(self.values)(numbers, schema=self.values.columns)
+        return frame.cast(dict(self.values.schema)) if _whole(numbers) else frame
+
+
+# Looked at in this order. Frames are known by what they can do: their libraries need not be there.
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Container]], ...] = (
+    (lambda x: isinstance(x, Tensor), _Torch),
+    (lambda x: isinstance(x, np.ndarray), _Array),
+    (sparse.issparse, _Sparse),
+    (lambda x: hasattr(x, "iloc"), _Pandas),
+    (lambda x: hasattr(x, "to_arrow") and hasattr(x, "__len__"), _Polars),
+    (lambda x: isinstance(x, list | tuple), _List),
+)
+
+
+def _numbers(values: np.ndarray) -> Numbers:
+    if values.dtype.kind not in "buif":
+        raise DataError(f"the features are of type {values.dtype}, not numbers")
+    return values
+
+
+def _agree(ours: Any, theirs: Any, what: str) -> None:
+    if tuple(ours) != tuple(theirs):
+        raise DataError(
+            f"the {what} of members and of non-members differ: {tuple(ours)} and {tuple(theirs)}"
+        )
+
+
+def _whole(numbers: Numbers) -> bool:
+    """Whether no digit is lost where a column of a frame holds integers."""
+    return bool((numbers == np.rint(numbers)).all())
+
+
+def _digests(values: np.ndarray) -> Iterator[bytes]:
+    for part in in_chunks(len(values), _CHUNK):
+        rows = values[part].reshape(len(values[part]), -1)
+        if rows.dtype.kind in "OSU":
+            yield from (repr(row.tolist()).encode() for row in rows)
+            continue
+        rows = np.ascontiguousarray(rows + rows.dtype.type(0))  # -0.0 becomes 0.0
+        yield from (blake2b(row.tobytes(), digest_size=16).digest() for row in rows)

@@ -1,0 +1,230 @@
+"""`selena.audit`: anybody's model, its members, other records, and a report of what leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from selena.anymodel.answers import Numbers, Reading, check_output, choose_reading
+from selena.anymodel.checks import warn_of_constant, warn_of_few, warn_of_unsteady
+from selena.anymodel.chosen import asking_anew, check_attacks, chosen_attacks
+from selena.anymodel.containers import Rows
+from selena.anymodel.inputs import Inputs, as_inputs
+from selena.anymodel.models import Model, opened
+from selena.anymodel.network import network_input
+from selena.anymodel.pool import Given, Pool, gather
+from selena.anymodel.targets import AnswerTable, LiveModel, LiveNetwork, ask_all
+from selena.auditing.predictions import Predictions, read_predictions
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.errors import ConfigError, DataError
+from selena.seeding import numpy_generator
+from selena.types import Attack, Records, TargetModel
+from selena.workspace import Workspace
+
+_PREDICTIONS = (".npz", ".csv", ".parquet")
+_PROBED = 8
+
+
+def audit(
+    model: Any,
+    members: Given | None = None,
+    non_members: Given | None = None,
+    *,
+    output: Literal["auto", "logits", "probabilities"] = "auto",
+    factory: Callable[[], nn.Module] | None = None,
+    num_classes: int | None = None,
+    attacks: Sequence[str | Attack] | str = ("direct",),
+    known_fraction: float = 0.5,
+    fpr: float = 0.01,
+    device: str = "cpu",
+    seed: int = 0,
+    workspace: Workspace | None = None,
+) -> AuditReport:
+    """Attack anybody's model and report what leaks about who was in its training data.
+
+    The model is asked once about every record, in shuffled batches. Attacks that need more than
+    these answers ask it about changed records, for which features must be dense numbers.
+
+    Args:
+        model: a function of x that returns n x C probabilities (or logits; for two classes one
+            column suffices, that of class 1); an `nn.Module`; a fitted scikit-learn classifier
+            with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
+            of this library; or predictions alone, `Predictions` or the path of a file of them.
+        members: records of the training set, `(x, y)` or `Records`; None with predictions alone.
+            The model is given x in the container it comes in: array, tensor, pandas or polars
+            frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
+            classes of a scikit-learn classifier, else numbers of columns.
+        non_members: records that were not, of the same population, in the same container.
+        output: what the model answers. "auto" takes rows that all are probabilities for such;
+            others are logits, but of functions and scikit-learn classifiers an error.
+        factory: builds the network of a `.safetensors` file.
+        num_classes: C, to be compared with what the model answers.
+        attacks: names or families of attacks as the registry has them, or attacks.
+        known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
+            knows and fits on; the others are scored. Predictions alone say themselves.
+        fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
+        device: where a network answers and attacks compute.
+        seed: root of every draw; the same seed gives the same report.
+        workspace: progress, and a folder for what attacks train.
+
+    Returns:
+        The report; see `selena.auditing.report`.
+
+    Raises:
+        DataError: records on both sides, shapes that disagree, labels that are no classes,
+            features or answers that are not finite, answers that are not what `output` says.
+        ConfigError: no kind of model that can be asked, an unknown attack, an attack that the
+            features do not suit, a setting out of range, an optional package that is missing.
+
+    Warns:
+        AuditWarning: too few records for `fpr`, a model that answers the same record differently,
+            or all records alike.
+    """
+    attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    check_output(output)
+    check_attacks(attacks)
+    workspace = replace(workspace or Workspace(), device=device)
+    if _is_predictions(model):
+        if not (members is None and non_members is None and factory is None):
+            raise ConfigError(
+                "Predictions say all there is to know: leave out members, non_members and factory."
+            )
+        return _audit_predictions(model, attacks, fpr, seed, workspace)
+    if members is None or non_members is None:
+        raise ConfigError(
+            "To audit a model give members, records that it was trained on, and non_members, "
+            "others of the same population."
+        )
+    with opened(model, factory=factory, device=device) as asked:
+        pool = gather(members, non_members, scale=asked.target is None)
+        pool.check_finite(missing=asked.missing)
+        return _audit_model(
+            asked,
+            pool,
+            read=_Read(output, num_classes or asked.num_classes, asked, pool),
+            attacks=attacks,
+            known_fraction=known_fraction,
+            fpr=fpr,
+            seed=seed,
+            workspace=workspace,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Reads the answers to rows of a pool."""
+
+    output: str
+    num_classes: int | None
+    model: Model
+    pool: Pool
+
+    def __call__(self, answers: Numbers, rows: Rows) -> Reading:
+        reading = choose_reading(
+            answers,
+            output=self.output,
+            default=self.model.default,
+            num_classes=self.num_classes,
+            what=self.model.what,
+        )
+        reading.check(answers, lambda i: self.pool.name(int(rows[i])))
+        return reading
+
+
+def _audit_model(
+    model: Model,
+    pool: Pool,
+    *,
+    read: _Read,
+    attacks: Sequence[str | Attack],
+    known_fraction: float,
+    fpr: float,
+    seed: int,
+    workspace: Workspace,
+) -> AuditReport:
+    """Check everything on a few records first: it may take minutes to ask about all."""
+    # Shuffled, so that no batch is of members alone and nothing that depends on it tells them.
+    order = numpy_generator(seed, "anymodel", "order").permutation(len(pool))
+    few = order[: 2 * _PROBED]
+    alone = ask_all(model, pool.features, few[:_PROBED])
+    among = ask_all(model, pool.features, few)
+    reading = read(among, few)
+    warn_of_unsteady(alone, among[:_PROBED])
+    classes = pool.classes(model.names, reading.num_classes, model.what)
+    inputs = _inputs(pool, attacks)
+    rows = torch.arange(len(pool))
+    x = rows[:, None] if inputs is None else inputs.x
+    split = pool.split(x, classes, known_fraction=known_fraction, seed=seed)
+    warn_of_few(split, fpr)
+    chosen = chosen_attacks(
+        attacks,
+        Records(x, torch.from_numpy(classes), rows),
+        "continuous" if inputs is None else inputs.features,
+        reading.num_classes,
+    )
+
+    answers = ask_all(model, pool.features, order)
+    reading = read(answers, order)
+    warn_of_constant(answers)
+    if inputs is None:
+        table = reading.logits(torch.from_numpy(answers[np.argsort(order)]))
+        target: TargetModel = AnswerTable(table)
+    else:
+        target = _live(model, reading, inputs, workspace.device)
+    return run_audit(target, split, chosen, seed=seed, workspace=workspace)
+
+
+def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
+    """Return features that attacks may change, where one of `attacks` does."""
+    changing = asking_anew(attacks)
+    if not changing:
+        return None
+    try:
+        return as_inputs(pool.features)
+    except DataError as error:
+        raise ConfigError(
+            f"The attacks {', '.join(changing)} ask about changed records, but {error}. Other "
+            "attacks, as those of the family direct, need no more than answers."
+        ) from error
+
+
+def _live(model: Model, reading: Reading, inputs: Inputs, device: str) -> TargetModel:
+    if model.target is not None:
+        return model.target
+    live, network = LiveModel(model, reading, inputs), model.network
+    if network is None:
+        return live
+    return LiveNetwork(live, network, lambda x: network_input(network, x * inputs.scale, device))
+
+
+def _is_predictions(model: object) -> bool:
+    if isinstance(model, str | Path):
+        return Path(model).suffix.lower() in _PREDICTIONS
+    return isinstance(model, Predictions)
+
+
+def _audit_predictions(
+    model: Predictions | str | Path,
+    attacks: Sequence[str | Attack],
+    fpr: float,
+    seed: int,
+    workspace: Workspace,
+) -> AuditReport:
+    table = model if isinstance(model, Predictions) else read_predictions(Path(model).expanduser())
+    changing = asking_anew(attacks)
+    if changing:
+        raise ConfigError(
+            f"The attacks {', '.join(changing)} ask about changed records, which predictions alone "
+            "cannot answer. Pass the model, or attacks of the family direct."
+        )
+    split = table.split()
+    warn_of_few(split, fpr)
+    chosen = chosen_attacks(attacks, split.train, "continuous", table.num_classes)
+    return run_audit(table, split, chosen, seed=seed, workspace=workspace)

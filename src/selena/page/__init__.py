@@ -1,0 +1,15 @@
+"""The report as one page: a file that needs no network, for readers who are no experts too."""
+
+from __future__ import annotations
+
+from selena.page.render import render_page, write_page
+from selena.page.runs import KeptBest, Run, run_of_audit, runs_of_results
+
+__all__ = [
+    "KeptBest",
+    "Run",
+    "render_page",
+    "run_of_audit",
+    "runs_of_results",
+    "write_page",
+]

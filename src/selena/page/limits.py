@@ -1,0 +1,92 @@
+"""What a report does not show: as much a part of it as the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from selena.page.groups import Group
+from selena.types import Family
+
+
+def limits(groups: Sequence[Group]) -> list[str]:
+    """Return the limits of these results, one sentence or two each."""
+    return [*_about_the_data(groups), *_families(groups), *_general(groups)]
+
+
+def _about_the_data(groups: Sequence[Group]) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
+    said = []
+    if any(row["synthetic"] for row in rows):
+        said.append(
+            "The data are synthetic: no real person stands behind a record, and what holds for "
+            "them need not hold for real ones."
+        )
+    if any(row["selected_on_evaluation"] for row in rows):
+        said.append(
+            "Weights were selected on evaluation data (the paper's way): the accuracies are "
+            "biased upwards."
+        )
+    return said
+
+
+def _families(groups: Sequence[Group]) -> list[str]:
+    """Name the families of attacks that were not run."""
+    absent: dict[str, list[str]] = {}
+    for group in groups:
+        missing = [family for family in get_args(Family) if family not in group.families]
+        if missing:
+            absent.setdefault(" or ".join(missing), []).append(group.label)
+    return [
+        f"Not attacked by {families} attacks: {', '.join(labels)}."
+        for families, labels in absent.items()
+    ]
+
+
+def _general(groups: Sequence[Group]) -> list[str]:
+    said = [
+        "Figures are of the best of the attacks that were run: a stronger attack, or an attacker "
+        "who knows more, may find more.",
+        "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
+        "than the average, and nothing here bounds the risk of a single one.",
+        "This is a measurement, not a guarantee as differential privacy gives.",
+        "It is about membership only: not about what a model reveals about its records otherwise.",
+        "The attacker is given the membership of the known records; whoever lacks that finds less.",
+    ]
+    alone = [group.label for group in groups if len(group.rows) == 1]
+    if alone:
+        said.append(
+            f"One target model stands behind the figures of {', '.join(alone)}: the intervals are "
+            "about the records scored, not about training again."
+        )
+    if any(len(group.rows) > 1 for group in groups):
+        said.append(
+            "Each seed trained one target model on one split. ± is the standard deviation over "
+            "seeds; drawings show the first seed."
+        )
+    return [*said, *_comparisons(groups), *_too_few(groups)]
+
+
+def _comparisons(groups: Sequence[Group]) -> list[str]:
+    attacks = sum(len(group.first["attacks"]) for group in groups)
+    if attacks < 2:
+        return []
+    return [
+        f"Intervals hold with 95 % confidence each on its own: of {attacks} attacks in the table, "
+        f"about {max(1, round(attacks / 20))} may miss by chance."
+    ]
+
+
+def _too_few(groups: Sequence[Group]) -> list[str]:
+    """Name the lowest FPRs that this many non-members cannot resolve."""
+    points = [
+        (fpr, point["needed_non_members"])
+        for group in groups
+        for best in group.headlines()
+        for fpr, point in best["tpr_at_fpr"].items()
+        if not point["resolved"]
+    ]
+    return [
+        f"A FPR of {100 * float(fpr):g} % is unresolved: that takes {needed:,} non-members."
+        for fpr, needed in sorted(set(points), reverse=True)
+    ]

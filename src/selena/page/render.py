@@ -1,0 +1,138 @@
+"""The page as one file: template, style, scripts and charts together, nothing from the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from selena.auditing.vulnerability import WIDEST, class_leakage
+from selena.environment import describe_environment
+from selena.errors import DataError
+from selena.experiment import Results
+from selena.files import write_text
+from selena.page import attack_table
+from selena.page.charts import Chart, draw_classes, draw_roc, draw_scores, draw_tradeoff
+from selena.page.exposed import exposed_tables
+from selena.page.groups import Group, group_runs, headline_scores, ordered_families
+from selena.page.limits import limits
+from selena.page.method import facts, settings
+from selena.page.runs import Run, runs_of_results
+from selena.page.words import summarize_groups
+from selena.version import __version__
+
+
+def write_page(path: Path, results: Results, *, title: str, command: str) -> None:
+    """Write the page of an experiment; scores that the run folders keep are shown too.
+
+    Raises:
+        StoreError: a run folder has no manifest, or a file of scores is damaged.
+    """
+    page = render_page(
+        runs_of_results(results),
+        title=title,
+        command=command,
+        environment=describe_environment(),
+    )
+    write_text(path, page)
+
+
+def render_page(
+    runs: Sequence[Run],
+    *,
+    title: str,
+    command: str = "",
+    environment: dict[str, Any] | None = None,
+) -> str:
+    """Return the page of `runs` as HTML; the same input gives the same text.
+
+    Args:
+        runs: one a defense and seed; sections that need kept scores are of those that have them.
+        title: heading.
+        command: the command that gave them, if there was one.
+        environment: see `describe_environment`.
+
+    Raises:
+        DataError: no runs.
+    """
+    if not runs:
+        raise DataError("A page needs at least one run. Give folders of runs that were attacked.")
+    groups = group_runs(runs)
+    attacked = [group for group in groups if group.first["best"]]
+    charts = _charts(attacked)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            version=__version__,
+            groups=groups,
+            summaries=summarize_groups(groups),
+            seeds=max(len(group.runs) for group in groups),
+            columns=attack_table.TITLES,
+            words=attack_table.WORDS,
+            attack_lines=attack_table.attack_lines(groups),
+            charts=charts,
+            figures=_script_json(
+                {
+                    f"{part}-{i}": chart.spec
+                    for part, of in charts.items()
+                    for i, chart in enumerate(of)
+                }
+            ),
+            exposed=exposed_tables(groups),
+            widest=WIDEST,
+            facts=facts(groups, command),
+            settings=settings(groups, environment),
+            limits=limits(groups),
+            plotly=_plotly(),
+        )
+    )
+
+
+def _charts(groups: Sequence[Group]) -> dict[str, list[Chart]]:
+    """Return the charts of each section of the page."""
+    families = ordered_families([family for group in groups for family in group.first["best"]])
+    kept = [(group, headline_scores(group.runs[0])) for group in groups]
+    return {
+        "roc": [draw_roc(groups, family) for family in families],
+        "scores": [draw_scores(group) for group in groups],
+        "classes": draw_classes(
+            [
+                (group, class_leakage(best.scores, per_class=best.per_class))
+                for group, best in kept
+                if best is not None
+            ]
+        ),
+        "tradeoff": [draw_tradeoff(groups)] if groups else [],
+    }
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("selena.page"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _script_json(value: Any) -> Markup:
+    """Return JSON that no name in it can break out of: plain ASCII, without <, > and &."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _plotly() -> Markup:
+    # Slow to import, and only pages need it.
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())

@@ -1,0 +1,147 @@
+"""Finished experiments in MLflow: settings, figures with their intervals, and the report.
+
+Each defense and seed is one MLflow run; all of them are children of one that holds the report.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selena.errors import ConfigError
+from selena.experiment import Results
+from selena.version import __version__
+
+LOCAL = "local"
+"""Names the store that needs no server: mlflow.db beside the run folders."""
+
+_EXPERIMENT = "selena"
+
+
+def log_results(
+    results: Results,
+    uri: str = LOCAL,
+    *,
+    title: str,
+    report: Sequence[Path] = (),
+    experiment: str = _EXPERIMENT,
+) -> str:
+    """Log results to MLflow and return the id of the parent run.
+
+    Logging the same results again makes new runs.
+
+    Args:
+        results: rows of at least one finished run.
+        uri: of a tracking server or store, as MLflow takes it; "local" for the SQLite file
+            mlflow.db beside the run folders, which keeps reports in mlflow-artifacts.
+        title: name of the parent run.
+        report: files to attach to it, such as `Results.write_report` returns.
+        experiment: name of the MLflow experiment, made if there is none.
+
+    Raises:
+        ConfigError: MLflow is not installed, or the store cannot be used.
+    """
+    mlflow = import_mlflow()
+    artifacts = None
+    if uri == LOCAL:
+        beside = results.folders[0].parent.resolve()
+        uri = f"sqlite:///{beside / 'mlflow.db'}"
+        artifacts = (beside / "mlflow-artifacts").as_uri()
+    try:
+        client = mlflow.MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        number = (
+            found.experiment_id
+            if found
+            else client.create_experiment(experiment, artifact_location=artifacts)
+        )
+        tags = {"selena.version": __version__}
+        parent: str = client.create_run(number, tags=tags, run_name=title).info.run_id
+        for row, folder in zip(results.rows, results.folders, strict=True):
+            settings = results.settings[folder.name]
+            child = client.create_run(
+                number,
+                tags={**tags, "mlflow.parentRunId": parent, **_tags(row)},
+                run_name=folder.name,
+            ).info.run_id
+            _log(client, child, dict(_flat(settings)), metrics(row))
+            client.set_terminated(child)
+        for path in report:
+            client.log_artifact(parent, str(path))
+        client.set_terminated(parent)
+    except mlflow.MlflowException as error:
+        raise ConfigError(f"MLflow cannot use {uri}: {error}") from error
+    return parent
+
+
+def metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return a row's figures by name, each with its 95 % interval as two more.
+
+    Accuracies are shares. The best attack of a family ("direct", "label-only", "adaptive") is the
+    one chosen on known records; "direct/tpr_at_fpr_0.01" is there only where so many non-members
+    were scored that it is resolved.
+    """
+    found: dict[str, float] = {}
+    for name in ("train_accuracy", "test_accuracy"):
+        _with_interval(found, name, row[name], row[f"{name}_interval"])
+    for family, best in row["best"].items():
+        for name in ("balanced_accuracy", "advantage", "auc"):
+            _with_interval(found, f"{family}/{name}", best[name], best[f"{name}_interval"])
+        for fpr, point in best["tpr_at_fpr"].items():
+            if point["resolved"]:
+                name = f"{family}/tpr_at_fpr_{fpr}"
+                _with_interval(found, name, point["tpr"], point["interval"])
+    return found
+
+
+def _with_interval(
+    found: dict[str, float], name: str, value: float, interval: Sequence[float]
+) -> None:
+    found |= {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+
+
+def _tags(row: Mapping[str, Any]) -> dict[str, str]:
+    names = ("defense", "seed", "dataset", "synthetic", "selected_on_evaluation")
+    bests = {f"best_attack/{family}": best["attack"] for family, best in row["best"].items()}
+    return {name: str(row[name]) for name in names} | bests
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield settings by dotted name, as in a configuration file."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _log(client: Any, run: str, params: dict[str, str], figures: dict[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
+    now = time.time_ns() // 1_000_000
+    client.log_batch(
+        run,
+        params=[Param(name, value) for name, value in params.items()],
+        metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
+    )
+
+
+def import_mlflow() -> Any:
+    """Return the module.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    # MLflow tells its makers what it is used for, unless it is told not to.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        import mlflow
+    except ImportError as error:
+        raise ConfigError(
+            "Logging to MLflow needs mlflow-skinny, which is not installed. "
+            "Install it with: pip install 'selena-privacy[mlflow]'"
+        ) from error
+    return mlflow

@@ -1,0 +1,245 @@
+"""The page as a file: whole, safe from the names in it, and true to its rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selena.errors import DataError
+from selena.experiment import Results
+from selena.page import Run, render_page, runs_of_results, write_page
+from selena.store import RunFolder
+from selena.workspace import Workspace
+from tests.page.made import HOSTILE, folder, plain, report, run, runs
+
+SECTIONS = ["summary", "attacks", "tradeoff", "roc", "scores", "classes", "exposed", "limits"]
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, the text, and each script's content."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        {"script": self.scripts, "style": self.styles}.get(self._inside, self.text).append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    return reader
+
+
+def headings(reader: Reader) -> list[str]:
+    return [str(attrs["id"]) for tag, attrs in reader.tags if tag == "h2"]
+
+
+def shape(reader: Reader) -> Counter[tuple[str, ...]]:
+    """Count the tags, each with the names of its attributes."""
+    return Counter((tag, *sorted(attrs)) for tag, attrs in reader.tags)
+
+
+def words(reader: Reader) -> str:
+    return re.sub(r"\s+", " ", "".join(reader.text))
+
+
+@pytest.fixture(scope="module")
+def page() -> Reader:
+    return read(render_page(runs(), title="Toys", command="selena run"))
+
+
+def test_every_section_is_there(page: Reader) -> None:
+    assert headings(page) == [*SECTIONS, "method"]
+    drawn = [attrs["data-figure"] for _, attrs in page.tags if "data-figure" in attrs]
+    assert drawn == ["tradeoff-0", "roc-0", "scores-0", "scores-1", "classes-0", "classes-1"]
+    assert sorted(json.loads(page.scripts[0])) == sorted(map(str, drawn))
+
+
+def test_the_page_loads_nothing(page: Reader) -> None:
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "base")
+        assert not {"src", "href", "srcset", "action"} & set(attrs)
+    style = "".join(page.styles)
+    assert "url(" not in style
+    assert "@import" not in style
+    data, _, own = page.scripts
+    assert "http" not in data + own + style
+    (policy,) = [a["content"] for t, a in page.tags if a.get("http-equiv")]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_drawing_library_is_there_once(page: Reader) -> None:
+    assert len(page.scripts) == 3
+    assert "plotly.js v" in page.scripts[1][:200]
+
+
+def test_names_are_shown_and_never_run() -> None:
+    hostile = run(HOSTILE)
+    row = plain(hostile.row)
+    row["dataset"] = HOSTILE
+    for attack in row["attacks"].values():
+        attack["settings"] = {HOSTILE: HOSTILE}
+    best = row["best"]["direct"]
+    row["attacks"][HOSTILE] = row["attacks"].pop(best["attack"].split("/")[0])
+    best["attack"] = f"{HOSTILE}/global"
+    made = Run(row, hostile.best)
+    reader = read(render_page([made], title=HOSTILE, command=HOSTILE, environment={HOSTILE: "x"}))
+    ordinary = read(render_page([run()], title="T", command="c", environment={"a": "x"}))
+    # What a name could add to the page would be a tag or an attribute more.
+    assert shape(reader) == shape(ordinary)
+    assert HOSTILE in "".join(reader.text)
+    assert len(reader.scripts) == 3
+
+
+def test_names_in_the_figures_are_plain_ascii_and_text() -> None:
+    reader = read(render_page([run(HOSTILE), run("other", 0.0)], title="T"))
+    raw = reader.scripts[0]
+    assert raw.isascii()
+    assert not set("<>&") & set(raw)
+    names = [
+        trace["name"]
+        for figure in json.loads(raw).values()
+        for trace in figure["data"]
+        if "name" in trace
+    ]
+    shown = HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert shown in names
+    # plotly.js reads some tags in text: no name may hold one.
+    assert not any("<" in name for name in names)
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    first, second = (render_page(runs((0, 1)), title="T", command="c") for _ in range(2))
+    assert first == second
+
+
+def test_rows_alone_make_a_page_that_says_what_is_absent() -> None:
+    reader = read(render_page([Run(each.row) for each in runs()], title="T"))
+    assert headings(reader) == [*SECTIONS, "method"]
+    assert words(reader).count("Absent: the scores behind the figures are not at hand.") == 2
+    assert not any(name.startswith("classes") for name in json.loads(reader.scripts[0]))
+
+
+def test_rows_without_attacks_make_a_page() -> None:
+    row = plain(run().row) | {"attacks": {}, "best": {}, "n": {}}
+    reader = read(render_page([Run(row)], title="T"))
+    assert "No attack was run." in words(reader)
+    assert headings(reader) == ["summary", "attacks", "limits", "method"]
+    assert json.loads(reader.scripts[0]) == {}
+
+
+def test_a_defense_that_was_attacked_by_fewer_families() -> None:
+    both = plain(run().row)
+    both["best"]["label-only"] = both["best"]["direct"] | {"known_accuracy": 0.5}
+    page = render_page([Run(both), run("selena", 0.0)], title="T")
+    figures = json.loads(read(page).scripts[0])
+    assert [t["name"] for t in figures["roc-1"]["data"] if "name" in t] == [
+        "undefended",
+        "guessing",
+    ]
+    assert "Not attacked by label-only or adaptive attacks: selena." in words(read(page))
+
+
+def test_synthetic_data_and_leaking_selection_are_said() -> None:
+    assert "synthetic" not in words(read(render_page([run()], title="T")))
+    row = plain(run().row) | {"synthetic": True, "selected_on_evaluation": True}
+    text = words(read(render_page([Run(row)], title="T")))
+    assert "The data are synthetic: no real person" in text
+    assert "Weights were selected on evaluation data" in text
+
+
+def test_no_runs_are_an_error() -> None:
+    with pytest.raises(DataError, match="at least one run"):
+        render_page([], title="T")
+
+
+def results(*folders: RunFolder) -> Results:
+    rows = [each.audit() for each in folders]
+    return Results(rows, {}, {}, {}, [each.path for each in folders])
+
+
+def test_run_folders_bring_their_scores_and_settings(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    both = folder(tmp_path / "a"), folder(tmp_path / "b", 0.0, name="selena")
+    write_page(path, results(*both), title="T", command="selena report a b")
+    reader = read(path.read_text(encoding="utf-8"))
+    text = words(reader)
+    assert "Absent" not in text
+    assert "members are found in undefended and" in text
+    assert "toy: made up" in text
+    assert "selena report a b" in text
+    assert sum(tag == "details" for tag, _ in reader.tags) == 2 + 2 + 1
+
+
+def test_scores_of_other_code_in_a_folder_are_not_taken(tmp_path: Path) -> None:
+    made = folder(tmp_path / "run")
+    (kept,) = runs_of_results(results(made))
+    (right,) = [report(1.5).best("direct").result.scores]
+    assert kept.best["direct"].scores.evaluation.scores.tolist() == (
+        right.evaluation.scores.tolist()
+    )
+    # The same names, but sorted before: as an earlier version of the code left them.
+    for file in sorted((tmp_path / "run" / "scores").iterdir()):
+        name = file.stem.rsplit("-", 1)[0]
+        tensors = Workspace(folder=file.parent).load(file.stem)
+        assert tensors is not None
+        tensors["evaluation/scores"] = -tensors["evaluation/scores"]
+        Workspace(folder=file.parent).save(f"{name}-{'0' * 24}", tensors)
+    (again,) = runs_of_results(results(made))
+    assert again.best["direct"].scores.evaluation.scores.tolist() == (
+        right.evaluation.scores.tolist()
+    )
+    for file in (tmp_path / "run" / "scores").iterdir():
+        if not file.stem.endswith("0" * 24):
+            file.unlink()
+    (stale,) = runs_of_results(results(made))
+    assert stale.best == {}
+
+
+def numbers(value: Any) -> list[float]:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [number for each in inner for number in numbers(each)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_charts_hold_no_fixed_color_and_only_finite_numbers(page: Reader) -> None:
+    """Colors come from the theme, or a chart is not readable in the dark."""
+    figures = json.loads(page.scripts[0])
+    colors = re.findall(r'"\w*color": "([^"]*)"', json.dumps(figures))
+    assert colors
+    known = set(re.findall(r"--([\w-]+):", "".join(page.styles)))
+    for color in colors:
+        name = re.fullmatch(r"@([\w-]+)(/0?\.\d+)?", color)
+        assert name is not None
+        assert name[1] in known
+    assert all(abs(number) < 1e6 for number in numbers(figures))
+
+
+def test_rows_from_before_a_field_was_added_make_a_page() -> None:
+    row = plain(run().row)
+    for attack in row["attacks"].values():
+        del attack["settings"]
+    del row["best"]["direct"]["histogram"]["axis"]
+    assert headings(read(render_page([Run(row)], title="T")))[-1] == "method"

@@ -1,0 +1,76 @@
+"""Finished experiments as MLflow gives them back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from selena.errors import ConfigError
+from selena.experiment import Results, run
+from selena.pipeline import DataSettings, RunSettings
+from selena.tracking.mlflow import log_results, metrics
+
+mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
+# MLflow uses what SQLAlchemy 2.1 deprecates, and sets up its store by code that does so, too.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+QUICK = {"epochs": 2, "precision": "float32"}
+SETTINGS = RunSettings(
+    data=DataSettings("digits", members=200),
+    defenses=("undefended", "selena"),
+    attacks=("confidence",),
+    seeds=(3,),
+    plan={"hidden": [8], "k": 2, "l": 1, "training": QUICK, "distillation": QUICK},
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run(SETTINGS, tmp_path_factory.mktemp("experiment") / "runs")
+
+
+def test_figures_have_their_intervals_beside_them(results: Results) -> None:
+    for row in results.rows:
+        found = metrics(row)
+        best = row["best"]["direct"]
+        assert found["test_accuracy"] == row["test_accuracy"]
+        assert found["direct/balanced_accuracy"] == best["balanced_accuracy"]
+        for name in [name for name in found if not name.endswith(("_low", "_high"))]:
+            assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
+        unresolved = {f for f, point in best["tpr_at_fpr"].items() if not point["resolved"]}
+        assert unresolved == {
+            f for f in best["tpr_at_fpr"] if f"direct/tpr_at_fpr_{f}" not in found
+        }
+
+
+def test_a_local_store_holds_settings_figures_and_report(results: Results) -> None:
+    runs = results.folders[0].parent
+    report = results.write_report(runs.parent / "report", title="digits", command="selena run")
+    parent = log_results(results, title="digits", report=report)
+    client = mlflow.MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("selena")
+    assert {file.path for file in client.list_artifacts(parent)} == {path.name for path in report}
+    children = client.search_runs([experiment.experiment_id], "tags.mlflow.parentRunId != ''")
+    logged: dict[str, Any] = {child.data.tags["defense"]: child for child in children}
+    assert set(logged) == {"undefended", "selena"}
+    for row, folder in zip(results.rows, results.folders, strict=True):
+        child = logged[row["defense"]]
+        assert child.data.metrics == pytest.approx(metrics(row))
+        assert child.data.params["plan.training.epochs"] == "2"
+        assert child.data.params["data.members"] == "200"
+        assert child.data.tags["best_attack/direct"] == row["best"]["direct"]["attack"]
+        assert child.data.tags["mlflow.parentRunId"] == parent
+        assert child.info.run_name == folder.name
+        assert child.info.status == "FINISHED"
+    log_results(results, title="again")
+    assert client.get_experiment_by_name("selena").experiment_id == experiment.experiment_id
+
+
+def test_what_is_wrong_is_named(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="MLflow cannot use nonsense://"):
+        log_results(results, "nonsense://server", title="digits")
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ConfigError, match=r"selena-privacy\[mlflow\]"):
+        log_results(results, title="digits")
