@@ -1,0 +1,141 @@
+"""Split-AI and SELENA on a GPU: how long, and how near the device's own rate.
+
+    python -m benchmarks.gpu purchase|resnet [--device cuda] [--out results/gpu]
+
+`purchase` trains 25 networks of the paper's width for 30 epochs on purchase100-synthetic, the
+whole of SELENA after it. `resnet` trains ResNet-18s on random images of CIFAR's shape, which take
+the time that real ones do: 50,000 of them, K = 25, for `--epochs` epochs. Operations are counted
+by PyTorch; the rate is that of large bf16 matrix products in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.training import NETWORK, SEED, operations
+from selena.auditing.run import run_audit
+from selena.data import audit_split, load
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI
+from selena.environment import describe_environment
+from selena.files import write_json
+from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
+from selena.registry import build_attacks
+from selena.seeding import torch_generator
+from selena.training.plans import PLANS
+from selena.training.recipe import Recipe
+from selena.types import Records
+from selena.workspace import Workspace
+
+K, L = 25, 10
+_SIDE = 8_192
+
+
+def seconds(work: Callable[[], Any], device: str) -> tuple[Any, float]:
+    """Return what `work` returns and how long it took, with all of the device's work done."""
+    wait(device)
+    start = time.perf_counter()
+    result = work()
+    wait(device)
+    return result, time.perf_counter() - start
+
+
+def wait(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+
+
+def rate(device: str) -> float:
+    """Return operations a second of a large bf16 matrix product."""
+    a = torch.randn(_SIDE, _SIDE, device=device, dtype=torch.bfloat16)
+    best = min(seconds(lambda: a @ a, device)[1] for _ in range(10))
+    return 2 * _SIDE**3 / best
+
+
+def purchase(device: str, _epochs: int) -> dict[str, Any]:
+    """Split-AI at Purchase100's size, then SELENA, then its direct attacks."""
+    dataset = load("purchase100-synthetic")
+    split, plan = audit_split(dataset, seed=SEED), PLANS["purchase100"]
+    train, others = split.train, split.validation
+    workspace = Workspace(device)
+    SplitAI(NETWORK, 100, Recipe(epochs=1), K, L).fit(train, others, seed=1, workspace=workspace)
+    split_ai = SplitAI(NETWORK, 100, plan.training, K, L)
+    _, taken = seconds(lambda: split_ai.fit(train, others, seed=SEED, workspace=workspace), device)
+    done = operations(NETWORK) * plan.training.epochs * len(train) * (K - L)
+    selena = Selena(NETWORK, 100, plan.training, plan.distillation, K, L)
+    model, whole = seconds(
+        lambda: selena.fit(train, others, seed=SEED, workspace=workspace), device
+    )
+    attacks = build_attacks(("direct",), plan, dataset)
+    report, attacked = seconds(
+        lambda: run_audit(model, split, attacks, seed=SEED, workspace=workspace), device
+    )
+    return {
+        "split_ai_seconds": taken,
+        "split_ai_utilisation": done / taken / rate(device),
+        "selena_seconds": whole,
+        "direct_attacks_seconds": attacked,
+        "audit": report.to_json(),
+    }
+
+
+def resnet(device: str, epochs: int) -> dict[str, Any]:
+    """Split-AI of ResNet-18s on random images; `epochs` of the schedule."""
+    draw = torch_generator(SEED, "images")
+    n, classes = 50_000, 10
+    x = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    y = torch.randint(0, classes, (n,), generator=draw)
+    records = Records(x, y, torch.arange(n))
+    factory = resnet18(classes, CIFAR10_MEAN, CIFAR10_STD)
+    recipe = Recipe(
+        optimizer="sgd",
+        learning_rate=0.1,
+        momentum=0.9,
+        batch_size=256,
+        epochs=epochs,
+        augmentation="crop_flip",
+    )
+    network = factory().to(device)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(2, 3, 32, 32, device=device)).sum().backward()
+    done = counter.get_total_flops() / 2 * epochs * n * (K - L)
+    split_ai = SplitAI(factory, classes, recipe, K, L)
+    _, taken = seconds(
+        lambda: split_ai.fit(
+            records, records.take(torch.arange(100)), seed=SEED, workspace=Workspace(device)
+        ),
+        device,
+    )
+    return {
+        "epochs": epochs,
+        "seconds": taken,
+        "seconds_of_30_epochs": taken * 30 / epochs,
+        "utilisation": done / taken / rate(device),
+    }
+
+
+STAGES = {"purchase": purchase, "resnet": resnet}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"))
+    options = parser.parse_args()
+    figures = STAGES[options.stage](options.device, options.epochs)
+    result = {
+        "command": f"python -m benchmarks.gpu {options.stage} --epochs {options.epochs}",
+        "seed": SEED,
+        "environment": describe_environment(),
+        **figures,
+    }
+    write_json(options.out / f"{options.stage}.json", result)
+    print(f"Written: {options.out / options.stage}.json")

@@ -1,0 +1,77 @@
+"""What must hold on a GPU as well; skipped where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from selena.attacks.neighbors import flip_patterns
+from selena.defenses.selena import Selena
+from selena.defenses.undefended import Undefended
+from selena.networks.mlp import MLP
+from selena.networks.resnet import small_resnet
+from selena.training.engine import fit_networks
+from selena.training.flips import flipped_labels
+from selena.training.inference import predict
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe
+from selena.workspace import Workspace
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+CUDA = Workspace("cuda")
+FLOAT32 = replace(RECIPE, precision="float32")
+
+
+def jobs(n: int, sizes: tuple[int, ...]) -> list[Job]:
+    return [Job(f"job-{i}", torch.arange(n)[:size], seed=i) for i, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_stack_equals_the_networks_apart_and_those_of_the_cpu(standardize: bool) -> None:
+    factory = MLP(FEATURES, CLASSES, hidden=(16,), standardize=standardize)
+    records, recipe = toy_records(70), replace(FLOAT32, optimizer="sgd")
+    data, work = Examples(records.x, records.y), jobs(70, (40, 33, 64))
+    together = fit_networks(factory, data, work, recipe, workspace=CUDA)
+    apart = fit_networks(factory, data, work, recipe, workspace=CUDA, group_size=1)
+    on_cpu = fit_networks(factory, data, work, recipe)
+    answers = [
+        torch.stack([predict(n, records.x, device=device) for n in networks])
+        for networks, device in ((together, "cuda"), (apart, "cuda"), (on_cpu, "cpu"))
+    ]
+    torch.testing.assert_close(answers[0], answers[1], rtol=0, atol=1e-4)
+    torch.testing.assert_close(answers[0], answers[2], rtol=0, atol=1e-3)
+
+
+def test_stacked_resnets_train_on_the_device() -> None:
+    x, y = torch.rand(64, 3, 16, 16), torch.arange(64) % CLASSES
+    factory = small_resnet(CLASSES, (0.5,) * 3, (0.25,) * 3)
+    recipe = Recipe(batch_size=16, epochs=2, augmentation="crop_flip")
+    networks = fit_networks(factory, Examples(x, y), jobs(64, (64, 48)), recipe, workspace=CUDA)
+    assert all(p.is_cuda for network in networks for p in network.parameters())
+    assert all(bool(torch.isfinite(predict(n, x, device="cuda")).all()) for n in networks)
+
+
+@pytest.mark.parametrize("defense", [Undefended, Selena])
+def test_defenses_fit_and_answer(defense: type) -> None:
+    records, validation = toy_records(60), toy_records(20, seed=1, start=100)
+    more = {"distillation": RECIPE, "k": 5, "l": 2} if defense is Selena else {}
+    fitted = defense(NETWORK, CLASSES, RECIPE, **more).fit(
+        records, validation, seed=0, workspace=CUDA
+    )
+    logits = fitted.logits(records.x)
+    assert logits.shape == (60, CLASSES)
+    assert not logits.is_cuda
+
+
+def test_labels_of_flipped_bits_are_those_of_the_flipped_records() -> None:
+    network = MLP(40, CLASSES, hidden=(64,))().cuda().eval()
+    x = (torch.rand(50, 40) < 0.3).to(torch.uint8)
+    flips = flip_patterns(40, 5, 8, seed=0)
+    expected = torch.stack(
+        [predict(network, x ^ row.to(torch.uint8), device="cuda").argmax(1) for row in flips], dim=1
+    )
+    assert torch.equal(flipped_labels(network, x, flips, device="cuda"), expected)
