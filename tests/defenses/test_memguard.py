@@ -1,4 +1,4 @@
-"""MemGuard: the noise search against a plain one, and what a filter must never change."""
+"""MemGuard: what a filter must never change, and what its noise must do."""
 
 from __future__ import annotations
 
@@ -8,110 +8,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from selena.defenses.memguard import MemGuard, MemGuardModel
 from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError, StoreError
-from selena.networks.mlp import MLP
-from selena.seeding import seeded
 from selena.training.recipe import Recipe
+from tests.defenses.plain_memguard import inference_network
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 SEARCH = NoiseSearch(most_steps=20)
 FILTER = Recipe(epochs=5, batch_size=16, loss="binary_cross_entropy", precision="float32")
 MEMGUARD = MemGuard(Undefended(NETWORK, CLASSES, RECIPE), inference=FILTER, search=SEARCH)
 TRAIN, VALIDATION = toy_records(80), toy_records(60, seed=7, start=1000)
-
-
-def inference_network(classes: int, seed: int = 0, scale: float = 3.0) -> nn.Module:
-    """Return an untrained network whose decisions depend on its input."""
-    with seeded(seed, "h"):
-        network = MLP(classes, 1, hidden=(16, 8), activation="relu")()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(scale)
-        generator = torch.Generator().manual_seed(seed)
-        logits = 3 * torch.randn(200, classes, generator=generator)
-        middle = network(logits.softmax(dim=1).sort(dim=1).values).median()
-        list(network.parameters())[-1].sub_(middle)
-    return network
-
-
-def one_by_one(search: NoiseSearch, network: nn.Module, query: Tensor) -> tuple[Tensor, int]:
-    """The algorithm as it is told: one query, autograd, no shared state.
-
-    Returns the last logits found, and for how many values of c3 there were any.
-    """
-    z_0, label = query.clone(), len(query) - 1
-
-    def h(z: Tensor) -> Tensor:
-        output: Tensor = network(z.softmax(0).float()[None])
-        return output.double().squeeze()
-
-    first, p_0 = float(h(z_0).detach()), z_0.softmax(0)
-    best, successes, c3 = z_0, 0, search.c3
-    if abs(torch.tensor(first).double().sigmoid().item() - 0.5) <= search.undecided:
-        return best, 0
-    while c3 <= search.c3_most:
-        z, success = z_0.clone(), False
-        for _ in range(search.most_steps):
-            z.requires_grad_()
-            loss = (
-                search.c1 * h(z).abs()
-                + search.c2 * torch.relu(z[:label].max() - z[label])
-                + c3 * (z.softmax(0) - p_0).abs().sum()
-            )
-            (slope,) = torch.autograd.grad(loss, z)
-            z = (z - search.step * slope / slope.norm().clamp_min(1e-300)).detach()
-            if bool(z[label] > z[:label].max()) and float(h(z).detach()) * first <= 0:
-                success = True
-                break
-        if not success:
-            break
-        best, successes, c3 = z, successes + 1, c3 * search.c3_factor
-    return best, successes
-
-
-@pytest.mark.parametrize("classes", [2, 5])
-def test_the_batch_equals_one_at_a_time(classes: int) -> None:
-    network = inference_network(classes)
-    generator = torch.Generator().manual_seed(classes)
-    queries = 3 * torch.randn(40, classes, generator=generator, dtype=torch.float64)
-    queries = queries.sort(dim=1).values
-    # A tie on top cannot be kept by standing still, and fails or is broken for the label.
-    queries[0, -2] = queries[0, -1]
-    found, success = SEARCH.run(network, queries)
-    plain = [one_by_one(SEARCH, network, query) for query in queries]
-    successes = torch.tensor([count for _, count in plain])
-    assert torch.equal(success, successes > 0)
-    # Failures, early ends and full schedules: else little was compared.
-    assert {0, 7} < set(successes.tolist())
-    torch.testing.assert_close(found, torch.stack([z for z, _ in plain]), rtol=0, atol=1e-4)
-
-
-def test_a_query_alone_equals_the_query_in_a_crowd() -> None:
-    network = inference_network(6)
-    queries = torch.randn(700, 6, generator=torch.Generator().manual_seed(1)).double()
-    queries = (3 * queries).sort(dim=1).values
-    found, success = SEARCH.run(network, queries)
-    assert int(success.sum()) > 0
-    for rows in (slice(0, 1), slice(350, 351), slice(699, 700), slice(100, 400)):
-        alone, alone_success = SEARCH.run(network, queries[rows])
-        torch.testing.assert_close(alone, found[rows], rtol=0, atol=1e-6)
-        assert torch.equal(alone_success, success[rows])
-
-
-def test_an_undecided_query_is_left_alone() -> None:
-    network = inference_network(4)
-    with torch.no_grad():
-        for parameter in list(network.parameters())[-2:]:
-            parameter.zero_()
-    queries = torch.randn(5, 4).double().sort(dim=1).values
-    found, success = SEARCH.run(network, queries)
-    assert not bool(success.any())
-    assert torch.equal(found, queries)
 
 
 class Table:

@@ -25,13 +25,14 @@ def content_digests(x: Shaped[Tensor, "n *features"], key: int) -> UInt8[Tensor,
     Bits given as uint8 or as 0.0 and 1.0, and -0.0 and 0.0, are the same content.
     """
     secret = key.to_bytes(8, "big")
-    digests = bytearray()
+    digests = np.empty((len(x), _DIGEST_BYTES), dtype=np.uint8)
     for part in in_chunks(len(x), _CHUNK):
         rows = as_input(x[part]).flatten(1).contiguous().numpy() + np.float32(0)
-        for row in rows:
-            digests += blake2b(row.data, digest_size=_DIGEST_BYTES, key=secret).digest()
-    flat = np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
-    return torch.from_numpy(flat.copy())
+        found = b"".join(
+            blake2b(row.data, digest_size=_DIGEST_BYTES, key=secret).digest() for row in rows
+        )
+        digests[part] = np.frombuffer(found, dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+    return torch.from_numpy(digests)
 
 
 def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tensor, " n"]:
@@ -43,19 +44,26 @@ def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tens
 
 def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
     """Return for each record the number of its distinct content, numbered from 0."""
-    digests = content_digests(x, key=0).numpy()
-    _, group = np.unique(digests, axis=0, return_inverse=True)
-    return torch.from_numpy(group.reshape(-1).astype(np.int64))
+    _, group = np.unique(_as_bytes(content_digests(x, key=0)), return_inverse=True)
+    return torch.from_numpy(group.astype(np.int64, copy=False))
+
+
+def _as_bytes(digests: UInt8[Tensor, "n 16"]) -> Shaped[np.ndarray, " n"]:
+    """Return each digest as one value that NumPy sorts and compares, without a copy."""
+    return np.ascontiguousarray(digests.numpy()).view(f"S{_DIGEST_BYTES}")[:, 0]
 
 
 class ContentIndex:
-    """Finds the training row that has a query's content, or draws one by a keyed hash."""
+    """Finds the training row that has a query's content, or draws one by a keyed hash.
+
+    It holds 24 bytes a training record: the digest, and its place in their order.
+    """
 
     def __init__(self, digests: UInt8[Tensor, "n 16"], key: int) -> None:
         """Index the `content_digests` of the training records, made with the same `key`."""
         self.digests = digests
         self.key = key
-        self._rows = {row.tobytes(): i for i, row in enumerate(digests.numpy())}
+        self._order = np.argsort(_as_bytes(digests), kind="stable")
 
     def answering_rows(self, x: Shaped[Tensor, "m *features"]) -> Int[Tensor, " m"]:
         """Return the training row whose non-model set answers each query.
@@ -63,10 +71,11 @@ class ContentIndex:
         A training record's own row; for any other input a row drawn uniformly by its keyed
         digest, so that repeating a query never reveals a second L-set.
         """
-        found = []
-        for digest in content_digests(x, self.key).numpy():
-            row = self._rows.get(digest.tobytes())
-            if row is None:
-                row = int.from_bytes(digest[:8].tobytes(), "big") % len(self.digests)
-            found.append(row)
-        return torch.tensor(found, dtype=torch.int64)
+        digests = content_digests(x, self.key)
+        known, asked = _as_bytes(self.digests), _as_bytes(digests)
+        # Where a query is known, the last digest that does not come after it is its own.
+        places = np.searchsorted(known, asked, side="right", sorter=self._order) - 1
+        rows = self._order[places]
+        unknown = known[rows] != asked
+        rows[unknown] = digests.numpy().view(">u8")[unknown, 0] % len(known)
+        return torch.from_numpy(rows)

@@ -53,8 +53,9 @@ class MemGuard:
     Attributes:
         base: what trains the target model (the paper's: `Undefended`).
         inference: how the inference network is trained, on as many members as reference records;
-            binary cross-entropy and Adam; batch, epochs and weight decay are ours, chosen by the
-            share of members and references for which noise is found.
+            binary cross-entropy and Adam; batch, epochs and weight decay are ours. Of decays that
+            leave it guessing as well on held-out members and references of the defender, the
+            default is one with which noise is found for all of those.
         search: how noise is searched for.
         budget: epsilon, the expected L1 distance at most between the two distributions, in
             (0, 2]; noise r is then used with probability min(1, epsilon / ||r||_1) (Section 4.2).
@@ -164,9 +165,7 @@ class MemGuardModel:
 
     def _filtered(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         original = self.target.logits(x)
-        z, order = rising(original.double())
-        # A probability of 0 has the logit -inf, with which nothing can be computed.
-        z = torch.maximum(z, z[:, -1:] - _DEEPEST)
+        z, order = searchable(original)
         noisy, use = self.search.run(self.inference, z)
         log_p = original.log_softmax(dim=1)
         noisy = by_class(noisy, order).log_softmax(dim=1).float()
@@ -181,6 +180,15 @@ class MemGuardModel:
         tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
         tensors |= {f"inference/{name}": t for name, t in self.inference.state_dict().items()}
         return tensors | {"key": torch.tensor(self.key)}
+
+
+def searchable(
+    logits: Float[Tensor, "n c"],
+) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
+    """Return logits as `NoiseSearch.run` takes them, and the class of each place."""
+    z, order = rising(logits.double())
+    # A probability of 0 has the logit -inf, with which nothing can be computed.
+    return torch.maximum(z, z[:, -1:] - _DEEPEST), order
 
 
 def _network(num_classes: int) -> MLP:

@@ -6,15 +6,22 @@ Examples", CCS 2019, Section 4.1 (Algorithm 1).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from selena.defenses.memguard_inference import InferenceNetwork
+from selena.defenses.memguard_walk import Walks
 from selena.errors import ConfigError
 
-_BLOCK = 256
+# Queries that are worth a thread of their own.
+_LEAST_PART = 250
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class NoiseSearch:
 
         Every query has its own c3 and step count; one that is done leaves the batch, so the
         work is that of the queries still searching. The result is that of one at a time, up to
-        rounding (batches of other sizes round otherwise, in the ninth digit).
+        rounding (batches of other sizes round otherwise, in the seventh digit). Large batches are
+        divided among as many threads as PyTorch uses.
 
         Args:
             network: linear layers with ReLU between them and one output (see `MLP`), on sorted
@@ -67,101 +75,50 @@ class NoiseSearch:
             logits: float64 (near 1, float32 has no probabilities left to choose from), rising
                 in each row, so that the predicted class stands last.
         """
-        inference = _Inference(network)
-        found, success = logits.clone(), torch.zeros(len(logits), dtype=torch.bool)
-        p_0 = logits.softmax(dim=1)
-        score_0, pull_0 = inference(p_0)
-        query = torch.nonzero((score_0.sigmoid() - 0.5).abs() > self.undecided).squeeze(1)
-        # What a query begins each c3 with ...
-        begin = _Queries(logits, p_0, pull_0).take(query)
-        score_0, p_0 = score_0[query], p_0[query]
-        # ... and where it is now.
-        now, c3, steps = begin, torch.full_like(score_0, self.c3), torch.zeros_like(query)
-        while len(query):
-            z = now.z - self.step * _normalised(self._slope(now, p_0, c3))
-            p = z.softmax(dim=1)
-            score, pull = inference(p)
-            now, steps = _Queries(z, p, pull), steps + 1
-            kept = z[:, -1] > z[:, :-1].amax(dim=1)
-            reached = kept & (score * score_0 <= 0)
-            found[query[reached]] = z[reached]
-            success[query[reached]] = True
-            c3 = torch.where(reached, c3 * self.c3_factor, c3)
-            searching = torch.where(reached, c3 <= self.c3_most, steps < self.most_steps)
-            steps = torch.where(reached, 0, steps)
-            if bool(reached.any()):
-                now = now.replaced(reached, begin)
-            if not bool(searching.all()):
-                begin, now = begin.take(searching), now.take(searching)
-                query, score_0, p_0, c3, steps = (
-                    each[searching] for each in (query, score_0, p_0, c3, steps)
-                )
+        found = logits.detach().clone()
+        success = torch.zeros(len(found), dtype=torch.bool)
+        search = partial(self._search, InferenceNetwork(network))
+        parts = max(1, min(torch.get_num_threads(), len(found) // _LEAST_PART))
+        with _one_thread_each(), ThreadPoolExecutor(parts) as pool:
+            for _ in pool.map(search, found.chunk(parts), success.chunk(parts)):
+                pass  # to raise here what was raised there
         return found, success
 
-    def _slope(
-        self, now: _Queries, p_0: Float[Tensor, "m c"], c3: Float[Tensor, " m"]
-    ) -> Float[Tensor, "m c"]:
-        """Return the gradient of the loss by z, where the label is the last class."""
-        by_p = self.c1 * now.pull + c3[:, None] * (now.p - p_0).sign()
-        slope = now.p * (by_p - (by_p * now.p).sum(dim=1, keepdim=True))
-        rival, which = now.z[:, :-1].max(dim=1, keepdim=True)
-        losing = self.c2 * (rival > now.z[:, -1:]).to(slope.dtype)
-        slope[:, -1:] -= losing
-        return slope.scatter_add_(1, which, losing)
+    @torch.inference_mode()
+    def _search(
+        self, network: InferenceNetwork, logits: Float[Tensor, "n c"], success: Bool[Tensor, " n"]
+    ) -> None:
+        """Write what is found over `logits` and `success`."""
+        start = network.pieces(logits.softmax(dim=1))
+        query = torch.nonzero((start.score.sigmoid() - 0.5).abs() > self.undecided).squeeze(1)
+        walks = Walks(network, logits[query], start.take(query))
+        c3, steps = torch.full_like(walks.lead, self.c3), torch.zeros_like(query)
+        while len(query):
+            # A gradient's length does not matter: all are in units of c1.
+            reached = walks.step(self.step, self.c2 / self.c1, c3 / self.c1)
+            steps += 1
+            if len(reached):
+                logits[query[reached]] = walks.z[reached]
+                success[query[reached]] = True
+                walks.restart(reached)
+                steps[reached] = 0
+                c3[reached] *= self.c3_factor
+            searching = (steps < self.most_steps) & (c3 <= self.c3_most)
+            if not bool(searching.all()):
+                walks.keep(searching)
+                query, c3, steps = (each[searching] for each in (query, c3, steps))
 
 
-@dataclass(frozen=True, eq=False)
-class _Queries:
-    """Where queries stand: logits, probabilities, and the gradient of |h| by the latter."""
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let PyTorch's operations run on the thread that calls them.
 
-    z: Float[Tensor, "m c"]
-    p: Float[Tensor, "m c"]
-    pull: Float[Tensor, "m c"]
-
-    def take(self, rows: Tensor) -> _Queries:
-        return _Queries(self.z[rows], self.p[rows], self.pull[rows])
-
-    def replaced(self, rows: Bool[Tensor, " m"], by: _Queries) -> _Queries:
-        chosen = rows[:, None]
-        return _Queries(
-            torch.where(chosen, by.z, self.z),
-            torch.where(chosen, by.p, self.p),
-            torch.where(chosen, by.pull, self.pull),
-        )
-
-
-class _Inference:
-    """The inference network with its gradient, written out: faster than autograd.
-
-    It computes in float32, as it was trained, and in blocks that stay in the processor's cache.
+    A step is dozens of operations of microseconds. Were each shared out, threads would wait for
+    each other after each, and on a machine with other work for a thread that is not running.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        linears = [m for m in network.cpu().modules() if isinstance(m, nn.Linear)]
-        self._weights = [m.weight.detach() for m in linears]
-        self._transposed = [weight.T.contiguous() for weight in self._weights]
-        self._biases = [m.bias.detach() for m in linears]
-
-    def __call__(self, p: Float[Tensor, "m c"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m c"]]:
-        """Return the logit h(p), and the gradient of |h| by p."""
-        blocks = map(self._block, p.float().split(_BLOCK))
-        logit, slope = map(torch.cat, zip(*blocks, strict=True))
-        return logit.squeeze(1).double(), slope.double()
-
-    def _block(self, p: Float[Tensor, "b c"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b c"]]:
-        values = [p]
-        for weight, bias in zip(self._transposed[:-1], self._biases[:-1], strict=True):
-            values.append(torch.addmm(bias, values[-1], weight).relu_())
-        logit = torch.addmm(self._biases[-1], values[-1], self._transposed[-1])
-        slope = logit.sign() * self._weights[-1]
-        for weight, value in zip(self._weights[-2::-1], values[:0:-1], strict=True):
-            # The gradient of a ReLU: none where it is closed.
-            slope = torch.where(value > 0, slope, 0.0) @ weight
-        return logit, slope
-
-
-def _normalised(slope: Float[Tensor, "m c"]) -> Float[Tensor, "m c"]:
-    length = slope.norm(dim=1, keepdim=True)
-    # A flat place (every ReLU closed) stays where it is, and fails in the end.
-    unit: Tensor = slope / length.clamp_min(torch.finfo(slope.dtype).tiny)
-    return unit
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

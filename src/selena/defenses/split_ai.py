@@ -16,13 +16,16 @@ from selena.defenses.content import ContentIndex, content_digests, group_by_cont
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
+from selena.training.batches import in_chunks
 from selena.training.engine import fit_networks
-from selena.training.inference import predict
+from selena.training.inference import predict_rows
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe
 from selena.types import NonModelSets, Records, check_records
 from selena.workspace import Workspace
+
+_CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,11 @@ def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonMode
     check_k_and_l(k, l)
     group = group_by_content(train.x)
     generator = torch_generator(seed, "non-model sets")
-    order = torch.rand(int(group.max()) + 1, k, generator=generator).argsort(dim=1)
-    excluded = torch.zeros(order.shape, dtype=torch.bool).scatter_(1, order[:, :l], True)
+    excluded = torch.zeros(int(group.max()) + 1, k, dtype=torch.bool)
+    # One generator draws on: chunks of rows get the numbers that all rows at once would.
+    for part in in_chunks(len(excluded), _CHUNK):
+        order = torch.rand(excluded[part].shape, generator=generator).argsort(dim=1)
+        excluded[part].scatter_(1, order[:, :l], True)
     return NonModelSets(excluded[group])
 
 
@@ -171,9 +177,11 @@ def mean_prediction(
 
     One pass a sub-model over just the records it answers; memory is n x c whatever K is.
     """
-    total = torch.zeros(len(x), num_classes)
+    total, answers = torch.zeros(len(x), num_classes), torch.zeros(len(x), 1)
     for submodel, mine in zip(submodels, answering.T, strict=True):
-        rows = torch.nonzero(mine).squeeze(1)
-        if len(rows):
-            total[rows] += predict(submodel, x[rows], device=device).softmax(dim=1)
-    return total / answering.sum(dim=1, keepdim=True)
+        for rows, logits in predict_rows(
+            submodel, x, torch.nonzero(mine).squeeze(1), device=device
+        ):
+            total[rows] += logits.softmax(dim=1)
+        answers += mine[:, None]
+    return total.div_(answers)
