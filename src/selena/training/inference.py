@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.training.batches import as_input, in_chunks
@@ -18,15 +20,37 @@ def predict(
     network: nn.Module, x: Shaped[Tensor, "n *features"], *, device: str = "cpu"
 ) -> Float[Tensor, "n *out"]:
     """Return the network's outputs for all records, float32, on the CPU."""
-    network.eval()
+    parts = in_chunks(max(len(x), 1), _batch_size(x, device))
+    return torch.cat([_outputs(network, x[part], device) for part in parts])
+
+
+def predict_rows(
+    network: nn.Module,
+    x: Shaped[Tensor, "n *features"],
+    rows: Int[Tensor, " m"],
+    *,
+    device: str = "cpu",
+) -> Iterator[tuple[Int[Tensor, " b"], Float[Tensor, "b *out"]]]:
+    """Yield some of `rows` with the network's outputs for them, a batch at a time.
+
+    The batches are those of `predict(network, x[rows])`; none but the current one is held.
+    """
+    for part in in_chunks(len(rows), _batch_size(x, device)):
+        yield rows[part], _outputs(network, x[rows[part]], device)
+
+
+def _batch_size(x: Shaped[Tensor, "n *features"], device: str) -> int:
     numbers = _CPU_NUMBERS if torch.device(device).type == "cpu" else _GPU_NUMBERS
-    batch_size = max(1, numbers // max(1, x[:1].numel()))
+    return max(1, numbers // max(1, x[:1].numel()))
+
+
+def _outputs(
+    network: nn.Module, x: Shaped[Tensor, "b *features"], device: str
+) -> Float[Tensor, "b *out"]:
+    network.eval()
     with torch.no_grad():
-        parts = [
-            network(as_input(x[part].to(device))).cpu()
-            for part in in_chunks(max(len(x), 1), batch_size)
-        ]
-    return torch.cat(parts)
+        output: Tensor = network(as_input(x.to(device)))
+    return output.cpu()
 
 
 def accuracy(network: nn.Module, examples: Examples, device: torch.device) -> float:
