@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks import attacks, memguard, thresholds
+from benchmarks import attacks, flips, memguard, thresholds, training
 
 
 def main() -> None:
     result = attacks.run()
-    for benchmark in (thresholds, memguard):
+    for benchmark in (thresholds, memguard, flips, training):
         result["stages"] |= benchmark.run()["stages"]
     path = Path(__file__).with_name("latest.json")
     path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"{'stage':24} {'ratio':>10} {'utilisation':>12}")
     for name, stage in sorted(result["stages"].items()):
-        print(f"{name:24} {stage['ratio']:8.1f} x")
+        used = f"{stage['utilisation']:12.0%}" if "utilisation" in stage else ""
+        print(f"{name:24} {stage['ratio']:8.1f} x {used}")
     print(f"Written: {path}")
 
 

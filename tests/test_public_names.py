@@ -19,6 +19,10 @@ def test_the_table_of_homes_and_the_list_agree() -> None:
     assert {*selena._HOME, "__version__"} == set(selena.__all__)
 
 
+def test_shells_can_complete_them() -> None:
+    assert set(dir(selena)) == set(selena.__all__)
+
+
 def test_importing_the_package_loads_no_torch() -> None:
     code = "import sys, selena; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from selena.auditing.markdown import render_markdown
+from selena.reproduce import table2
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = sorted((ROOT / "results").glob("*/report.json"))
@@ -52,6 +53,25 @@ def test_the_page_shows_what_the_json_holds(path: Path) -> None:
     page = path.with_suffix(".md").read_text(encoding="utf-8")
     again = render_markdown(result["rows"], title="", command=result["command"])
     assert table(again) == table(page)
+
+
+TABLES = sorted((ROOT / "results").glob("*/table2.json"))
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda p: p.parent.name)
+def test_table_2_shows_what_its_json_holds(path: Path) -> None:
+    result = read(path)
+    assert result["command"].startswith("selena reproduce table2 ")
+    assert result["seeds"] == sorted({row["seed"] for row in result["rows"]})
+    assert f"{path.parent.name}/table2.md" in (ROOT / "results" / "README.md").read_text()
+    shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
+    expected = table2.lines(result["rows"], result["reproduction"]["dataset"])
+    assert len(shown) == len(expected)
+    for line, cells in zip(shown, expected, strict=True):
+        found = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for text, cell in zip(found, cells, strict=True):
+            assert text.startswith(cell.text)
+            assert cell.spread in ("exact", "") or cell.spread in text
 
 
 def test_figures_in_the_readme_are_those_of_the_results() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from selena.defenses.split_ai import SplitAI
     from selena.defenses.undefended import Undefended
     from selena.networks.mlp import MLP
+    from selena.page import compare
     from selena.sklearn import (
         MemGuardClassifier,
         SelenaClassifier,
@@ -52,6 +53,7 @@ _HOME = {
     "Workspace": "workspace",
     "audit": "anymodel",
     "audit_split": "data",
+    "compare": "page",
     "load": "data",
     "read_predictions": "auditing.predictions",
     "run_audit": "auditing.run",
@@ -79,6 +81,7 @@ __all__ = [
     "__version__",
     "audit",
     "audit_split",
+    "compare",
     "load",
     "read_predictions",
     "run_audit",
@@ -89,3 +92,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'selena' has no attribute {name!r}")
     return getattr(import_module(f"selena.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    # Those not imported yet too: shells complete names by it.
+    return __all__

@@ -67,6 +67,21 @@ def test_rows_become_records_and_answers_are_the_rows(tmp_path: Path) -> None:
     assert report.attacks["confidence"].variants["global"].summary.auc > 0.6
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_what_numpy_makes_an_array_of_is_as_good() -> None:
+    data = arrays()
+    given = Predictions(
+        probabilities=cast(Any, data["probabilities"].astype(np.float32)),
+        labels=cast(Any, data["labels"].tolist()),
+        member=cast(Any, data["member"].astype(int)),
+        known=cast(Any, list(data["known"])),
+    )
+    assert given.probabilities.dtype == np.float64
+    for name in ("labels", "member", "known"):
+        np.testing.assert_array_equal(getattr(given, name), data[name])
+    assert given.member.dtype == given.known.dtype == bool
+
+
 def changed(**changes: object) -> Arrays:
     return {**arrays(), **changes}  # type: ignore[dict-item]
 
@@ -100,7 +115,7 @@ def with_label(row: int, value: float) -> Arrays:
         (changed(member=np.ones(120, bool)), "member=False"),
         (changed(known=np.zeros(120, bool)), "known=True"),
         (changed(probabilities=np.ones((120, 1))), "two or more"),
-        (changed(labels=np.array(["a"] * 120)), "labels must be numbers"),
+        (changed(labels=np.array(["a"] * 120)), "labels must be numbers.*'a'.*searchsorted"),
     ],
 )
 def test_bad_predictions_name_file_row_and_mend(data: Arrays, message: str, tmp_path: Path) -> None:

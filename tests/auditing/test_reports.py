@@ -117,6 +117,19 @@ def test_names_cannot_break_the_markdown_table() -> None:
     assert line.replace("\\|", "").count("|") == 8
 
 
+def test_a_report_that_no_command_wrote_names_none() -> None:
+    assert render_markdown([row(seed=7)], title="T", command="").endswith("\nSeed 7.\n")
+    text = render_markdown([row(), row(seed=1)], title="T", command="c")
+    assert text.endswith("\nCommand: `c`; seeds 0, 1.\n")
+
+
+def test_figures_of_models_that_were_attacked_by_different_families(tmp_path: Path) -> None:
+    fewer = row("mine")
+    del fewer["best"]["direct"]
+    draw_report([fewer, row()], tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"figure.{suffix}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -198,6 +199,45 @@ def test_sets_that_share_records_are_refused() -> None:
 def test_two_attacks_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="differ"):
         run_audit(planted(), split(), [ATTACKS[0], ATTACKS[0]], seed=0)
+
+
+class NoDataclass:
+    name, family, access = "plain", "direct", "label"
+
+    def fit(self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: object = None) -> Any:
+        raise AssertionError("never reached")
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (Peeking(family=cast(Any, "label only")), "family .* peeking 'label only'.*'label-only'"),
+        (Peeking(access=cast(Any, "logit")), "access .* peeking 'logit'.*'logits'"),
+        (NoDataclass(), "Make NoDataclass a frozen one"),
+    ],
+)
+def test_attacks_that_could_not_be_reported_are_refused(attack: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_audit(planted(), split(), [attack], seed=0)
+
+
+def test_a_family_that_was_not_run_has_no_best() -> None:
+    report = run_audit(planted(), split(), ATTACKS[:1], seed=0)
+    with pytest.raises(ConfigError, match=r"'adaptive'.*direct"):
+        report.best("adaptive")
+
+
+def test_a_report_prints_as_its_figures() -> None:
+    lines = repr(run_audit(planted(), split(), ATTACKS, seed=0)).splitlines()
+    assert lines[0].split()[:2] == ["Attack", "Threshold"]
+    assert [line.split()[0] for line in lines[1:9:2]] == [
+        "correctness",
+        "confidence",
+        "entropy",
+        "modified",
+    ]
+    assert "100.0 (95.5–100.0) of its training records" in lines[9]
+    assert lines[10].startswith("Best direct attack by the known rows: ")
 
 
 def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) -> None:

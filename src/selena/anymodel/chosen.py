@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from selena.auditing.run import check_attacks as check_own
 from selena.errors import ConfigError, unknown_name
 from selena.registry import ATTACKS, EVERY_FLIP, FAMILIES, build_attacks, prediction_attacks
 from selena.training.plans import PLANS
@@ -11,18 +12,21 @@ from selena.types import Attack, Dataset, FeatureKind, Records
 
 
 def check_attacks(attacks: Sequence[str | Attack]) -> None:
-    """Raise `ConfigError` unless there are attacks, each by a known name or one itself."""
+    """Raise `ConfigError` unless there are attacks, each by a known name or one that can be run."""
     if not attacks:
         raise ConfigError(f"No attack was named. Families: {', '.join(FAMILIES)}.")
     known = [*FAMILIES, *ATTACKS, EVERY_FLIP]
     for attack in attacks:
         if isinstance(attack, str) and attack not in known:
             raise unknown_name("attack", attack, known)
+        if isinstance(attack, type) and isinstance(attack, Attack):
+            raise ConfigError(f"{attack.__name__} is a class; pass {attack.__name__}(...).")
         if not isinstance(attack, str | Attack):
             raise ConfigError(
                 f"{attack!r} is no attack: it lacks name, family, access or fit. Give one, or a "
                 f"name: {', '.join(known)}."
             )
+    check_own([attack for attack in attacks if not isinstance(attack, str)])
 
 
 def asking_anew(attacks: Sequence[str | Attack]) -> list[str]:

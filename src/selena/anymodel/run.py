@@ -222,7 +222,9 @@ def _audit_predictions(
     if changing:
         raise ConfigError(
             f"The attacks {', '.join(changing)} ask about changed records, which predictions alone "
-            "cannot answer. Pass the model, or attacks of the family direct."
+            "cannot answer. Pass the model, or attacks of the family direct. One of yours that "
+            "asks about the records alone can be passed to selena.run_audit, with "
+            "predictions.split()."
         )
     split = table.split()
     warn_of_few(split, fpr)

@@ -29,14 +29,17 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """
     first = {row["defense"]: row for row in reversed(rows)}
     shown = [first[name] for name in dict.fromkeys(row["defense"] for row in rows)]
-    families = list(shown[0]["best"])
+    families = list(dict.fromkeys(family for row in shown for family in row["best"]))
     columns = 1 + len(shown)
     figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
     panels = figure.subplots(len(families), columns, squeeze=False)
     for line, family in zip(panels, families, strict=True):
-        _draw_roc(line[0], shown, family)
+        _draw_roc(line[0], [row for row in shown if family in row["best"]], family)
         for panel, row in zip(line[1:], shown, strict=True):
-            _draw_scores(panel, row, family)
+            if family in row["best"]:
+                _draw_scores(panel, row, family)
+            else:
+                panel.set_axis_off()
     suffix = path.suffix.lstrip(".")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format=suffix)

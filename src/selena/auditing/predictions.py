@@ -29,9 +29,11 @@ _SUM_TOLERANCE = 1e-3
 class Predictions:
     """What a model answered, and the truth about its training set.
 
+    Whatever NumPy makes an array of may be given: lists, tensors, columns of a frame.
+
     Attributes:
         probabilities: n x C; rows sum to 1.
-        labels: true classes in [0, C).
+        labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
     """
@@ -42,6 +44,8 @@ class Predictions:
     known: Bool[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
+        for name, read in _READERS.items():
+            object.__setattr__(self, name, read(np.asarray(getattr(self, name)), name))
         n = len(self.probabilities)
         for name in ("labels", "member", "known"):
             shape = getattr(self, name).shape
@@ -102,12 +106,7 @@ def read_predictions(path: Path) -> Predictions:
         raise DataError(f"{path}: there is no such file.")
     arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
     try:
-        return Predictions(
-            probabilities=_numbers(arrays["probabilities"], "probabilities", ndim=2),
-            labels=_integers(arrays["labels"], "labels"),
-            member=_booleans(arrays["member"], "member"),
-            known=_booleans(arrays["known"], "known"),
-        )
+        return Predictions(**{name: read(arrays[name], name) for name, read in _READERS.items()})
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -147,7 +146,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _numbers(values: np.ndarray, what: str, ndim: int) -> Float64[np.ndarray, "..."]:
+def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray, "..."]:
     if values.ndim != ndim or values.dtype.kind not in "buif":
         raise DataError(
             f"{what} must be numbers in {ndim} dimension(s); they have shape {values.shape} and "
@@ -157,6 +156,12 @@ def _numbers(values: np.ndarray, what: str, ndim: int) -> Float64[np.ndarray, ".
 
 
 def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
+    if values.dtype.kind in "OUST":
+        raise DataError(
+            f"{what} must be numbers, and the first is '{values.flat[0]}'. Give the number of each "
+            "label's column of probabilities; for a classifier of scikit-learn that is "
+            "numpy.searchsorted(model.classes_, y)."
+        )
     numbers = _numbers(values, what, ndim=1)
     broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     if len(broken):
@@ -170,6 +175,14 @@ def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
     if len(broken):
         raise DataError(f"{what}: row {broken[0]} holds {values[broken[0]]}; give true or false.")
     return np.asarray(numbers == 1)
+
+
+_READERS = {
+    "probabilities": _numbers,
+    "labels": _integers,
+    "member": _booleans,
+    "known": _booleans,
+}
 
 
 def _check_probabilities(p: Float64[np.ndarray, "n c"]) -> None:

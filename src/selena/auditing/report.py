@@ -9,7 +9,7 @@ the highest of several noisy figures is the noisiest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from selena.auditing.scoring import AttackScores
+from selena.auditing.terminal import as_text, audit_notes, audit_table
+from selena.errors import unknown_name
 from selena.metrics.intervals import Interval
 from selena.metrics.roc import roc_curve
 from selena.metrics.summary import Summary
@@ -81,7 +83,7 @@ class AttackResult:
     access: Access
     settings: dict[str, Any]
     variants: dict[str, Variant]
-    scores: AttackScores
+    scores: AttackScores = field(repr=False)
 
     @property
     def queries_per_record(self) -> float:
@@ -162,9 +164,9 @@ def score_histogram(
     return {"edges": edges.tolist(), "axis": axis, **shares}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
-    """Utility and leakage of one target model.
+    """Utility and leakage of one target model; `print` shows every attack.
 
     Attributes:
         train_accuracy: on the target's training set.
@@ -176,13 +178,21 @@ class AuditReport:
     test_accuracy: Accuracy
     attacks: dict[str, AttackResult]
 
+    def __repr__(self) -> str:
+        audit = self.to_json()
+        return as_text(audit_table(audit), audit_notes(audit))
+
     @property
     def families(self) -> list[Family]:
         """The families attacked with, in the order they were run."""
         return list(dict.fromkeys(result.family for result in self.attacks.values()))
 
     def best(self, family: Family) -> Best:
-        """Return the attack of `family` that did best on known records."""
+        """Return the attack of `family` that did best on known records.
+
+        Raises:
+            ConfigError: no attack of that family was run.
+        """
         return max(self._all(family), key=lambda best: best.figures.sure_accuracy)
 
     def strongest_on_evaluation(self, family: Family) -> Best:
@@ -229,6 +239,8 @@ class AuditReport:
         }
 
     def _all(self, family: Family) -> Iterator[Best]:
+        if family not in self.families:
+            raise unknown_name("family in this report", family, self.families)
         for result in self.attacks.values():
             if result.family == family:
                 for variant in result.variants:

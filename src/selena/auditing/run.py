@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import get_args
 
 import torch
 
 from selena.auditing.oracle import MemoizedTarget
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
 from selena.auditing.scoring import AttackScores, balanced, score_attack
-from selena.errors import ConfigError, DataError
+from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson
 from selena.metrics.summary import summarize
@@ -20,8 +22,10 @@ from selena.metrics.thresholds import (
     fit_threshold,
 )
 from selena.types import (
+    Access,
     Attack,
     AuditSplit,
+    Family,
     LabelModel,
     Records,
     TargetModel,
@@ -56,14 +60,13 @@ def run_audit(
 
     Raises:
         DataError: sets that overlap, are empty, or do not fit the target model.
-        ConfigError: two attacks of one name.
+        ConfigError: two attacks of one name, an unknown family or access, or an attack that is
+            no dataclass.
         AccessError: an attack that asks for more than it declared.
     """
     workspace = workspace or Workspace()
     _check(split, target.num_classes)
-    names = [attack.name for attack in attacks]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"Attack names must differ; got {', '.join(names)}.")
+    check_attacks(attacks)
     known, evaluation = balanced(split.known, seed=seed), balanced(split.evaluation, seed=seed)
     memo = MemoizedTarget(target)
     results = {}
@@ -86,6 +89,25 @@ def run_audit(
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks=results,
     )
+
+
+def check_attacks(attacks: Sequence[Attack]) -> None:
+    """Raise `ConfigError` unless the attacks can be run and reported, anybody's own among them."""
+    names = [attack.name for attack in attacks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"Attack names must differ; got {', '.join(names)}.")
+    for attack in attacks:
+        for what, said, known in (
+            ("family", attack.family, get_args(Family)),
+            ("access", attack.access, get_args(Access)),
+        ):
+            if said not in known:
+                raise unknown_name(f"{what} of the attack {attack.name}", said, known)
+        if not is_dataclass(attack):
+            raise ConfigError(
+                f"The attack {attack.name} is no dataclass. Make {type(attack).__name__} a frozen "
+                "one, with its hyperparameters as fields: reports say what they were."
+            )
 
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from hashlib import file_digest
 from pathlib import Path
-
-import pooch
 
 from selena.data.resume import ResumingDownloader
 from selena.errors import DataError
@@ -18,6 +17,9 @@ CACHE_VARIABLE = "SELENA_CACHE"
 
 def cache_folder() -> Path:
     """Return the folder of downloads: SELENA_CACHE, or the platform's cache folder."""
+    # Pooch loads a progress bar that warns in notebooks: only those who download meet it.
+    import pooch
+
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).expanduser() if named else Path(pooch.os_cache("selena"))
 
@@ -53,6 +55,8 @@ def fetch(
     """
     if data_dir is not None:
         return _from_folder(name, urls, checksum, data_dir)
+    import pooch
+
     folder = cache_folder() if cache_dir is None else cache_dir
     pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say
     downloader = ResumingDownloader(
@@ -92,7 +96,8 @@ def _from_folder(name: str, urls: Sequence[str], checksum: str | None, folder: P
         return path
     algorithm, _, expected = checksum.rpartition(":")
     try:
-        found = pooch.file_hash(str(path), alg=algorithm or "sha256")
+        with path.open("rb") as file:
+            found = file_digest(file, algorithm or "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({error}).") from error
     if found != expected:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from selena.page.comparison import Comparison, compare
 from selena.page.render import render_page, write_page
 from selena.page.runs import KeptBest, Run, run_of_audit, runs_of_results
 
 __all__ = [
+    "Comparison",
     "KeptBest",
     "Run",
+    "compare",
     "render_page",
     "run_of_audit",
     "runs_of_results",

@@ -1,0 +1,101 @@
+"""Results and audits as tables for a terminal, and as the text that `print` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from selena.auditing.table import TITLES, percent, table_cells
+
+_WORDS = ("Defense", "Best attack")
+# Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
+_WIDTH = 120
+
+
+def results_table(
+    rows: Sequence[dict[str, Any]],
+    *,
+    title: str | None = None,
+    seconds: dict[str, float] | None = None,
+) -> Table:
+    """Return rows of results (as `selena run` has them) as one table.
+
+    Args:
+        rows: one a defense and seed.
+        title: heading.
+        seconds: see `table_cells`.
+    """
+    table = Table(title=title, box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in TITLES:
+        words = heading in _WORDS
+        table.add_column(heading, justify="left" if words else "right", no_wrap=not words)
+    for line in table_cells(rows, seconds):
+        # A space where there is nothing keeps figures of a line on one height.
+        table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
+    return table
+
+
+def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what has to be said below `results_table`."""
+    single = len({row["seed"] for row in rows}) == 1
+    notes = [
+        "In percent; attack accuracy 50 is a random guess. "
+        + ("Below: 95 % intervals." if single else "±: standard deviation over seeds.")
+    ]
+    if any(row["synthetic"] for row in rows):
+        notes.append("The data are synthetic: no real person stands behind a record.")
+    if any(row["selected_on_evaluation"] for row in rows):
+        notes.append("Weights were selected on evaluation data (the paper's way): biased upwards.")
+    return notes
+
+
+def audit_table(audit: dict[str, Any], *, title: str | None = None) -> Table:
+    """Return every attack of one audit (`AuditReport.to_json`) as one table."""
+    table = Table(title=title and escape(title), box=None, padding=(0, 2, 0, 0))
+    for heading in ("Attack", "Threshold", "Attack acc.", "AUC", "TPR @ 1% FPR"):
+        table.add_column(heading, no_wrap=True)
+    for name, result in audit["attacks"].items():
+        for variant in ("global", "per_class"):
+            figures = result[variant]
+            point = figures["tpr_at_fpr"]["0.01"]
+            table.add_row(
+                escape(name.replace("_", " ")),
+                variant.replace("_", " "),
+                *(_with_interval(figures, key) for key in ("balanced_accuracy", "auc")),
+                percent(point["tpr"]) if point["resolved"] else "unresolved",
+            )
+    return table
+
+
+def audit_notes(audit: dict[str, Any]) -> list[str]:
+    """Return how good the model is, and the best attack of each family."""
+    accuracies = ", ".join(
+        f"{_with_interval(audit, f'{which}_accuracy')} {where}"
+        for which, where in (("train", "of its training records"), ("test", "of the others"))
+    )
+    return [
+        f"In percent, with 95 % intervals. The model is right for {accuracies}.",
+        *(
+            f"Best {family} attack by the known rows: {best['attack']}, "
+            f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
+            for family, best in audit["best"].items()
+        ),
+    ]
+
+
+def as_text(table: Table, notes: Sequence[str]) -> str:
+    """Return a table and the notes below it as plain text."""
+    console = Console(width=_WIDTH, color_system=None, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*lines, *notes])
+
+
+def _with_interval(figures: dict[str, Any], key: str) -> str:
+    low, high = figures[f"{key}_interval"]
+    return f"{percent(figures[key])} ({percent(low)}–{percent(high)})"
