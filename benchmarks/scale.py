@@ -98,6 +98,14 @@ QUESTIONS = {
         ("training", "soft labels"),
         rounds=3,
     ),
+    "time-threads-passive": Question(
+        (replace(_WIDE, passive=True), replace(_WIDE, passive=True, threads=2)),
+        lambda p: p.threads,
+        "sleeping threads (n = 20,000, K = 4, two layers of 512)",
+        "wall_s",
+        ("training", "soft labels"),
+        rounds=3,
+    ),
     "time-workers": Question(
         (_WIDE, replace(_WIDE, workers=2)),
         lambda p: p.workers,
@@ -132,6 +140,8 @@ QUESTIONS = {
 PAPER = Point(n=5_000, k=5, l=2, bits=600, hidden=(1024, 512, 256, 128))
 # Measured to see whether the law of memory holds there; nothing is fitted to it.
 LARGEST = replace(_TINY, n=1_000_000, k=100, l=40)
+# Bytes. Less is lost in what the process had reserved before.
+LEAST_PEAK = 8e6
 Y_LABELS = {
     "cpu_s": "processor seconds, one thread",
     "wall_s": "wall seconds, best of the rounds",
@@ -163,7 +173,6 @@ def run(questions: dict[str, Question], paper: Point, largest: Point) -> dict[st
         "matmul_rate": matmul_rate(compute_dtype()),
         "study_seconds": time.perf_counter() - started,
         "measured": measured,
-        "fits": {name: fits(question, measured[name]) for name, question in questions.items()},
     }
 
 
@@ -200,12 +209,15 @@ def best(rounds: Sequence[Phases]) -> Phases:
 def series(
     question: Question, measured: Sequence[dict[str, Any]]
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Return phase -> (quantity, measure) at each point."""
-    x = [float(question.x(point)) for point in question.points]
-    return {
-        phase: (x, [m["best"][phase][question.measured] for m in measured])
-        for phase in question.phases
-    }
+    """Return phase -> (quantity, measure), without peaks too small to be told from the rest."""
+    least = LEAST_PEAK if question.measured == "grown" else 0.0
+    found = {}
+    for phase in question.phases:
+        y = [float(m["best"][phase][question.measured]) for m in measured]
+        x = [float(question.x(point)) for point in question.points]
+        seen = [(a, b) for a, b in zip(x, y, strict=True) if b >= least]
+        found[phase] = ([a for a, _ in seen], [b for _, b in seen])
+    return found
 
 
 def fits(question: Question, measured: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -218,7 +230,8 @@ def fits(question: Question, measured: Sequence[dict[str, Any]]) -> dict[str, di
 
 
 def write(result: dict[str, Any], out: Path, doc: Path | None) -> None:
-    """Write the JSON, a figure a question, and the tables of the page."""
+    """Fit, and write the JSON, a figure a question, and the tables of the page."""
+    result["fits"] = {name: fits(q, result["measured"][name]) for name, q in QUESTIONS.items()}
     write_json(out / "scaling.json", result)
     for name, question in QUESTIONS.items():
         unit = 1e6 if question.measured == "grown" else 1.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
 
 
 def terms(columns: Sequence[Sequence[float]], y: Sequence[float]) -> list[float]:
-    """Return the factors of `columns` whose sum comes closest to `y`, in shares of `y`.
+    """Return the factors, none below 0, of `columns` whose sum comes closest to `y`.
 
-    Weighted by 1 / y, so that a small point counts as much as a large one.
+    By plain least squares: what blurs a measured peak or time is about as large at every point.
     """
-    weight = 1 / np.asarray(y, dtype=np.float64)
-    matrix = np.asarray(columns, dtype=np.float64).T * weight[:, None]
-    factors, *_ = np.linalg.lstsq(matrix, np.ones(len(y)), rcond=None)
-    return [float(factor) for factor in factors]
+    matrix = np.asarray(columns, dtype=np.float64).T
+    scale = matrix.max(axis=0)
+    factors, _ = nnls(matrix / scale, np.asarray(y, dtype=np.float64))
+    return [float(factor) for factor in factors / scale]

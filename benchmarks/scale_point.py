@@ -48,6 +48,7 @@ class Point:
         threads: of PyTorch, in this process.
         workers: processes that train.
         precision: of training; see `Recipe`.
+        passive: whether threads that wait for each other sleep, instead of spinning.
     """
 
     n: int
@@ -59,6 +60,7 @@ class Point:
     threads: int = 1
     workers: int = 1
     precision: Precision = "auto"
+    passive: bool = False
 
     @property
     def network(self) -> MLP:

@@ -22,12 +22,14 @@ _RANGE = {
     "time-submodels": "5 to 100 sub-models",
     "time-width": "width 128 to 2,048",
     "time-threads": "1 and 2 threads",
+    "time-threads-passive": "1 and 2 threads, OMP_WAIT_POLICY=passive",
     "time-workers": "1 and 2 workers",
     "memory-networks": "5 to 100 sub-models of 78,820 weights",
     "memory-records": "10⁴ to 10⁶ records",
     "memory-submodels": "5 to 100 sub-models",
 }
-GB, HOUR, DAY = 1e9, 3600, 86_400
+_WALL = ("time-threads", "time-workers")
+GB, HOUR = 1e9, 3600
 Row = Sequence[str]
 
 
@@ -77,6 +79,7 @@ class Units:
         copies: how often the weights of a sub-model are held when all are trained.
         kernel_bytes: what a sub-model more adds in bf16 and not in float32: kernels of PyTorch's
             library for the size of its last batch.
+        label_bytes: what the pass for soft labels adds a record, with few sub-models and with many.
         worker_bytes: anonymous memory that a second worker process adds, halved: each of two.
         contention: wall time over processor time where one thread works: what others took.
     """
@@ -88,6 +91,7 @@ class Units:
     held: Mapping[str, tuple[float, float, float]]
     copies: float
     kernel_bytes: float
+    label_bytes: tuple[float, float]
     worker_bytes: float
     contention: float
 
@@ -105,6 +109,7 @@ def units(result: Mapping[str, Any]) -> Units:
     _, draw_s = terms(
         [[p.n for p, _ in draws], [p.n * p.k for p, _ in draws]], [s for _, s in draws]
     )
+    few, *_, many = measured["memory-submodels"]
     a_network = _slope(measured["memory-networks"])
     one, two = (m["best"]["training"]["anonymous"] for m in measured["time-workers"])
     return Units(
@@ -114,6 +119,7 @@ def units(result: Mapping[str, Any]) -> Units:
         draw_s=draw_s,
         held={phase: _held(memory, phase) for phase in ("draw", "training", "soft labels")},
         copies=a_network / (4 * weights(_point(measured["memory-networks"][0]).network)),
+        label_bytes=(_label_bytes(few), _label_bytes(many)),
         kernel_bytes=_slope(measured["time-submodels"]) - a_network,
         worker_bytes=(two - one) / 2,
         contention=median(t["wall_s"] / t["cpu_s"] for t in alone),
@@ -142,6 +148,11 @@ def _held(memory: Sequence[Mapping[str, Any]], phase: str) -> tuple[float, float
     return fixed, record, pair
 
 
+def _label_bytes(measured: Mapping[str, Any]) -> float:
+    phase = measured["best"]["soft labels"]
+    return float((phase["anonymous"] - phase["before"]) / measured["point"]["n"])
+
+
 def _slope(measured: Sequence[Mapping[str, Any]]) -> float:
     """Return by how many bytes a sub-model more raises the peak of training."""
     first, last = measured[0], measured[-1]
@@ -161,6 +172,7 @@ def tables(result: Mapping[str, Any], plan: Plan | None = None) -> dict[str, str
     return {
         "exponents": _exponents(result),
         "units": _units(unit),
+        "threads": _threads(result),
         "law": _law(result, unit),
         "rates": _rates(result),
         "storage": _storage(plan, unit),
@@ -195,7 +207,7 @@ def _exponents(result: Mapping[str, Any]) -> str:
     kinds = {"time": "processor time", "memory": "peak memory"}
     rows = [
         (
-            "wall time" if name in ("time-threads", "time-workers") else kinds[name.split("-")[0]],
+            "wall time" if name.startswith(_WALL) else kinds[name.split("-")[0]],
             phase,
             _RANGE[name],
             f"{fit['exponent']:.2f}",
@@ -219,6 +231,10 @@ def _units(unit: Units) -> str:
         )
     ]
     rows += [
+        *(
+            (f"the soft labels alone, a record, {many} sub-models", f"{value:,.0f} bytes")
+            for many, value in zip(("5", "100"), unit.label_bytes, strict=True)
+        ),
         ("a sub-model, when all are trained", f"{unit.copies:.2f} × its weights"),
         ("a sub-model trained in bf16, besides", f"{unit.kernel_bytes / 1e6:,.1f} MB"),
         ("a worker process, all of its private memory", f"{unit.worker_bytes / 1e6:,.0f} MB"),
@@ -229,6 +245,30 @@ def _units(unit: Units) -> str:
         ("wall time over processor time (other work)", f"{unit.contention:.2f}"),
     ]
     return _table(("unit", "measured"), rows)
+
+
+def _threads(result: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"{point.threads}",
+            f"{point.workers}",
+            "sleep" if point.passive else "spin",
+            f"{best['cpu_s']:.2f}" if point.workers == 1 else "",
+            f"{best['wall_s']:.2f}",
+        )
+        for name, measured in result["measured"].items()
+        if name.startswith(_WALL)
+        for m in measured
+        for point, best in [(_point(m), m["best"]["training"])]
+    ]
+    head = (
+        "threads",
+        "workers",
+        "who waits would",
+        "processor seconds of training",
+        "wall seconds",
+    )
+    return _table(head, rows)
 
 
 def _law(result: Mapping[str, Any], unit: Units) -> str:
@@ -321,9 +361,9 @@ def _workers(plan: Plan, unit: Units) -> str:
     for workers in (1, 10, 50, 100, 1000):
         cells = [f"{workers:,}"]
         for rate in rates.values():
-            split = ceil(plan.k / workers) * plan.submodel_operations / rate / DAY
-            student = plan.student_operations / rate / DAY
-            cells += [f"{split:,.1f}", f"{student:,.1f}"]
+            split = ceil(plan.k / workers) * plan.submodel_operations / rate / HOUR
+            student = plan.student_operations / rate / HOUR
+            cells += [f"{split:,.2f}", f"{student:,.2f}"]
         rows.append(cells)
-    head = [f"{stage}, {kind} (days)" for kind in rates for stage in ("Split-AI", "student")]
+    head = [f"{stage}, {kind} (hours)" for kind in rates for stage in ("Split-AI", "student")]
     return _table(("workers", *head), rows)

@@ -26,21 +26,30 @@ def measure(point: Point, folder: Path) -> dict[str, dict[str, float]]:
 
     Returns:
         Phase -> "wall_s", "cpu_s" (user and system, of that process alone), and the peaks of
-        "anonymous", "shared" and "mapped" bytes of it and its children; under "start" also what
-        it held when its first phase began, as "before".
+        "anonymous", "shared" and "mapped" bytes of it and its children; "before" is what was
+        anonymous when the phase began.
 
     Raises:
         RuntimeError: the process failed.
     """
-    threads = {"OMP_NUM_THREADS": str(point.threads)}
+    openmp = {"OMP_NUM_THREADS": str(point.threads)}
+    if point.passive:
+        openmp["OMP_WAIT_POLICY"] = "passive"
     command = [sys.executable, "-m", "benchmarks.scale_point", str(folder)]
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [*command, json.dumps(point.as_json())],
         stdout=subprocess.PIPE,
-        env=os.environ | threads,
+        env=os.environ | openmp,
         cwd=Path(__file__).parents[1],
         bufsize=0,
-    )
+    ) as child:
+        phases = _watch(child)
+    if child.returncode != 0:
+        raise RuntimeError(f"{point} failed; its error stands above.")
+    return phases
+
+
+def _watch(child: subprocess.Popen[bytes]) -> dict[str, dict[str, float]]:
     phases: dict[str, dict[str, float]] = {}
     assert child.stdout is not None
     current, rest = "", b""
@@ -49,15 +58,12 @@ def measure(point: Point, folder: Path) -> dict[str, dict[str, float]]:
         if ready:
             received = os.read(child.stdout.fileno(), 65_536)
             if not received:
-                break
+                return phases
             *lines, rest = (rest + received).split(b"\n")
             for line in map(json.loads, lines):
                 current = _note(line, phases, child.pid)
         elif current:
             _raise_peaks(phases[current], resident(child.pid))
-    if child.wait() != 0:
-        raise RuntimeError(f"{point} failed; its error stands above.")
-    return phases
 
 
 def _note(line: dict[str, Any], phases: dict[str, dict[str, float]], pid: int) -> str:
