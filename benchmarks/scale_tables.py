@@ -214,8 +214,8 @@ def _exponents(result: Mapping[str, Any]) -> str:
             f"{fit['last_exponent']:.2f}",
             f"[{name}](../results/scaling/{name}.png)",
         )
-        for name, phases in result["fits"].items()
-        for phase, fit in phases.items()
+        for name, phases in sorted(result["fits"].items())
+        for phase, fit in sorted(phases.items())
     ]
     return _table(("of", "phase", "over", "exponent", "of the last two points", "figure"), rows)
 
@@ -256,7 +256,7 @@ def _threads(result: Mapping[str, Any]) -> str:
             f"{best['cpu_s']:.2f}" if point.workers == 1 else "",
             f"{best['wall_s']:.2f}",
         )
-        for name, measured in result["measured"].items()
+        for name, measured in sorted(result["measured"].items())
         if name.startswith(_WALL)
         for m in measured
         for point, best in [(_point(m), m["best"]["training"])]
