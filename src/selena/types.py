@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
@@ -145,8 +146,9 @@ class NonModelSets:
     excluded: Bool[Tensor, "n k"]
 
     def __post_init__(self) -> None:
-        sizes = self.excluded.sum(dim=1)
-        if len(sizes) and int(sizes.min()) != int(sizes.max()):
+        # PyTorch would first turn every bit into eight bytes.
+        sizes = np.count_nonzero(self.excluded.numpy(), axis=1)
+        if len(sizes) and sizes.min() != sizes.max():
             raise DataError("Every record needs the same number L of non-models.")
 
     @property

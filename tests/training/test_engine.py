@@ -147,8 +147,8 @@ def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) ->
     changes = [
         (examples(toy_records(40, seed=3)), work, RECIPE),
         (examples(records), work, replace(RECIPE, epochs=2)),
-        (examples(records), [replace(work[0], seed=9)], RECIPE),
-        (examples(records), [replace(work[0], rows=work[0].rows[1:])], RECIPE),
+        (examples(records), [Job(work[0].name, work[0].rows, 9)], RECIPE),
+        (examples(records), [Job(work[0].name, work[0].rows[1:], work[0].seed)], RECIPE),
     ]
     for i, (data, other_work, recipe) in enumerate(changes):
         fit_networks(NETWORK, data, other_work, recipe, workspace=workspace)

@@ -62,7 +62,7 @@ class SplitAI:
         check_records(train, num_classes=self.num_classes, what="training records")
         sets = draw_non_model_sets(train, self.k, self.l, seed=seed)
         jobs = [
-            Job(f"submodel-{i}", sets.training_rows(i), child_seed(seed, "submodel", i))
+            Job(f"submodel-{i}", ~sets.excluded[:, i], child_seed(seed, "submodel", i))
             for i in range(self.k)
         ]
         submodels = fit_networks(

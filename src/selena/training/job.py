@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Int, Shaped
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
 class Job:
     """One network to fit.
 
     Attributes:
         name: what its kept piece is called.
-        rows: which records it may see; it touches no others.
         seed: root of its draws.
     """
 
-    name: str
-    rows: Int[Tensor, " m"]
-    seed: int
+    def __init__(self, name: str, rows: Int[Tensor, " m"] | Bool[Tensor, " n"], seed: int) -> None:
+        """Describe a network.
+
+        Args:
+            name: what its kept piece is called.
+            rows: which records it may see, by number or as a mask of all; it touches no others.
+                A mask is kept as bits, so that K jobs do not hold K x n numbers.
+            seed: root of its draws.
+        """
+        self.name = name
+        self.seed = seed
+        self._rows = rows if rows.dtype != torch.bool else np.packbits(rows.numpy())
+
+    @property
+    def rows(self) -> Int[Tensor, " m"]:
+        """Which records it may see; of a mask, in rising order and made anew at each look."""
+        if isinstance(self._rows, Tensor):
+            return self._rows
+        return torch.from_numpy(np.flatnonzero(np.unpackbits(self._rows)))
 
 
 @dataclass(frozen=True, eq=False)
