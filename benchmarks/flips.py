@@ -23,8 +23,9 @@ from selena.attacks.neighbors import flip_patterns
 from selena.data import audit_split, load
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
-from selena.training.flips import FlipPass, linear_stack
+from selena.training.flips import FlipPass
 from selena.training.inference import predict
+from selena.training.linear_stack import linear_stack
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe, has_fast_bfloat16
 
@@ -67,10 +68,10 @@ def run(repeats: int = 3) -> dict[str, Any]:
     patterns = flip_patterns(NETWORK.in_features, FLIPS, COPIES, seed=0)
     labels = model.flipped_labels(x, patterns)
     assert torch.equal(labels[:PLAIN_RECORDS], plain_labels(model, x[:PLAIN_RECORDS], patterns))
-    layers, cpu = linear_stack(model.network), torch.device("cpu")
-    assert layers is not None
+    stack, cpu = linear_stack(model.network), torch.device("cpu")
+    assert stack is not None
     dtype = torch.bfloat16 if has_fast_bfloat16(cpu) else torch.float32
-    network_part = FlipPass(layers, cpu, dtype)
+    network_part = FlipPass(stack, cpu, dtype)
     whole, part, baseline, rates = [], [], [], []
     for _ in range(repeats):
         rates.append(matmul_rate(dtype))

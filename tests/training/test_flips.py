@@ -15,6 +15,7 @@ from selena.seeding import seeded, torch_generator
 from selena.training import flips as flips_module
 from selena.training.flips import FlipPass, flip_bits, flipped_labels
 from selena.training.inference import predict
+from selena.training.linear_stack import linear_stack
 
 WIDTH, CLASSES = 40, 7
 
@@ -70,7 +71,7 @@ def test_labels_are_those_of_the_flipped_records(
 def test_bf16_alone_would_be_wrong_somewhere() -> None:
     """Else the test above could not tell whether doubtful copies are computed again."""
     model, x, flips = network(MLP(WIDTH, CLASSES, hidden=(64, 32))), bits(400), bits(8, 1).bool()
-    layers = flips_module.linear_stack(model)
+    layers = linear_stack(model)
     assert layers is not None
     rounded, _ = FlipPass(layers, torch.device("cpu"), torch.bfloat16).labels(x, flips)
     exact = predict(model, flip_bits(x, flips)).argmax(dim=1).view(400, 8)

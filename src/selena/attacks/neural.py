@@ -18,9 +18,9 @@ from selena.errors import ConfigError
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed
 from selena.training.engine import fit_networks
+from selena.training.forward import Forward
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
-from selena.training.losses import Forward
 from selena.training.recipe import Recipe
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace

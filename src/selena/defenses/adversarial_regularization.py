@@ -22,6 +22,7 @@ from selena.networks.membership import MembershipNetwork
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
+from selena.training.forward import forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
@@ -121,6 +122,11 @@ class _Game:
         with seeded(seed, "inference network"):
             build = MembershipNetwork(settings.num_classes, settings.num_classes)
             self._inference = build().to(self._device)
+        dtypes = (r.compute_dtype(self._device) for r in (settings.recipe, settings.attack_recipe))
+        self._classify, self._infer = (
+            forward_in(dtype, network, self._device)
+            for dtype, network in zip(dtypes, (classifier, self._inference), strict=True)
+        )
         self._attack = settings.attack_recipe.build_optimizer(self._inference.parameters())
         digests = [tensor_digest(records.x, records.y) for records in (members, references)]
         self._lane = Lane(
@@ -215,21 +221,14 @@ class _Game:
         if recipe.augmentation == "crop_flip":
             # In both players' steps: the adversary judges predictions as the classifier makes them.
             x = random_crop_flip(x, self._crops)
-        dtype = recipe.compute_dtype(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            logits: Tensor = self._lane.network(as_input(x, dtype))
-        return logits.float()
+        return self._classify(as_input(x, recipe.compute_dtype(self._device)))
 
     def _membership(
         self, logits: Float[Tensor, "b c"], y: Int[Tensor, " b"]
     ) -> Float[Tensor, " b"]:
         """Return h, the probability of membership."""
         label = functional.one_hot(y, self._settings.num_classes).float()
-        seen = torch.cat([logits.softmax(dim=1), label], dim=1)
-        dtype = self._settings.attack_recipe.compute_dtype(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            h: Tensor = self._inference(seen)
-        return h.float().squeeze(1)
+        return self._infer(torch.cat([logits.softmax(dim=1), label], dim=1)).squeeze(1)
 
     def _selection_accuracy(self) -> float | None:
         if self._settings.recipe.selection != "validation":

@@ -22,7 +22,8 @@ from selena.errors import ConfigError, StoreError, TrainingError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
 from selena.training.checkpoint import select
-from selena.training.losses import Forward, per_example_loss
+from selena.training.forward import Forward
+from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records, check_records

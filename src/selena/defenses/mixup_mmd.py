@@ -16,7 +16,8 @@ from selena.defenses.single import fit_single
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
 from selena.training.batches import as_input
-from selena.training.losses import Forward, per_example_loss
+from selena.training.forward import Forward
+from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records, check_records, check_same_features

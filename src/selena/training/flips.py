@@ -8,7 +8,7 @@ network on 600 bits whose first layer is nearly half of the arithmetic, that lea
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from selena.training.batches import as_input, in_chunks
 from selena.training.inference import predict
+from selena.training.linear_stack import Layer, activate, linear, linear_stack
 from selena.training.recipe import has_fast_bfloat16
 
 # Records a step: on a CPU the activations of a step then stay in its caches.
@@ -41,11 +42,11 @@ def flipped_labels(
     copies are settled in bf16; those whose lead is within a multiple of the error that rounding
     showed on a sample are computed again, plainly and in float32.
     """
-    layers = linear_stack(network)
-    if layers is None or not (len(x) and len(flips)):
+    stack = linear_stack(network)
+    if stack is None or not (len(x) and len(flips)):
         return ask_flipped(lambda c: predict(network, c, device=device).argmax(dim=1), x, flips)
     place = torch.device(device)
-    fast = FlipPass(layers, place, torch.bfloat16 if has_fast_bfloat16(place) else torch.float32)
+    fast = FlipPass(stack, place, torch.bfloat16 if has_fast_bfloat16(place) else torch.float32)
     labels, leads = fast.labels(x, flips)
     doubtful = torch.nonzero(leads <= fast.doubt(network, x, flips))
     for part in in_chunks(len(doubtful), max(1, _COPIES_BYTES // x.shape[1])):
@@ -58,23 +59,33 @@ def flipped_labels(
 class FlipPass:
     """A stack of linear layers whose first one is updated by the flipped columns only."""
 
-    def __init__(self, layers: list[nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, stack: list[Layer], device: torch.device, dtype: torch.dtype) -> None:
         """Prepare weights in `dtype`; the first layer's own outputs are computed in float32."""
-        first, *rest = layers
-        assert isinstance(first, nn.Linear)
+        (self._first, self._activation), *rest = stack
         self._device = device
         self._dtype = dtype
-        self._first = first.to(device)
-        self._columns = first.weight.detach().T.contiguous().to(device, dtype)
-        self._rest = deepcopy(nn.Sequential(*rest)).to(device, dtype)
+        self._columns = self._rounded(self._first.weight).T.contiguous()
+        self._rest = [
+            (self._rounded(layer.weight), self._rounded(layer.bias), activation)
+            for layer, activation in rest
+        ]
+
+    @overload
+    def _rounded(self, parameter: Tensor) -> Tensor: ...
+    @overload
+    def _rounded(self, parameter: None) -> None: ...
+    def _rounded(self, parameter: Tensor | None) -> Tensor | None:
+        return None if parameter is None else parameter.detach().to(self._device, self._dtype)
 
     def logits(
         self, base: Float[Tensor, "n h"], signs: Float[Tensor, "n d"], bits: Int[Tensor, " f"]
     ) -> Float[Tensor, "n c"]:
         """Return the logits of records under one pattern, from their own first-layer outputs."""
         moved = torch.addmm(base, signs[:, bits], self._columns[bits])
-        output: Tensor = self._rest(moved)
-        return output.float()
+        hidden = activate(moved, self._activation)
+        for weight, bias, activation in self._rest:
+            hidden = linear(hidden, weight, bias, activation)
+        return hidden.float()
 
     def labels(
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
@@ -112,7 +123,7 @@ class FlipPass:
 
     def _start(self, x: UInt8[Tensor, "n d"]) -> tuple[Float[Tensor, "n h"], Float[Tensor, "n d"]]:
         inputs = as_input(x.to(self._device))
-        base: Tensor = self._first(inputs)
+        base: Tensor = self._first.to(self._device)(inputs)
         return base.to(self._dtype), (1 - 2 * inputs).to(self._dtype)
 
 
@@ -127,12 +138,3 @@ def ask_flipped(
     rows = max(1, _COPIES_BYTES // max(1, x.shape[1] * len(flips)))
     parts = [labels(flip_bits(x[part], flips)) for part in in_chunks(len(x), rows)]
     return torch.cat([torch.empty(0, dtype=torch.int64), *parts]).view(len(x), len(flips))
-
-
-def linear_stack(network: nn.Module) -> list[nn.Module] | None:
-    """Return the layers of a plain stack that begins with a linear one, or None."""
-    if not isinstance(network, nn.Sequential):
-        return None
-    layers = [layer for layer in network if not isinstance(layer, nn.Flatten)]
-    plain = all(isinstance(layer, nn.Linear | nn.Tanh | nn.ReLU) for layer in layers)
-    return layers if plain and layers and isinstance(layers[0], nn.Linear) else None

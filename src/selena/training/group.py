@@ -13,6 +13,7 @@ from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
+from selena.training.forward import forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
@@ -39,6 +40,7 @@ class Group:
     ) -> None:
         device = workspace.torch_device
         self._lanes = lanes
+        self._fillings = {lane: lane.job.rows[:1].clone() for lane in lanes}
         self._log = workspace.log
         self._x = examples.x.to(device)
         self._target = examples.target.to(device)
@@ -47,8 +49,7 @@ class Group:
         self._device = device
         self._on_epoch = on_epoch
         self._dtype = recipe.compute_dtype(device)
-        networks = [lane.network for lane in lanes]
-        self._networks: Lanes = Alone(networks) if len(lanes) == 1 else Stacked(networks)
+        self._networks = self._side_by_side([lane.network for lane in lanes])
 
     def run(self, bar: Step) -> None:
         """Train every lane to its end, from where its checkpoint left it."""
@@ -72,6 +73,13 @@ class Group:
             bar.advance(len(active))
         for lane in self._lanes:
             lane.finish()
+
+    def _side_by_side(self, networks: list[nn.Module]) -> Lanes:
+        if len(networks) > 1:
+            return Stacked(networks, self._dtype)
+        # A loss of a defense's own may ask for gradients of gradients.
+        own = not isinstance(self._recipe.loss, str)
+        return Alone(forward_in(self._dtype, networks[0], self._device, higher_order=own))
 
     def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> dict[Lane, float]:
         """Train `active` lanes for an epoch; return each one's loss, mean over its batches."""
@@ -128,20 +136,13 @@ class Group:
         self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice, epoch: int
     ) -> Float[Tensor, " g"]:
         if isinstance(self._recipe.loss, str):
-            output = self._forward(inputs, part)
+            output = self._networks.forward(inputs, part)
             return (per_example_loss(output, target, self._recipe.loss) * weight).sum(dim=1)
 
         def network(x: Tensor) -> Tensor:
-            return self._forward(x[None], part)[0]
+            return self._networks.forward(x[None], part)[0]
 
         return self._recipe.loss(network, inputs[0], target[0], epoch=epoch)[None]
-
-    def _forward(
-        self, inputs: Float[Tensor, "g b *features"], part: slice
-    ) -> Float[Tensor, "g b *out"]:
-        bf16 = self._dtype == torch.bfloat16
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            return self._networks.forward(inputs, part).float()
 
     def _calls(self, moving: dict[Lane, Int[Tensor, " _"]]) -> list[slice]:
         """Return which lanes compute together: all, unless the gaps between them would show.
@@ -163,7 +164,7 @@ class Group:
         lane ever touches a record outside its rows.
         """
         width = max(len(moving[lane]) for lane in lanes if lane in moving)
-        rows = torch.stack([lane.job.rows[:1].expand(width) for lane in lanes])
+        rows = torch.stack([self._fillings[lane].expand(width) for lane in lanes])
         weight = torch.zeros(rows.shape)
         for i, lane in enumerate(lanes):
             if lane in moving:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-LossName = Literal["cross_entropy", "mse", "binary_cross_entropy"]
+from selena.training.forward import Forward
 
-Forward = Callable[[Tensor], Tensor]
-"""The network in training: inputs (b x features) to float32 outputs (b x c), with gradients."""
+LossName = Literal["cross_entropy", "mse", "binary_cross_entropy"]
 
 
 @runtime_checkable

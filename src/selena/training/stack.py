@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from selena.training.forward import Forward, forward_in
+
 Tensors = dict[str, Tensor]
 
 
+@runtime_checkable
 class Lanes(Protocol):
     """Networks that answer one batch each."""
 
@@ -33,14 +38,12 @@ class Lanes(Protocol):
 class Alone:
     """One network; any `nn.Module` works."""
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self.networks = list(networks)
-        (self._network,) = self.networks
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
 
     def forward(self, x: Float[Tensor, "1 b *features"], lanes: slice) -> Float[Tensor, "1 b *out"]:
         """Return the network's output."""
-        output: Tensor = self._network(x[0])
-        return output[None]
+        return self._forward(x[0])[None]
 
     def collect_gradients(self) -> None:
         """Do nothing: the gradients are where they belong."""
@@ -49,8 +52,10 @@ class Alone:
 class Stacked:
     """Several networks as one stack of weights and of running statistics."""
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], dtype: torch.dtype) -> None:
+        """Stack the networks' weights; they compute in `dtype`."""
         self.networks = list(networks)
+        self._dtype = dtype
         self._base = deepcopy(self.networks[0]).to("meta")
         self._weights, self._statistics = stack_module_state(self.networks)
         for lane, network in enumerate(self.networks):
@@ -71,8 +76,8 @@ class Stacked:
             {name: tensor[lanes] for name, tensor in stack.items()}
             for stack in (self._weights, self._statistics)
         )
-        output: Tensor = vmap(one)(weights, statistics, x)
-        return output
+        stack = partial(vmap(one), weights, statistics)
+        return forward_in(self._dtype, stack, x.device)(x)
 
     def collect_gradients(self) -> None:
         """Point each network's gradients into the stack's, and start the next pass from none."""

@@ -1,0 +1,124 @@
+"""The fused bf16 passes of plain stacks: what they take, and how near they are to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from selena.networks.mlp import MLP
+from selena.seeding import seeded, torch_generator
+from selena.training.forward import forward_in
+from selena.training.linear_stack import has_fused_kernels, linear_stack
+
+CPU = torch.device("cpu")
+needs_kernels = pytest.mark.skipif(
+    not has_fused_kernels(), reason="this PyTorch has no fused kernels for the processor"
+)
+
+
+def network(**settings: object) -> nn.Module:
+    with seeded(3, "weights"):
+        return MLP(40, 7, **{"hidden": (64, 32), **settings})()  # type: ignore[arg-type]
+
+
+def without_bias() -> nn.Module:
+    with seeded(3, "weights"):
+        return nn.Sequential(nn.Linear(40, 32, bias=False), nn.Tanh(), nn.Linear(32, 7))
+
+
+def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the gradient of the loss of one fixed batch, all parameters in a row."""
+    generator = torch_generator(0, "batch")
+    x = torch.rand(96, 40, generator=generator)
+    y = torch.randint(0, 7, (96,), generator=generator)
+    functional.cross_entropy(forward(x), y).backward()
+    found = [p.grad for p in network.parameters() if p.grad is not None]
+    assert len(found) == len(list(network.parameters()))
+    assert {g.dtype for g in found} == {torch.float32}
+    return torch.cat([g.flatten() for g in found])
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "model",
+    [
+        network(),
+        network(activation="relu"),
+        network(hidden=()),
+        nn.Sequential(*network(), nn.Tanh()),  # type: ignore[misc]
+        without_bias(),
+    ],
+)
+def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
+    other, exact = deepcopy(model), deepcopy(model)
+    forward = forward_in(torch.bfloat16, model, CPU)
+    plain = forward_in(torch.bfloat16, other, CPU, higher_order=True)
+    assert forward.func is not plain.func  # type: ignore[attr-defined]
+    truth = gradients(exact, exact)
+    fused, autocast = gradients(model, forward), gradients(other, plain)
+    assert 0 < (fused - truth).norm() <= 1.1 * (autocast - truth).norm()
+    assert (fused - truth).norm() < 0.02 * truth.norm()
+
+
+class Doubled(nn.Linear):
+    """A layer that computes something else than its parent."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+def hooked() -> nn.Module:
+    model = nn.Sequential(nn.Linear(40, 7))
+    model[0].register_forward_hook(lambda module, given, output: 2 * output)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(40, 7),
+        nn.Sequential(),
+        nn.Sequential(nn.Tanh(), nn.Linear(40, 7)),
+        nn.Sequential(nn.Linear(40, 7), nn.Dropout()),
+        nn.Sequential(nn.Linear(40, 7), nn.Flatten()),
+        nn.Sequential(nn.Linear(40, 7).double()),
+        nn.Sequential(Doubled(40, 7)),
+        nn.utils.parametrizations.weight_norm(nn.Linear(40, 7)),
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(40, 7))),
+        network(standardize=True),
+        hooked(),
+    ],
+)
+def test_only_plain_stacks_count_as_such(model: nn.Module) -> None:
+    assert linear_stack(model) is None
+
+
+def test_a_plain_stack_is_read_layer_by_layer() -> None:
+    stack = linear_stack(network())
+    assert stack is not None
+    assert [(layer.out_features, name) for layer, name in stack] == [
+        (64, "tanh"),
+        (32, "tanh"),
+        (7, "none"),
+    ]
+
+
+@needs_kernels
+def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other() -> None:
+    x = torch.rand(4, 40)
+    model = network()
+    fused = forward_in(torch.bfloat16, model, CPU)
+    weights = list(model.parameters())
+    first = torch.autograd.grad(fused(x).square().sum(), weights, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        sum(g.square().sum() for g in first).backward()  # type: ignore[union-attr]
+    other = forward_in(torch.bfloat16, model, CPU, higher_order=True)
+    first = torch.autograd.grad(other(x).square().sum(), weights, create_graph=True)
+    sum(g.square().sum() for g in first).backward()  # type: ignore[union-attr]
+    assert weights[0].grad is not None
+    assert bool((weights[0].grad != 0).any())
