@@ -307,7 +307,8 @@ def _storage(plan: Plan, unit: Units) -> str:
         ("digests and their order", 24 * n),
         ("non-model sets, one byte a record and sub-model", pairs),
         ("non-model sets, packed (not built)", pairs / 8),
-        ("rows of all jobs, as 64-bit numbers", 8 * seen),
+        ("rows of all jobs, as bits", pairs / 8),
+        ("rows of one job in training, as 64-bit numbers", 8 * seen / plan.k),
         ("soft labels, float32", 4 * n * plan.network.num_classes),
         ("all sub-models", 4 * weights(plan.network) * plan.k),
         *(
@@ -339,11 +340,9 @@ def _cost(stage: str, done: float, seconds: float, plan: Plan) -> tuple[str, str
 
 def _traffic(plan: Plan) -> str:
     n = plan.n
-    seen = n * (plan.k - plan.l) / plan.k
     rows = [
         ("features, once a machine, one byte a bit", n * plan.network.in_features),
         ("features, packed", n * plan.network.in_features / 8),
-        ("rows of one sub-model, as 64-bit numbers", 8 * seen),
         ("rows of one sub-model, as bits", n / 8),
         ("weights of one sub-model, back", 4 * weights(plan.network)),
         (

@@ -65,6 +65,17 @@ def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module)
     assert (fused - truth).norm() < 0.02 * truth.norm()
 
 
+@needs_kernels
+def test_the_gradient_of_the_input_is_near_that_of_float32() -> None:
+    model, x = network(), torch.rand(16, 40, requires_grad=True)
+    exact, fused = (
+        torch.autograd.grad(forward(x).square().sum(), x)[0]
+        for forward in (model, forward_in(torch.bfloat16, model, CPU))
+    )
+    assert fused.dtype == torch.float32
+    assert (fused - exact).norm() < 0.02 * exact.norm()
+
+
 class Doubled(nn.Linear):
     """A layer that computes something else than its parent."""
 

@@ -27,8 +27,7 @@ def forward_in(
         dtype: float32 or bfloat16.
         network: a network, or a function that computes several.
         device: where its weights are.
-        higher_order: gradients of gradients, or of the input, will be asked for, which the
-            fused kernels do not offer.
+        higher_order: gradients of gradients will be asked for, which fused kernels do not offer.
     """
     if dtype == torch.float32:
         return network

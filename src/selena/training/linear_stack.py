@@ -85,7 +85,7 @@ def fused_outputs(
 ) -> Float[Tensor, "b out"]:
     """Return the outputs of a stack in training, computed in bf16 from its float32 weights.
 
-    Gradients reach the weights (in float32), not `x`; there are none of a second order.
+    Gradients reach the weights (in float32) and `x`; there are none of a second order.
     """
     activations = [activation for _, activation in stack]
     parameters = [parameter for layer, _ in stack for parameter in (layer.weight, layer.bias)]
@@ -106,7 +106,7 @@ class _FusedStack(torch.autograd.Function):
             inputs.append(linear(inputs[-1], weight, bias, activation))
         output = inputs[-1]
         ctx.save_for_backward(*inputs, *weights)
-        ctx.activations = activations
+        ctx.activations, ctx.dtype = activations, x.dtype
         ctx.has_bias = [bias is not None for bias in biases]
         return output.float()
 
@@ -122,9 +122,10 @@ class _FusedStack(torch.autograd.Function):
             of_weight = torch.mm(gradient.t(), outputs[i]).float()
             of_bias = gradient.sum(0, dtype=torch.float32) if ctx.has_bias[i] else None
             of_parameters[:0] = of_weight, of_bias
-            if i:
+            if i or ctx.needs_input_grad[0]:
                 gradient = torch.mm(gradient, weights[i])
-        return None, None, *of_parameters
+        of_x = gradient.to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return of_x, None, *of_parameters
 
 
 def _through(activation: str, gradient: Tensor, output: Tensor) -> Tensor:
