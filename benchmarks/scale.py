@@ -221,11 +221,13 @@ def series(
 
 
 def fits(question: Question, measured: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return phase -> the fitted power law."""
+    """Return phase -> the fitted power law, for those of two points or more."""
+    laws = {
+        phase: power_law(x, y) for phase, (x, y) in series(question, measured).items() if len(x) > 1
+    }
     return {
         phase: {"exponent": law.exponent, "factor": law.factor, "last_exponent": law.last}
-        for phase, (x, y) in series(question, measured).items()
-        for law in [power_law(x, y)]
+        for phase, law in laws.items()
     }
 
 
@@ -257,6 +259,7 @@ def main() -> None:
         result = json.loads((wish.out / "scaling.json").read_text(encoding="utf-8"))
     else:
         result = run(QUESTIONS, PAPER, LARGEST)
+        write_json(wish.out / "scaling.json", result)  # whatever becomes of the fits
     write(result, wish.out, wish.doc)
 
 

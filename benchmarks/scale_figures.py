@@ -15,13 +15,18 @@ Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def draw(series: Series, *, title: str, x_label: str, y_label: str) -> Figure:
-    """Draw each series on logarithmic axes with its fitted law, whose exponent the legend says."""
+    """Draw each series on logarithmic axes with its fitted law, whose exponent the legend says.
+
+    A series of less than two points has no law.
+    """
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     panel = figure.subplots()
     for (name, (x, y)), color, marker in zip(series.items(), COLORS, "osD^vP", strict=False):
-        law = power_law(x, y)
-        panel.plot(x, y, marker, color=color, label=f"{name}: exponent {law.exponent:.2f}")
-        panel.plot(x, [law(one) for one in x], "--", color=color, linewidth=1)
+        law = power_law(x, y) if len(x) > 1 else None
+        label = f"{name}: exponent {law.exponent:.2f}" if law else f"{name}: too little to fit"
+        panel.plot(x, y, marker, color=color, label=label)
+        if law:
+            panel.plot(x, [law(one) for one in x], "--", color=color, linewidth=1)
     panel.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, title=title)
     ticks = sorted({one for x, _ in series.values() for one in x})
     panel.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])

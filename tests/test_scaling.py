@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scale import QUESTIONS, best, fits, with_growth
+from benchmarks.scale import QUESTIONS, best, fits, series, with_growth
+from benchmarks.scale_figures import draw
 from benchmarks.scale_fit import power_law, terms
 from benchmarks.scale_point import Point, write_records
 from benchmarks.scale_tables import Plan, fill, tables, units, weights
@@ -112,6 +113,22 @@ def test_the_exponents_are_those_of_the_points() -> None:
         for phase, fit in fits(question, measured).items():
             assert STUDY["fits"][name][phase] == pytest.approx(fit)
         assert (ROOT / f"results/scaling/{name}.png").stat().st_size > 10_000
+
+
+def test_a_phase_seen_at_one_point_has_no_law() -> None:
+    question = QUESTIONS["memory-records"]
+    measured = [
+        {"best": {phase: {"grown": grown * (1 + (phase != "draw"))} for phase in question.phases}}
+        for grown in (3e6, 6e6, 2e7)
+    ]
+    found = fits(question, measured)
+    assert set(found) == {"training", "soft labels"}
+    assert series(question, measured)["draw"] == ([1e6], [2e7])
+    figure = draw(series(question, measured), title="", x_label="", y_label="")
+    (legend,) = [panel.get_legend() for panel in figure.axes]
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels[0] == "draw: too little to fit"
 
 
 def test_the_page_shows_what_the_json_holds() -> None:

@@ -183,7 +183,8 @@ def test_dropout_goes_before_all_linear_layers_but_the_first() -> None:
 def test_no_dropout_and_no_decay_is_the_undefended_model() -> None:
     plain = Undefended(*BASE).fit(TRAIN, VALIDATION, seed=1)
     neither = DropoutL2(*BASE, dropout=0.0, weight_decay=0.0).fit(TRAIN, VALIDATION, seed=1)
-    assert torch.equal(plain.logits(TRAIN.x), neither.logits(TRAIN.x))
+    # A stack with dropout layers is no plain one: other kernels answer, which round otherwise.
+    torch.testing.assert_close(plain.logits(TRAIN.x), neither.logits(TRAIN.x), rtol=0, atol=1e-6)
     for both in (DropoutL2(*BASE, weight_decay=0.0), DropoutL2(*BASE, dropout=0.0)):
         other = both.fit(TRAIN, VALIDATION, seed=1)
         assert not torch.allclose(plain.logits(TRAIN.x), other.logits(TRAIN.x))

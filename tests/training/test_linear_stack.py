@@ -13,7 +13,8 @@ from torch.nn import functional
 from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
 from selena.training.forward import forward_in
-from selena.training.linear_stack import has_fused_kernels, linear_stack
+from selena.training.inference import predict
+from selena.training.linear_stack import answers, has_fused_kernels, linear_stack
 
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(
@@ -31,6 +32,15 @@ def without_bias() -> nn.Module:
         return nn.Sequential(nn.Linear(40, 32, bias=False), nn.Tanh(), nn.Linear(32, 7))
 
 
+STACKS = [
+    network(),
+    network(activation="relu"),
+    network(hidden=()),
+    nn.Sequential(*network(), nn.Tanh()),  # type: ignore[misc]
+    without_bias(),
+]
+
+
 def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the gradient of the loss of one fixed batch, all parameters in a row."""
     generator = torch_generator(0, "batch")
@@ -44,18 +54,9 @@ def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor
 
 
 @needs_kernels
-@pytest.mark.parametrize(
-    "model",
-    [
-        network(),
-        network(activation="relu"),
-        network(hidden=()),
-        nn.Sequential(*network(), nn.Tanh()),  # type: ignore[misc]
-        without_bias(),
-    ],
-)
+@pytest.mark.parametrize("model", STACKS)
 def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
-    other, exact = deepcopy(model), deepcopy(model)
+    model, other, exact = (deepcopy(model) for _ in range(3))
     forward = forward_in(torch.bfloat16, model, CPU)
     plain = forward_in(torch.bfloat16, other, CPU, higher_order=True)
     assert forward.func is not plain.func  # type: ignore[attr-defined]
@@ -63,6 +64,19 @@ def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module)
     fused, autocast = gradients(model, forward), gradients(other, plain)
     assert 0 < (fused - truth).norm() <= 1.1 * (autocast - truth).norm()
     assert (fused - truth).norm() < 0.02 * truth.norm()
+
+
+@needs_kernels
+@pytest.mark.parametrize("model", STACKS)
+def test_answers_are_the_network_s_own_but_for_rounding(model: nn.Module) -> None:
+    x = torch.rand(301, 40, generator=torch_generator(1, "x"))
+    stack = linear_stack(model)
+    assert stack is not None
+    with torch.no_grad():
+        found, exact = answers(stack, x), model.double()(x.double())
+    model.float()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+    assert torch.equal(predict(model, x), found)
 
 
 @needs_kernels

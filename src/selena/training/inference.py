@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selena.training.batches import as_input, in_chunks
 from selena.training.job import Examples
+from selena.training.linear_stack import answers, linear_stack
 
 # Numbers of input a batch: on a CPU the activations of a convolution then stay in its caches,
 # which makes it three times as fast as batches of thousands; a GPU wants large ones.
@@ -48,8 +49,10 @@ def _outputs(
     network: nn.Module, x: Shaped[Tensor, "b *features"], device: str
 ) -> Float[Tensor, "b *out"]:
     network.eval()
+    stack = linear_stack(network)
     with torch.no_grad():
-        output: Tensor = network(as_input(x.to(device)))
+        inputs = as_input(x.to(device))
+        output: Tensor = answers(stack, inputs) if stack else network(inputs)
     return output.cpu()
 
 
