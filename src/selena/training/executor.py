@@ -7,6 +7,7 @@ need a folder that every worker sees, and are not needed for the result.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import cpu_count
@@ -81,12 +82,16 @@ def _in_processes(
         delayed(_run)(replace(task, examples=_ELSEWHERE, validation=None), quiet, *shared)
         for task in tasks
     )
-    for task, (weights, touched, curves) in zip(tasks, pool(calls), strict=True):
-        workspace.touched.update(touched)
-        for point in curves:
-            workspace.log.scalars(*point)
-        bar.advance(task.epochs)
-        yield [{k: torch.from_numpy(v) for k, v in network.items()} for network in weights]
+    with warnings.catch_warnings():
+        # The pool replaces a worker that has grown (oneDNN keeps kernels for every size of batch),
+        # which costs a second and loses nothing.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        for task, (weights, touched, curves) in zip(tasks, pool(calls), strict=True):
+            workspace.touched.update(touched)
+            for point in curves:
+                workspace.log.scalars(*point)
+            bar.advance(task.epochs)
+            yield [{k: torch.from_numpy(v) for k, v in network.items()} for network in weights]
 
 
 class _Curves:
