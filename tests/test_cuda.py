@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from selena.attacks.neighbors import flip_patterns
+from selena.attacks.neural import NeuralAttack
+from selena.auditing.oracle import MeteredOracle
 from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
@@ -17,6 +19,7 @@ from selena.training.flips import flipped_labels
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
+from selena.types import Knowledge
 from selena.workspace import Workspace
 from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
@@ -75,3 +78,15 @@ def test_labels_of_flipped_bits_are_those_of_the_flipped_records() -> None:
         [predict(network, x ^ row.to(torch.uint8), device="cuda").argmax(1) for row in flips], dim=1
     )
     assert torch.equal(flipped_labels(network, x, flips, device="cuda"), expected)
+
+
+def test_attack_networks_train_as_one_stack() -> None:
+    members, others = toy_records(40), toy_records(40, seed=1, start=100)
+    target = Undefended(NETWORK, CLASSES, RECIPE).fit(members, others, seed=0, workspace=CUDA)
+    attack = NeuralAttack(epochs=2, batch_size=16)
+    known = Knowledge(members, others)
+    fittings = [attack.prepare(MeteredOracle(target, "logits"), known, seed=s) for s in (1, 2)]
+    together = fittings[0].train(fittings[1:], CUDA)
+    for fitting, scorer in zip(fittings, together, strict=True):
+        (alone,) = fitting.train([], CUDA)
+        torch.testing.assert_close(scorer.score(members), alone.score(members), rtol=0, atol=1e-4)

@@ -11,8 +11,9 @@ holds the truth about membership. A higher score always means "member".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -287,6 +288,31 @@ class Attack(Protocol):
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace = ...
     ) -> Scorer:
         """Learn from what the attacker knows and return a scorer."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """An attack on its way to a scorer: its questions are answered, its network is untrained."""
+
+    def train(self, others: Sequence[Any], workspace: Workspace) -> Sequence[Scorer]:
+        """Train its network and those of `others`, of its own type, side by side where it can.
+
+        Returns:
+            Its own scorer, then theirs in order: each the one that it would have become alone
+            (on an accelerator, where networks share products, but for rounding).
+        """
+        ...
+
+
+@runtime_checkable
+class TrainingAttack(Attack, Protocol):
+    """An attack that trains a network, which may be trained together with others' networks."""
+
+    def prepare(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace = ...
+    ) -> Fitting:
+        """Ask the oracle all that training needs; `fit` is this and `Fitting.train` alone."""
         ...
 
 

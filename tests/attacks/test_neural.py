@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from selena.attacks.neural import NeuralAttack, PairLoss
+from selena.attacks.neural import NeuralAttack
 from selena.errors import AccessError, ConfigError, DataError
 from selena.metrics import roc_curve
 from selena.types import Attack, Knowledge, Records
@@ -96,15 +97,47 @@ def test_fits_on_other_observations_and_sees_the_label(tells: str) -> None:
     def observe(records: Records) -> Tensor:
         return records.x.float()
 
-    scorer = QUICK.fit_on(observe, CLASSES, Knowledge(side(1, 100), side(0, 100)), seed=0)
+    (scorer,) = QUICK.prepare_on(
+        observe, CLASSES, Knowledge(side(1, 100), side(0, 100)), seed=0
+    ).train([], Workspace())
     assert scorer.score(side(1, 1)) > scorer.score(side(0, 1)) + 1
 
 
-def test_pair_loss_is_the_mean_squared_error_of_both() -> None:
-    pairs = torch.tensor([[[0.9], [0.2]], [[0.5], [0.4]]])
-    target = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    loss = PairLoss()(lambda x: x, pairs, target, epoch=0)
-    assert float(loss) == pytest.approx((0.01 + 0.04 + 0.25 + 0.16) / 4)
+def test_attack_networks_trained_together_score_as_those_trained_alone(tmp_path: Path) -> None:
+    """Two of one shape and one that sees more; on an accelerator the two share their products."""
+
+    def twice(records: Records) -> Tensor:
+        return Leaky().logits(records.x).repeat(1, 2)
+
+    workspace, known = Workspace(folder=tmp_path), even_and_odd(0, 40, 40)
+    fittings = [
+        QUICK.prepare(Leaky(), known, seed=1),
+        QUICK.prepare_on(twice, CLASSES, known, seed=2),
+        QUICK.prepare(Leaky(), known, seed=3),
+    ]
+    candidates = rows(torch.arange(100, 140))
+    alone = [fitting.train([], Workspace())[0].score(candidates) for fitting in fittings]
+    together = [scorer.score(candidates) for scorer in fittings[0].train(fittings[1:], workspace)]
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(alone[0], alone[2])
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_loss_of_a_pair_is_the_mean_of_its_squared_errors() -> None:
+    class Kept:
+        """A training log that remembers losses."""
+
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+
+        def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+            self.losses.append(values["loss"])
+
+    # One step from weights that answer about 0.5 to everything: 0.25 for either record.
+    log, known = Kept(), even_and_odd(0, 40, 40)
+    NeuralAttack(epochs=1, batch_size=128).fit(Leaky(), known, seed=0, workspace=Workspace(log=log))
+    assert log.losses == [pytest.approx(0.25, abs=1e-3)]
 
 
 def test_bad_settings_and_too_few_records_are_refused() -> None:

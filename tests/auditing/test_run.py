@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MemoizedTarget, MeteredOracle
 from selena.auditing.report import score_histogram
 from selena.auditing.run import run_audit
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
-from selena.types import Access, AuditSplit, Family, Knowledge, Oracle, Records
+from selena.types import Access, Attack, AuditSplit, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -254,6 +256,71 @@ def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) 
     assert fresh.timings() == again.timings()  # found, not measured anew
     run_audit(models[1], parts, ATTACKS, seed=0, kept_scores=kept)
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """A fitting of another type than that of attack networks; it notes who trains with whom."""
+
+    known: Knowledge
+    log: list[int]
+
+    def train(self, others: Sequence[Half], workspace: Workspace) -> list[IndexScorer]:
+        self.log.append(1 + len(others))
+        return [IndexScorer(half.known) for half in [self, *others]]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexScorer:
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Tensor:
+        return -candidates.ids.double()
+
+
+@dataclass(frozen=True)
+class Halved:
+    """An attack that trains."""
+
+    name: str
+    family: Family = "direct"
+    access: Access = "logits"
+
+    def prepare(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> Half:
+        oracle.logits(known.members.x)
+        return Half(known, TOGETHER)
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> IndexScorer:
+        raise AssertionError("an audit prepares it")
+
+
+TOGETHER: list[int] = []
+
+
+def test_attacks_that_train_do_so_together_and_none_changes_another(tmp_path: Path) -> None:
+    TOGETHER.clear()
+    parts, kept = split(), Workspace(folder=tmp_path)
+    target = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
+    neural = NeuralAttack(epochs=2, batch_size=16)
+    attacks: list[Attack] = [Halved("first"), neural, *ATTACKS[:2], Halved("second")]
+    report = run_audit(target, parts, attacks, seed=0, kept_scores=kept)
+    assert list(report.attacks) == [attack.name for attack in attacks]
+    assert TOGETHER == [2]
+    assert report.attacks["first"].scores.queries == 40
+    for attack in (neural, ATTACKS[0]):
+        alone = run_audit(target, parts, [attack], seed=0).attacks[attack.name]
+        assert alone.scores.queries == report.attacks[attack.name].scores.queries
+        np.testing.assert_array_equal(
+            alone.scores.evaluation.scores, report.attacks[attack.name].scores.evaluation.scores
+        )
+    # What is kept is neither prepared nor trained again.
+    attacks.append(Halved("third"))
+    run_audit(target, parts, attacks, seed=0, kept_scores=kept)
+    assert TOGETHER == [2, 1]
 
 
 def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from selena.errors import TrainingError
 from selena.networks import NetworkFactory
+from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
-from selena.seeding import seeded
+from selena.seeding import seeded, torch_generator
 from selena.training import group
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
@@ -60,6 +61,21 @@ def test_together_equals_apart(recipe: Recipe) -> None:
     for alone, stacked, paired in zip(apart, together, pairs, strict=True):
         torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=2e-6)
         torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=2e-6)
+
+
+def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
+    generator = torch_generator(0, "pairs")
+    pairs = Examples(
+        torch.rand(60, 2, 8, generator=generator), torch.tensor([1.0, 0.0]).expand(60, 2)
+    )
+    recipe = Recipe(batch_size=16, epochs=2, loss="mse", precision="float32")
+    work = [Job(f"{i}", torch.arange(30) + 30 * i, seed=i) for i in range(2)]
+    apart, together = (
+        fit_networks(MembershipNetwork(5, 3), pairs, work, recipe, group_size=size)
+        for size in (1, 2)
+    )
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-5)
 
 
 def test_same_seed_same_weights_and_other_seed_others() -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from selena.attacks.neural import NeuralAttack, NeuralScorer
+from selena.attacks.neural import NeuralAttack, NeuralFitting, NeuralScorer
 from selena.attacks.robustness import fitted_accuracy
 from selena.defenses.split_ai import SplitAI, SplitAIModel
 from selena.errors import ConfigError
@@ -185,6 +185,13 @@ class ShadowNeuralAttack:
         Raises:
             DataError: fewer than two known members or non-members.
         """
+        workspace = workspace or Workspace()
+        return self.prepare(oracle, known, seed=seed, workspace=workspace).train([], workspace)[0]
+
+    def prepare(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> NeuralFitting:
+        """Train the shadow, or find it, and compare its answers with the target's; see `fit`."""
         shadow = train_shadow(
             self.split_ai, known, shadow_seed=self.shadow_seed, workspace=workspace
         )
@@ -196,6 +203,4 @@ class ShadowNeuralAttack:
                 return (protected - guess).float()
             return torch.cat([protected, guess], dim=1).float()
 
-        return self.network.fit_on(
-            observe, oracle.num_classes, known, seed=seed, workspace=workspace
-        )
+        return self.network.prepare_on(observe, oracle.num_classes, known, seed=seed)

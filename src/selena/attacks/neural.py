@@ -5,8 +5,9 @@ Nasr, Shokri, Houmansadr 2018, as used by Tang et al. 2022, Section 5.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,6 @@ from selena.errors import ConfigError
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed
 from selena.training.engine import fit_networks
-from selena.training.forward import Forward
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -27,27 +27,6 @@ from selena.workspace import Workspace
 
 Observe = Callable[[Records], Float[Tensor, "n w"]]
 """What the attacker sees of each record, as one row of numbers (a prediction, a difference)."""
-
-
-@dataclass(frozen=True)
-class PairLoss:
-    """Mean squared error on pairs, each of a member and a non-member.
-
-    So every batch holds as many members as non-members. Without this balance the network, which
-    starts out answering 0.5 to everything, chases each batch's surplus, and often dies (every
-    ReLU at 0) before it finds what little its small first weights let through.
-    """
-
-    def __call__(
-        self,
-        network: Forward,
-        x: Float[Tensor, "b 2 w"],
-        target: Float[Tensor, "b 2"],
-        *,
-        epoch: int,
-    ) -> Float[Tensor, ""]:
-        """Return the mean squared error over both records of all pairs."""
-        return functional.mse_loss(network(x.flatten(0, 1)).view_as(target), target)
 
 
 @dataclass(frozen=True)
@@ -96,50 +75,46 @@ class NeuralAttack:
         Raises:
             DataError: fewer than two known members or non-members.
         """
+        workspace = workspace or Workspace()
+        return self.prepare(oracle, known, seed=seed, workspace=workspace).train([], workspace)[0]
+
+    def prepare(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> NeuralFitting:
+        """Ask for the target's predictions; see `fit`."""
 
         def observe(records: Records) -> Float[Tensor, "n w"]:
             return oracle.logits(records.x).double().softmax(dim=1).float()
 
-        return self.fit_on(observe, oracle.num_classes, known, seed=seed, workspace=workspace)
+        return self.prepare_on(observe, oracle.num_classes, known, seed=seed)
 
-    def fit_on(
-        self,
-        observe: Observe,
-        num_classes: int,
-        known: Knowledge,
-        *,
-        seed: int,
-        workspace: Workspace | None = None,
-    ) -> NeuralScorer:
-        """Train on any observation of known records, for attacks that see more than a prediction.
+    def prepare_on(
+        self, observe: Observe, num_classes: int, known: Knowledge, *, seed: int
+    ) -> NeuralFitting:
+        """Observe known records, for attacks that see more of them than a prediction.
 
         Args:
             observe: gives one row of numbers a record.
             num_classes: number of classes.
             known: members and non-members; as many of each are trained on.
             seed: root of every draw.
-            workspace: device, progress, and the folder for the finished network.
 
         Raises:
             DataError: fewer than two known members or non-members.
         """
-        workspace = workspace or Workspace()
         train, calibration = hold_out(known, self.held_out, seed)
         members, non_members = (
             _inputs(observe(records), records, num_classes)
             for records in (train.members, train.non_members)
         )
-        pairs = torch.stack([members, non_members], dim=1)
-        (fitted,) = fit_networks(
+        return NeuralFitting(
             MembershipNetwork(members.shape[1] - num_classes, num_classes),
-            Examples(pairs, torch.tensor([1.0, 0.0]).expand(len(pairs), 2)),
-            [Job(self.name, torch.arange(len(pairs)), child_seed(seed, self.name))],
+            torch.stack([members, non_members], dim=1),
             self._recipe(),
-            description="Attack network",
-            workspace=workspace,
+            child_seed(seed, self.name),
+            observe,
+            calibration,
         )
-        towers = fitted.get_submodule("0")  # without the sigmoid
-        return NeuralScorer(towers, observe, num_classes, calibration, workspace.device)
 
     def _recipe(self) -> Recipe:
         # float32: bf16 has no room between 0.999 and 1, where members' predictions lie.
@@ -148,9 +123,79 @@ class NeuralAttack:
             learning_rate=self.learning_rate,
             batch_size=self.batch_size // 2,
             epochs=self.epochs,
-            loss=PairLoss(),
+            loss="mse",
             precision="float32",
         )
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralFitting:
+    """What an attack network learns from.
+
+    An example is a pair, of a member and a non-member, so that every batch holds as many of the
+    ones as of the others. Without this balance the network, which starts out answering 0.5 to
+    everything, chases each batch's surplus, and often dies (every ReLU at 0) before it finds what
+    little its small first weights let through.
+
+    Attributes:
+        network: builds the attack network.
+        pairs: its inputs for known members (first) and non-members (second).
+        recipe: how it is trained.
+        seed: root of its draws.
+        observe: what the attacker sees of a record.
+        calibration: the known records that it does not train on.
+    """
+
+    network: MembershipNetwork
+    pairs: Float[Tensor, "n 2 v"]
+    recipe: Recipe
+    seed: int
+    observe: Observe
+    calibration: Knowledge
+
+    def train(
+        self, others: Sequence[NeuralFitting], workspace: Workspace
+    ) -> Sequence[NeuralScorer]:
+        """Train its network and those of `others`, side by side where they are of one shape."""
+        fittings = [self, *others]
+        scorers: dict[int, NeuralScorer] = {}
+        shapes = dict.fromkeys((fitting.network, fitting.recipe) for fitting in fittings)
+        for shape in shapes:
+            which = [i for i, f in enumerate(fittings) if (f.network, f.recipe) == shape]
+            alike = [fittings[i] for i in which]
+            scorers |= dict(zip(which, _train_alike(alike, workspace), strict=True))
+        return [scorers[i] for i in range(len(fittings))]
+
+
+def _train_alike(fittings: Sequence[NeuralFitting], workspace: Workspace) -> list[NeuralScorer]:
+    first = fittings[0]
+    ends = list(accumulate(len(fitting.pairs) for fitting in fittings))
+    every = torch.arange(ends[-1])
+    networks = fit_networks(
+        first.network,
+        Examples(
+            torch.cat([fitting.pairs for fitting in fittings]),
+            torch.tensor([1.0, 0.0]).expand(ends[-1], 2),
+        ),
+        [
+            Job("neural", every[end - len(fitting.pairs) : end], fitting.seed)
+            for fitting, end in zip(fittings, ends, strict=True)
+        ],
+        first.recipe,
+        description="Attack network" if len(fittings) == 1 else f"{len(fittings)} attack networks",
+        workspace=workspace,
+    )
+    return [
+        # Without the sigmoid.
+        NeuralScorer(
+            network.get_submodule("0"),
+            fitting.observe,
+            fitting.network.num_classes,
+            fitting.calibration,
+            workspace.device,
+        )
+        for network, fitting in zip(networks, fittings, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 
 from selena.auditing.oracle import MemoizedTarget
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
-from selena.auditing.scoring import AttackScores, balanced, score_attack
+from selena.auditing.scoring import AttackScores, Scene, balanced, score_attacks
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson
@@ -64,30 +64,27 @@ def run_audit(
             no dataclass.
         AccessError: an attack that asks for more than it declared.
     """
-    workspace = workspace or Workspace()
     _check(split, target.num_classes)
     check_attacks(attacks)
-    known, evaluation = balanced(split.known, seed=seed), balanced(split.evaluation, seed=seed)
-    memo = MemoizedTarget(target)
-    results = {}
-    with workspace.progress.step("Attacks", len(attacks)) as bar:
-        for attack in attacks:
-            scores = score_attack(
-                attack,
-                target,
-                memo,
-                known,
-                evaluation,
-                seed=seed,
-                workspace=workspace,
-                kept=kept_scores or Workspace(),
-            )
-            results[attack.name] = _result(attack, scores, target.num_classes, seed)
-            bar.advance()
+    scores = score_attacks(
+        Scene(
+            target,
+            MemoizedTarget(target),
+            balanced(split.known, seed=seed),
+            balanced(split.evaluation, seed=seed),
+            seed,
+            workspace or Workspace(),
+            kept_scores or Workspace(),
+        ),
+        attacks,
+    )
     return AuditReport(
         train_accuracy=accuracy(target, split.train),
         test_accuracy=accuracy(target, split.evaluation.non_members),
-        attacks=results,
+        attacks={
+            attack.name: _result(attack, scores[attack.name], target.num_classes, seed)
+            for attack in attacks
+        },
     )
 
 

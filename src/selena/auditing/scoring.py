@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +16,15 @@ from selena.auditing.oracle import MemoizedTarget, MeteredOracle
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
-from selena.types import Attack, Knowledge, Records, Scorer, StoredModel, TargetModel
+from selena.types import (
+    Attack,
+    Knowledge,
+    Records,
+    Scorer,
+    StoredModel,
+    TargetModel,
+    TrainingAttack,
+)
 from selena.workspace import Workspace
 
 # Code that decides what a score is; what is made of scores is computed anew each time.
@@ -73,37 +83,124 @@ def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
     return Knowledge(draw(knowledge.members, "members"), draw(knowledge.non_members, "others"))
 
 
-def score_attack(
-    attack: Attack,
-    target: TargetModel,
-    memo: MemoizedTarget,
-    known: Knowledge,
-    evaluation: Knowledge,
-    *,
-    seed: int,
-    workspace: Workspace,
-    kept: Workspace,
-) -> AttackScores:
-    """Fit an attack on what is known and score known and evaluation records.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted attack and what fitting cost.
 
-    Scores of a `StoredModel` are kept in the folder of `kept` and found there again by the same
-    attack code on the same model, records and seed.
+    Attributes:
+        scorer: gives the scores.
+        oracle: what it asks, and counts.
+        seconds: wall-clock time of fitting; of several fitted together, a like share each.
     """
-    piece = _piece_name(attack, target, known, evaluation, seed)
-    found = kept.load(piece) if piece else None
-    if found is not None:
-        return unpack_scores(found)
-    oracle = MeteredOracle(target, attack.access, memo)
-    start = time.perf_counter()
-    scorer = attack.fit(
-        oracle, known, seed=child_seed(seed, "attack", attack.name), workspace=workspace
-    )
-    calibration = _score(scorer, scorer.calibration, attack.name, seed, "calibration")
-    scored = _score(scorer, evaluation, attack.name, seed, "evaluation")
-    result = AttackScores(calibration, scored, oracle.queries, time.perf_counter() - start)
-    if piece:
-        kept.save(piece, _pack(result))
-    return result
+
+    scorer: Scorer
+    oracle: MeteredOracle
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What all attacks of an audit meet.
+
+    Attributes:
+        target: the model under attack.
+        memo: the same, which remembers its last answers.
+        known: what the attacker knows.
+        evaluation: the records that are scored.
+        seed: root of the audit's draws.
+        workspace: device, progress, and a folder for what attacks train.
+        kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
+            attack code on the same model, records and seed.
+    """
+
+    target: TargetModel
+    memo: MemoizedTarget
+    known: Knowledge
+    evaluation: Knowledge
+    seed: int
+    workspace: Workspace
+    kept: Workspace
+
+    def fit(self, attack: Attack) -> Fitted:
+        """Fit an attack on what is known."""
+        oracle, start = MeteredOracle(self.target, attack.access, self.memo), time.perf_counter()
+        scorer = attack.fit(oracle, self.known, seed=self._seed(attack), workspace=self.workspace)
+        return Fitted(scorer, oracle, time.perf_counter() - start)
+
+    def fit_together(self, attacks: Sequence[TrainingAttack]) -> list[Fitted]:
+        """Fit attacks that train networks, those whose fittings are of one type side by side."""
+        start = time.perf_counter()
+        oracles = [MeteredOracle(self.target, attack.access, self.memo) for attack in attacks]
+        fittings = [
+            attack.prepare(oracle, self.known, seed=self._seed(attack), workspace=self.workspace)
+            for attack, oracle in zip(attacks, oracles, strict=True)
+        ]
+        scorers: dict[int, Scorer] = {}
+        for kind in dict.fromkeys(map(type, fittings)):
+            which = [i for i, fitting in enumerate(fittings) if type(fitting) is kind]
+            first, *others = (fittings[i] for i in which)
+            scorers |= zip(which, first.train(others, self.workspace), strict=True)
+        share = (time.perf_counter() - start) / max(1, len(attacks))
+        return [Fitted(scorers[i], oracle, share) for i, oracle in enumerate(oracles)]
+
+    def score(self, attack: Attack, fitted: Fitted) -> AttackScores:
+        """Score known and evaluation records, and keep the scores."""
+        start, scorer = time.perf_counter(), fitted.scorer
+        calibration = _score(scorer, scorer.calibration, attack.name, self.seed, "calibration")
+        scored = _score(scorer, self.evaluation, attack.name, self.seed, "evaluation")
+        seconds = fitted.seconds + time.perf_counter() - start
+        result = AttackScores(calibration, scored, fitted.oracle.queries, seconds)
+        piece = self._piece_name(attack)
+        if piece:
+            self.kept.save(piece, _pack(result))
+        return result
+
+    def find(self, attack: Attack) -> AttackScores | None:
+        """Return the attack's scores if they were kept."""
+        piece = self._piece_name(attack)
+        found = self.kept.load(piece) if piece else None
+        return unpack_scores(found) if found is not None else None
+
+    def _seed(self, attack: Attack) -> int:
+        return child_seed(self.seed, "attack", attack.name)
+
+    def _piece_name(self, attack: Attack) -> str | None:
+        if self._identity is None:
+            return None
+        return f"{attack.name}-{fingerprint(attack, *self._identity)[:24]}"
+
+    @cached_property
+    def _identity(self) -> tuple[object, ...] | None:
+        """What scores depend on besides the attack; None where it cannot be told."""
+        if not isinstance(self.target, StoredModel):
+            return None
+        records = [k.joined()[0] for k in (self.known, self.evaluation)]
+        return (
+            {name: tensor_digest(tensor) for name, tensor in sorted(self.target.state().items())},
+            [tensor_digest(r.x, r.y, r.ids) for r in records],
+            [len(self.known.members), len(self.evaluation.members), self.seed],
+            code_digest(*_SCORING_CODE, *TRAINING_CODE),
+        )
+
+
+def score_attacks(scene: Scene, attacks: Sequence[Attack]) -> dict[str, AttackScores]:
+    """Fit the attacks and return their scores by name, in order; what is kept is not done again.
+
+    Those that train networks come last, together.
+    """
+    found = {attack.name: scene.find(attack) for attack in attacks}
+    with scene.workspace.progress.step("Attacks", len(attacks)) as bar:
+        bar.advance(sum(scores is not None for scores in found.values()))
+        pending = [attack for attack in attacks if found[attack.name] is None]
+        training = [attack for attack in pending if isinstance(attack, TrainingAttack)]
+        for attack in pending:
+            if not isinstance(attack, TrainingAttack):
+                found[attack.name] = scene.score(attack, scene.fit(attack))
+                bar.advance()
+        for attack, fitted in zip(training, scene.fit_together(training), strict=True):
+            found[attack.name] = scene.score(attack, fitted)
+            bar.advance()
+    return {name: scores for name, scores in found.items() if scores is not None}
 
 
 def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: str) -> Scored:
@@ -119,23 +216,6 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
     return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
-
-
-def _piece_name(
-    attack: Attack, target: TargetModel, known: Knowledge, evaluation: Knowledge, seed: int
-) -> str | None:
-    if not isinstance(target, StoredModel):
-        return None
-    state = target.state()
-    records = [k.joined()[0] for k in (known, evaluation)]
-    key = fingerprint(
-        attack,
-        {name: tensor_digest(tensor) for name, tensor in sorted(state.items())},
-        [tensor_digest(r.x, r.y, r.ids) for r in records],
-        [len(known.members), len(evaluation.members), seed],
-        code_digest(*_SCORING_CODE, *TRAINING_CODE),
-    )
-    return f"{attack.name}-{key[:24]}"
 
 
 def _pack(result: AttackScores) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class MembershipNetwork:
 
 
 class _Towers(nn.Module):
-    """Three towers on (n, observed + classes): observation and one-hot label, then both joined."""
+    """Three towers on (..., observed + classes): observation, one-hot label, then both joined."""
 
     def __init__(self, observed: int, num_classes: int) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class _Towers(nn.Module):
         self.joined = nn.Sequential(*_tower(128, 512, 256, 128, 64), nn.Linear(64, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        observation, label = torch.split(x, self._widths, dim=1)
-        both = torch.cat([self.observation(observation), self.label(label)], dim=1)
+        observation, label = torch.split(x, self._widths, dim=-1)
+        both = torch.cat([self.observation(observation), self.label(label)], dim=-1)
         output: Tensor = self.joined(both)
         return output
 

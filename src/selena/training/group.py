@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.errors import TrainingError
@@ -117,7 +117,7 @@ class Group:
         for part in self._calls(moving):
             lanes = self._lanes[part]
             rows, weight = self._rectangle(lanes, moving)
-            x = self._x[rows]
+            x = _gather(self._x, rows)
             if self._recipe.augmentation == "crop_flip":
                 for i, lane in enumerate(lanes):
                     if lane in moving:
@@ -126,7 +126,7 @@ class Group:
                         x[i, batch] = random_crop_flip(x[i, batch], draws)
             flat = as_input(x.flatten(0, 1), self._dtype)
             inputs = flat.reshape(*rows.shape, *flat.shape[1:])
-            losses = self._losses(inputs, self._target[rows], weight, part, epoch)
+            losses = self._losses(inputs, _gather(self._target, rows), weight, part, epoch)
             losses.sum().backward()
             total[part] += losses.detach()
         self._networks.collect_gradients()
@@ -137,7 +137,9 @@ class Group:
     ) -> Float[Tensor, " g"]:
         if isinstance(self._recipe.loss, str):
             output = self._networks.forward(inputs, part)
-            return (per_example_loss(output, target, self._recipe.loss) * weight).sum(dim=1)
+            losses = per_example_loss(output, target, self._recipe.loss)
+            # An example may have parts (a pair of records): its loss is their mean.
+            return (losses.reshape(*weight.shape, -1).mean(dim=2) * weight).sum(dim=1)
 
         def network(x: Tensor) -> Tensor:
             return self._networks.forward(x[None], part)[0]
@@ -177,3 +179,11 @@ class Group:
         if self._validation is None:
             return None
         return accuracy(lane.network, self._validation, self._device)
+
+
+def _gather(
+    values: Shaped[Tensor, "n *features"], rows: Int[Tensor, "g b"]
+) -> Shaped[Tensor, "g b *features"]:
+    """Return `values[rows]`; whole rows are copied, which takes PyTorch a tenth of the time."""
+    gathered: Tensor = values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return gathered
