@@ -131,7 +131,7 @@ def run(point: Point, folder: Path) -> None:
     workspace = Workspace(workers=point.workers, progress=marks)
     model = split_ai.fit(train, train.take(torch.arange(0)), seed=SEED, workspace=workspace)
     marks.begin("soft labels")
-    labels = mean_prediction(model.submodels, train.x, model.sets.excluded, CLASSES, "cpu")
+    labels = mean_prediction(model.submodels, train.x, model.sets, CLASSES, "cpu")
     marks.end()
     assert labels.shape == (point.n, CLASSES)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from selena.errors import DataError
+from selena.seeding import torch_generator
 from selena.types import (
     AuditSplit,
     Knowledge,
@@ -78,12 +79,26 @@ def test_training_set_is_the_known_then_the_evaluation_members() -> None:
 
 def test_non_model_sets() -> None:
     excluded = torch.tensor([[1, 0, 1], [0, 1, 1]], dtype=torch.bool)
-    sets = NonModelSets(excluded)
-    assert (sets.k, sets.l) == (3, 2)
+    sets = NonModelSets.pack(excluded)
+    assert (len(sets), sets.k, sets.l) == (2, 3, 2)
     assert [sets.training_rows(i).tolist() for i in range(3)] == [[1], [0], []]
-    assert NonModelSets(torch.zeros(0, 3, dtype=torch.bool)).l == 0
+    assert sets.take(torch.tensor([1, 1, 0])).excluded.tolist() == excluded[[1, 1, 0]].tolist()
+    assert NonModelSets.pack(torch.zeros(0, 3, dtype=torch.bool)).l == 0
     with pytest.raises(DataError, match="same number L"):
-        NonModelSets(torch.tensor([[True, True], [True, False]]))
+        NonModelSets.pack(torch.tensor([[True, True], [True, False]]))
+    with pytest.raises(DataError, match="2 bytes a record do not hold 3 sub-models"):
+        NonModelSets(torch.zeros(4, 2, dtype=torch.uint8), 3)
+
+
+@pytest.mark.parametrize("k", [2, 8, 9, 25, 100])
+def test_packed_sets_are_what_was_packed(k: int) -> None:
+    excluded = torch.rand(30, k, generator=torch_generator(k)).argsort(dim=1) < k // 2
+    sets = NonModelSets.pack(excluded)
+    assert sets.bits.shape == (30, -(-k // 8))
+    assert sets.l == k // 2
+    assert torch.equal(sets.excluded, excluded)
+    for i in range(k):
+        assert torch.equal(sets.without(i), excluded[:, i])
 
 
 def test_good_records_pass() -> None:

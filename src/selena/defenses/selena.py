@@ -65,7 +65,7 @@ class Selena:
         workspace = workspace or Workspace()
         teacher = self.split_ai.fit(train, validation, seed=seed, workspace=workspace)
         soft_labels = mean_prediction(
-            teacher.submodels, train.x, teacher.sets.excluded, self.num_classes, workspace.device
+            teacher.submodels, train.x, teacher.sets, self.num_classes, workspace.device
         )
         (student,) = fit_networks(
             self.network,

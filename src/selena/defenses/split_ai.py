@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from selena.defenses.content import ContentIndex, content_digests, group_by_content
@@ -62,7 +62,7 @@ class SplitAI:
         check_records(train, num_classes=self.num_classes, what="training records")
         sets = draw_non_model_sets(train, self.k, self.l, seed=seed)
         jobs = [
-            Job(f"submodel-{i}", ~sets.excluded[:, i], child_seed(seed, "submodel", i))
+            Job(f"submodel-{i}", ~sets.without(i), child_seed(seed, "submodel", i))
             for i in range(self.k)
         ]
         submodels = fit_networks(
@@ -88,12 +88,12 @@ class SplitAI:
                 weights[int(number)][parameter] = tensor
             else:
                 rest[name] = tensor
-        if set(rest) != {"excluded", "digests", "key"}:
+        if set(rest) != {"non_models", "digests", "key"}:
             raise StoreError(f"This is not the state of a Split-AI: it holds {sorted(rest)}.")
         submodels = [restore_network(self.network, self.num_classes, w).network for w in weights]
         return SplitAIModel(
             submodels,
-            NonModelSets(rest["excluded"]),
+            NonModelSets(rest["non_models"], self.k),
             ContentIndex(rest["digests"], int(rest["key"])),
             self.num_classes,
         )
@@ -123,7 +123,7 @@ class SplitAIModel:
         A training record is answered by its own non-models; any other input by the non-models
         of a training record drawn by a keyed hash of the input.
         """
-        answering = self.sets.excluded[self.index.answering_rows(x)]
+        answering = self.sets.take(self.index.answering_rows(x))
         return mean_prediction(self.submodels, x, answering, self.num_classes, self.device).log()
 
     def state(self) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ class SplitAIModel:
             for name, tensor in submodel.state_dict().items()
         }
         return tensors | {
-            "excluded": self.sets.excluded,
+            "non_models": self.sets.bits,
             "digests": self.index.digests,
             "key": torch.tensor(self.index.key),
         }
@@ -158,30 +158,29 @@ def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonMode
     check_k_and_l(k, l)
     group = group_by_content(train.x)
     generator = torch_generator(seed, "non-model sets")
-    excluded = torch.zeros(int(group.max()) + 1, k, dtype=torch.bool)
+    bits = torch.zeros(int(group.max()) + 1, (k + 7) // 8, dtype=torch.uint8)
     # One generator draws on: chunks of rows get the numbers that all rows at once would.
-    for part in in_chunks(len(excluded), _CHUNK):
-        order = torch.rand(excluded[part].shape, generator=generator).argsort(dim=1)
-        excluded[part].scatter_(1, order[:, :l], True)
-    return NonModelSets(excluded[group])
+    for part in in_chunks(len(bits), _CHUNK):
+        order = torch.rand(len(bits[part]), k, generator=generator).argsort(dim=1)
+        excluded = torch.zeros(order.shape, dtype=torch.bool).scatter_(1, order[:, :l], True)
+        bits[part] = NonModelSets.pack(excluded).bits
+    return NonModelSets(bits[group], k)
 
 
 def mean_prediction(
     submodels: Sequence[nn.Module],
     x: Shaped[Tensor, "n *features"],
-    answering: Bool[Tensor, "n k"],
+    answering: NonModelSets,
     num_classes: int,
     device: str,
 ) -> Float[Tensor, "n c"]:
-    """Return for each record the mean softmax output of the sub-models that answer it.
+    """Return for each record the mean softmax output of its non-models.
 
     One pass a sub-model over just the records it answers; memory is n x c whatever K is.
     """
-    total, answers = torch.zeros(len(x), num_classes), torch.zeros(len(x), 1)
-    for submodel, mine in zip(submodels, answering.T, strict=True):
-        for rows, logits in predict_rows(
-            submodel, x, torch.nonzero(mine).squeeze(1), device=device
-        ):
-            total[rows] += logits.softmax(dim=1)
-        answers += mine[:, None]
-    return total.div_(answers)
+    total = torch.zeros(len(x), num_classes)
+    for i, submodel in enumerate(submodels):
+        rows = torch.nonzero(answering.without(i)).squeeze(1)
+        for part, logits in predict_rows(submodel, x, rows, device=device):
+            total[part] += logits.softmax(dim=1)
+    return total.div_(answering.l)
