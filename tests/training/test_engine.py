@@ -63,6 +63,20 @@ def test_together_equals_apart(recipe: Recipe) -> None:
         torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("bits", [False, True])
+def test_networks_that_standardize_stack_in_bf16(bits: bool) -> None:
+    records = toy_records(64, bits=bits)
+    factory = MLP(FEATURES, CLASSES, hidden=(16,), standardize=True)
+    recipe = replace(RECIPE, precision="bfloat16")
+    work = jobs(64, (48, 33))
+    apart, together = (
+        fit_networks(factory, examples(records), work, recipe, group_size=size) for size in (1, 2)
+    )
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.02)
+        assert torch.equal(one[1].running_mean, other[1].running_mean)  # type: ignore[index]
+
+
 def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
     generator = torch_generator(0, "pairs")
     pairs = Examples(

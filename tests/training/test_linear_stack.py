@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch.nn import functional
 
 from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
+from selena.training import linear_stack as linear_stack_module
 from selena.training.forward import forward_in
 from selena.training.inference import predict
-from selena.training.linear_stack import answers, has_fused_kernels, linear_stack
+from selena.training.linear_stack import answers, has_fused_kernels, linear, linear_stack
 
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(
@@ -80,8 +82,8 @@ def test_answers_are_the_network_s_own_but_for_rounding(
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr("selena.training.inference._CPU_NUMBERS", 40 * 100)
     with torch.no_grad():
-        parts = [answers(stack, x[:100]), answers(stack, x[100:200]), answers(stack, x[200:300])]
-        assert torch.equal(predict(model, x), torch.cat([*parts, model(x[300:])]))
+        parts = [answers(stack, x[start : start + 100]) for start in range(0, 301, 100)]
+        assert torch.equal(predict(model, x), torch.cat(parts))
 
 
 @needs_kernels
@@ -152,3 +154,24 @@ def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other
     sum(g.square().sum() for g in first).backward()  # type: ignore[union-attr]
     assert weights[0].grad is not None
     assert bool((weights[0].grad != 0).any())
+
+
+@needs_kernels
+def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch keeps one for each; what is filled up changes no answer and no gradient."""
+    met: set[int] = set()
+
+    def noting(x: Tensor, *rest: Any) -> Tensor:
+        met.add(len(x))
+        return linear(x, *rest)
+
+    monkeypatch.setattr(linear_stack_module, "linear", noting)
+    model = network()
+    stack = linear_stack(model)
+    assert stack is not None
+    forward = forward_in(torch.bfloat16, model, CPU)
+    x = torch.rand(130, 40, generator=torch_generator(0, "x"))
+    for n in (1, 7, 64, 65, 130):
+        assert answers(stack, x[:n]).shape == forward(x[:n]).shape == (n, 7)
+        torch.testing.assert_close(answers(stack, x[:n]), model(x[:n]), rtol=0, atol=1e-5)
+    assert met == {64, 128, 192}

@@ -49,6 +49,9 @@ class Group:
         self._device = device
         self._on_epoch = on_epoch
         self._dtype = recipe.compute_dtype(device)
+        # Statistics are of float32 numbers, and a stack of them takes no others.
+        exact = keeps_statistics(lanes[0].network)
+        self._input_dtype = torch.float32 if exact else self._dtype
         self._networks = self._side_by_side([lane.network for lane in lanes])
 
     def run(self, bar: Step) -> None:
@@ -124,7 +127,7 @@ class Group:
                         batch = slice(len(moving[lane]))  # without the rectangle's filling
                         draws = torch_generator(lane.job.seed, "augmentation", epoch, step)
                         x[i, batch] = random_crop_flip(x[i, batch], draws)
-            flat = as_input(x.flatten(0, 1), self._dtype)
+            flat = as_input(x.flatten(0, 1), self._input_dtype)
             inputs = flat.reshape(*rows.shape, *flat.shape[1:])
             losses = self._losses(inputs, _gather(self._target, rows), weight, part, epoch)
             losses.sum().backward()

@@ -49,8 +49,7 @@ def _outputs(
     network: nn.Module, x: Shaped[Tensor, "b *features"], device: str
 ) -> Float[Tensor, "b *out"]:
     network.eval()
-    # The fused kernels of every size of a batch are kept: remainders would fill the memory.
-    stack = linear_stack(network) if len(x) == _batch_size(x, device) else None
+    stack = linear_stack(network)
     with torch.no_grad():
         inputs = as_input(x.to(device))
         output: Tensor = answers(stack, inputs) if stack else network(inputs)

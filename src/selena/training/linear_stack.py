@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+# PyTorch keeps a kernel for every number of rows it has met, some megabytes a network: batches are
+# filled up with zeros to a multiple of this.
+_ROWS = 64
+
 _ACTIVATIONS: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.ReLU: "relu"}
 Layer = tuple[nn.Linear, str]
 """A linear layer and the name of its activation: "tanh", "relu" or "none"."""
@@ -84,10 +88,15 @@ def _may_fuse(x: Tensor) -> bool:
 
 def answers(stack: Sequence[Layer], x: Float[Tensor, "b *features"]) -> Float[Tensor, "b out"]:
     """Return the outputs of a stack in float32, without gradients."""
-    hidden = x.flatten(1)
+    hidden = _filled(x.flatten(1))
     for layer, activation in stack:
         hidden = linear(hidden, layer.weight, layer.bias, activation)
-    return hidden
+    return hidden[: len(x)]
+
+
+def _filled(x: Float[Tensor, "b m"]) -> Float[Tensor, "c m"]:
+    missing = -len(x) % _ROWS
+    return functional.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 def fused_outputs(
@@ -110,15 +119,14 @@ class _FusedStack(torch.autograd.Function):
     ) -> Tensor:
         rounded = [p if p is None else p.to(torch.bfloat16) for p in parameters]
         weights, biases = rounded[::2], rounded[1::2]
-        inputs = [x.to(torch.bfloat16)]
+        inputs = [_filled(x.to(torch.bfloat16))]
         for weight, bias, activation in zip(weights, biases, activations, strict=True):
             assert weight is not None
             inputs.append(linear(inputs[-1], weight, bias, activation))
-        output = inputs[-1]
         ctx.save_for_backward(*inputs, *weights)
-        ctx.activations, ctx.dtype = activations, x.dtype
+        ctx.activations, ctx.dtype, ctx.rows = activations, x.dtype, len(x)
         ctx.has_bias = [bias is not None for bias in biases]
-        return output.float()
+        return inputs[-1][: len(x)].float()
 
     @staticmethod
     @once_differentiable
@@ -126,7 +134,7 @@ class _FusedStack(torch.autograd.Function):
         depth = len(ctx.activations)
         outputs, weights = ctx.saved_tensors[: depth + 1], ctx.saved_tensors[depth + 1 :]
         of_parameters: list[Tensor | None] = []
-        gradient = gradient.to(torch.bfloat16)
+        gradient = _filled(gradient.to(torch.bfloat16))
         for i in reversed(range(depth)):
             gradient = _through(ctx.activations[i], gradient, outputs[i + 1])
             of_weight = torch.mm(gradient.t(), outputs[i]).float()
@@ -134,7 +142,7 @@ class _FusedStack(torch.autograd.Function):
             of_parameters[:0] = of_weight, of_bias
             if i or ctx.needs_input_grad[0]:
                 gradient = torch.mm(gradient, weights[i])
-        of_x = gradient.to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        of_x = gradient[: ctx.rows].to(ctx.dtype) if ctx.needs_input_grad[0] else None
         return of_x, None, *of_parameters
 
 
