@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # from more, and threads that wait for each other are slow where processes share the cores.
 os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
 torch.set_num_threads(1)
+
+# What is measured on this machine for tests is not what its user would measure.
+os.environ["SELENA_CACHE"] = tempfile.mkdtemp(prefix="selena-tests-")
+atexit.register(shutil.rmtree, os.environ["SELENA_CACHE"], ignore_errors=True)
 
 # The first example of a test pays for imports and caches, so deadlines only raise false alarms.
 settings.register_profile("default", deadline=None)

@@ -39,7 +39,7 @@ def test_the_stack_equals_the_networks_apart_and_those_of_the_cpu(standardize: b
     records, recipe = toy_records(70), replace(FLOAT32, optimizer="sgd")
     data, work = Examples(records.x, records.y), jobs(70, (40, 33, 64))
     together = fit_networks(factory, data, work, recipe, workspace=CUDA)
-    apart = fit_networks(factory, data, work, recipe, workspace=CUDA, group_size=1)
+    apart = fit_networks(factory, data, work, recipe, workspace=replace(CUDA, group_size=1))
     on_cpu = fit_networks(factory, data, work, recipe)
     answers = [
         torch.stack([predict(n, records.x, device=device) for n in networks])

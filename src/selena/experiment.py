@@ -83,7 +83,7 @@ def run(
     """
     found: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
-        workspace = pieces(runs, settings.device, progress, settings.workers)
+        workspace = pieces(runs, settings, progress)
         for case in cases(settings, seed):
             here = replace(workspace, log=log(case)) if log else workspace
             folder = train(case, runs, here)
@@ -100,9 +100,15 @@ def run(
     return collect(found)
 
 
-def pieces(runs: Path, device: str, progress: Progress | None, workers: int = 0) -> Workspace:
-    """Return the workspace of work in progress under `runs`; see `Workspace` for `workers`."""
-    return Workspace(device, runs / "pieces", progress or Silent(), workers=workers)
+def pieces(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:
+    """Return the workspace of work in progress under `runs`."""
+    return Workspace(
+        settings.device,
+        runs / "pieces",
+        progress or Silent(),
+        workers=settings.workers,
+        group_size=settings.group_size,
+    )
 
 
 def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:

@@ -10,6 +10,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+CACHE_VARIABLE = "SELENA_CACHE"
+"""Environment variable that names the cache folder."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads and measurements: SELENA_CACHE, or the platform's own."""
+    # Pooch loads a progress bar that warns in notebooks: only those who use the folder meet it.
+    import pooch
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(pooch.os_cache("selena"))
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

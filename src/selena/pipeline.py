@@ -75,6 +75,7 @@ class RunSettings:
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
         workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
+        group_size: networks of an ensemble that train side by side; 0 for what was measured.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: changes to hyperparameters of attacks, by name.
@@ -87,6 +88,7 @@ class RunSettings:
     selection: Selection = "last"
     device: str = "cpu"
     workers: int = 0
+    group_size: int = 0
     plan: dict[str, Any] = field(default_factory=dict)
     defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class RunSettings:
                 raise ConfigError(f"{name} is empty; give at least one.")
         if self.workers < 0:
             raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
+        if self.group_size < 0:
+            raise ConfigError(f"group_size is {self.group_size}; give at least 1, or 0 to measure.")
 
 
 @dataclass(frozen=True, eq=False)

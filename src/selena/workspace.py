@@ -80,6 +80,8 @@ class Workspace:
         checkpoint_seconds: how much training may be lost when the process is killed.
         workers: processes that train the networks of an ensemble; 0 for one a core. Each computes
             with its share of the cores. On an accelerator there is one.
+        group_size: networks of an ensemble that train side by side; 0 for what takes this machine
+            the least time (`selena.training.group_size`).
         log: who keeps training curves.
         touched: names of the pieces saved or found so far (for `clear`).
     """
@@ -89,6 +91,7 @@ class Workspace:
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 20.0
     workers: int = 1
+    group_size: int = 0
     log: TrainingLog = field(default_factory=NoLog)
     touched: set[str] = field(default_factory=set)
 

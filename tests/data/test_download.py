@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from selena.data.download import CACHE_VARIABLE, cache_folder, fetch
+from selena.data.download import fetch
 from selena.errors import DataError
+from selena.files import CACHE_VARIABLE, cache_folder
 
 CONTENT = bytes(range(256)) * 40
 DIGEST = sha256(CONTENT).hexdigest()

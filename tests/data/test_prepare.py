@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from selena.cli import app
 from selena.data import purchase, texas
-from selena.data.download import CACHE_VARIABLE
 from selena.data.prepare import prepare
 from selena.errors import ConfigError, DataError
+from selena.files import CACHE_VARIABLE
 from tests.data import bit_archives
 from tests.data.flaky_site import Site, serve
 

@@ -80,19 +80,18 @@ def fit(
     recipe: Recipe = AUGMENTED,
     *,
     network: MLP | ResNet = NETWORK,
-    group_size: int | None = None,
     workspace: Workspace | None = None,
 ) -> list[torch.Tensor]:
     examples = Examples(images(40), torch.arange(40) % 3)
     jobs = [Job(f"job-{i}", torch.arange(rows), i) for i, rows in enumerate(ROWS)]
-    networks = fit_networks(
-        network, examples, jobs, recipe, group_size=group_size, workspace=workspace
-    )
+    networks = fit_networks(network, examples, jobs, recipe, workspace=workspace)
     return [torch.cat([v.flatten() for v in n.state_dict().values()]) for n in networks]
 
 
 def test_together_equals_apart() -> None:
-    for alone, stacked in zip(fit(group_size=1), fit(group_size=3), strict=True):
+    for alone, stacked in zip(
+        fit(workspace=Workspace(group_size=1)), fit(workspace=Workspace(group_size=3)), strict=True
+    ):
         torch.testing.assert_close(alone, stacked, rtol=0, atol=2e-6)
 
 

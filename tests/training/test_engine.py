@@ -38,6 +38,10 @@ def jobs(n: int, sizes: tuple[int, ...]) -> list[Job]:
     ]
 
 
+def sized(group_size: int) -> Workspace:
+    return Workspace(group_size=group_size)
+
+
 def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in network.state_dict().values()])
 
@@ -55,9 +59,15 @@ def test_together_equals_apart(recipe: Recipe) -> None:
     records = toy_records(70)
     # 33 = 2 x 16 + 1: the last single record joins its neighbours; sizes differ in steps.
     work = jobs(70, (40, 33, 64, 17))
-    apart = fit_networks(NETWORK, examples(records), work, recipe, group_size=1)
-    together = fit_networks(NETWORK, examples(records), work, recipe, group_size=4)
-    pairs = fit_networks(NETWORK, examples(records), work, recipe, group_size=3)
+    apart = fit_networks(
+        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=1)
+    )
+    together = fit_networks(
+        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=4)
+    )
+    pairs = fit_networks(
+        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=3)
+    )
     for alone, stacked, paired in zip(apart, together, pairs, strict=True):
         torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=2e-6)
         torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=2e-6)
@@ -70,7 +80,8 @@ def test_networks_that_standardize_stack_in_bf16(bits: bool) -> None:
     recipe = replace(RECIPE, precision="bfloat16")
     work = jobs(64, (48, 33))
     apart, together = (
-        fit_networks(factory, examples(records), work, recipe, group_size=size) for size in (1, 2)
+        fit_networks(factory, examples(records), work, recipe, workspace=sized(size))
+        for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
         torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.02)
@@ -85,7 +96,9 @@ def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
     recipe = Recipe(batch_size=16, epochs=2, loss="mse", precision="float32")
     work = [Job(f"{i}", torch.arange(30) + 30 * i, seed=i) for i in range(2)]
     apart, together = (
-        fit_networks(MembershipNetwork(5, 3), pairs, work, recipe, group_size=size)
+        fit_networks(
+            MembershipNetwork(5, 3), pairs, work, recipe, workspace=Workspace(group_size=size)
+        )
         for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
@@ -107,7 +120,9 @@ def test_same_seed_same_weights_and_other_seed_others() -> None:
 def test_rows_outside_a_job_are_never_touched(group_size: int) -> None:
     clean = toy_records(60)
     work = jobs(60, (30, 20))
-    expected = fit_networks(NETWORK, examples(clean), work, RECIPE, group_size=group_size)
+    expected = fit_networks(
+        NETWORK, examples(clean), work, RECIPE, workspace=Workspace(group_size=group_size)
+    )
     for i, job in enumerate(work):
         x = clean.x.clone()
         outside = torch.ones(60, dtype=torch.bool)
@@ -134,14 +149,15 @@ def test_killed_anywhere_resumes_without_a_trace(
             recipe,
             validation=examples(held_out),
             workspace=workspace,
-            group_size=group_size,
         )
         return [weights(network) for network in networks]
 
-    undisturbed = fit(Workspace())
+    undisturbed = fit(Workspace(group_size=group_size))
     run_epoch = group.Group._run_epoch
     for kill_at in range(2, 9, 2):
-        workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
+        workspace = Workspace(
+            folder=tmp_path / str(kill_at), checkpoint_seconds=0.0, group_size=group_size
+        )
         calls = 0
 
         def dying(
@@ -197,9 +213,9 @@ def test_stacked_networks_keep_their_own_statistics(network: NetworkFactory, x: 
     data, work = Examples(x, toy_records(70).y), jobs(70, (40, 33, 64, 17))
     # Not Adam, which makes a whole step of the rounding of a gradient that should be 0.
     recipe = replace(RECIPE, optimizer="sgd", momentum=0.9, precision="float32")
-    apart = fit_networks(network, data, work, recipe, group_size=1)
+    apart = fit_networks(network, data, work, recipe, workspace=sized(1))
     for size in (4, 3):
-        together = fit_networks(network, data, work, recipe, group_size=size)
+        together = fit_networks(network, data, work, recipe, workspace=sized(size))
         for one, other in zip(apart, together, strict=True):
             torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=5e-4)
             assert [b.data_ptr() for b in one.buffers()] != [b.data_ptr() for b in other.buffers()]
@@ -211,9 +227,13 @@ def test_what_draws_random_numbers_trains_one_at_a_time(caplog: pytest.LogCaptur
 
     records, work = toy_records(40), jobs(40, (30, 20))
     with caplog.at_level("INFO"):
-        together = fit_networks(network, examples(records), work, RECIPE, group_size=2)
+        together = fit_networks(
+            network, examples(records), work, RECIPE, workspace=Workspace(group_size=2)
+        )
     assert "draws random numbers" in caplog.text
-    apart = fit_networks(network, examples(records), work, RECIPE, group_size=1)
+    apart = fit_networks(
+        network, examples(records), work, RECIPE, workspace=Workspace(group_size=1)
+    )
     for one, other in zip(together, apart, strict=True):
         assert torch.equal(weights(one), weights(other))
 
@@ -301,8 +321,7 @@ def test_curves_are_told(group_size: int) -> None:
         jobs(64, (64, 40)),
         recipe,
         validation=examples(held_out),
-        group_size=group_size,
-        workspace=Workspace(log=log),
+        workspace=Workspace(log=log, group_size=group_size),
     )
     assert len(log.points) == 2 * recipe.epochs
     assert {values["learning_rate"] for _, epoch, values in log.points if epoch == 1} == {

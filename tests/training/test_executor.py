@@ -14,7 +14,6 @@ from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.executor import operations, worker_count
 from selena.training.job import Examples, Job
-from selena.training.task import Task
 from selena.workspace import Step, Workspace
 from tests.toys import NETWORK, RECIPE, toy_records
 
@@ -87,10 +86,9 @@ def test_small_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_operations_are_counted() -> None:
-    task = Task(NETWORK, tuple(JOBS), ("a", "b", "c"), RECIPE, EXAMPLES, None)
     weights = sum(p.numel() for p in NETWORK().parameters())
-    assert operations([task]) == 6 * weights * 90 * RECIPE.epochs
-    assert operations([]) == 0
+    assert operations(NETWORK, JOBS, RECIPE) == 6 * weights * 90 * RECIPE.epochs
+    assert operations(NETWORK, [], RECIPE) == 0
 
 
 def test_workers_of_a_workspace() -> None:

@@ -173,7 +173,7 @@ def train_command(
     settings = _settings(locals(), config)
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
-        workspace = pieces(runs, settings.device, RichProgress(), settings.workers)
+        workspace = pieces(runs, settings, RichProgress())
         for case in cases(settings, each_seed):
             trained.append(train(case, runs, workspace))
             print(trained[-1].path)
@@ -197,7 +197,7 @@ def attack_command(
     settings = _settings(locals(), config)
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
-    workspaces = {p: pieces(p, settings.device, RichProgress(), settings.workers) for p in parents}
+    workspaces = {p: pieces(p, settings, RichProgress()) for p in parents}
     found = []
     for path in run_folders:
         report = attack(

@@ -8,8 +8,8 @@ import typer
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
-from selena.data.download import cache_folder
 from selena.data.prepare import ALL, PUBLISHED, prepare
+from selena.files import cache_folder
 
 
 def prepare_command(

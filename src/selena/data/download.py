@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
 
 from selena.data.resume import ResumingDownloader
 from selena.errors import DataError
+from selena.files import CACHE_VARIABLE, cache_folder
 from selena.workspace import Progress, Silent
-
-CACHE_VARIABLE = "SELENA_CACHE"
-"""Environment variable that names the cache folder."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloads: SELENA_CACHE, or the platform's cache folder."""
-    # Pooch loads a progress bar that warns in notebooks: only those who download meet it.
-    import pooch
-
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(pooch.os_cache("selena"))
 
 
 def fetch(

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from selena.data.download import cache_folder, fetch
+from selena.data.download import fetch
 from selena.data.label_first import Block
 from selena.errors import DataError, StoreError
-from selena.files import atomic_path, file_sha256, write_json
+from selena.files import atomic_path, cache_folder, file_sha256, write_json
 from selena.types import Dataset, Records
 from selena.workspace import Progress, Silent, Step
 

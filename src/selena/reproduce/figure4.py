@@ -16,7 +16,7 @@ from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment
 from selena.errors import ConfigError
 from selena.experiment import pieces
-from selena.pipeline import cases
+from selena.pipeline import RunSettings, cases
 from selena.registry import build_attacks
 from selena.reproduce.budget import Line, plan_lines
 from selena.reproduce.document import Document, Table
@@ -127,7 +127,7 @@ def _epochs(task: Task, runs: Path, progress: Progress) -> list[dict[str, Any]]:
     )
     assert isinstance(defense, Undefended)
     attacks = build_attacks(ATTACKS, plan, dataset)
-    workspace = pieces(runs, task.device, progress)
+    workspace = pieces(runs, RunSettings(device=task.device), progress)
     rows = []
     models = every_epoch(
         defense,

@@ -11,7 +11,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.table import percent
 from selena.errors import StoreError
 from selena.experiment import pieces
-from selena.pipeline import attack, train
+from selena.pipeline import RunSettings, attack, train
 from selena.reproduce.task import Item, Task
 from selena.store import RunFolder
 from selena.workspace import Progress, Silent
@@ -38,7 +38,7 @@ def run_items(
     progress = progress or Silent()
     with progress.step("Models", len(items)) as bar:
         for _, group in groupby(items, key=lambda item: item.group):
-            workspace = pieces(runs, task.device, progress)
+            workspace = pieces(runs, RunSettings(device=task.device), progress)
             for item in group:
                 folder = train(item.case, runs, workspace)
                 before = kept_audit(folder)

@@ -7,10 +7,8 @@ training K together equals training them apart, and killed training resumes with
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from selena.errors import TrainingError
@@ -19,13 +17,11 @@ from selena.networks import NetworkFactory
 from selena.training.batches import in_chunks
 from selena.training.executor import run_tasks
 from selena.training.group import OnEpoch
+from selena.training.group_size import Ensemble, group_size
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.training.stack import why_not_stackable
 from selena.training.task import Task, build
 from selena.workspace import Workspace
-
-_LOG = logging.getLogger(__name__)
 
 
 def fit_networks(
@@ -37,7 +33,6 @@ def fit_networks(
     validation: Examples | None = None,
     description: str = "Training",
     workspace: Workspace | None = None,
-    group_size: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[nn.Module]:
     """Fit one network a job and return them in order, in evaluation mode.
@@ -49,10 +44,8 @@ def fit_networks(
         recipe: how.
         validation: records with hard labels, for `recipe.selection == "validation"`.
         description: what the progress bar says.
-        workspace: device, progress, and the folder where finished networks and checkpoints are
-            kept; what is found there is not trained again.
-        group_size: how many networks train side by side; by default one on a CPU, whose caches
-            a stack overflows, and all of them elsewhere.
+        workspace: device, group size, progress, and the folder where finished networks and
+            checkpoints are kept; what is found there is not trained again.
         on_epoch: called after each epoch of each network, before its checkpoint is written.
             Resumed training may repeat an epoch and then tells the same again; a network that
             is found finished tells nothing.
@@ -77,9 +70,10 @@ def fit_networks(
         code_digest(),
     )
     keys = [fingerprint(what, tensor_digest(job.rows), job.seed) for job in jobs]
+    size = group_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
     tasks = [
         Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation)
-        for part in in_chunks(len(jobs), _group_size(group_size, workspace, factory, jobs, recipe))
+        for part in in_chunks(len(jobs), size)
     ]
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
         results = run_tasks(tasks, workspace, bar, on_epoch)
@@ -88,22 +82,3 @@ def fit_networks(
     for network, state in zip(networks, weights, strict=True):
         network.load_state_dict(state)
     return [network.eval() for network in networks]
-
-
-def _group_size(
-    asked: int | None,
-    workspace: Workspace,
-    factory: NetworkFactory,
-    jobs: Sequence[Job],
-    recipe: Recipe,
-) -> int:
-    size = asked or (1 if workspace.torch_device.type == "cpu" else max(1, len(jobs)))
-    if size == 1 or not jobs:
-        return 1
-    reason = why_not_stackable(build(factory, jobs[0].seed, torch.device("cpu")))
-    if not isinstance(recipe.loss, str):
-        reason = "their loss is one of a whole batch"
-    if reason is not None:
-        _LOG.info("Training one network at a time: %s.", reason)
-        return 1
-    return size

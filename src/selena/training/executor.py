@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 
+from selena.networks import NetworkFactory
 from selena.training.group import OnEpoch
-from selena.training.job import Examples
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe
 from selena.training.task import Task, Weights
 from selena.workspace import NoLog, Silent, Step, Workspace
 
@@ -37,10 +39,13 @@ def run_tasks(
     Who runs them is decided by what is asked for and by the size of the whole, never by what is
     finished already, so that resumed work computes as undisturbed work does.
     """
-    workers = min(worker_count(workspace), len(tasks))
+    workers = 1
+    if tasks and on_epoch is None:
+        jobs = [job for task in tasks for job in task.jobs]
+        workers = min(processes(tasks[0].factory, jobs, tasks[0].recipe, workspace), len(tasks))
     kept = [task.finished(workspace) for task in tasks]
     pending = [task for task, weights in zip(tasks, kept, strict=True) if weights is None]
-    if workers > 1 and on_epoch is None and operations(tasks) >= _WORTH_PROCESSES:
+    if workers > 1:
         fresh = _in_processes(pending, workspace, bar, workers)
     else:
         fresh = (task.run(workspace, bar, on_epoch) for task in pending)
@@ -59,14 +64,27 @@ def worker_count(workspace: Workspace) -> int:
     return workspace.workers or cpu_count() or 1
 
 
-def operations(tasks: Sequence[Task]) -> float:
+def processes(
+    factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, workspace: Workspace
+) -> int:
+    """Return in how many processes the jobs are worth training, if there are tasks for them."""
+    workers = min(worker_count(workspace), len(jobs))
+    return workers if workers > 1 and operations(factory, jobs, recipe) >= _WORTH_PROCESSES else 1
+
+
+def worker_threads(
+    factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, workspace: Workspace
+) -> int:
+    """Return how many threads each of those processes computes with."""
+    workers = processes(factory, jobs, recipe, workspace)
+    return torch.get_num_threads() if workers == 1 else max(1, (cpu_count() or 1) // workers)
+
+
+def operations(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> float:
     """Return about how many operations training takes: 6 a weight, record and epoch."""
-    if not tasks:
-        return 0.0
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in tasks[0].factory().parameters())
-    rows = sum(len(job.rows) for task in tasks for job in task.jobs)
-    return 6.0 * weights * rows * tasks[0].recipe.epochs
+        weights = sum(parameter.numel() for parameter in factory().parameters())
+    return 6.0 * weights * sum(len(job.rows) for job in jobs) * recipe.epochs
 
 
 def _in_processes(
