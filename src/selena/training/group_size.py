@@ -29,8 +29,8 @@ from selena.training.task import Task, build
 from selena.workspace import Silent, Workspace
 
 # Steps a network below which measuring would take more than a small part of the training.
-_WORTH_MEASURING = 500
-_STEPS, _REPEATS = 8, 2
+_WORTH_MEASURING = 250
+_STEPS, _REPEATS = 5, 2
 # A stack larger than one that takes this many times the best time is not tried.
 _HOPELESS = 1.25
 # The gain for which the device's usual size is left.
