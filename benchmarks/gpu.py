@@ -65,8 +65,8 @@ def purchase(device: str, _epochs: int) -> dict[str, Any]:
     split, plan = audit_split(dataset, seed=SEED), PLANS["purchase100"]
     train, others = split.train, split.validation
     workspace = Workspace(device)
-    SplitAI(NETWORK, 100, Recipe(epochs=1), K, L).fit(train, others, seed=1, workspace=workspace)
     split_ai = SplitAI(NETWORK, 100, plan.training, K, L)
+    split_ai.fit(train, others, seed=1, workspace=workspace)  # chooses kernels and group size
     _, taken = seconds(lambda: split_ai.fit(train, others, seed=SEED, workspace=workspace), device)
     done = operations(NETWORK) * plan.training.epochs * len(train) * (K - L)
     selena = Selena(NETWORK, 100, plan.training, plan.distillation, K, L)

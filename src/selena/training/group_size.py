@@ -28,9 +28,9 @@ from selena.training.stack import why_not_stackable
 from selena.training.task import Task, build
 from selena.workspace import Silent, Workspace
 
-# Steps a network below which measuring would take more than a small part of the training.
-_WORTH_MEASURING = 250
 _STEPS, _REPEATS = 5, 2
+# Measuring may take this part of the steps of training.
+_PART = 0.1
 # A stack larger than one that takes this many times the best time is not tried.
 _HOPELESS = 1.25
 # The gain for which the device's usual size is left.
@@ -65,10 +65,9 @@ def group_size(ensemble: Ensemble, workspace: Workspace) -> int:
     jobs, recipe = ensemble.jobs, ensemble.recipe
     most = -(-len(jobs) // processes(ensemble.factory, jobs, recipe, workspace))
     usual = 1 if workspace.torch_device.type == "cpu" else max(1, most)
-    steps = recipe.epochs * -(-max(len(job.rows) for job in jobs) // recipe.batch_size)
-    if most < 2 or workspace.group_size == 1:
-        return 1
-    if workspace.group_size == 0 and usual == 1 and steps < _WORTH_MEASURING:
+    steps = recipe.epochs * sum(-(-len(job.rows) // recipe.batch_size) for job in jobs)
+    short = _STEPS * _REPEATS * sum(_sizes(most)) > _PART * steps
+    if (workspace.group_size or (usual if short else most)) == 1:
         return 1
     reason = why_not_stackable(build(ensemble.factory, jobs[0].seed, torch.device("cpu")))
     if not isinstance(recipe.loss, str):
@@ -76,7 +75,7 @@ def group_size(ensemble: Ensemble, workspace: Workspace) -> int:
     if reason is not None:
         _LOG.info("Training one network at a time: %s.", reason)
         return 1
-    if workspace.group_size or steps < _WORTH_MEASURING:
+    if workspace.group_size or short:
         return workspace.group_size or usual
     return _remembered(ensemble, workspace, most, usual)
 
@@ -106,10 +105,14 @@ def _remembered(ensemble: Ensemble, workspace: Workspace, most: int, usual: int)
     return size
 
 
+def _sizes(most: int) -> list[int]:
+    return [*(size for size in (1, 4, 16, 64) if size < most), most]
+
+
 def _measure(ensemble: Ensemble, workspace: Workspace, most: int) -> Iterator[tuple[int, float]]:
     """Yield group sizes with the seconds that a step takes them, a network."""
     best = float("inf")
-    for size in sorted({size for size in (1, 4, 16, 64) if size < most} | {most}):
+    for size in _sizes(most):
         try:
             seconds = min(_seconds_a_step(ensemble, workspace, size) for _ in range(_REPEATS))
         except torch.OutOfMemoryError:
