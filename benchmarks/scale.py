@@ -33,8 +33,8 @@ from selena.files import write_json, write_text
 COMMAND = "python -m benchmarks.scale --out results/scaling --doc docs/scaling.md"
 KS = (5, 10, 25, 50, 100)
 # A network so small that what is left to see is the memory of records and sets.
-# In float32: kernels for bf16 are kept for every size of a last batch, a cost of its own.
-_TINY = Point(n=200_000, k=20, l=8, hidden=(8,), batch=8192, precision="float32")
+# And so many records that the memory of a chunk of them does not show either.
+_TINY = Point(n=1_000_000, k=20, l=8, hidden=(8,), batch=8192, precision="float32")
 _WIDE = Point(n=20_000, k=4, l=2, hidden=(512, 512))
 Phases = dict[str, dict[str, float]]
 
@@ -131,7 +131,7 @@ QUESTIONS = {
     "memory-submodels": Question(
         tuple(at_same_share(_TINY, k) for k in KS),
         lambda p: p.k,
-        "sub-models, K (n = 200,000, L = 0.4 K)",
+        "sub-models, K (n = 1,000,000, L = 0.4 K)",
         "grown",
         MEMORY,
     ),
@@ -139,7 +139,7 @@ QUESTIONS = {
 # The paper's network on Purchase100's 600 bits: what a record costs there.
 PAPER = Point(n=5_000, k=5, l=2, bits=600, hidden=(1024, 512, 256, 128))
 # Measured to see whether the law of memory holds there; nothing is fitted to it.
-LARGEST = replace(_TINY, n=1_000_000, k=100, l=40)
+LARGEST = at_same_share(replace(_TINY, n=2_000_000), 50)
 # Bytes. Less is lost in what the process had reserved before.
 LEAST_PEAK = 8e6
 Y_LABELS = {

@@ -77,8 +77,6 @@ class Units:
         draw_s: processor seconds of the draw, for one record and sub-model.
         held: phase -> peak bytes (fixed, a record, a record and sub-model).
         copies: how often the weights of a sub-model are held when all are trained.
-        kernel_bytes: what a sub-model more adds in bf16 and not in float32: kernels of PyTorch's
-            library for the size of its last batch.
         label_bytes: what the pass for soft labels adds a record, with few sub-models and with many.
         worker_bytes: anonymous memory that a second worker process adds, halved: each of two.
         contention: wall time over processor time where one thread works: what others took.
@@ -90,7 +88,6 @@ class Units:
     draw_s: float
     held: Mapping[str, tuple[float, float, float]]
     copies: float
-    kernel_bytes: float
     label_bytes: tuple[float, float]
     worker_bytes: float
     contention: float
@@ -120,7 +117,6 @@ def units(result: Mapping[str, Any]) -> Units:
         held={phase: _held(memory, phase) for phase in ("draw", "training", "soft labels")},
         copies=a_network / (4 * weights(_point(measured["memory-networks"][0]).network)),
         label_bytes=(_label_bytes(few), _label_bytes(many)),
-        kernel_bytes=_slope(measured["time-submodels"]) - a_network,
         worker_bytes=(two - one) / 2,
         contention=median(t["wall_s"] / t["cpu_s"] for t in alone),
     )
@@ -227,7 +223,7 @@ def _units(unit: Units) -> str:
         for what, value, name in (
             ("fixed", fixed / 1e6, "MB"),
             ("a record", record, "bytes"),
-            ("a record and sub-model", pair, "bytes"),
+            ("a record and sub-model", 8 * pair, "bits"),
         )
     ]
     rows += [
@@ -236,7 +232,6 @@ def _units(unit: Units) -> str:
             for many, value in zip(("5", "100"), unit.label_bytes, strict=True)
         ),
         ("a sub-model, when all are trained", f"{unit.copies:.2f} × its weights"),
-        ("a sub-model trained in bf16, besides", f"{unit.kernel_bytes / 1e6:,.1f} MB"),
         ("a worker process, all of its private memory", f"{unit.worker_bytes / 1e6:,.0f} MB"),
         ("training, the paper's network", f"{unit.training_rate / 1e9:,.1f} · 10⁹ operations/s"),
         ("a sub-model's answer to a record", f"{unit.answer_s * 1e6:,.1f} µs"),
@@ -305,8 +300,7 @@ def _storage(plan: Plan, unit: Units) -> str:
         ("features, one byte a bit (mapped file)", n * plan.network.in_features),
         ("features, packed (not built)", n * plan.network.in_features / 8),
         ("digests and their order", 24 * n),
-        ("non-model sets, one byte a record and sub-model", pairs),
-        ("non-model sets, packed (not built)", pairs / 8),
+        ("non-model sets, as bits", pairs / 8),
         ("rows of all jobs, as bits", pairs / 8),
         ("rows of one job in training, as 64-bit numbers", 8 * seen / plan.k),
         ("soft labels, float32", 4 * n * plan.network.num_classes),
