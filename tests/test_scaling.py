@@ -149,4 +149,4 @@ def test_the_run_on_paper_by_hand() -> None:
     core_hours = split / unit.training_rate / 3600
     assert f"| Split-AI | {split:.2e} | {core_hours:,.0f} | {split / 1e14 / 3600:,.1f} |" in PAGE
     assert "| features, one byte a bit (mapped file) | 60.00 |" in PAGE
-    assert "| non-model sets, packed (not built) | 1.25 |" in PAGE
+    assert "| non-model sets, as bits | 1.25 |" in PAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -123,12 +124,12 @@ def test_killed_training_resumes_without_a_trace(
         workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
         epochs_left = kill_at
 
-        def dying(self: group.Group, epoch: int, active: list[object]) -> object:
+        def dying(self: group.Group, *what: Any) -> object:
             nonlocal epochs_left
             epochs_left -= 1
             if epochs_left == 0:
                 raise KeyboardInterrupt
-            return run_epoch(self, epoch, active)  # type: ignore[arg-type]
+            return run_epoch(self, *what)
 
         monkeypatch.setattr(group.Group, "_run_epoch", dying)
         with pytest.raises(KeyboardInterrupt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -160,14 +161,12 @@ def test_killed_anywhere_resumes_without_a_trace(
         )
         calls = 0
 
-        def dying(
-            self: group.Group, epoch: int, active: list[object], stop: int = kill_at
-        ) -> object:
+        def dying(self: group.Group, *what: Any, stop: int = kill_at) -> object:
             nonlocal calls
             calls += 1
             if calls == stop:
                 raise KeyboardInterrupt
-            return run_epoch(self, epoch, active)  # type: ignore[arg-type]
+            return run_epoch(self, *what)
 
         monkeypatch.setattr(group.Group, "_run_epoch", dying)
         try:

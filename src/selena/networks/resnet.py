@@ -79,13 +79,20 @@ def small_resnet(num_classes: int, mean: tuple[float, ...], std: tuple[float, ..
 
 
 class _Normalize(nn.Module):
+    """Normalises each channel, and lays the channels of a pixel side by side in memory.
+
+    Convolutions keep that order and are faster in it, on processors and on GPUs. It is made by
+    permuting, because networks that compute side by side know no other way.
+    """
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return (x - self.get_buffer("mean")) / self.get_buffer("std")
+        normalized = (x - self.get_buffer("mean")) / self.get_buffer("std")
+        return normalized.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 class _Block(nn.Module):

@@ -30,8 +30,8 @@ class Lanes(Protocol):
         """Return the output of each network in `lanes` for its own batch."""
         ...
 
-    def collect_gradients(self) -> None:
-        """After a backward pass, let each network's parameters hold their gradients."""
+    def collect_gradients(self, lanes: Sequence[int]) -> None:
+        """After a backward pass, let the parameters of these networks hold their gradients."""
         ...
 
 
@@ -45,7 +45,7 @@ class Alone:
         """Return the network's output."""
         return self._forward(x[0])[None]
 
-    def collect_gradients(self) -> None:
+    def collect_gradients(self, lanes: Sequence[int]) -> None:
         """Do nothing: the gradients are where they belong."""
 
 
@@ -54,13 +54,17 @@ class Stacked:
 
     def __init__(self, networks: Sequence[nn.Module], dtype: torch.dtype) -> None:
         """Stack the networks' weights; they compute in `dtype`."""
-        self.networks = list(networks)
+        self._networks = list(networks)
         self._dtype = dtype
-        self._base = deepcopy(self.networks[0]).to("meta")
-        self._weights, self._statistics = stack_module_state(self.networks)
-        for lane, network in enumerate(self.networks):
-            for name, parameter in network.named_parameters():
-                parameter.data = self._weights[name].data[lane]
+        self._base = deepcopy(networks[0]).to("meta")
+        self._weights, self._statistics = stack_module_state(self._networks)
+        self._parameters = {
+            name: [network.get_parameter(name) for network in networks] for name in self._weights
+        }
+        for name, parameters in self._parameters.items():
+            for parameter, weights in zip(parameters, self._weights[name].data, strict=True):
+                parameter.data = weights
+        for lane, network in enumerate(networks):
             for name, buffer in network.named_buffers():
                 buffer.data = self._statistics[name][lane]
 
@@ -71,20 +75,24 @@ class Stacked:
             output: Tensor = functional_call(self._base, (weights, statistics), (batch,))
             return output
 
-        # Slices are views: gradients and new statistics arrive in the stack.
-        weights, statistics = (
-            {name: tensor[lanes] for name, tensor in stack.items()}
-            for stack in (self._weights, self._statistics)
-        )
+        weights, statistics = self._weights, self._statistics
+        if lanes != slice(0, len(self._networks)):
+            # Slices are views: gradients and new statistics arrive in the stack.
+            weights, statistics = (
+                {name: tensor[lanes] for name, tensor in stack.items()}
+                for stack in (weights, statistics)
+            )
         stack = partial(vmap(one), weights, statistics)
         return forward_in(self._dtype, stack, x.device)(x)
 
-    def collect_gradients(self) -> None:
-        """Point each network's gradients into the stack's, and start the next pass from none."""
+    def collect_gradients(self, lanes: Sequence[int]) -> None:
+        """Point these networks' gradients into the stack's, and start the next pass from none."""
         for name, weights in self._weights.items():
             gradient, weights.grad = weights.grad, None
-            for lane, network in enumerate(self.networks):
-                network.get_parameter(name).grad = None if gradient is None else gradient[lane]
+            if gradient is not None:
+                parts = gradient.unbind()
+                for lane in lanes:
+                    self._parameters[name][lane].grad = parts[lane]
 
 
 def keeps_statistics(network: nn.Module) -> bool:
