@@ -89,6 +89,29 @@ def test_networks_that_standardize_stack_in_bf16(bits: bool) -> None:
         assert torch.equal(one[1].running_mean, other[1].running_mean)  # type: ignore[index]
 
 
+class Rounded(nn.Module):
+    """What autocast makes of convolutions side by side on a GPU, and not on a processor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.bfloat16()
+
+
+def test_statistics_of_what_was_rounded_stack() -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(FEATURES, 16), Rounded(), nn.BatchNorm1d(16), nn.Linear(16, CLASSES)
+        )
+
+    records, work = toy_records(64), jobs(64, (48, 32))
+    recipe = replace(RECIPE, precision="bfloat16", optimizer="sgd")
+    apart, together = (
+        fit_networks(network, examples(records), work, recipe, workspace=sized(size))
+        for size in (1, 2)
+    )
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.02)
+
+
 def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
     generator = torch_generator(0, "pairs")
     pairs = Examples(

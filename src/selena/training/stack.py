@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,9 @@ class Stacked:
         self._networks = list(networks)
         self._dtype = dtype
         self._base = deepcopy(networks[0]).to("meta")
+        for module in self._base.modules():
+            if next(module.buffers(recurse=False), None) is not None:
+                module.register_forward_pre_hook(_in_float32)
         self._weights, self._statistics = stack_module_state(self._networks)
         self._parameters = {
             name: [network.get_parameter(name) for network in networks] for name in self._weights
@@ -93,6 +96,11 @@ class Stacked:
                 parts = gradient.unbind()
                 for lane in lanes:
                     self._parameters[name][lane].grad = parts[lane]
+
+
+def _in_float32(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return inputs of a module that keeps statistics: side by side it takes no bf16."""
+    return tuple(x.float() if isinstance(x, Tensor) else x for x in inputs)
 
 
 def keeps_statistics(network: nn.Module) -> bool:
