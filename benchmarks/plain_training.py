@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
 from selena.training.batches import shuffled_batches
@@ -24,7 +25,7 @@ Targets = Callable[[Tensor], Tensor]
 
 
 def train(
-    factory: MLP,
+    factory: NetworkFactory,
     x: Tensor,
     targets: Targets,
     job: Job,

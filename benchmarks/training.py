@@ -2,13 +2,14 @@
 
     python -m benchmarks.training [--k K] [--part P] [--repeats N]
 
-`split_ai_training` compares training alone, of fewer networks for fewer epochs. `selena_end_to_end`
-adds to the plain side what the published protocol does besides: after every epoch it evaluates on
-the network's own records, on those it left out and on all test records; and in distillation it
-loads every sub-model from disk for every batch. Both sides first train a part of the paper's
-schedule (30 epochs, and 60 of distillation) and must end with equally accurate students. Then ours
-trains the whole of it; for the plain side, which would take more than an hour, the time of its
-epochs is multiplied, for each costs what the first does.
+`split_ai_training` compares training alone, of fewer networks for fewer epochs, and so does
+`resnet_training` of small residual networks on images. `selena_end_to_end` adds to the plain side
+what the published protocol does besides: after every epoch it evaluates on the network's own
+records, on those it left out and on all test records; and in distillation it loads every sub-model
+from disk for every batch. Both sides first train a part of the paper's schedule (30 epochs, and 60
+of distillation) and must end with equally accurate students. Then ours trains the whole of it; for
+the plain side, which would take more than an hour, the time of its epochs is multiplied, for each
+costs what the first does.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain_training as plain
 from benchmarks.rates import matmul_rate
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import draw_non_model_sets
+from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
-from selena.seeding import child_seed
+from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
+from selena.seeding import child_seed, torch_generator
 from selena.training import executor
+from selena.training.batches import as_input
 from selena.training.engine import fit_networks
 from selena.training.inference import accuracy, predict
 from selena.training.job import Examples, Job
@@ -44,6 +49,7 @@ from selena.types import AuditSplit
 from selena.workspace import Workspace
 
 SEED, CLASSES, NETWORK = 0, 100, MLP(600, 100)
+_IMAGES, _SHADES = 1_024, 10
 EPOCHS = 30  # of the paper for Purchase100; twice that of distillation
 T = TypeVar("T")
 # Networks of this size train one at a time on processors; to measure that is done once a machine.
@@ -66,25 +72,72 @@ def operations(network: MLP) -> int:
 
 
 def split_ai_training(split: AuditSplit, k: int, epochs: int, repeats: int) -> dict[str, Any]:
-    """Return the stage; both sides are timed in turn.
+    """Return the stage: `k` sub-models of the paper's network."""
+    members, others = split.train, split.evaluation.non_members
+    sets = draw_non_model_sets(members, k, max(1, round(0.4 * k)), seed=SEED)
+    jobs = [
+        Job(f"submodel-{i}", sets.training_rows(i), child_seed(SEED, "submodel", i))
+        for i in range(k)
+    ]
+    return {
+        **training_stage(
+            NETWORK,
+            Examples(members.x, members.y),
+            Examples(others.x, others.y),
+            jobs,
+            Recipe(epochs=epochs),
+            operations(NETWORK),
+            repeats,
+        ),
+        "networks": k,
+    }
+
+
+def resnet_training(k: int, epochs: int, repeats: int) -> dict[str, Any]:
+    """Return the stage: `k` small residual networks, whose classes are shades of noise."""
+    draws = torch_generator(SEED, "images")
+    y = torch.randint(0, _SHADES, (2 * _IMAGES,), generator=draws)
+    noise = torch.randint(0, 200, (len(y), 3, 32, 32), generator=draws)
+    x = (noise + 5 * y[:, None, None, None]).to(torch.uint8)
+    factory = small_resnet(_SHADES, CIFAR10_MEAN, CIFAR10_STD)
+    with FlopCounterMode(display=False) as counter:
+        factory()(torch.rand(2, 3, 32, 32)).sum().backward()
+    jobs = [Job(f"{i}", torch.arange(_IMAGES), child_seed(SEED, "resnet", i)) for i in range(k)]
+    return {
+        **training_stage(
+            factory,
+            Examples(x[:_IMAGES], y[:_IMAGES]),
+            Examples(x[_IMAGES:], y[_IMAGES:]),
+            jobs,
+            Recipe(epochs=epochs, batch_size=128),
+            counter.get_total_flops() // 2,
+            repeats,
+        ),
+        "networks": k,
+    }
+
+
+def training_stage(
+    factory: NetworkFactory,
+    known: Examples,
+    others: Examples,
+    jobs: list[Job],
+    recipe: Recipe,
+    operations_a_record: int,
+    repeats: int,
+) -> dict[str, Any]:
+    """Return what training takes; both sides are timed in turn.
 
     Raises:
         AssertionError: the networks are not the same in float32, or worse in bf16.
     """
-    members, others = split.train, split.evaluation.non_members
-    excluded = draw_non_model_sets(members, k, max(1, round(0.4 * k)), seed=SEED).excluded
-    jobs = [
-        Job(f"submodel-{i}", torch.nonzero(~out).squeeze(1), child_seed(SEED, "submodel", i))
-        for i, out in enumerate(excluded.T)
-    ]
-    examples, x, y = Examples(members.x, members.y), members.x.float(), members.y
-    recipe = Recipe(epochs=epochs)
+    x, y = as_input(known.x), known.target
 
     def ours(recipe: Recipe) -> list[nn.Module]:
-        return fit_networks(NETWORK, examples, jobs, recipe, workspace=POOL)
+        return fit_networks(factory, known, jobs, recipe, workspace=POOL)
 
     def theirs(recipe: Recipe) -> list[nn.Module]:
-        return [plain.train(NETWORK, x, lambda rows: y[rows], job, recipe) for job in jobs]
+        return [plain.train(factory, x, lambda rows: y[rows], job, recipe) for job in jobs]
 
     one_epoch = replace(recipe, epochs=1, precision="float32")
     for one, other in zip(ours(one_epoch), theirs(one_epoch), strict=True):
@@ -98,12 +151,11 @@ def split_ai_training(split: AuditSplit, k: int, epochs: int, repeats: int) -> d
         slow, taken = timed(lambda: theirs(recipe))
         baseline.append(taken)
     gap = [
-        accuracy(one, Examples(others.x, others.y), torch.device("cpu"))
-        - accuracy(other, Examples(others.x, others.y), torch.device("cpu"))
+        accuracy(one, others, torch.device("cpu")) - accuracy(other, others, torch.device("cpu"))
         for one, other in zip(fast, slow, strict=True)
     ]
     assert abs(sum(gap) / len(gap)) < ACCURACY_TOLERANCE, f"accuracies differ by {gap}"
-    done = operations(NETWORK) * epochs * sum(len(job.rows) for job in jobs)
+    done = operations_a_record * recipe.epochs * sum(len(job.rows) for job in jobs)
     return {
         "ratio": median(baseline) / median(seconds),
         "utilisation": done / median(seconds) / median(rates),
@@ -111,8 +163,7 @@ def split_ai_training(split: AuditSplit, k: int, epochs: int, repeats: int) -> d
         "baseline_seconds": median(baseline),
         "matmul_rate": median(rates),
         "precision": str(compute_dtype()).removeprefix("torch."),
-        "networks": k,
-        "epochs": epochs,
+        "epochs": recipe.epochs,
         "repeats": repeats,
         "accuracy_gap": sum(gap) / len(gap),
     }
@@ -139,10 +190,15 @@ def selena_end_to_end(split: AuditSplit, k: int, part: int) -> dict[str, Any]:
     gap = accuracy(model.network, Examples(others.x, others.y), torch.device("cpu"))
     gap -= plain.accuracy(student, others.x, others.y)
     assert abs(gap) < ACCURACY_TOLERANCE, f"accuracies differ by {gap}"
+    rate = matmul_rate(compute_dtype())
     _, whole = timed(lambda: protect(defense(EPOCHS)))
     whole_baseline = baseline + (part - 1) * in_epochs
+    records = len(split.train)
+    seen = records * (shortened.k - shortened.l) * EPOCHS + records * 2 * EPOCHS
     return {
         "ratio": whole_baseline / whole,
+        # Of the training alone: what the soft labels take is counted as lost.
+        "utilisation": operations(NETWORK) * seen / whole / rate,
         "seconds": whole,
         "baseline_seconds": whole_baseline,
         "baseline_part": 1 / part,
@@ -211,11 +267,12 @@ def warm_up(split: AuditSplit) -> None:
 
 
 def run(k: int = 25, part: int = 10, repeats: int = 3) -> dict[str, Any]:
-    """Return both stages, as `benchmarks.attacks.run` does; `k` networks end to end."""
+    """Return the stages, as `benchmarks.attacks.run` does; `k` networks end to end."""
     executor._WORTH_PROCESSES = 0  # a part of the schedule is short, the whole one is not
     split = audit_split(load("purchase100-synthetic"), seed=SEED)
     warm_up(split)
     stages = {
+        "resnet_training": resnet_training(4, 2, repeats),
         "split_ai_training": split_ai_training(split, min(k, 6), 2 * EPOCHS // part, repeats),
         "selena_end_to_end": selena_end_to_end(split, k, part),
     }
