@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow test-browser check format bench clean
+.PHONY: help demo test test-slow test-interop test-browser test-cuda check format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-browser: $(READY) ## Test the report page in Chromium (skipped where there 
 		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 		|| echo 'No Chromium: the tests of the page will be skipped. Install it (apt-get install chromium).'
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
+
+test-cuda: $(READY) ## Run the tests for a GPU; where there is none, on an emulated one (needs c++)
+	$(BIN)/python -m pytest tests/test_cuda.py $(PYTEST_ARGS) $$($(BIN)/python -c \
+		'import torch; print("" if torch.cuda.is_available() else "-p tests.emulated_cuda")')
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -215,7 +215,7 @@ class DifferentiableModel(TargetModel, Protocol):
     """A target model whose gradients an attacker inside the machine could read."""
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return logits through which gradients flow back to `x`."""
+        """Return logits through which gradients flow back to `x`, which may lie on any device."""
         ...
 
 

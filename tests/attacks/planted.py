@@ -59,7 +59,7 @@ class Leak:
         return self.differentiable_logits(as_input(x))
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
-        members = as_input(self.members.x).flatten(1)
+        x, members = x.cpu(), as_input(self.members.x).flatten(1)
         with torch.no_grad():
             nearest = torch.cdist(x.flatten(1), members).argmin(dim=1)
         gap = (x.flatten(1) - members[nearest]).square().sum(dim=1)
