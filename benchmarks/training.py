@@ -158,6 +158,7 @@ def training_stage(
     done = operations_a_record * recipe.epochs * sum(len(job.rows) for job in jobs)
     return {
         "ratio": median(baseline) / median(seconds),
+        "ratios": [slow / fast for slow, fast in zip(baseline, seconds, strict=True)],
         "utilisation": done / median(seconds) / median(rates),
         "seconds": median(seconds),
         "baseline_seconds": median(baseline),
@@ -266,7 +267,7 @@ def warm_up(split: AuditSplit) -> None:
     )
 
 
-def run(k: int = 25, part: int = 10, repeats: int = 3) -> dict[str, Any]:
+def run(k: int = 25, part: int = 10, repeats: int = 5) -> dict[str, Any]:
     """Return the stages, as `benchmarks.attacks.run` does; `k` networks end to end."""
     executor._WORTH_PROCESSES = 0  # a part of the schedule is short, the whole one is not
     split = audit_split(load("purchase100-synthetic"), seed=SEED)
@@ -283,5 +284,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--k", type=int, default=25)
     parser.add_argument("--part", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     print(run(**vars(parser.parse_args())))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
 from selena.training.lane import Lane
+from selena.training.shared_optimizer import SharedOptimizer
 
 DEFENSES = list(table2.DEFENSES)
 
@@ -41,17 +43,24 @@ def counted() -> Iterator[Trained]:
     """Count every network that the engine finishes, and the steps it took."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
-        step, finish, steps = Lane.step, Lane.finish, dict[Lane, int]()
+        step, together = Lane.step, SharedOptimizer.step
+        finish, steps = Lane.finish, Counter[Lane]()
 
         def counting_step(lane: Lane, rate: float) -> None:
-            steps[lane] = steps.get(lane, 0) + 1
+            steps[lane] += 1
             step(lane, rate)
+
+        def counting_together(optimizer: SharedOptimizer, rates: Mapping[Lane, float]) -> None:
+            if len(set(rates.values())) == 1:  # else each lane steps by itself
+                steps.update(rates.keys())
+            together(optimizer, rates)
 
         def counting_finish(lane: Lane) -> None:
             done.steps[f"{lane.job.name}-{len(done.steps)}"] = steps[lane]
             finish(lane)
 
         patch.setattr(Lane, "step", counting_step)
+        patch.setattr(SharedOptimizer, "step", counting_together)
         patch.setattr(Lane, "finish", counting_finish)
         yield done
 
