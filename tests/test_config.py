@@ -62,3 +62,14 @@ def test_empty_lists_are_refused() -> None:
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_every_named_plan_has_k_above_l(name: str) -> None:
     assert PLANS[name].k > PLANS[name].l >= 1
+
+
+ROOT = Path(__file__).parents[1]
+KEPT = sorted([*ROOT.glob("benchmarks/*.toml"), *ROOT.glob("results/*/*.toml")])
+
+
+@pytest.mark.parametrize("path", KEPT, ids=[str(path.relative_to(ROOT)) for path in KEPT])
+def test_settings_of_results_and_benchmarks_can_be_read(path: Path) -> None:
+    settings = override(RunSettings(), read_toml(path))
+    plan = override(PLANS["cifar10"], settings.plan)
+    assert plan.k > plan.l
