@@ -20,7 +20,10 @@ from selena.training.linear_stack import answers, has_fused_kernels, linear, lin
 
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(
-    not has_fused_kernels(), reason="this PyTorch has no fused kernels for the processor"
+    not has_fused_kernels(torch.float32), reason="this PyTorch has no fused kernels"
+)
+needs_bf16_kernels = pytest.mark.skipif(
+    not has_fused_kernels(torch.bfloat16), reason="no fused kernels for bf16 on this processor"
 )
 
 
@@ -55,7 +58,7 @@ def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor
     return torch.cat([g.flatten() for g in found])
 
 
-@needs_kernels
+@needs_bf16_kernels
 @pytest.mark.parametrize("model", STACKS)
 def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
     model, other, exact = (deepcopy(model) for _ in range(3))
@@ -66,6 +69,20 @@ def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module)
     fused, autocast = gradients(model, forward), gradients(other, plain)
     assert 0 < (fused - truth).norm() <= 1.1 * (autocast - truth).norm()
     assert (fused - truth).norm() < 0.02 * truth.norm()
+
+
+def test_without_kernels_bf16_goes_through_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor without AVX-512, whose oneDNN refuses bf16."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    model = network()
+    exact, rounded = (
+        gradients(copy, forward_in(dtype, copy, CPU))
+        for dtype in (torch.float32, torch.bfloat16)
+        for copy in [deepcopy(model)]
+    )
+    assert 0 < (rounded - exact).norm() < 0.02 * exact.norm()
+    x = torch.rand(8, 40).to(torch.bfloat16)
+    assert torch.equal(linear(x, x, None, "tanh"), torch.tanh(x @ x.T))
 
 
 @needs_kernels
@@ -86,7 +103,7 @@ def test_answers_are_the_network_s_own_but_for_rounding(
         assert torch.equal(predict(model, x), torch.cat(parts))
 
 
-@needs_kernels
+@needs_bf16_kernels
 def test_the_gradient_of_the_input_is_near_that_of_float32() -> None:
     model, x = network(), torch.rand(16, 40, requires_grad=True)
     exact, fused = (
@@ -140,7 +157,7 @@ def test_a_plain_stack_is_read_layer_by_layer() -> None:
     ]
 
 
-@needs_kernels
+@needs_bf16_kernels
 def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other() -> None:
     x = torch.rand(4, 40)
     model = network()
@@ -156,7 +173,7 @@ def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other
     assert bool((weights[0].grad != 0).any())
 
 
-@needs_kernels
+@needs_bf16_kernels
 def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch keeps one for each; what is filled up changes no answer and no gradient."""
     met: set[int] = set()
