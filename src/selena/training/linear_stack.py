@@ -59,10 +59,11 @@ def has_fused_kernels(dtype: torch.dtype) -> bool:
 
     In float32 it does on all of them, in bf16 only on those with AVX-512.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+    onednn = torch.ops.mkldnn
+    if not torch.backends.mkldnn.is_available() or not hasattr(onednn, "_linear_pointwise"):
         return False
     if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return bool(onednn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
 
 
