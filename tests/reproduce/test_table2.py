@@ -21,7 +21,6 @@ from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
 from selena.training.lane import Lane
-from selena.training.shared_optimizer import SharedOptimizer
 
 DEFENSES = list(table2.DEFENSES)
 
@@ -43,24 +42,18 @@ def counted() -> Iterator[Trained]:
     """Count every network that the engine finishes, and the steps it took."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
-        step, together = Lane.step, SharedOptimizer.step
+        together = Lane.step_together
         finish, steps = Lane.finish, Counter[Lane]()
 
-        def counting_step(lane: Lane, rate: float) -> None:
-            steps[lane] += 1
-            step(lane, rate)
-
-        def counting_together(optimizer: SharedOptimizer, rates: Mapping[Lane, float]) -> None:
-            if len(set(rates.values())) == 1:  # else each lane steps by itself
-                steps.update(rates.keys())
-            together(optimizer, rates)
+        def counting_together(rates: Mapping[Lane, float]) -> None:
+            steps.update(rates.keys())
+            together(rates)
 
         def counting_finish(lane: Lane) -> None:
             done.steps[f"{lane.job.name}-{len(done.steps)}"] = steps[lane]
             finish(lane)
 
-        patch.setattr(Lane, "step", counting_step)
-        patch.setattr(SharedOptimizer, "step", counting_together)
+        patch.setattr(Lane, "step_together", staticmethod(counting_together))
         patch.setattr(Lane, "finish", counting_finish)
         yield done
 

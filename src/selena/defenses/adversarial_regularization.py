@@ -28,6 +28,7 @@ from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
+from selena.training.optimizer import Optimizer
 from selena.training.recipe import Recipe
 from selena.types import Records, check_records, check_same_features
 from selena.workspace import Workspace
@@ -127,7 +128,7 @@ class _Game:
             forward_in(dtype, network, self._device)
             for dtype, network in zip(dtypes, (classifier, self._inference), strict=True)
         )
-        self._attack = settings.attack_recipe.build_optimizer(self._inference.parameters())
+        self._attack = Optimizer(self._inference.parameters(), settings.attack_recipe)
         digests = [tensor_digest(records.x, records.y) for records in (members, references)]
         self._lane = Lane(
             Job("adversarial-regularization", torch.arange(len(members)), seed),
@@ -200,8 +201,7 @@ class _Game:
                 logits = self._logits(x[rows])
             loss = loss + ((self._membership(logits, y[rows]) - truth) ** 2).mean() / 2
         loss.backward()
-        self._attack.step()
-        self._attack.zero_grad(set_to_none=True)
+        self._attack.step(self._settings.attack_recipe.learning_rate)
 
     def _classifier_step(self, rows: Int[Tensor, " b"], *, private: bool) -> Float[Tensor, ""]:
         """Give the classifier its gradients on members `rows`; return the loss."""

@@ -129,7 +129,7 @@ class DPSGD:
         lane.start()
         per_record = opacus.GradSampleModule(lane.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
-            lane.optimizer,
+            torch.optim.SGD(lane.network.parameters()),  # its own rule is not used
             noise_multiplier=self.noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
@@ -149,9 +149,8 @@ class DPSGD:
                     logits = per_record(as_input(x[rows]))
                     # The sum: Opacus itself divides by the expected batch size.
                     per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
-                    for group in optimizer.param_groups:
-                        group["lr"] = self.recipe.rate_at(epoch, step, steps)
-                    optimizer.step()
+                    if optimizer.pre_step():  # clips, adds noise
+                        lane.step(self.recipe.rate_at(epoch, step, steps))
                     optimizer.zero_grad(set_to_none=True)
                 lane.end_epoch(accuracy(lane.network, validation, device) if selecting else None)
                 bar.advance()

@@ -19,7 +19,6 @@ from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.recipe import Recipe
-from selena.training.shared_optimizer import SharedOptimizer
 from selena.training.stack import Alone, Lanes, Stacked, keeps_statistics
 from selena.workspace import Step, Workspace
 
@@ -60,11 +59,10 @@ class Group:
         for lane in self._lanes:
             lane.start()
             bar.advance(lane.epochs_done)
-        optimizer = SharedOptimizer(self._lanes, self._recipe)
         for epoch in range(min(lane.epochs_done for lane in self._lanes), self._recipe.epochs):
             # A lane whose checkpoint is further on than its neighbours' waits for them.
             active = [lane for lane in self._lanes if lane.epochs_done == epoch]
-            losses = self._run_epoch(epoch, active, optimizer)
+            losses = self._run_epoch(epoch, active)
             for lane in active:
                 # Before the checkpoint: what was told of an epoch is never skipped.
                 if self._on_epoch is not None:
@@ -86,9 +84,7 @@ class Group:
         own = not isinstance(self._recipe.loss, str)
         return Alone(forward_in(self._dtype, networks[0], self._device, higher_order=own))
 
-    def _run_epoch(
-        self, epoch: int, active: Sequence[Lane], optimizer: SharedOptimizer
-    ) -> dict[Lane, float]:
+    def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> dict[Lane, float]:
         """Train `active` lanes for an epoch; return each one's loss, mean over its batches."""
         for lane in active:
             lane.network.train()
@@ -105,7 +101,7 @@ class Group:
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
                 losses += self._gradients(moving, epoch, step)
-                optimizer.step(
+                Lane.step_together(
                     {lane: self._recipe.rate_at(epoch, step, len(batches[lane])) for lane in moving}
                 )
         sums = dict(zip(self._lanes, losses.tolist(), strict=True))

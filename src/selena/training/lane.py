@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selena.training.checkpoint import Part, pack, select, unpack
 from selena.training.job import Job
+from selena.training.optimizer import Optimizer, step_optimizers
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
 
@@ -60,11 +61,11 @@ class Lane:
         self._best: dict[str, Tensor] | None = None
         self._best_accuracy = -1.0
         self._last_checkpoint = time.monotonic()
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer: Optimizer | None = None
         self._beside = dict(beside or {})
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Optimizer:
         """The optimizer; there is one between `start` and `finish`."""
         assert self._optimizer is not None
         return self._optimizer
@@ -90,7 +91,7 @@ class Lane:
 
         Call it once the parameters lie where they will stay.
         """
-        self._optimizer = self._recipe.build_optimizer(self.network.parameters())
+        self._optimizer = Optimizer(self.network.parameters(), self._recipe)
         kept = self._workspace.load(self._checkpoint_name)
         if kept is None:
             return
@@ -101,11 +102,14 @@ class Lane:
 
     def step(self, rate: float) -> None:
         """Apply the gradients that the network's parameters hold, and drop them."""
-        self.rate = rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.step_together({self: rate})
+
+    @staticmethod
+    def step_together(rates: Mapping[Lane, float]) -> None:
+        """Apply the gradients that the networks of some lanes hold, and drop them."""
+        for lane, rate in rates.items():
+            lane.rate = rate
+        step_optimizers({lane.optimizer: rate for lane, rate in rates.items()})
 
     def end_epoch(self, validation_accuracy: float | None) -> None:
         """Count an epoch, remember the best weights, and write a checkpoint when one is due."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from selena.errors import ConfigError
 from selena.training.augment import Augmentation
@@ -66,20 +64,6 @@ class Recipe:
         _one_of("augmentation", self.augmentation, get_args(Augmentation))
         if isinstance(self.loss, str):
             _one_of("loss", self.loss, get_args(LossName))
-
-    def build_optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """Return the optimizer, fused where PyTorch offers that."""
-        if self.optimizer == "adam":
-            return torch.optim.Adam(
-                parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True
-            )
-        return torch.optim.SGD(
-            parameters,
-            self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
 
     def rate_at(self, epoch: int, step: int, steps: int) -> float:
         """Return the learning rate of `step` (of `steps`) in `epoch`, both from 0."""
