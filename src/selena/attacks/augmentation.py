@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from selena.attacks.holdout import check_share, hold_out
@@ -90,9 +90,13 @@ class AugmentationAttack:
             return every
         train, calibration = hold_out(known, self.held_out, seed)
         records, truth = train.joined()
+        # Here, for it takes half a second to import.
+        from sklearn.linear_model import LogisticRegression
+
         classifier = LogisticRegression(max_iter=1_000)
         classifier.fit(every.each(records).numpy(), truth.numpy())
-        return ClassifierScorer(every, classifier, calibration)
+        weights, intercept = classifier.coef_[0], float(classifier.intercept_[0])
+        return ClassifierScorer(every, weights, intercept, calibration)
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,18 @@ class ClassifierScorer:
 
     Attributes:
         every: makes the copies and asks about them.
-        classifier: fitted on their 162 bits.
+        weights: what each of the 162 bits adds to the log-odds.
+        intercept: the log-odds where no copy is classified right.
         calibration: the known records that it was not trained on.
     """
 
     every: RobustnessScorer
-    classifier: LogisticRegression
+    weights: Float[np.ndarray, " copies"]
+    intercept: float
     calibration: Knowledge
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the classifier's log-odds of membership, float64."""
         # Summed apart for each record: a matrix product may round a row by its place in it.
-        weighted = self.every.each(candidates).numpy() * self.classifier.coef_[0]
-        odds = weighted.sum(axis=1) + self.classifier.intercept_[0]
-        return torch.from_numpy(odds)
+        weighted = self.every.each(candidates).numpy() * self.weights
+        return torch.from_numpy(weighted.sum(axis=1) + self.intercept)

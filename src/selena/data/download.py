@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
 
-from selena.data.resume import ResumingDownloader
 from selena.errors import DataError
 from selena.files import CACHE_VARIABLE, cache_folder
 from selena.workspace import Progress, Silent
@@ -43,7 +42,10 @@ def fetch(
     """
     if data_dir is not None:
         return _from_folder(name, urls, checksum, data_dir)
+    # Here, for those who download nothing: both take a while to import.
     import pooch
+
+    from selena.data.resume import ResumingDownloader
 
     folder = cache_folder() if cache_dir is None else cache_dir
     pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say

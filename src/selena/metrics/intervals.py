@@ -9,8 +9,10 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Bool, Num
-from scipy.stats import beta, norm, rankdata
+from jaxtyping import Bool, Float, Num
+
+# Not scipy.stats, which takes every command a second to import.
+from scipy.special import betainccinv, betaincinv, ndtri
 
 from selena.errors import ConfigError, DataError
 from selena.metrics.inputs import check_scores
@@ -30,8 +32,8 @@ def clopper_pearson(
     """
     _check_counts(successes, trials)
     tail = _error(confidence, comparisons) / 2
-    low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
-    high = beta.isf(tail, successes + 1, trials - successes) if successes < trials else 1.0
+    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
+    high = betainccinv(successes + 1, trials - successes, tail) if successes < trials else 1.0
     return float(low), float(high)
 
 
@@ -105,10 +107,10 @@ def auc_interval(
     """
     scores = check_scores(scores, truth)
     members, non_members = int(truth.sum()), int((~truth).sum())
-    rank = rankdata(scores)
+    rank = _midranks(scores)
     # Share of the other set that lies below (members) or above (non-members), ties half.
-    below = (rank[truth] - rankdata(scores[truth])) / non_members
-    above = 1 - (rank[~truth] - rankdata(scores[~truth])) / members
+    below = (rank[truth] - _midranks(scores[truth])) / non_members
+    above = 1 - (rank[~truth] - _midranks(scores[~truth])) / members
     auc = float(below.mean())
     fewest = min(members, non_members)
     variance = 0.0
@@ -120,6 +122,12 @@ def auc_interval(
     return max(0.0, auc - half), min(1.0, auc + half)
 
 
+def _midranks(values: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return each value's place in rising order, from 1; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
 def _error(confidence: float, comparisons: int) -> float:
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence is {confidence}; it must lie between 0 and 1, as 0.95 does.")
@@ -129,7 +137,7 @@ def _error(confidence: float, comparisons: int) -> float:
 
 
 def _quantile(confidence: float, comparisons: int) -> float:
-    return float(norm.isf(_error(confidence, comparisons) / 2))
+    return -float(ndtri(_error(confidence, comparisons) / 2))
 
 
 def _check_counts(successes: int, trials: int) -> None:
