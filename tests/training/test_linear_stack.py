@@ -20,10 +20,7 @@ from selena.training.linear_stack import answers, has_fused_kernels, linear, lin
 
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(
-    not has_fused_kernels(torch.float32), reason="this PyTorch has no fused kernels"
-)
-needs_bf16_kernels = pytest.mark.skipif(
-    not has_fused_kernels(torch.bfloat16), reason="no fused kernels for bf16 on this processor"
+    not has_fused_kernels(), reason="no fused kernels for this processor (no AVX-512)"
 )
 
 
@@ -58,7 +55,7 @@ def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor
     return torch.cat([g.flatten() for g in found])
 
 
-@needs_bf16_kernels
+@needs_kernels
 @pytest.mark.parametrize("model", STACKS)
 def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
     model, other, exact = (deepcopy(model) for _ in range(3))
@@ -85,7 +82,6 @@ def test_without_kernels_bf16_goes_through_autocast(monkeypatch: pytest.MonkeyPa
     assert torch.equal(linear(x, x, None, "tanh"), torch.tanh(x @ x.T))
 
 
-@needs_kernels
 @pytest.mark.parametrize("model", STACKS)
 def test_answers_are_the_network_s_own_but_for_rounding(
     model: nn.Module, monkeypatch: pytest.MonkeyPatch
@@ -103,7 +99,7 @@ def test_answers_are_the_network_s_own_but_for_rounding(
         assert torch.equal(predict(model, x), torch.cat(parts))
 
 
-@needs_bf16_kernels
+@needs_kernels
 def test_the_gradient_of_the_input_is_near_that_of_float32() -> None:
     model, x = network(), torch.rand(16, 40, requires_grad=True)
     exact, fused = (
@@ -157,7 +153,7 @@ def test_a_plain_stack_is_read_layer_by_layer() -> None:
     ]
 
 
-@needs_bf16_kernels
+@needs_kernels
 def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other() -> None:
     x = torch.rand(4, 40)
     model = network()
@@ -173,7 +169,7 @@ def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other
     assert bool((weights[0].grad != 0).any())
 
 
-@needs_bf16_kernels
+@needs_kernels
 def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch keeps one for each; what is filled up changes no answer and no gradient."""
     met: set[int] = set()

@@ -33,7 +33,7 @@ def forward_in(
         return network
     if isinstance(network, nn.Module) and device.type == "cpu" and not higher_order:
         stack = linear_stack(network)
-        if stack is not None and has_fused_kernels(dtype):
+        if stack is not None and has_fused_kernels():
             return partial(fused_outputs, stack)
     return partial(_autocast, network, device.type)
 
