@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 from typer.testing import CliRunner
 
 from selena.cli import app
@@ -20,6 +21,7 @@ from selena.reproduce.budget import Line, total
 from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
+from selena.training.group import Group
 from selena.training.lane import Lane
 
 DEFENSES = list(table2.DEFENSES)
@@ -42,18 +44,25 @@ def counted() -> Iterator[Trained]:
     """Count every network that the engine finishes, and the steps it took."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
-        together = Lane.step_together
+        step, steps_of_part = Lane.step, Group._step
         finish, steps = Lane.finish, Counter[Lane]()
 
-        def counting_together(rates: Mapping[Lane, float]) -> None:
-            steps.update(rates.keys())
-            together(rates)
+        def counting_step(lane: Lane, rate: float) -> None:
+            steps[lane] += 1
+            step(lane, rate)
+
+        def counting_part(
+            group: Group, part: slice, moving: dict[Lane, Tensor], number: int
+        ) -> None:
+            steps.update(lane for lane in group._lanes[part] if lane in moving)
+            steps_of_part(group, part, moving, number)
 
         def counting_finish(lane: Lane) -> None:
             done.steps[f"{lane.job.name}-{len(done.steps)}"] = steps[lane]
             finish(lane)
 
-        patch.setattr(Lane, "step_together", staticmethod(counting_together))
+        patch.setattr(Lane, "step", counting_step)
+        patch.setattr(Group, "_step", counting_part)
         patch.setattr(Lane, "finish", counting_finish)
         yield done
 

@@ -100,12 +100,12 @@ def test_training_is_augmented_and_each_epoch_anew() -> None:
     assert not torch.allclose(fit()[0], fit(RECIPE)[0])
     seen: list[torch.Tensor] = []
 
-    def remember(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        seen.append(random_crop_flip(x, generator))
+    def remember(x: torch.Tensor, *crops: torch.Tensor) -> torch.Tensor:
+        seen.append(crop_flip(x, *crops))
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group, "random_crop_flip", remember)
+        patch.setattr(group, "crop_flip", remember)
         fit(replace(AUGMENTED, epochs=2, batch_size=64))
     first, second = (part.flatten(1).sort(dim=0).values for part in seen[:2])
     assert not torch.equal(first, second)

@@ -29,13 +29,18 @@ def random_crop_flip(
     Raises:
         ConfigError: if the records are no images.
     """
+    require_images(x)
+    down, right, mirrored = draw_crops(len(x), generator)
+    return crop_flip(x, down.to(x.device), right.to(x.device), mirrored.to(x.device))
+
+
+def require_images(x: Shaped[Tensor, "n *features"]) -> None:
+    """Raise a ConfigError if the records are no images."""
     if x.ndim != 4:
         raise ConfigError(
             "augmentation='crop_flip' is for images, n x channels x height x width; these records "
             f"have the shape {tuple(x.shape)}. Use 'none'."
         )
-    down, right, mirrored = draw_crops(len(x), generator)
-    return crop_flip(x, down.to(x.device), right.to(x.device), mirrored.to(x.device))
 
 
 def draw_crops(

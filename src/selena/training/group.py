@@ -1,25 +1,33 @@
-"""Networks that train side by side, step for step, each on its own batches."""
+"""Networks that train side by side, step for step, each on its own batches.
+
+A step's draws (which records, how they are cropped) are made on the CPU, the same for every
+device; what follows from them is one function of tensors, which a GPU records and replays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
-from selena.training.augment import random_crop_flip
+from selena.training.augment import PADDING, crop_flip, draw_crops, require_images
 from selena.training.batches import as_input, shuffled_batches
 from selena.training.forward import forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
+from selena.training.optimizer import step_optimizers
 from selena.training.recipe import Recipe
-from selena.training.stack import Alone, Lanes, Stacked, keeps_statistics
+from selena.training.replay import Replay, stream_on
+from selena.training.stack import Apart, Lanes, Stacked, convolves, keeps_statistics
 from selena.workspace import Step, Workspace
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
@@ -27,7 +35,7 @@ OnEpoch = Callable[[Job, int, nn.Module], None]
 
 
 class Group:
-    """Lanes that share each step; one lane alone runs its network as it is."""
+    """Lanes that share each step."""
 
     def __init__(
         self,
@@ -39,6 +47,8 @@ class Group:
         on_epoch: OnEpoch | None = None,
     ) -> None:
         device = workspace.torch_device
+        if recipe.augmentation == "crop_flip":
+            require_images(examples.x)
         self._lanes = lanes
         self._fillings = {lane: lane.job.rows[:1].clone() for lane in lanes}
         self._log = workspace.log
@@ -48,11 +58,16 @@ class Group:
         self._validation = validation
         self._device = device
         self._on_epoch = on_epoch
+        self._epoch = 0
+        self._losses = torch.zeros(len(lanes), device=device)
         self._dtype = recipe.compute_dtype(device)
         # Statistics are of float32 numbers, and a stack of them takes no others.
         exact = keeps_statistics(lanes[0].network)
         self._input_dtype = torch.float32 if exact else self._dtype
+        self._stacked = len(lanes) > 1 and not convolves(lanes[0].network)
         self._networks = self._side_by_side([lane.network for lane in lanes])
+        self._streams = [stream_on(device) for _ in range(1 if self._stacked else len(lanes))]
+        self._replays: dict[tuple[object, ...], Replay] = {}
 
     def run(self, bar: Step) -> None:
         """Train every lane to its end, from where its checkpoint left it."""
@@ -78,11 +93,19 @@ class Group:
             lane.finish()
 
     def _side_by_side(self, networks: list[nn.Module]) -> Lanes:
-        if len(networks) > 1:
+        if self._stacked:
             return Stacked(networks, self._dtype)
-        # A loss of a defense's own may ask for gradients of gradients.
-        own = not isinstance(self._recipe.loss, str)
-        return Alone(forward_in(self._dtype, networks[0], self._device, higher_order=own))
+        return Apart(
+            [
+                forward_in(self._dtype, network, self._device, higher_order=self._own_loss)
+                for network in networks
+            ]
+        )
+
+    @property
+    def _own_loss(self) -> bool:
+        """Whether the loss is a defense's own: it may look further than tensors of one shape."""
+        return not isinstance(self._recipe.loss, str)
 
     def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> dict[Lane, float]:
         """Train `active` lanes for an epoch; return each one's loss, mean over its batches."""
@@ -96,15 +119,16 @@ class Group:
             )
             for lane in active
         }
-        losses = torch.zeros(len(self._lanes), device=self._device)
-        with seeded(active[0].job.seed, "dropout", epoch):
+        self._epoch = epoch
+        self._losses.zero_()
+        with seeded(active[0].job.seed, "dropout", epoch), _beside(self._streams):
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
-                losses += self._gradients(moving, epoch, step)
-                Lane.step_together(
-                    {lane: self._recipe.rate_at(epoch, step, len(batches[lane])) for lane in moving}
-                )
-        sums = dict(zip(self._lanes, losses.tolist(), strict=True))
+                for lane in moving:
+                    lane.rate = self._recipe.rate_at(epoch, step, len(batches[lane]))
+                for part in self._calls(moving):
+                    self._step(part, moving, step)
+        sums = dict(zip(self._lanes, self._losses.tolist(), strict=True))
         for lane in active:
             if not isfinite(sums[lane]):
                 raise TrainingError(
@@ -113,33 +137,50 @@ class Group:
                 )
         return {lane: sums[lane] / len(batches[lane]) for lane in active}
 
-    def _gradients(
-        self, moving: dict[Lane, Int[Tensor, " _"]], epoch: int, step: int
-    ) -> Float[Tensor, " g"]:
-        """Give each moving lane the gradients of its own batch; return the losses of all."""
-        total = torch.zeros(len(self._lanes), device=self._device)
-        for part in self._calls(moving):
-            lanes = self._lanes[part]
-            rows, weight = self._rectangle(lanes, moving)
-            x = _gather(self._x, rows)
-            if self._recipe.augmentation == "crop_flip":
-                for i, lane in enumerate(lanes):
-                    if lane in moving:
-                        batch = slice(len(moving[lane]))  # without the rectangle's filling
-                        draws = torch_generator(lane.job.seed, "augmentation", epoch, step)
-                        x[i, batch] = random_crop_flip(x[i, batch], draws)
-            flat = as_input(x.flatten(0, 1), self._input_dtype)
-            inputs = flat.reshape(*rows.shape, *flat.shape[1:])
-            losses = self._losses(inputs, _gather(self._target, rows), weight, part, epoch)
-            losses.sum().backward()
-            total[part] += losses.detach()
-        self._networks.collect_gradients(
-            [i for i, lane in enumerate(self._lanes) if lane in moving]
-        )
-        return total
+    def _step(self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int) -> None:
+        """Move those of the lanes of a part that move in this step."""
+        numbers = [i for i in range(part.start, part.stop) if self._lanes[i] in moving]
+        rates = sorted({self._lanes[i].rate for i in numbers})
+        movers = [[i for i in numbers if self._lanes[i].rate == rate] for rate in rates]
+        rows, weight = self._rectangle(part, moving)
+        inputs = [rows, weight, torch.tensor(rates)]
+        if self._recipe.augmentation == "crop_flip":
+            inputs.append(self._crops(part, moving, step, rows.shape[1]))
+        key = part.start, part.stop, rows.shape[1], str(movers)
+        if key not in self._replays:
+            self._replays[key] = Replay(
+                partial(self._learn, part, movers),
+                self._device,
+                self._streams[part.start % len(self._streams)],
+                record=not self._own_loss,
+            )
+        self._replays[key](*inputs)
 
-    def _losses(
-        self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice, epoch: int
+    def _learn(
+        self,
+        part: slice,
+        movers: Sequence[Sequence[int]],
+        rows: Int[Tensor, "g b"],
+        weight: Float[Tensor, "g b"],
+        rates: Float[Tensor, " r"],
+        crops: Int[Tensor, "3 g b"] | None = None,
+    ) -> None:
+        """Apply the gradients of a part's batches to its `movers`, those of one rate together."""
+        x = self._x.index_select(0, rows.flatten())  # copies whole rows: ten times as fast as x[]
+        if crops is not None:
+            down, right, mirrored = crops.flatten(1)
+            x = crop_flip(x, down, right, mirrored.bool())
+        inputs = as_input(x, self._input_dtype).unflatten(0, rows.shape)
+        target = self._target.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        losses = self._loss(inputs, target, weight, part)
+        losses.sum().backward()
+        self._losses[part] += losses.detach()
+        self._networks.collect_gradients([i for numbers in movers for i in numbers])
+        for numbers, rate in zip(movers, rates, strict=True):
+            step_optimizers([self._lanes[i].optimizer for i in numbers], rate)
+
+    def _loss(
+        self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice
     ) -> Float[Tensor, " g"]:
         if isinstance(self._recipe.loss, str):
             output = self._networks.forward(inputs, part)
@@ -150,27 +191,28 @@ class Group:
         def network(x: Tensor) -> Tensor:
             return self._networks.forward(x[None], part)[0]
 
-        return self._recipe.loss(network, inputs[0], target[0], epoch=epoch)[None]
+        return self._recipe.loss(network, inputs[0], target[0], epoch=self._epoch)[None]
 
     def _calls(self, moving: dict[Lane, Int[Tensor, " _"]]) -> list[slice]:
-        """Return which lanes compute together: all, unless the gaps between them would show.
+        """Return which lanes compute together: a whole stack, unless the gaps in it would show.
 
         A gap, filled or standing still, does not change gradients, but it does change statistics;
         lanes that keep such then compute one by one (in the last step of an epoch, mostly).
         """
         even = len(moving) == len(self._lanes) and len(set(map(len, moving.values()))) == 1
-        if even or not keeps_statistics(self._lanes[0].network):
+        if self._stacked and (even or not keeps_statistics(self._lanes[0].network)):
             return [slice(0, len(self._lanes))]
         return [slice(i, i + 1) for i, lane in enumerate(self._lanes) if lane in moving]
 
     def _rectangle(
-        self, lanes: Sequence[Lane], moving: dict[Lane, Int[Tensor, " _"]]
+        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]]
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
         """Lay batches of unlike sizes side by side.
 
         Gaps are filled with a record that the lane may see anyway, at weight zero, so that no
         lane ever touches a record outside its rows.
         """
+        lanes = self._lanes[part]
         width = max(len(moving[lane]) for lane in lanes if lane in moving)
         rows = torch.stack([self._fillings[lane].expand(width) for lane in lanes])
         weight = torch.zeros(rows.shape)
@@ -179,7 +221,21 @@ class Group:
                 batch = moving[lane]
                 rows[i, : len(batch)] = batch
                 weight[i, : len(batch)] = 1 / len(batch)
-        return rows.to(self._device), weight.to(self._device)
+        return rows, weight
+
+    def _crops(
+        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int, width: int
+    ) -> Int[Tensor, "3 g b"]:
+        """Draw how each record of the rectangle is cropped; its filling is left as it is."""
+        lanes = self._lanes[part]
+        crops = torch.full((3, len(lanes), width), PADDING)
+        crops[2] = 0
+        for i, lane in enumerate(lanes):
+            if lane in moving:
+                n = len(moving[lane])
+                draws = torch_generator(lane.job.seed, "augmentation", self._epoch, step)
+                crops[:, i, :n] = torch.stack(draw_crops(n, draws))
+        return crops
 
     def _validation_accuracy(self, lane: Lane) -> float | None:
         if self._validation is None:
@@ -187,9 +243,12 @@ class Group:
         return accuracy(lane.network, self._validation, self._device)
 
 
-def _gather(
-    values: Shaped[Tensor, "n *features"], rows: Int[Tensor, "g b"]
-) -> Shaped[Tensor, "g b *features"]:
-    """Return `values[rows]`; whole rows are copied, which takes PyTorch a tenth of the time."""
-    gathered: Tensor = values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
-    return gathered
+@contextmanager
+def _beside(streams: Sequence[torch.cuda.Stream | None]) -> Iterator[None]:
+    """Let what streams do in the block follow all that came before, and precede what comes."""
+    queues = [stream for stream in streams if stream is not None]
+    for stream in queues:
+        stream.wait_stream(torch.cuda.current_stream(stream.device))
+    yield
+    for stream in queues:
+        torch.cuda.current_stream(stream.device).wait_stream(stream)

@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from selena.files import cache_folder, write_json
 from selena.fingerprint import fingerprint
@@ -24,15 +26,18 @@ from selena.networks import NetworkFactory
 from selena.training.executor import processes, worker_threads
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.training.stack import why_not_stackable
+from selena.training.stack import convolves, why_not_stackable
 from selena.training.task import Task, build
 from selena.workspace import Silent, Workspace
 
-_STEPS, _REPEATS = 5, 2
+# The first epoch of measuring is not counted: in it kernels are chosen, and on a GPU recorded.
+_STEPS, _EPOCHS = 5, 3
 # Measuring may take this part of the steps of training.
 _PART = 0.1
 # A stack larger than one that takes this many times the best time is not tried.
 _HOPELESS = 1.25
+# Networks with convolutions fill a GPU; more of them at once than this only take its memory.
+_CONVOLVING = 4
 # The gain for which the device's usual size is left.
 _GAIN = 1.1
 
@@ -65,11 +70,16 @@ def group_size(ensemble: Ensemble, workspace: Workspace) -> int:
     jobs, recipe = ensemble.jobs, ensemble.recipe
     most = -(-len(jobs) // processes(ensemble.factory, jobs, recipe, workspace))
     usual = 1 if workspace.torch_device.type == "cpu" else max(1, most)
+    if (workspace.group_size or most) == 1:
+        return 1
+    network = build(ensemble.factory, jobs[0].seed, torch.device("cpu"))
+    if convolves(network):
+        most, usual = min(most, _CONVOLVING), min(usual, _CONVOLVING)
     steps = recipe.epochs * sum(-(-len(job.rows) // recipe.batch_size) for job in jobs)
-    short = _STEPS * _REPEATS * sum(_sizes(most)) > _PART * steps
+    short = _STEPS * _EPOCHS * sum(_sizes(most)) > _PART * steps
     if (workspace.group_size or (usual if short else most)) == 1:
         return 1
-    reason = why_not_stackable(build(ensemble.factory, jobs[0].seed, torch.device("cpu")))
+    reason = why_not_stackable(network)
     if not isinstance(recipe.loss, str):
         reason = "their loss is one of a whole batch"
     if reason is not None:
@@ -114,7 +124,7 @@ def _measure(ensemble: Ensemble, workspace: Workspace, most: int) -> Iterator[tu
     best = float("inf")
     for size in _sizes(most):
         try:
-            seconds = min(_seconds_a_step(ensemble, workspace, size) for _ in range(_REPEATS))
+            seconds = _seconds_a_step(ensemble, workspace, size)
         except torch.OutOfMemoryError:
             break
         yield size, seconds
@@ -124,14 +134,18 @@ def _measure(ensemble: Ensemble, workspace: Workspace, most: int) -> Iterator[tu
 
 
 def _seconds_a_step(ensemble: Ensemble, workspace: Workspace, size: int) -> float:
-    recipe = replace(ensemble.recipe, epochs=1, selection="last")
+    recipe = replace(ensemble.recipe, epochs=_EPOCHS, selection="last")
     rows = _STEPS * recipe.batch_size
     jobs = tuple(Job(job.name, job.rows[:rows], job.seed) for job in ensemble.jobs[:size])
     task = Task(ensemble.factory, jobs, ("",) * size, recipe, ensemble.examples, None)
-    start = time.perf_counter()
+    ends: dict[int, float] = {}
+
+    def look_at_the_clock(_job: Job, epoch: int, _network: nn.Module) -> None:
+        ends.setdefault(epoch, time.perf_counter())
+
     with Silent().step("", 0) as bar:
-        task.run(Workspace(workspace.device), bar)
-    return (time.perf_counter() - start) / size / _STEPS
+        task.run(Workspace(workspace.device), bar, look_at_the_clock)
+    return min(b - a for a, b in pairwise(ends.values())) / size / _STEPS
 
 
 def _read(path: Path, most: int) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selena.training.checkpoint import Part, pack, select, unpack
 from selena.training.job import Job
-from selena.training.optimizer import Optimizer, step_optimizers
+from selena.training.optimizer import Optimizer
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
 
@@ -102,14 +102,8 @@ class Lane:
 
     def step(self, rate: float) -> None:
         """Apply the gradients that the network's parameters hold, and drop them."""
-        self.step_together({self: rate})
-
-    @staticmethod
-    def step_together(rates: Mapping[Lane, float]) -> None:
-        """Apply the gradients that the networks of some lanes hold, and drop them."""
-        for lane, rate in rates.items():
-            lane.rate = rate
-        step_optimizers({lane.optimizer: rate for lane, rate in rates.items()})
+        self.rate = rate
+        self.optimizer.step(rate)
 
     def end_epoch(self, validation_accuracy: float | None) -> None:
         """Count an epoch, remember the best weights, and write a checkpoint when one is due."""

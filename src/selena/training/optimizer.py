@@ -28,9 +28,9 @@ class Optimizer:
         self.parameters = list(parameters)
         self.state = [_nothing(parameter, recipe) for parameter in self.parameters]
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float | Tensor) -> None:
         """Apply the gradients that the parameters hold, and drop them."""
-        step_optimizers({self: rate})
+        step_optimizers([self], rate)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what is remembered, named `index.name`."""
@@ -46,18 +46,22 @@ class Optimizer:
             tensor.copy_(tensors[name])
 
 
-def step_optimizers(rates: Mapping[Optimizer, float]) -> None:
-    """Apply the gradients that the parameters of optimizers of one recipe hold, and drop them."""
-    for rate in set(rates.values()):
-        parameters, gradients, state = [], [], []
-        for optimizer in (optimizer for optimizer, own in rates.items() if own == rate):
-            for parameter, entry in zip(optimizer.parameters, optimizer.state, strict=True):
-                if parameter.grad is not None:
-                    parameters.append(parameter)
-                    gradients.append(parameter.grad)
-                    state.append(entry)
-                    parameter.grad = None
-        _apply(parameters, gradients, state, optimizer.recipe, rate)
+def step_optimizers(optimizers: Sequence[Optimizer], rate: float | Tensor) -> None:
+    """Apply the gradients that the parameters of optimizers of one recipe hold, and drop them.
+
+    Args:
+        optimizers: at least one.
+        rate: the learning rate, a number or a float32 scalar on the parameters' device.
+    """
+    parameters, gradients, state = [], [], []
+    for optimizer in optimizers:
+        for parameter, entry in zip(optimizer.parameters, optimizer.state, strict=True):
+            if parameter.grad is not None:
+                parameters.append(parameter)
+                gradients.append(parameter.grad)
+                state.append(entry)
+                parameter.grad = None
+    _apply(parameters, gradients, state, optimizers[0].recipe, rate)
 
 
 def _nothing(parameter: Tensor, recipe: Recipe) -> dict[str, Tensor]:
@@ -76,7 +80,7 @@ def _apply(
     gradients: list[Tensor],
     state: Sequence[dict[str, Tensor]],
     recipe: Recipe,
-    rate: float,
+    rate: float | Tensor,
 ) -> None:
     if recipe.optimizer == "adam":
         adam(
@@ -103,7 +107,7 @@ def _apply(
             fused=True,
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
-            lr=rate,
+            lr=rate,  # type: ignore[arg-type]  # its kernels take tensors too
             dampening=0.0,
             nesterov=False,
             maximize=False,

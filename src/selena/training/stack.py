@@ -1,8 +1,9 @@
 """K networks of one architecture that compute side by side.
 
-`Alone` runs one network as it is. `Stacked` keeps the weights of several in one tensor a layer,
-so that a step is one batched matrix product a layer instead of K small ones; each network's
-parameters are views into the stack, which lets an ordinary optimizer update each one by itself.
+`Stacked` keeps the weights of several in one tensor a layer, so that a step is one batched matrix
+product a layer instead of K small ones; each network's parameters are views into the stack, which
+lets an ordinary optimizer update each one by itself. `Apart` runs each network as it is: alone,
+or beside others on a GPU, where one multiplies while another waits for memory.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ class Lanes(Protocol):
         ...
 
 
-class Alone:
-    """One network; any `nn.Module` works."""
+class Apart:
+    """Networks that compute one at a time; any `nn.Module` works."""
 
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
+    def __init__(self, networks: Sequence[Forward]) -> None:
+        self._networks = list(networks)
 
     def forward(self, x: Float[Tensor, "1 b *features"], lanes: slice) -> Float[Tensor, "1 b *out"]:
-        """Return the network's output."""
-        return self._forward(x[0])[None]
+        """Return the output of the one network in `lanes`."""
+        output: Tensor = self._networks[lanes.start](x[0])
+        return output[None]
 
     def collect_gradients(self, lanes: Sequence[int]) -> None:
         """Do nothing: the gradients are where they belong."""
@@ -106,6 +108,11 @@ def _in_float32(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 def keeps_statistics(network: nn.Module) -> bool:
     """Return whether a batch changes more of `network` than its gradients."""
     return next(network.buffers(), None) is not None
+
+
+def convolves(network: nn.Module) -> bool:
+    """Return whether `network` has convolutions, which are slower stacked than one at a time."""
+    return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
 
 
 def why_not_stackable(network: nn.Module) -> str | None:
