@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,11 +14,12 @@ from selena.auditing.oracle import MeteredOracle
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
+from selena.training import compiled, replay
 from selena.training.engine import fit_networks
 from selena.training.flips import flipped_labels
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
-from selena.training.recipe import Recipe
+from selena.training.recipe import Precision, Recipe
 from selena.types import Knowledge
 from selena.workspace import Workspace
 from tests.attacks.test_all_attacks import CASES as ATTACKS
@@ -61,6 +63,45 @@ def test_stacked_resnets_train_on_the_device() -> None:
     assert all(bool(torch.isfinite(predict(n, x, device="cuda")).all()) for n in networks)
 
 
+def fit_resnets(precision: Precision = "float32") -> list[torch.Tensor]:
+    """Return answers of residual networks of 12 steps each, of which some are recorded."""
+    x, y = torch.rand(72, 3, 16, 16), torch.arange(72) % CLASSES
+    factory = small_resnet(CLASSES, (0.5,) * 3, (0.25,) * 3)
+    recipe = Recipe(
+        optimizer="sgd",
+        learning_rate=0.01,
+        batch_size=32,
+        epochs=6,
+        augmentation="crop_flip",
+        precision=precision,
+        milestones=(3,),
+    )
+    networks = fit_networks(factory, Examples(x, y), jobs(72, (72, 50)), recipe, workspace=CUDA)
+    return [predict(network, x, device="cuda").softmax(dim=1) for network in networks]
+
+
+def test_recorded_steps_do_what_the_steps_themselves_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    recorded = fit_resnets()
+    monkeypatch.setattr(replay, "_WARM_UP", 1_000)
+    torch.manual_seed(0)
+    for one, other in zip(recorded, fit_resnets(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+
+
+def test_compiled_networks_learn_what_they_learn_uncompiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if torch.version.cuda is None or find_spec("triton") is None:
+        pytest.skip("needs a GPU's compiler")
+    torch.manual_seed(0)
+    uncompiled = fit_resnets()
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1)
+    torch.manual_seed(0)
+    for one, other in zip(uncompiled, fit_resnets(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize("name", DEFENSES)
 def test_every_defense_fits_and_answers(name: str) -> None:
     if name == "dp_sgd":
@@ -71,8 +112,10 @@ def test_every_defense_fits_and_answers(name: str) -> None:
     logits = fitted.logits(TEST.x)
     assert not logits.is_cuda
     assert float((logits.argmax(dim=1) == TEST.y).float().mean()) > 0.45  # chance is 0.25
-    restored = DEFENSES[name].restore(fitted.state()).logits(TEST.x)
-    torch.testing.assert_close(restored.softmax(1), logits.softmax(1), rtol=0, atol=1e-3)
+    for device in ("cuda", "cpu"):
+        state = {part: tensor.to(device) for part, tensor in fitted.state().items()}
+        answers = DEFENSES[name].restore(state).logits(TEST.x)
+        torch.testing.assert_close(answers.softmax(1), logits.softmax(1), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("case", ATTACKS, ids=[f"{c.attack.name}-{c.kind}" for c in ATTACKS])

@@ -278,8 +278,9 @@ def attack(
             "Restore the data or train again."
         )
     plan = case.build_plan(dataset)
+    state = {name: t.to(workspace.torch_device) for name, t in run.load_model().items()}
     report = run_audit(
-        case.build_defense(dataset).restore(run.load_model()),
+        case.build_defense(dataset).restore(state),
         case.split(dataset),
         build_attacks(attacks, plan, dataset, attack_settings),
         seed=child_seed(case.seed, "audit"),

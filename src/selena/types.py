@@ -347,7 +347,7 @@ class Defense(Protocol):
         ...
 
     def restore(self, state: dict[str, Tensor]) -> StoredModel:
-        """Rebuild the target model from `StoredModel.state`."""
+        """Rebuild the target model from `StoredModel.state`, on the device that the state is on."""
         ...
 
 

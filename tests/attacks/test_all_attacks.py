@@ -34,7 +34,7 @@ SHADOW = SplitAI(
     k=3,
     l=1,
 )
-QUICK = NeuralAttack(epochs=40, batch_size=12, learning_rate=2e-3)
+QUICK = NeuralAttack(epochs=80, batch_size=12, learning_rate=5e-4)
 WALK = HopSkipJump(queries=150, first_samples=20, starts=10)
 DESCENT = BoundaryDistance(steps=60, searches=4, learning_rate=0.03)
 

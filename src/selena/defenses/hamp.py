@@ -119,7 +119,7 @@ class HAMP:
         if not {"decoys", "key"} <= set(state):
             raise StoreError(f"This is not the state of HAMP: it holds {sorted(state)[:5]}.")
         target = restore_network(self.network, self.num_classes, select(state, "target"))
-        return HAMPModel(target, state["decoys"], int(state["key"]))
+        return HAMPModel(target, state["decoys"].cpu(), int(state["key"]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,12 +90,13 @@ class SplitAI:
                 rest[name] = tensor
         if set(rest) != {"non_models", "digests", "key"}:
             raise StoreError(f"This is not the state of a Split-AI: it holds {sorted(rest)}.")
-        submodels = [restore_network(self.network, self.num_classes, w).network for w in weights]
+        models = [restore_network(self.network, self.num_classes, w) for w in weights]
         return SplitAIModel(
-            submodels,
-            NonModelSets(rest["non_models"], self.k),
-            ContentIndex(rest["digests"], int(rest["key"])),
+            [model.network for model in models],
+            NonModelSets(rest["non_models"].cpu(), self.k),
+            ContentIndex(rest["digests"].cpu(), int(rest["key"])),
             self.num_classes,
+            models[0].device,
         )
 
 

@@ -15,6 +15,7 @@ from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.training.batches import in_chunks
+from selena.training.compiled import worth_compiling
 from selena.training.executor import run_tasks
 from selena.training.group import OnEpoch
 from selena.training.group_size import Ensemble, group_size
@@ -71,8 +72,9 @@ def fit_networks(
     )
     keys = [fingerprint(what, tensor_digest(job.rows), job.seed) for job in jobs]
     size = group_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
+    worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
     tasks = [
-        Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation)
+        Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation, worth)
         for part in in_chunks(len(jobs), size)
     ]
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:

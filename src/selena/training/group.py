@@ -19,7 +19,8 @@ from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import PADDING, crop_flip, draw_crops, require_images
 from selena.training.batches import as_input, shuffled_batches
-from selena.training.forward import forward_in
+from selena.training.compiled import compiled
+from selena.training.forward import Forward, forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.lane import Lane
@@ -44,7 +45,9 @@ class Group:
         recipe: Recipe,
         validation: Examples | None,
         workspace: Workspace,
+        *,
         on_epoch: OnEpoch | None = None,
+        compile_networks: bool = False,
     ) -> None:
         device = workspace.torch_device
         if recipe.augmentation == "crop_flip":
@@ -61,9 +64,12 @@ class Group:
         self._epoch = 0
         self._losses = torch.zeros(len(lanes), device=device)
         self._dtype = recipe.compute_dtype(device)
+        # PyTorch's optimizers read rates in this precision, and no other.
+        self._rate_dtype = torch.float64 if device.type == "cpu" else torch.float32
         # Statistics are of float32 numbers, and a stack of them takes no others.
         exact = keeps_statistics(lanes[0].network)
         self._input_dtype = torch.float32 if exact else self._dtype
+        self._compile = compile_networks
         self._stacked = len(lanes) > 1 and not convolves(lanes[0].network)
         self._networks = self._side_by_side([lane.network for lane in lanes])
         self._streams = [stream_on(device) for _ in range(1 if self._stacked else len(lanes))]
@@ -89,18 +95,21 @@ class Group:
                 self._log.scalars(lane.job.name, epoch + 1, values)
                 lane.end_epoch(accuracy)
             bar.advance(len(active))
+        self._replays.clear()  # recordings hold as much memory as a step takes
         for lane in self._lanes:
             lane.finish()
 
     def _side_by_side(self, networks: list[nn.Module]) -> Lanes:
         if self._stacked:
             return Stacked(networks, self._dtype)
-        return Apart(
-            [
-                forward_in(self._dtype, network, self._device, higher_order=self._own_loss)
-                for network in networks
-            ]
-        )
+        return Apart([self._alone(network) for network in networks])
+
+    def _alone(self, network: nn.Module) -> Forward:
+        if self._device.type == "cuda":
+            # The order of activations: weights need not be turned in each step.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        forward = compiled(network, self._recipe.batch_size) if self._compile else network
+        return forward_in(self._dtype, forward, self._device, higher_order=self._own_loss)
 
     @property
     def _own_loss(self) -> bool:
@@ -143,7 +152,7 @@ class Group:
         rates = sorted({self._lanes[i].rate for i in numbers})
         movers = [[i for i in numbers if self._lanes[i].rate == rate] for rate in rates]
         rows, weight = self._rectangle(part, moving)
-        inputs = [rows, weight, torch.tensor(rates)]
+        inputs = [rows, weight, torch.tensor(rates, dtype=self._rate_dtype)]
         if self._recipe.augmentation == "crop_flip":
             inputs.append(self._crops(part, moving, step, rows.shape[1]))
         key = part.start, part.stop, rows.shape[1], str(movers)

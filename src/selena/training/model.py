@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
@@ -51,14 +52,15 @@ class NetworkModel:
 def restore_network(
     factory: NetworkFactory, num_classes: int, state: dict[str, Tensor]
 ) -> NetworkModel:
-    """Rebuild a `NetworkModel` from its `state`.
+    """Rebuild a `NetworkModel` from its `state`; it computes on the device that the state is on.
 
     Raises:
         StoreError: the weights are not those of this architecture; the message says which differ.
     """
-    network = factory()
+    device = next((tensor.device for tensor in state.values()), torch.device("cpu"))
+    network = factory().to(device)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise StoreError(f"These weights belong to another architecture. {error}") from error
-    return NetworkModel(network.eval(), num_classes)
+    return NetworkModel(network.eval(), num_classes, str(device))

@@ -51,7 +51,7 @@ def step_optimizers(optimizers: Sequence[Optimizer], rate: float | Tensor) -> No
 
     Args:
         optimizers: at least one.
-        rate: the learning rate, a number or a float32 scalar on the parameters' device.
+        rate: the learning rate, a number or a scalar on the parameters' device (on a GPU float32).
     """
     parameters, gradients, state = [], [], []
     for optimizer in optimizers:

@@ -33,6 +33,7 @@ class Task:
         recipe: how they are trained.
         examples: all records.
         validation: records for the selection of an epoch, or None.
+        compiled: whether PyTorch's compiler makes kernels for the networks.
     """
 
     factory: NetworkFactory
@@ -41,6 +42,7 @@ class Task:
     recipe: Recipe
     examples: Examples
     validation: Examples | None
+    compiled: bool = False
 
     @property
     def epochs(self) -> int:
@@ -70,9 +72,16 @@ class Task:
         pending = [lane for lane in lanes if not lane.load_finished()]
         bar.advance((len(lanes) - len(pending)) * self.recipe.epochs)
         if pending:
-            Group(pending, self.examples, self.recipe, self.validation, workspace, on_epoch).run(
-                bar
+            group = Group(
+                pending,
+                self.examples,
+                self.recipe,
+                self.validation,
+                workspace,
+                on_epoch=on_epoch,
+                compile_networks=self.compiled,
             )
+            group.run(bar)
         return [
             {name: tensor.cpu() for name, tensor in lane.network.state_dict().items()}
             for lane in lanes
