@@ -89,6 +89,7 @@ def test_recorded_steps_do_what_the_steps_themselves_do(monkeypatch: pytest.Monk
         torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # of the compiler's own
 def test_compiled_networks_learn_what_they_learn_uncompiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
