@@ -33,6 +33,7 @@ from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
 from selena.registry import build_attacks
 from selena.seeding import torch_generator
 from selena.training import compiled
+from selena.training.batches import in_even_chunks
 from selena.training.plans import PLANS
 from selena.training.recipe import Recipe
 from selena.types import Records
@@ -105,7 +106,7 @@ class EpochClock:
     def last_epoch(self, side_by_side: int) -> float:
         """Return the seconds of the last epoch of all networks, of which some train at once."""
         spans = [ends[-1] - ends[-2] for ends in self.ends.values()]
-        return sum(spans[::side_by_side])
+        return sum(spans[group.start] for group in in_even_chunks(len(spans), side_by_side))
 
 
 def resnet(device: str, epochs: int) -> dict[str, Any]:

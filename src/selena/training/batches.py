@@ -41,3 +41,10 @@ def in_chunks(n: int, size: int) -> Iterator[slice]:
     """Yield slices of at most `size` that cover range(n)."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def in_even_chunks(n: int, most: int) -> Iterator[slice]:
+    """Yield as few slices as `in_chunks` does, of sizes that differ by one at most."""
+    count = -(-n // most)
+    for i in range(count):
+        yield slice(i * n // count, (i + 1) * n // count)

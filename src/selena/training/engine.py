@@ -14,7 +14,7 @@ from torch import nn
 from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.training.batches import in_chunks
+from selena.training.batches import in_even_chunks
 from selena.training.compiled import worth_compiling
 from selena.training.executor import run_tasks
 from selena.training.group import OnEpoch
@@ -75,7 +75,7 @@ def fit_networks(
     worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
     tasks = [
         Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation, worth)
-        for part in in_chunks(len(jobs), size)
+        for part in in_even_chunks(len(jobs), size)
     ]
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
         results = run_tasks(tasks, workspace, bar, on_epoch)
