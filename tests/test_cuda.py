@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from selena.attacks.neighbors import flip_patterns
 from selena.attacks.neural import NeuralAttack
 from selena.auditing.oracle import MeteredOracle
+from selena.cli import app
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
-from selena.training import compiled, replay
+from selena.training import compiled, model, replay
 from selena.training.engine import fit_networks
 from selena.training.flips import flipped_labels
 from selena.training.inference import predict
@@ -117,6 +121,25 @@ def test_every_defense_fits_and_answers(name: str) -> None:
         state = {part: tensor.to(device) for part, tensor in fitted.state().items()}
         answers = DEFENSES[name].restore(state).logits(TEST.x)
         torch.testing.assert_close(answers.softmax(1), logits.softmax(1), rtol=0, atol=1e-3)
+
+
+def test_a_run_is_attacked_where_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def remember(*what: Any, device: str = "cpu") -> torch.Tensor:
+        asked.append(torch.device(device).type)
+        return predict(*what, device=device)
+
+    monkeypatch.setattr(model, "predict", remember)
+    arguments = "run --dataset digits --members 100 --defense undefended --attack confidence"
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(
+        app, [*arguments.split(), "--seed", "1", "--device", "cuda", *folders]
+    )
+    assert done.exit_code == 0, done.output
+    assert set(asked) == {"cuda"}
 
 
 @pytest.mark.parametrize("case", ATTACKS, ids=[f"{c.attack.name}-{c.kind}" for c in ATTACKS])
