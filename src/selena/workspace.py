@@ -6,11 +6,11 @@ sub-model, a checkpoint) as its own safetensors file, so that killed work goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from selena.errors import StoreError
 from selena.files import atomic_path
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -84,6 +86,7 @@ class Workspace:
             the least time (`selena.training.group_size`).
         log: who keeps training curves.
         touched: names of the pieces saved or found so far (for `clear`).
+        shared: what those who work here hold in memory together (`share`).
     """
 
     device: str = "cpu"
@@ -94,6 +97,14 @@ class Workspace:
     group_size: int = 0
     log: TrainingLog = field(default_factory=NoLog)
     touched: set[str] = field(default_factory=set)
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def share(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` made when `name` was first asked for."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        made: T = self.shared[name]
+        return made
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Keep a piece, atomically; without a folder, forget it."""

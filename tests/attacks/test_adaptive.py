@@ -17,7 +17,7 @@ from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
 from selena.data.long_tail import LongTail
 from selena.defenses.selena import Selena
-from selena.defenses.split_ai import SplitAI
+from selena.defenses.split_ai import SplitAI, SplitAIModel
 from selena.errors import ConfigError
 from selena.networks.mlp import MLP
 from selena.training.recipe import Recipe
@@ -89,6 +89,29 @@ def test_one_shadow_serves_every_attack(split: AuditSplit, tmp_path: Path) -> No
         MeteredOracle(target, "logits"), split.known, seed=0, workspace=workspace
     )
     assert len(list(tmp_path.glob("submodel-*"))) == 2 * QUICK.k
+
+
+def test_the_shadow_is_asked_once_about_the_same_records(
+    split: AuditSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the attacks of an audit; another audit has other targets, and its own shadow."""
+    target = train_shadow(QUICK, split.known, shadow_seed=9)
+    asked: list[int] = []
+    answer = SplitAIModel.logits
+
+    def counting(model: SplitAIModel, x: Tensor) -> Tensor:
+        if model is not target:
+            asked.append(len(x))
+        answered: Tensor = answer(model, x)
+        return answered
+
+    monkeypatch.setattr(SplitAIModel, "logits", counting)
+    attacks: list[Attack] = [ShadowSplitAI(QUICK), ShadowSplitAI(QUICK, "squared_l2")]
+    workspace = Workspace()
+    report = run_audit(target, split, attacks, seed=0, workspace=workspace)
+    assert set(report.attacks) == {attack.name for attack in attacks}
+    assert len(asked) == 3  # known records in order, and shuffled; those that are scored
+    assert not workspace.shared
 
 
 def test_shadow_answers_known_members_by_their_non_models(

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
-from selena.auditing.oracle import MemoizedTarget, MeteredOracle
+from selena.auditing.oracle import MeteredOracle
 from selena.auditing.report import score_histogram
 from selena.auditing.run import run_audit
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
+from selena.training.memo import MemoizedTarget
 from selena.types import Access, Attack, AuditSplit, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records

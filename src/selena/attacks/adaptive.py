@@ -26,9 +26,10 @@ from selena.attacks.neural import NeuralAttack, NeuralFitting, NeuralScorer
 from selena.attacks.robustness import fitted_accuracy
 from selena.defenses.split_ai import SplitAI, SplitAIModel
 from selena.errors import ConfigError
-from selena.fingerprint import tensor_digest
+from selena.fingerprint import fingerprint, tensor_digest
 from selena.seeding import child_seed
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.training.memo import MemoizedTarget
+from selena.types import Access, Family, Knowledge, Oracle, Records, TargetModel
 from selena.workspace import Workspace
 
 Comparison = Literal["cross_entropy", "squared_l2"]
@@ -51,6 +52,21 @@ def train_shadow(
     digest = tensor_digest(known.members.ids)
     seed = child_seed(shadow_seed, "shadow Split-AI", digest)
     return split_ai.fit(known.members, known.non_members, seed=seed, workspace=workspace)
+
+
+def _shadow(
+    split_ai: SplitAI, known: Knowledge, shadow_seed: int, workspace: Workspace | None
+) -> TargetModel:
+    """Return the shadow; attacks in one workspace hold one, which remembers its answers."""
+    workspace = workspace or Workspace()
+    sides = [tensor_digest(r.x, r.y, r.ids) for r in (known.members, known.non_members)]
+    name = fingerprint("shadow", split_ai, sides, shadow_seed)
+    return workspace.share(
+        name,
+        lambda: MemoizedTarget(
+            train_shadow(split_ai, known, shadow_seed=shadow_seed, workspace=workspace)
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,9 +115,7 @@ class ShadowSplitAI:
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
     ) -> ComparisonScorer:
         """Train the shadow, or find it, and choose the direction on known records."""
-        shadow = train_shadow(
-            self.split_ai, known, shadow_seed=self.shadow_seed, workspace=workspace
-        )
+        shadow = _shadow(self.split_ai, known, self.shadow_seed, workspace)
         nearer = ComparisonScorer(oracle, shadow, self.signal, 1, known)
         farther = ComparisonScorer(oracle, shadow, self.signal, -1, known)
         if self.direction != "auto":
@@ -125,7 +139,7 @@ class ComparisonScorer:
     """
 
     oracle: Oracle
-    shadow: SplitAIModel
+    shadow: TargetModel
     signal: Comparison
     sign: Literal[1, -1]
     calibration: Knowledge
@@ -192,9 +206,7 @@ class ShadowNeuralAttack:
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
     ) -> NeuralFitting:
         """Train the shadow, or find it, and compare its answers with the target's; see `fit`."""
-        shadow = train_shadow(
-            self.split_ai, known, shadow_seed=self.shadow_seed, workspace=workspace
-        )
+        shadow = _shadow(self.split_ai, known, self.shadow_seed, workspace)
 
         def observe(records: Records) -> Float[Tensor, "n w"]:
             protected = oracle.logits(records.x).double().softmax(dim=1)

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.errors import AccessError
-from selena.fingerprint import tensor_digest
 from selena.training.flips import ask_flipped
+from selena.training.memo import MemoizedTarget
 from selena.types import Access, DifferentiableModel, FlipModel, LabelModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
-
-
-class MemoizedTarget:
-    """A target model that remembers its last answers.
-
-    Target models answer deterministically, and several attacks ask about the same records; an
-    ensemble or an output filter should work for that only once. The oracle counts each query
-    all the same.
-    """
-
-    def __init__(self, target: TargetModel, keep: int = 8) -> None:
-        """Wrap `target`, keeping its answers to the last `keep` batches."""
-        self._target = target
-        self._keep = keep
-        self._answers: OrderedDict[str, Tensor] = OrderedDict()
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self._target.num_classes
-
-    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return logits, remembered or asked for."""
-        name = tensor_digest(x)
-        if name not in self._answers:
-            self._answers[name] = self._target.logits(x)
-            if len(self._answers) > self._keep:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end(name)
-        return self._answers[name].clone()
 
 
 class MeteredOracle:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import get_args
 
 import torch
 
-from selena.auditing.oracle import MemoizedTarget
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
 from selena.auditing.scoring import AttackScores, Scene, balanced, score_attacks
 from selena.errors import ConfigError, DataError, unknown_name
@@ -21,6 +20,7 @@ from selena.metrics.thresholds import (
     fit_class_thresholds,
     fit_threshold,
 )
+from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
     Attack,
@@ -73,7 +73,7 @@ def run_audit(
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
-            workspace or Workspace(),
+            replace(workspace or Workspace(), shared={}),  # what attacks share ends with the audit
             kept_scores or Workspace(),
         ),
         attacks,

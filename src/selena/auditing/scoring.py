@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selena.auditing.oracle import MemoizedTarget, MeteredOracle
+from selena.auditing.oracle import MeteredOracle
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
+from selena.training.memo import MemoizedTarget
 from selena.types import (
     Attack,
     Knowledge,

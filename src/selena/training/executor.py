@@ -94,7 +94,7 @@ def _in_processes(
         return
     # Arrays travel as files that all workers map; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
-    quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set())
+    quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
     pool = Parallel(n_jobs=workers, return_as="generator", mmap_mode="c")
     calls = (
         delayed(_run)(replace(task, examples=_ELSEWHERE, validation=None), quiet, *shared)
