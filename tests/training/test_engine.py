@@ -231,7 +231,9 @@ def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) ->
     ],
     ids=["mlp", "resnet"],
 )
-def test_stacked_networks_keep_their_own_statistics(network: NetworkFactory, x: Tensor) -> None:
+def test_networks_side_by_side_keep_their_own_statistics(
+    network: NetworkFactory, x: Tensor
+) -> None:
     data, work = Examples(x, toy_records(70).y), jobs(70, (40, 33, 64, 17))
     # Not Adam, which makes a whole step of the rounding of a gradient that should be 0.
     recipe = replace(RECIPE, optimizer="sgd", momentum=0.9, precision="float32")
@@ -241,6 +243,46 @@ def test_stacked_networks_keep_their_own_statistics(network: NetworkFactory, x: 
         for one, other in zip(apart, together, strict=True):
             torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=5e-4)
             assert [b.data_ptr() for b in one.buffers()] != [b.data_ptr() for b in other.buffers()]
+
+
+def test_networks_with_convolutions_are_not_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stacked(*_what: object) -> object:
+        raise AssertionError("they are slower so")
+
+    monkeypatch.setattr(group, "Stacked", stacked)
+    data = Examples(torch.rand(16, 1, 8, 8), torch.arange(16) % CLASSES)
+    factory = small_resnet(CLASSES, (0.5,), (0.25,))
+    fit_networks(factory, data, jobs(16, (16, 16)), replace(RECIPE, epochs=1), workspace=sized(2))
+
+
+class Breaking(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx: Any, _gradient: Tensor) -> Tensor:
+        raise RuntimeError("not while this is recorded")
+
+
+class Breaks(nn.Module):
+    """Lets no gradient through."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = Breaking.apply(x)  # type: ignore[no-untyped-call]
+        return output
+
+
+def test_a_backward_pass_that_breaks_leaves_no_gradients() -> None:
+    built: list[nn.Module] = []
+
+    def network() -> nn.Module:
+        built.append(nn.Sequential(nn.Linear(FEATURES, 4), Breaks(), nn.Linear(4, CLASSES)))
+        return built[-1]
+
+    with pytest.raises(RuntimeError, match="not while"):
+        fit_networks(network, examples(toy_records(20)), jobs(20, (20,)), RECIPE)
+    assert all(p.grad is None for fresh in built for p in fresh.parameters())
 
 
 def test_what_draws_random_numbers_trains_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from selena.files import CACHE_VARIABLE
+from selena.networks.resnet import small_resnet
 from selena.training import executor, group_size
 from selena.training.engine import fit_networks
 from selena.training.group_size import Ensemble
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
-from tests.toys import NETWORK, toy_records
+from tests.toys import CLASSES, NETWORK, toy_records
 
 RECORDS = toy_records(80)
 # 640 steps a network: long enough to be measured.
@@ -112,6 +113,12 @@ def test_short_training_asked_sizes_and_single_networks_are_not_measured(
     assert group_size.group_size(ensemble(5), Workspace(group_size=3)) == 3
     assert group_size.group_size(ensemble(1), Workspace()) == 1
     assert tried == []
+
+
+def test_of_networks_with_convolutions_only_a_few_share_an_accelerator() -> None:
+    factory = small_resnet(CLASSES, (0.5,), (0.25,))
+    work = replace(ensemble(20, replace(LONG, epochs=3)), factory=factory)
+    assert group_size.group_size(work, Workspace(device="meta")) == 4
 
 
 def test_every_process_of_a_pool_gets_a_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ class Group:
         inputs = [rows, weight, torch.tensor(rates, dtype=self._rate_dtype)]
         if self._recipe.augmentation == "crop_flip":
             inputs.append(self._crops(part, moving, step, rows.shape[1]))
-        key = part.start, part.stop, rows.shape[1], str(movers)
+        key = part.start, part.stop, rows.shape[1], *map(tuple, movers)
         if key not in self._replays:
             self._replays[key] = Replay(
                 partial(self._learn, part, movers),
@@ -182,9 +182,17 @@ class Group:
         inputs = as_input(x, self._input_dtype).unflatten(0, rows.shape)
         target = self._target.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         losses = self._loss(inputs, target, weight, part)
-        losses.sum().backward()
+        moving = [i for numbers in movers for i in numbers]
+        try:
+            losses.sum().backward()
+        except RuntimeError:
+            # A pass that cannot be recorded leaves gradients, to which the next would add.
+            self._networks.collect_gradients(moving)
+            for i in moving:
+                self._lanes[i].network.zero_grad()
+            raise
         self._losses[part] += losses.detach()
-        self._networks.collect_gradients([i for numbers in movers for i in numbers])
+        self._networks.collect_gradients(moving)
         for numbers, rate in zip(movers, rates, strict=True):
             step_optimizers([self._lanes[i].optimizer for i in numbers], rate)
 
