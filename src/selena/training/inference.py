@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from selena.training.batches import as_input, in_chunks
 from selena.training.job import Examples
 from selena.training.linear_stack import answers, linear_stack
+from selena.training.memory import keep_freed_memory
 
 # Numbers of input a batch: on a CPU the activations of a convolution then stay in its caches,
 # which makes it three times as fast as batches of thousands; a GPU wants large ones.
@@ -48,6 +49,7 @@ def _batch_size(x: Shaped[Tensor, "n *features"], device: str) -> int:
 def _outputs(
     network: nn.Module, x: Shaped[Tensor, "b *features"], device: str
 ) -> Float[Tensor, "b *out"]:
+    keep_freed_memory()
     network.eval()
     stack = linear_stack(network)
     with torch.no_grad():

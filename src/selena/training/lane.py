@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selena.training.checkpoint import Part, pack, select, unpack
 from selena.training.job import Job
+from selena.training.memory import keep_freed_memory
 from selena.training.optimizer import Optimizer
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
@@ -91,6 +92,7 @@ class Lane:
 
         Call it once the parameters lie where they will stay.
         """
+        keep_freed_memory()
         self._optimizer = Optimizer(self.network.parameters(), self._recipe)
         kept = self._workspace.load(self._checkpoint_name)
         if kept is None:
