@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selena.auditing.figures import draw_report
 from selena.auditing.markdown import render_markdown
 from selena.auditing.report import AuditReport
 from selena.auditing.table import summarize_rows
@@ -54,6 +53,9 @@ class Results:
 
     def write_report(self, folder: Path, *, title: str, command: str) -> list[Path]:
         """Write report.json, report.md and report.png into `folder`; return their paths."""
+        # Here, for Matplotlib takes half a second to import.
+        from selena.auditing.figures import draw_report
+
         paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "png")]
         write_json(paths[0], self.to_json(command))
         draw_report(self.rows, paths[2])

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from selena.cli.gate import NOT_JUDGED
+from selena.cli.exit_codes import NOT_JUDGED
 from tests.auditing.test_gate import LEAKING, PRIVATE, TINY
 from tests.auditing.verdicts import predictions
 from tests.test_cli import selena

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from selena.cli.main import app
+from selena.cli import app
 from selena.cli.tracking import curves
 
 RUN = [

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,11 @@ from selena.auditing.conditions import Condition, parse_condition
 from selena.auditing.gate import Bound, Verdict, check_bound, exit_code, judge
 from selena.auditing.junit import junit_xml
 from selena.auditing.report import AuditReport
+from selena.cli.exit_codes import Judged
 from selena.cli.show import show_verdicts
 from selena.errors import ConfigError
 from selena.files import write_text
 from selena.version import __version__
-
-NOT_JUDGED = 1
-"""What a command with a gate exits with when anything kept it from judging."""
-
-
-class Judged(SystemExit):
-    """The end of a command whose gate came to its verdicts; the code is theirs."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +78,3 @@ class Gate:
             write_text(self.junit, junit_xml(verdicts, properties=about))
             console.print(f"Written: {self.junit}", markup=False, soft_wrap=True)
         raise Judged(exit_code(verdicts))
-
-
-@contextmanager
-def verdicts_own_their_codes(arguments: Sequence[str]) -> Iterator[None]:
-    """Let 2 mean "unresolved" alone: a gate kept from judging by an error ends with 1.
-
-    Everywhere else 2 is what a wrong option or a file that cannot be read ends with; a pipeline
-    that lets "unresolved" pass must not let those pass.
-
-    Args:
-        arguments: the command line, without the program.
-    """
-    try:
-        yield
-    except Judged:
-        raise
-    except SystemExit as stop:
-        gated = any(argument.startswith("--fail-if") for argument in arguments)
-        if gated and stop.code == 2:
-            raise SystemExit(NOT_JUDGED) from None
-        raise

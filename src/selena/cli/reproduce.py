@@ -23,6 +23,7 @@ from selena.reproduce.task import Task, scale_named
 
 reproduce_app = typer.Typer(
     help="Reproduce the paper's table and figures beside the published ones.",
+    add_completion=False,
     no_args_is_help=True,
 )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Shaped
-from scipy.optimize import brentq
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -155,6 +154,9 @@ class HAMPModel:
 
 def soft_label_probability(entropy_share: float, num_classes: int) -> float:
     """Return p such that (p, the rest spread evenly) has entropy `entropy_share` * log c."""
+    # Here, for every command imports this file.
+    from scipy.optimize import brentq
+
     others = num_classes - 1
 
     def excess(p: float) -> float:

@@ -1,0 +1,42 @@
+"""How commands end that trained or attacked: a table on the terminal, and files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from selena.cli.show import show_rows
+from selena.experiment import Results
+from selena.files import write_json
+from selena.page import write_page
+
+
+def finish(
+    console: Console,
+    results: Results,
+    out: Path | None,
+    json_out: Path | None,
+    *,
+    title: str,
+    more: Mapping[str, Any] | None = None,
+    html: Path | None = None,
+) -> list[Path]:
+    """Print the table, write what was asked for (`more` into the JSON), return the files."""
+    command = shlex.join(["selena", *sys.argv[1:]])
+    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
+    written = results.write_report(out, title=title, command=command) if out else []
+    for page in (out / "report.html" if out else None, html):
+        if page:
+            write_page(page, results, title=title, command=command)
+            written.append(page)
+    if json_out:
+        write_json(json_out, {**results.to_json(command), **(more or {})})
+        written.append(json_out)
+    for path in written:
+        console.print(f"Written: {path}")
+    return written

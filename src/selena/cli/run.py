@@ -1,0 +1,143 @@
+"""`selena run`, and its two halves: `selena train` and `selena attack`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from selena.cli import options
+from selena.cli.finish import finish
+from selena.cli.progress import RichProgress
+from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
+from selena.config import override, read_toml
+from selena.experiment import collect, pieces, run
+from selena.files import write_json
+from selena.pipeline import DataSettings, RunSettings, attack, cases, train
+from selena.store import RunFolder
+
+_RUNS = Path("runs")
+
+
+def run_command(
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    size: options.Size = None,
+    label_column: options.LabelColumn = None,
+    members: options.Members = None,
+    partition: options.Partition = None,
+    defense: options.Defenses = None,
+    attack_names: options.Attacks = None,
+    seed: options.Seeds = None,
+    selection: options.Selection = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    config: options.Config = None,
+    runs: options.Runs = _RUNS,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.json, .md, .png and .html.")
+    ] = None,
+    json_out: options.Json = None,
+    keep_submodels: options.KeepSubmodels = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            help="Log to this MLflow server or store; local: mlflow.db beside the run folders."
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for training curves, for TensorBoard.")
+    ] = None,
+) -> None:
+    """Train, attack and report, for every defense and seed."""
+    settings = _settings(locals(), config)
+    title = settings.data.dataset
+    if mlflow:
+        require_mlflow()
+    with curves(tensorboard) as log:
+        results = run(
+            settings, runs, progress=RichProgress(), keep_submodels=keep_submodels, log=log
+        )
+    written = finish(Console(), results, out, json_out, title=title)
+    if mlflow:
+        log_to_mlflow(results, mlflow, title=title, report=written)
+
+
+def train_command(
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    size: options.Size = None,
+    label_column: options.LabelColumn = None,
+    members: options.Members = None,
+    partition: options.Partition = None,
+    defense: options.Defenses = None,
+    seed: options.Seeds = None,
+    selection: options.Selection = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    config: options.Config = None,
+    runs: options.Runs = _RUNS,
+    json_out: options.Json = None,
+    keep_submodels: options.KeepSubmodels = False,
+) -> None:
+    """Train models into run folders and print where they are."""
+    settings = _settings(locals(), config)
+    trained: list[RunFolder] = []
+    for each_seed in settings.seeds:
+        workspace = pieces(runs, settings, RichProgress())
+        for case in cases(settings, each_seed):
+            trained.append(train(case, runs, workspace))
+            print(trained[-1].path)
+        if not keep_submodels:
+            workspace.clear()
+    if json_out:
+        write_json(json_out, {str(folder.path): folder.manifest() for folder in trained})
+
+
+def attack_command(
+    run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    attack_names: options.Attacks = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    config: options.Config = None,
+    json_out: options.Json = None,
+) -> None:
+    """Attack trained runs; finished attacks are found in the run folder."""
+    settings = _settings(locals(), config)
+    parents = {path.parent for path in run_folders}
+    # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
+    workspaces = {p: pieces(p, settings, RichProgress()) for p in parents}
+    found = []
+    for path in run_folders:
+        report = attack(
+            RunFolder(path),
+            settings.attacks,
+            workspaces[path.parent],
+            attack_settings=settings.attack_settings,
+            data_dir=data_dir,
+        )
+        found.append((RunFolder(path), report))
+    for workspace in workspaces.values():
+        workspace.clear()
+    finish(Console(), collect(found), None, json_out, title="Audit")
+
+
+def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
+    """Return the settings of a config file, with what the command line says on top."""
+    settings = override(RunSettings(), read_toml(config) if config else {})
+    data = {f.name: arguments.get(f.name) for f in fields(DataSettings)}
+    given = {
+        "data": {name: value for name, value in data.items() if value is not None},
+        "defenses": options.comma_separated(arguments.get("defense")),
+        "attacks": options.comma_separated(arguments.get("attack_names")),
+        "seeds": tuple(arguments.get("seed") or ()),
+        "selection": arguments.get("selection"),
+        "device": arguments.get("device"),
+        "workers": arguments.get("workers"),
+    }
+    empty: tuple[Any, ...] = (None, (), {})
+    return override(settings, {k: value for k, value in given.items() if value not in empty})
