@@ -11,13 +11,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# As many files of tests at once as there are cores, each on one thread: most tests are too small
+# to share out. Tests of a file stay together, since some use what others made.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 CHROMIUM := command -v chromium chromium-browser google-chrome >/dev/null
 
 # An environment is healthy when its set-up was finished, it still runs, and its `selena` is the
 # one in this folder (after a move or a copy of the folder it is not). A healthy one is brought up
 # to date when the pins change; any other is made anew.
 LOCATE := from importlib.util import find_spec as find; \
-	assert all(map(find, ["torch", "hypothesis", "mypy", "pytest", "ruff"])); \
+	assert all(map(find, ["torch", "hypothesis", "mypy", "pytest", "ruff", "xdist"])); \
 	print(find("selena").origin)
 HEALTHY := $(shell test -f $(READY) && $(BIN)/python -I -c '$(LOCATE)' 2>/dev/null \
 	| grep -Fxq '$(CURDIR)/src/selena/__init__.py' && echo yes)
@@ -40,7 +44,7 @@ demo: $(READY) ## Train, defend, attack and report on a small data set
 	$(BIN)/selena demo
 
 test: check ## Check, then run the fast tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
