@@ -1,7 +1,7 @@
 """The commands, each of which is imported when it is asked for.
 
-Importing them all takes seconds, which nobody should wait for who asks for help, a version or the
-completion of a word.
+Importing PyTorch takes seconds, which nobody should wait for who asks for the list of commands, the
+version or the completion of a command's name.
 """
 
 from __future__ import annotations

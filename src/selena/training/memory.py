@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Ask glibc not to return memory to the system that the next step asks for again.
 
     A step of training frees some megabytes. By default they go back, and come again page by page
-    and filled with zeros: thousands of page faults a step, a tenth of its time and more.
+    and filled with zeros: hundreds of page faults a step, and thousands of a convolutional network.
 
     Returns:
         Whether it was asked: not of other systems, nor where the environment settles the matter.
