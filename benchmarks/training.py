@@ -1,6 +1,6 @@
 """Split-AI and the whole of SELENA at Purchase100's size, against plain sequential training.
 
-    python -m benchmarks.training [--k K] [--part P] [--repeats N]
+    python -m benchmarks.training [--k K] [--part P] [--repeats N] [--only STAGE ...] [--json FILE]
 
 `split_ai_training` compares training alone, of fewer networks for fewer epochs, and so does
 `resnet_training` of small residual networks on images. `selena_end_to_end` adds to the plain side
@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
 import torch
+from joblib import cpu_count
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,6 +35,8 @@ from benchmarks.rates import matmul_rate
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import draw_non_model_sets
+from selena.environment import describe_environment
+from selena.files import write_json
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
@@ -259,7 +262,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def warm_up(split: AuditSplit) -> None:
     """Start the pool's processes and let PyTorch choose its kernels."""
     rows = torch.arange(1024)
-    jobs = [Job(f"{i}", rows, i) for i in range(2 * (os.cpu_count() or 1))]
+    jobs = [Job(f"{i}", rows, i) for i in range(2 * cpu_count())]
     examples = Examples(split.train.x, split.train.y)
     fit_networks(NETWORK, examples, jobs, Recipe(epochs=1), workspace=POOL)
     plain.train(
@@ -267,22 +270,39 @@ def warm_up(split: AuditSplit) -> None:
     )
 
 
-def run(k: int = 25, part: int = 10, repeats: int = 5) -> dict[str, Any]:
+STAGES: dict[str, Callable[[AuditSplit, int, int, int], dict[str, Any]]] = {
+    "resnet_training": lambda _split, _k, _part, repeats: resnet_training(4, 2, repeats),
+    "split_ai_training": lambda split, k, part, repeats: split_ai_training(
+        split, min(k, 6), 2 * EPOCHS // part, repeats
+    ),
+    "selena_end_to_end": lambda split, k, part, _repeats: selena_end_to_end(split, k, part),
+}
+
+
+def run(
+    k: int = 25, part: int = 10, repeats: int = 5, only: Sequence[str] = tuple(STAGES)
+) -> dict[str, Any]:
     """Return the stages, as `benchmarks.attacks.run` does; `k` networks end to end."""
     executor._WORTH_PROCESSES = 0  # a part of the schedule is short, the whole one is not
     split = audit_split(load("purchase100-synthetic"), seed=SEED)
     warm_up(split)
-    stages = {
-        "resnet_training": resnet_training(4, 2, repeats),
-        "split_ai_training": split_ai_training(split, min(k, 6), 2 * EPOCHS // part, repeats),
-        "selena_end_to_end": selena_end_to_end(split, k, part),
-    }
-    return {"stages": stages}
+    return {"stages": {name: STAGES[name](split, k, part, repeats) for name in only}}
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--k", type=int, default=25)
     parser.add_argument("--part", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
-    print(run(**vars(parser.parse_args())))
+    parser.add_argument("--only", choices=STAGES, nargs="+", default=tuple(STAGES))
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args()
+    result = run(options.k, options.part, options.repeats, options.only)
+    print(result)
+    if options.json:
+        command = " ".join(["python -m benchmarks.training", *sys.argv[1:]])
+        write_json(options.json, {"command": command, "machine": describe_environment(), **result})
+
+
+if __name__ == "__main__":
+    main()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from os import cpu_count
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from selena.networks import NetworkFactory
 from selena.training.group import OnEpoch
@@ -61,7 +60,7 @@ def worker_count(workspace: Workspace) -> int:
     """Return how many tasks may run at once: 1 on an accelerator, which one task fills."""
     if workspace.torch_device.type != "cpu":
         return 1
-    return workspace.workers or cpu_count() or 1
+    return workspace.workers or cpu_count()
 
 
 def processes(
@@ -77,7 +76,7 @@ def worker_threads(
 ) -> int:
     """Return how many threads each of those processes computes with."""
     workers = processes(factory, jobs, recipe, workspace)
-    return torch.get_num_threads() if workers == 1 else max(1, (cpu_count() or 1) // workers)
+    return torch.get_num_threads() if workers == 1 else max(1, cpu_count() // workers)
 
 
 def operations(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> float:
