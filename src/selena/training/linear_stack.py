@@ -145,7 +145,9 @@ class _FusedStack(torch.autograd.Function):
         for i in reversed(range(depth)):
             gradient = _through(ctx.activations[i], gradient, outputs[i + 1])
             of_weight = torch.mm(gradient.t(), outputs[i]).float()
-            of_bias = gradient.sum(0, dtype=torch.float32) if ctx.has_bias[i] else None
+            # Added up in float32 and rounded once, as the products are; asked for in float32 it
+            # would first copy the whole gradient.
+            of_bias = gradient.sum(0).float() if ctx.has_bias[i] else None
             of_parameters[:0] = of_weight, of_bias
             if i or ctx.needs_input_grad[0]:
                 gradient = torch.mm(gradient, weights[i])
