@@ -13,7 +13,7 @@ from selena.auditing.markdown import render_markdown
 from selena.reproduce import table2
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORTS = sorted((ROOT / "results").glob("*/report.json"))
+REPORTS = sorted((ROOT / "results").rglob("report.json"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -44,7 +44,8 @@ def test_a_result_says_how_it_was_made(path: Path) -> None:
             assert low <= best["balanced_accuracy"] <= high
     for entry in result["summary"]:
         assert entry["test_accuracy"]["n"] == len(entry["seeds"])
-    assert f"results/{path.parent.name}/report" in (ROOT / "results" / "README.md").read_text()
+    name = str(path.relative_to(ROOT).with_suffix(""))
+    assert name in (ROOT / "results" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
