@@ -80,8 +80,8 @@ class Workspace:
         folder: where pieces are kept, or None to keep nothing.
         progress: who shows progress.
         checkpoint_seconds: how much training may be lost when the process is killed.
-        workers: processes that train the networks of an ensemble; 0 for one a core. Each computes
-            with its share of the cores. On an accelerator there is one.
+        workers: processes that train the networks of an ensemble; 0 for one a core that this
+            process may use. Each computes with its share of them. On an accelerator there is one.
         group_size: networks of an ensemble that train side by side; 0 for what takes this machine
             the least time (`selena.training.group_size`).
         log: who keeps training curves.

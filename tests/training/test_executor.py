@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from selena.environment import describe_environment
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.executor import operations, worker_count
@@ -96,3 +98,14 @@ def test_workers_of_a_workspace() -> None:
     assert worker_count(Workspace(workers=3)) == 3
     assert worker_count(Workspace(workers=0)) >= 1
     assert worker_count(Workspace("cuda", workers=3)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")
+def test_only_cores_that_may_be_used_are_counted() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert worker_count(Workspace(workers=0)) == 1
+        assert describe_environment()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
