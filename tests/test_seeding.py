@@ -53,3 +53,10 @@ def test_seeded_restores_the_global_generator() -> None:
         assert torch.equal(torch.rand(3), inside)
     with seeded(0, "dropout"):
         assert not torch.equal(torch.rand(3), inside)
+
+
+def test_seeded_draws_as_after_seeding_pytorch_itself() -> None:
+    torch.manual_seed(child_seed(0, "init"))
+    expected = torch.rand(3)
+    with seeded(0, "init"):
+        assert torch.equal(torch.rand(3), expected)

@@ -45,7 +45,11 @@ def seeded(root: int, *path: str | int) -> Iterator[None]:
 
     For what takes no generator: weight initialisation and dropout.
     """
-    devices = list(range(torch.cuda.device_count()))
+    seed, devices = child_seed(root, *path), list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(child_seed(root, *path))
+        # `torch.manual_seed` would also write down, for every kind of device that is not there,
+        # what to do should it come, with the stack of the call: time and memory for each epoch.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         yield
