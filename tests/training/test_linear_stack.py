@@ -19,9 +19,16 @@ from selena.training.inference import predict
 from selena.training.linear_stack import answers, has_fused_kernels, linear, linear_stack
 
 CPU = torch.device("cpu")
-needs_kernels = pytest.mark.skipif(
-    not has_fused_kernels(), reason="no fused kernels for this processor (no AVX-512)"
-)
+
+
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stacks take the fused passes: of PyTorch's ordinary products where there are no kernels.
+
+    Those round to bf16 at the same places.
+    """
+    if not has_fused_kernels():
+        monkeypatch.setattr("selena.training.forward.has_fused_kernels", lambda: True)
 
 
 def network(**settings: object) -> nn.Module:
@@ -55,7 +62,7 @@ def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor
     return torch.cat([g.flatten() for g in found])
 
 
-@needs_kernels
+@pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("model", STACKS)
 def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
     model, other, exact = (deepcopy(model) for _ in range(3))
@@ -99,7 +106,7 @@ def test_answers_are_the_network_s_own_but_for_rounding(
         assert torch.equal(predict(model, x), torch.cat(parts))
 
 
-@needs_kernels
+@pytest.mark.usefixtures("fused")
 def test_the_gradient_of_the_input_is_near_that_of_float32() -> None:
     model, x = network(), torch.rand(16, 40, requires_grad=True)
     exact, fused = (
@@ -153,7 +160,7 @@ def test_a_plain_stack_is_read_layer_by_layer() -> None:
     ]
 
 
-@needs_kernels
+@pytest.mark.usefixtures("fused")
 def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other() -> None:
     x = torch.rand(4, 40)
     model = network()
@@ -169,7 +176,7 @@ def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other
     assert bool((weights[0].grad != 0).any())
 
 
-@needs_kernels
+@pytest.mark.usefixtures("fused")
 def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch keeps one for each; what is filled up changes no answer and no gradient."""
     met: set[int] = set()
