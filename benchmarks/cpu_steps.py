@@ -4,8 +4,8 @@
 
 A network trains on each core, one thread each, as a pool of workers does; the figures are medians
 over the cores. The whole step is timed by itself, and again while PyTorch's profiler counts its
-parts. Products hold the activations that their kernels apply; copies are what is rounded to bf16 and
-widened again; the rest is everything else, Python included.
+parts. Products hold the activations that their kernels apply; copies are what is rounded to bf16
+and widened again; the rest is everything else, Python included.
 """
 
 from __future__ import annotations
