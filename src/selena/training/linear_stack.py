@@ -124,15 +124,17 @@ class _FusedStack(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, activations: Sequence[str], *parameters: Tensor | None
     ) -> Tensor:
-        rounded = [p if p is None else p.to(torch.bfloat16) for p in parameters]
-        weights, biases = rounded[::2], rounded[1::2]
-        inputs = [_filled(x.to(torch.bfloat16))]
-        for weight, bias, activation in zip(weights, biases, activations, strict=True):
+        inputs, weights = [_filled(x.to(torch.bfloat16))], []
+        layers = zip(parameters[::2], parameters[1::2], activations, strict=True)
+        # A layer is rounded when its turn comes, so that it need not leave the cache before.
+        for weight, bias, activation in layers:
             assert weight is not None
-            inputs.append(linear(inputs[-1], weight, bias, activation))
+            weights.append(weight.to(torch.bfloat16))
+            rounded = bias if bias is None else bias.to(torch.bfloat16)
+            inputs.append(linear(inputs[-1], weights[-1], rounded, activation))
         ctx.save_for_backward(*inputs, *weights)
         ctx.activations, ctx.dtype, ctx.rows = activations, x.dtype, len(x)
-        ctx.has_bias = [bias is not None for bias in biases]
+        ctx.has_bias = [bias is not None for bias in parameters[1::2]]
         return inputs[-1][: len(x)].float()
 
     @staticmethod
