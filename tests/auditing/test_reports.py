@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,21 @@ def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
     draw_report([row("undefended"), row("selena"), row("selena", seed=1)], path)
     assert path.stat().st_size > 5000
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_several_seeds_the_figure_shows_the_lowest_and_the_page_says_so(tmp_path: Path) -> None:
+    other, lowest = row(seed=7), row(seed=2)
+    other["best"]["direct"]["balanced_accuracy"] = 0.9
+    figures = [tmp_path / f"{i}.svg" for i in range(2)]
+    draw_report([other, lowest], figures[0])
+    draw_report([lowest], figures[1])
+    both, alone = (svg_paths(path) for path in figures)
+    assert both == alone
+    assert "lowest seed" in render_markdown([other, lowest], title="", command="", figure="0.svg")
+    assert "lowest seed" not in render_markdown([lowest], title="", command="", figure="1.svg")
+
+
+def svg_paths(path: Path) -> list[str]:
+    """Return every line and letter of a figure, without the ids that differ from one to another."""
+    text = re.sub(r'(id|href|clip-path)="[^"]*"', "", path.read_text(encoding="utf-8"))
+    return re.findall(r"<(?:path|use) [^>]*>", text)

@@ -21,14 +21,14 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw ROC curves and score distributions of the best attack a family.
 
     One line of panels a family: all defenses' ROC curves together, then each defense's scores.
-    Of several seeds the first is drawn.
+    Of several seeds of a defense the lowest is drawn.
 
     Args:
         rows: results as `selena run` has them.
         path: image to write; its suffix gives the format.
     """
-    first = {row["defense"]: row for row in reversed(rows)}
-    shown = [first[name] for name in dict.fromkeys(row["defense"] for row in rows)]
+    lowest = {row["defense"]: row for row in sorted(rows, key=lambda r: r["seed"], reverse=True)}
+    shown = [lowest[name] for name in dict.fromkeys(row["defense"] for row in rows)]
     families = list(dict.fromkeys(family for row in shown for family in row["best"]))
     columns = 1 + len(shown)
     figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
