@@ -75,6 +75,17 @@ def test_table_2_shows_what_its_json_holds(path: Path) -> None:
             assert cell.spread in ("exact", "") or cell.spread in text
 
 
+def test_the_ablation_shows_what_its_json_holds() -> None:
+    path = ROOT / "results" / "location30-ablation" / "ablation.json"
+    result = read(path)
+    assert result["command"].startswith("selena reproduce ablation ")
+    shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
+    assert len(shown) == len(result["rows"])
+    for line, row in zip(shown, result["rows"], strict=True):
+        assert f"{100 * row['test_accuracy']:.1f} (" in line
+        assert f"{100 * row['best']['direct']['balanced_accuracy']:.1f} (" in line
+
+
 def test_figures_in_the_readme_are_those_of_the_results() -> None:
     shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
     pages = [path.with_suffix(".md") for path in (*REPORTS, *TABLES)]
