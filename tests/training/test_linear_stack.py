@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stacks take the fused passes: of PyTorch's ordinary products where there are no kernels.
 
-    Those round to bf16 at the same places.
+    Those round once more, before the activation.
     """
     if not has_fused_kernels():
         monkeypatch.setattr("selena.training.forward.has_fused_kernels", lambda: True)

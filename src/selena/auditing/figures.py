@@ -27,8 +27,10 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
         rows: results as `selena run` has them.
         path: image to write; its suffix gives the format.
     """
-    lowest = {row["defense"]: row for row in sorted(rows, key=lambda r: r["seed"], reverse=True)}
-    shown = [lowest[name] for name in dict.fromkeys(row["defense"] for row in rows)]
+    shown = [
+        min((row for row in rows if row["defense"] == name), key=lambda row: row["seed"])
+        for name in dict.fromkeys(row["defense"] for row in rows)
+    ]
     families = list(dict.fromkeys(family for row in shown for family in row["best"]))
     columns = 1 + len(shown)
     figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
