@@ -11,27 +11,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from selena.attacks.flip_noise import FlipNoise
+from selena.auditing.run import run_audit
 from selena.cli import app
+from selena.data.load import load
+from selena.data.split import audit_split
+from selena.defenses.memguard_noise import NoiseSearch
+from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError
+from selena.networks.mlp import MLP
 from selena.reproduce import figure4, table2
 from selena.reproduce.budget import Line, total
 from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
+from selena.reproduce.work import Sizes, Work, audit_work
 from selena.training.group import Group
 from selena.training.lane import Lane
+from selena.training.model import NetworkModel
+from selena.training.recipe import Recipe
 
 DEFENSES = list(table2.DEFENSES)
 
 
 @dataclass
 class Trained:
-    """What the engine really did: steps of each network that was trained to its end."""
+    """What was really done: steps of each network trained to its end, and searches for noise."""
 
     steps: dict[str, int] = field(default_factory=dict)
+    searches: int = 0
 
     @property
     def classifiers(self) -> dict[str, int]:
@@ -41,11 +52,12 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def counted() -> Iterator[Trained]:
-    """Count every network that the engine finishes, and the steps it took."""
+    """Count every network that the engine finishes, the steps it took, and MemGuard's searches."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
         step, steps_of_part = Lane.step, Group._step
         finish, steps = Lane.finish, Counter[Lane]()
+        search = NoiseSearch.run
 
         def counting_step(lane: Lane, rate: float) -> None:
             steps[lane] += 1
@@ -61,6 +73,13 @@ def counted() -> Iterator[Trained]:
             done.steps[f"{lane.job.name}-{len(done.steps)}"] = steps[lane]
             finish(lane)
 
+        def counting_search(
+            self: NoiseSearch, network: nn.Module, logits: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            done.searches += len(logits)
+            return search(self, network, logits)
+
+        patch.setattr(NoiseSearch, "run", counting_search)
         patch.setattr(Lane, "step", counting_step)
         patch.setattr(Group, "_step", counting_part)
         patch.setattr(Lane, "finish", counting_finish)
@@ -76,6 +95,7 @@ class Finished:
     plan: list[Line]
     document: Document
     news: list[str]
+    searches: int
 
     @property
     def json(self) -> Any:
@@ -89,7 +109,7 @@ def finished(tiny: Task, counted: Trained, tmp_path_factory: pytest.TempPathFact
     plan = table2.plan(tiny, runs)
     document = table2.run(tiny, runs, command="selena test", tell=news.append)
     document.write(out, "selena test")
-    return Finished(runs, out, plan, document, news)
+    return Finished(runs, out, plan, document, news, counted.searches)
 
 
 def test_what_was_planned_was_trained(finished: Finished, counted: Trained) -> None:
@@ -110,6 +130,26 @@ def test_planned_predictions_are_those_made(finished: Finished) -> None:
     # The audit remembers answers that several direct attacks ask for: fewer, never more.
     (undefended, *_) = finished.plan
     assert 0.5 * asked * records < undefended.work.passes - accuracy <= asked * records
+
+
+def test_planned_searches_are_those_made(finished: Finished) -> None:
+    planned = total(finished.plan).searches
+    # As above: answers that the audit remembers are not searched again.
+    assert 0.5 * planned < finished.searches <= planned
+
+
+def test_planned_flips_are_those_asked_about() -> None:
+    split = audit_split(load("purchase100-synthetic", size=10_000), members=2_000, seed=0)
+    sizes = Sizes(
+        len(split.train), len(split.validation), len(split.evaluation.non_members), 1_000, 1_000
+    )
+    network = MLP(600, 100, hidden=(8,))
+    attack = FlipNoise(flips=(1, 2, 3), copies=20)
+    report = run_audit(NetworkModel(network(), 100), split, [attack], seed=0)
+    pieces = audit_work(Undefended(network, 100, Recipe()), [attack], sizes)
+    work = sum(pieces.values(), Work())
+    assert work.flipped == report.attacks["flip_noise"].scores.queries
+    assert work.searches == 0
 
 
 def test_a_second_plan_finds_everything(finished: Finished, tiny: Task) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
+from selena.attacks.neighbors import flip_patterns
 from selena.defenses.memguard_noise import NoiseSearch
 from selena.fingerprint import describe
+from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
 from selena.pipeline import cases
@@ -21,16 +23,16 @@ from selena.reproduce.task import Item, Task
 from selena.reproduce.work import Sizes, Work, audit_work, training_work
 from selena.seeding import torch_generator
 from selena.store import RunFolder
-from selena.training.batches import in_chunks
 from selena.training.engine import fit_networks
+from selena.training.flips import flipped_labels
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.types import Attack
 from selena.workspace import Workspace
 
-_BATCH = 256
-_PREDICTED = 1024
+# Records of a step of an attack network, predicted at once, and searched noise for at once.
+_BATCH, _PREDICTED, _SEARCHED = 512, 1024, 2048
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Speed:
         step: for one optimizer step of the classifier.
         attack_record: for one record shown to an attack network.
         prediction: for one prediction of the classifier.
+        flipped: for the label of one copy with flipped bits; 0 where records are no bits.
         search: for one search for noise that takes all its steps.
     """
 
     step: float
     attack_record: float
     prediction: float
+    flipped: float
     search: float
 
     def seconds(self, work: Work) -> float:
@@ -70,6 +74,7 @@ class Speed:
             work.steps * self.step
             + work.attack_records * self.attack_record
             + work.passes * self.prediction
+            + work.flipped * self.flipped
             + work.searches * self.search
         )
 
@@ -111,44 +116,53 @@ def calibrate(task: Task) -> Speed:
 
     Takes seconds for an MLP; nothing that it computes is kept.
     """
-    dataset, workspace = task.load(), Workspace(device=task.device)
+    dataset, device = task.load(), task.device
     (case,) = cases(task.settings(["undefended"]), 0)
     plan = case.build_plan(dataset)
     network, recipe = plan.network(dataset), replace(plan.training, epochs=1, selection="last")
-    x, y = dataset.records.x, dataset.records.y
+    x, y, width = dataset.records.x, dataset.records.y, dataset.num_classes
     draws = torch_generator(0, "calibration")
-    width = dataset.num_classes
-
-    def train(steps: int) -> None:
-        rows = torch.arange(recipe.batch_size * steps) % len(x)
-        job = Job("calibration", torch.arange(len(rows)), 0)
-        fit_networks(network, Examples(x[rows], y[rows]), [job], recipe, workspace=workspace)
-
-    def train_attack(steps: int) -> None:
-        n = steps * _BATCH
-        examples = Examples(torch.rand(n, 2 * width, generator=draws), torch.ones(n))
-        small = Recipe(batch_size=_BATCH, epochs=1, loss="mse", precision="float32")
-        job = Job("calibration", torch.arange(n), 0)
-        fit_networks(MembershipNetwork(width, width), examples, [job], small, workspace=workspace)
-
-    model = network().to(task.device)
+    model = network().to(device)
     search = NoiseSearch(most_steps=20)
     inference = MLP(width, 1, hidden=(256, 128, 64), activation="relu")()
     # A network as sure as this is never brought to change its mind: every step is taken.
     torch.nn.init.constant_(list(inference.parameters())[-1], 1e6)
-    sorted_logits = torch.rand(_BATCH, width, generator=draws).double().sort(dim=1).values
+    sorted_logits = torch.rand(_SEARCHED, width, generator=draws).double().sort(dim=1).values
+
+    def train(steps: int) -> None:
+        rows = torch.arange(recipe.batch_size * steps) % len(x)
+        _train(network, Examples(x[rows], y[rows]), recipe, device)
+
+    def train_attack(steps: int) -> None:
+        records = torch.rand(steps * _BATCH, 2 * width, generator=draws)
+        small = Recipe(batch_size=_BATCH, epochs=1, loss="mse", precision="float32")
+        examples = Examples(records, torch.ones(len(records)))
+        _train(MembershipNetwork(width, width), examples, small, device)
+
+    def label_flipped(patterns: int) -> None:
+        flips = flip_patterns(x.shape[1], 1, patterns, 0)
+        flipped_labels(model, x[:_PREDICTED], flips, device=device)
+
+    predicted = min(_PREDICTED, len(x))
+    seconds_a_pattern = _seconds_each(label_flipped) if dataset.features == "binary" else 0.0
     return Speed(
         step=_seconds_each(train),
         attack_record=_seconds_each(train_attack) / _BATCH,
-        prediction=_seconds_each(
-            lambda n: [predict(model, x[:_PREDICTED], device=task.device) for _ in in_chunks(n, 1)]
-        )
-        / min(_PREDICTED, len(x)),
-        search=_seconds_each(
-            lambda n: [search.run(inference, sorted_logits) for _ in in_chunks(n, 1)]
-        )
-        * (NoiseSearch().most_steps / search.most_steps / _BATCH),
+        prediction=_seconds_each(_repeat(lambda: predict(model, x[:predicted], device=device)))
+        / predicted,
+        flipped=seconds_a_pattern / predicted,
+        search=_seconds_each(_repeat(lambda: search.run(inference, sorted_logits)))
+        * (NoiseSearch().most_steps / search.most_steps / _SEARCHED),
     )
+
+
+def _train(network: NetworkFactory, examples: Examples, recipe: Recipe, device: str) -> None:
+    job = Job("calibration", torch.arange(len(examples.x)), 0)
+    fit_networks(network, examples, [job], recipe, workspace=Workspace(device=device))
+
+
+def _repeat(action: Callable[[], object]) -> Callable[[int], object]:
+    return lambda times: [action() for _ in range(times)]
 
 
 def _seconds_each(run: Callable[[int], object]) -> float:

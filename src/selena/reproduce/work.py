@@ -6,6 +6,7 @@ the undefended model, and all adaptive attacks of one audit share the attacker's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from math import ceil, log2
 
@@ -39,6 +40,7 @@ class Work:
         attack_networks: networks trained to tell members, by attacks and by defenses.
         attack_records: records that those are shown, epochs included.
         passes: records that classifiers predict outside of training.
+        flipped: copies of records with flipped bits that classifiers label.
         searches: predictions for which MemGuard searches noise.
     """
 
@@ -47,6 +49,7 @@ class Work:
     attack_networks: int = 0
     attack_records: int = 0
     passes: int = 0
+    flipped: int = 0
     searches: int = 0
 
     def __add__(self, other: Work) -> Work:
@@ -122,7 +125,9 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
 
 def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
     """Return what it costs to audit a model that `target` fitted."""
-    pieces = {"accuracy": _answers(target, sizes.members + sizes.test)}
+    pieces = {
+        "accuracy": Work(passes=sizes.members + sizes.test)
+    }  # by labels, which cost no search
     for attack in attacks:
         pieces |= _attack_work(attack, target, sizes)
     return pieces
@@ -131,9 +136,10 @@ def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
 def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
     known, every = 2 * sizes.known, 2 * (sizes.known + sizes.scored)
     match attack:
-        case FlipNoise(flips=strengths) | GaussianNoise(sigmas=strengths):
-            count = len(strengths) if isinstance(strengths, tuple) else 1
-            return {attack.name: _robustness(count, attack.copies, attack.search, known, every)}
+        case FlipNoise(flips=strengths):
+            return {attack.name: Work(flipped=_copies(attack, strengths, known, every))}
+        case GaussianNoise(sigmas=strengths):
+            return {attack.name: Work(passes=_copies(attack, strengths, known, every))}
         case AugmentationAttack():
             return {attack.name: Work(passes=every * len(AUGMENTATIONS))}
         case IndirectQuery():
@@ -179,10 +185,13 @@ def _game(defense: AdversarialRegularization, members: int) -> Work:
     return Work(networks=1, steps=steps, attack_networks=1, attack_records=records, passes=records)
 
 
-def _robustness(strengths: int, copies: int, search: str, known: int, every: int) -> Work:
+def _copies(
+    attack: FlipNoise | GaussianNoise, strengths: Sequence[float] | float, known: int, every: int
+) -> int:
     """Count the queries of `selena.attacks.robustness.fit_strength` and of the final scores."""
-    each = float(copies)
-    if search == "halving" and copies > _FIRST_COPIES:
-        each = _FIRST_COPIES + _FIRST_COPIES / 2 * log2(copies / _FIRST_COPIES)
-    tried = 0 if strengths == 1 else round(strengths * each) * known
-    return Work(passes=tried + every * copies)
+    each = float(attack.copies)
+    if attack.search == "halving" and attack.copies > _FIRST_COPIES:
+        each = _FIRST_COPIES + _FIRST_COPIES / 2 * log2(attack.copies / _FIRST_COPIES)
+    count = len(strengths) if isinstance(strengths, Sequence) else 1
+    tried = 0 if count == 1 else round(count * each) * known
+    return tried + every * attack.copies
