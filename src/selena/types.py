@@ -220,11 +220,12 @@ class DifferentiableModel(TargetModel, Protocol):
 
 
 @runtime_checkable
-class LabelModel(TargetModel, Protocol):
-    """A target model that has a shorter way to its labels than through its logits."""
+class FilterModel(TargetModel, Protocol):
+    """A target model that changes what another answers, but never the predicted label."""
 
-    def predicted_labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
-        """Return predicted labels, those of the largest logits."""
+    @property
+    def labels_of(self) -> TargetModel:
+        """The model behind it; whoever asks for labels alone may ask that one."""
         ...
 
 

@@ -18,10 +18,11 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.report import score_histogram
 from selena.auditing.run import run_audit
+from selena.defenses.output_filters import TopKModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, Attack, AuditSplit, Family, Knowledge, Oracle, Records
+from selena.types import Access, Attack, AuditSplit, Family, Knowledge, Oracle, Records, TargetModel
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -259,6 +260,26 @@ def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
 
 
+def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) -> None:
+    pieces, parts = Workspace(folder=tmp_path / "pieces"), split()
+    model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
+    reports = {}
+    for name, target in (("bare", model), ("filtered", TopKModel(model, 2))):
+        kept = Workspace(folder=tmp_path / name)
+        reports[name] = run_audit(
+            target, parts, ATTACKS, seed=0, workspace=pieces, kept_scores=kept
+        )
+    # Of four attacks one reads labels alone; its very scores and times were taken over.
+    assert {path.stem for path in (tmp_path / "pieces").iterdir()} == pieces.touched
+    assert [name.split("-")[0] for name in pieces.touched] == ["correctness"]
+    for name in pieces.touched:
+        assert all((tmp_path / r / f"{name}.safetensors").exists() for r in reports)
+    times = [report.timings()["correctness"] for report in reports.values()]
+    assert times[0] == times[1]
+    alone = run_audit(TopKModel(model, 2), parts, ATTACKS, seed=0)
+    assert alone.to_json() == reports["filtered"].to_json()
+
+
 @dataclass(frozen=True, eq=False)
 class Half:
     """A fitting of another type than that of attack networks; it notes who trains with whom."""
@@ -338,17 +359,21 @@ def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:
     assert (asked, oracle.queries) == ([200], 400)
 
 
-def test_a_target_with_a_shorter_way_to_its_labels_is_asked_that_way() -> None:
+def test_labels_of_a_filter_are_asked_of_the_model_behind_it() -> None:
     class Filter(Constant):
         """Its logits are costly."""
+
+        def __init__(self, labels_of: TargetModel) -> None:
+            self.labels_of = labels_of
 
         def logits(self, x: Tensor) -> Tensor:
             raise AssertionError
 
-        def predicted_labels(self, x: Tensor) -> Tensor:
-            return torch.full((len(x),), 2)
+    class Behind(Constant):
+        def logits(self, x: Tensor) -> Tensor:
+            return torch.eye(CLASSES)[2].expand(len(x), CLASSES)
 
-    oracle = MeteredOracle(Filter(), "label")
+    oracle = MeteredOracle(Filter(Filter(Behind())), "label")
     assert oracle.labels(RECORDS.x).tolist() == [2] * 200
     assert oracle.queries == 200
 

@@ -27,7 +27,7 @@ from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
 from selena.errors import DataError
 from selena.training.recipe import Recipe
-from selena.types import Defense, Records, StoredModel
+from selena.types import Defense, FilterModel, Records, StoredModel
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -38,6 +38,7 @@ BASE = (NETWORK, CLASSES, RECIPE)
 FILTER = Recipe(epochs=2, batch_size=32, loss="binary_cross_entropy", precision="float32")
 SHORT = replace(RECIPE, learning_rate=1e-3)
 
+FILTERS = ["memguard", "memguard of a budget", "hamp", "labels only", "top 2"]
 needs_opacus = pytest.mark.skipif(find_spec("opacus") is None, reason="needs the extra `dp`")
 CASES: dict[str, Defense] = {
     "undefended": Undefended(*BASE),
@@ -87,6 +88,15 @@ def test_it_predicts_a_distribution_and_better_than_chance(name: str) -> None:
     right = (p.argmax(dim=1) == TEST.y).float().mean()
     assert float(right) > 0.45  # chance is 0.25; six standard deviations are 0.18
     torch.testing.assert_close(model.logits(TEST.x[5:6]), logits[5:6])
+
+
+def test_filters_never_change_a_label() -> None:
+    filters = {name: m for name in FILTERS if isinstance(m := fitted(name), FilterModel)}
+    assert list(filters) == FILTERS
+    for name, model in filters.items():
+        behind = model.labels_of.logits(TEST.x)
+        assert torch.equal(model.logits(TEST.x).argmax(dim=1), behind.argmax(dim=1)), name
+        assert not torch.equal(model.logits(TEST.x), behind), name
 
 
 @every_defense

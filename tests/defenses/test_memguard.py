@@ -84,7 +84,7 @@ def test_noise_leaves_the_inference_network_undecided() -> None:
 def test_labels_are_the_targets_own() -> None:
     model = MEMGUARD.fit(TRAIN, VALIDATION, seed=0)
     expected = model.target.logits(VALIDATION.x).argmax(dim=1)
-    assert torch.equal(model.predicted_labels(VALIDATION.x), expected)
+    assert model.labels_of is model.target
     assert torch.equal(model.logits(VALIDATION.x).argmax(dim=1), expected)
 
 

@@ -128,8 +128,14 @@ def test_planned_predictions_are_those_made(finished: Finished) -> None:
     records = 2 * (n["known_members"] + n["evaluation_members"])
     accuracy = row["train_n"] + row["test_n"]
     # The audit remembers answers that several direct attacks ask for: fewer, never more.
-    (undefended, *_) = finished.plan
+    undefended, memguard, *_ = finished.plan
     assert 0.5 * asked * records < undefended.work.passes - accuracy <= asked * records
+    # What labels tell of MemGuard is known by then; its inference network reads some predictions.
+    labels, filtered = (r["attacks"]["gaussian_noise"] for r in finished.json["rows"][:2])
+    assert filtered == labels
+    saved = labels["queries_per_record"] * records
+    own = memguard.work.passes - (undefended.work.passes - saved)
+    assert 0 < own <= 2 * row["train_n"]
 
 
 def test_planned_searches_are_those_made(finished: Finished) -> None:

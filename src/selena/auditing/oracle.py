@@ -8,9 +8,16 @@ from torch import Tensor
 from selena.errors import AccessError
 from selena.training.flips import ask_flipped
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, DifferentiableModel, FlipModel, LabelModel, TargetModel
+from selena.types import Access, DifferentiableModel, FilterModel, FlipModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
+
+
+def labelling(target: TargetModel) -> TargetModel:
+    """Return the model whose labels `target` predicts: of a filter the one behind it."""
+    while isinstance(target, FilterModel):
+        target = target.labels_of
+    return target
 
 
 class MeteredOracle:
@@ -36,9 +43,9 @@ class MeteredOracle:
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted labels; of equally likely ones the first."""
-        if isinstance(self._target, LabelModel):
+        if isinstance(self._target, FilterModel):
             self.queries += len(x)
-            return self._target.predicted_labels(x)
+            return labelling(self._target).logits(x).argmax(dim=1)
         return self._answer(x).argmax(dim=1)
 
     def flipped_labels(
@@ -48,9 +55,10 @@ class MeteredOracle:
 
         They are those of `labels` on the flipped records, and as many queries.
         """
-        if isinstance(self._target, FlipModel):
+        model = labelling(self._target)
+        if isinstance(model, FlipModel):
             self.queries += len(x) * len(flips)
-            return self._target.flipped_labels(x, flips)
+            return model.flipped_labels(x, flips)
         return ask_flipped(self.labels, x, flips)
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:

@@ -8,6 +8,7 @@ from typing import get_args
 
 import torch
 
+from selena.auditing.oracle import labelling
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
 from selena.auditing.scoring import AttackScores, Scene, balanced, score_attacks
 from selena.errors import ConfigError, DataError, unknown_name
@@ -26,7 +27,6 @@ from selena.types import (
     Attack,
     AuditSplit,
     Family,
-    LabelModel,
     Records,
     TargetModel,
     check_records,
@@ -56,7 +56,8 @@ def run_audit(
         attacks: what to run; names must differ.
         seed: root of the audit's draws.
         workspace: device, progress, and a folder for what attacks train.
-        kept_scores: a folder where finished attacks' scores are kept and found again.
+        kept_scores: a folder where finished attacks' scores are kept and found again; one a
+            defense, for settings of filters are no part of what a model stores.
 
     Raises:
         DataError: sets that overlap, are empty, or do not fit the target model.
@@ -109,10 +110,7 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
-    if isinstance(target, LabelModel):
-        labels = target.predicted_labels(records.x)
-    else:
-        labels = target.logits(records.x).argmax(dim=1)
+    labels = labelling(target).logits(records.x).argmax(dim=1)
     correct = int((labels == records.y).sum())
     return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selena.auditing.oracle import MeteredOracle
+from selena.auditing.oracle import MeteredOracle, labelling
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -109,7 +109,8 @@ class Scene:
         known: what the attacker knows.
         evaluation: the records that are scored.
         seed: root of the audit's draws.
-        workspace: device, progress, and a folder for what attacks train.
+        workspace: device, progress, and a folder for what attacks train and for what labels
+            tell: a model and filters in front of it share that.
         kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
             attack code on the same model, records and seed.
     """
@@ -151,33 +152,54 @@ class Scene:
         scored = _score(scorer, self.evaluation, attack.name, self.seed, "evaluation")
         seconds = fitted.seconds + time.perf_counter() - start
         result = AttackScores(calibration, scored, fitted.oracle.queries, seconds)
-        piece = self._piece_name(attack)
-        if piece:
-            self.kept.save(piece, _pack(result))
+        self._keep(attack, _pack(result))
         return result
 
     def find(self, attack: Attack) -> AttackScores | None:
         """Return the attack's scores if they were kept."""
         piece = self._piece_name(attack)
-        found = self.kept.load(piece) if piece else None
+        if piece is None:
+            return None
+        found = self.kept.load(piece)
+        if found is None and attack.access == "label":
+            found = self.workspace.load(piece)
+            if found is not None:
+                self._keep(attack, found)
         return unpack_scores(found) if found is not None else None
+
+    def _keep(self, attack: Attack, scores: dict[str, Tensor]) -> None:
+        piece = self._piece_name(attack)
+        if piece is None:
+            return
+        self.kept.save(piece, scores)
+        if attack.access == "label":
+            self.workspace.save(piece, scores)
 
     def _seed(self, attack: Attack) -> int:
         return child_seed(self.seed, "attack", attack.name)
 
     def _piece_name(self, attack: Attack) -> str | None:
-        if self._identity is None:
+        identity = self._identity_of_labels if attack.access == "label" else self._identity
+        if identity is None:
             return None
-        return f"{attack.name}-{fingerprint(attack, *self._identity)[:24]}"
+        return f"{attack.name}-{fingerprint(attack, *identity)[:24]}"
 
     @cached_property
     def _identity(self) -> tuple[object, ...] | None:
         """What scores depend on besides the attack; None where it cannot be told."""
-        if not isinstance(self.target, StoredModel):
+        return self._identify(self.target)
+
+    @cached_property
+    def _identity_of_labels(self) -> tuple[object, ...] | None:
+        """The same where an attack reads labels alone, which a filter does not change."""
+        return self._identify(labelling(self.target))
+
+    def _identify(self, model: TargetModel) -> tuple[object, ...] | None:
+        if not isinstance(model, StoredModel):
             return None
         records = [k.joined()[0] for k in (self.known, self.evaluation)]
         return (
-            {name: tensor_digest(tensor) for name, tensor in sorted(self.target.state().items())},
+            {name: tensor_digest(tensor) for name, tensor in sorted(model.state().items())},
             [tensor_digest(r.x, r.y, r.ids) for r in records],
             [len(self.known.members), len(self.evaluation.members), self.seed],
             code_digest(*_SCORING_CODE, *TRAINING_CODE),

@@ -140,6 +140,11 @@ class HAMPModel:
         """Number of classes."""
         return self.target.num_classes
 
+    @property
+    def labels_of(self) -> NetworkModel:
+        """The trained network: no decoy has a tie at its top."""
+        return self.target
+
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of the answer's probabilities."""
         _, order = rising(self.target.logits(x))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.defenses.content import uniform_by_content
@@ -22,11 +22,10 @@ from selena.seeding import child_seed, torch_generator
 from selena.training.batches import in_chunks
 from selena.training.checkpoint import select
 from selena.training.engine import fit_networks
-from selena.training.flips import ask_flipped
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe
-from selena.types import Defense, FlipModel, Records, StoredModel, check_records
+from selena.types import Defense, Records, StoredModel, check_records
 from selena.workspace import Workspace
 
 _HIDDEN = (256, 128, 64)
@@ -144,17 +143,10 @@ class MemGuardModel:
         """Number of classes."""
         return self.target.num_classes
 
-    def predicted_labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
-        """Return predicted classes: the target's own, without any search for noise."""
-        return self.target.logits(x).argmax(dim=1)
-
-    def flipped_labels(
-        self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
-    ) -> Int[Tensor, "n k"]:
-        """Return the predicted label of each record under each pattern of flipped bits."""
-        if isinstance(self.target, FlipModel):
-            return self.target.flipped_labels(x, flips)
-        return ask_flipped(self.predicted_labels, x, flips)
+    @property
+    def labels_of(self) -> StoredModel:
+        """The target model, whose labels cost no search for noise."""
+        return self.target
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of the noisy probabilities."""

@@ -71,6 +71,11 @@ class TopKModel:
         """Number of classes."""
         return self.target.num_classes
 
+    @property
+    def labels_of(self) -> StoredModel:
+        """The target model: of likelier classes the likeliest stays so."""
+        return self.target
+
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of what is told; -inf for a probability of 0."""
         logits = self.target.logits(x)

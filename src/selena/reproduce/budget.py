@@ -20,7 +20,7 @@ from selena.pipeline import cases
 from selena.registry import build_attacks
 from selena.reproduce.runs import kept_audit
 from selena.reproduce.task import Item, Task
-from selena.reproduce.work import Sizes, Work, audit_work, training_work
+from selena.reproduce.work import Pieces, Sizes, Work, audit_work, training_work
 from selena.seeding import torch_generator
 from selena.store import RunFolder
 from selena.training.engine import fit_networks
@@ -84,24 +84,24 @@ def plan_lines(items: Sequence[Item], task: Task, runs: Path) -> list[Line]:
     dataset = task.load()
     lines = []
     for _, group in groupby(items, key=lambda item: item.group):
-        trained: set[str] = set()
+        counted: set[str] = set()
         for item in group:
             case, found = item.case, []
             defense, plan = case.build_defense(dataset), case.build_plan(dataset)
             attacks = build_attacks(item.attacks, plan, dataset, task.scale.attack_settings)
             sizes = Sizes.of(case.data.sizes(dataset), len(dataset.records))
             folder = case.folder(runs, dataset)
-            work = Work()
+            pieces: Pieces = {}
             if folder.is_trained:
                 found.append("model")
             else:
-                pieces = training_work(defense, sizes.members, sizes.validation)
-                work += _total(w for name, w in pieces.items() if name not in trained)
-                trained |= set(pieces)
+                pieces |= training_work(defense, sizes.members, sizes.validation)
             if folder.is_trained and _is_attacked(folder, attacks):
                 found.append("attacks")
             else:
-                work += _total(audit_work(defense, attacks, sizes).values())
+                pieces |= audit_work(defense, attacks, sizes)
+            work = _total(each for name, each in pieces.items() if name not in counted)
+            counted |= set(pieces)
             lines.append(Line(item.label, work, " and ".join(found)))
     return lines
 

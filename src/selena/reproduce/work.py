@@ -1,7 +1,8 @@
 """How much work training and attacks are: counted from their settings before any is done.
 
 Work is counted in pieces with a name, since pieces of one name are done once: MemGuard filters
-the undefended model, and all adaptive attacks of one audit share the attacker's Split-AI.
+the undefended model, whose labels it keeps, and all adaptive attacks of one audit share the
+attacker's Split-AI.
 """
 
 from __future__ import annotations
@@ -125,11 +126,14 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
 
 def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
     """Return what it costs to audit a model that `target` fitted."""
-    pieces = {
-        "accuracy": Work(passes=sizes.members + sizes.test)
-    }  # by labels, which cost no search
+    # Accuracy is read from labels, which MemGuard gives without a search.
+    pieces = {f"accuracy of {fingerprint(target)}": Work(passes=sizes.members + sizes.test)}
     for attack in attacks:
-        pieces |= _attack_work(attack, target, sizes)
+        # What labels tell of a filtered model is what they tell of the one behind the filter.
+        behind = target.base if isinstance(target, MemGuard) else target
+        asked = fingerprint(behind if attack.access == "label" else target)
+        work = _attack_work(attack, target, sizes)
+        pieces |= {f"{name} of {asked}": each for name, each in work.items()}
     return pieces
 
 
