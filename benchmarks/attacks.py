@@ -140,6 +140,7 @@ def run(n: int = 60, repeats: int = 3) -> dict[str, Any]:
     stages = {name: _timed(name, stage, n, repeats) for name, stage in STAGES.items()}
     machine = {
         "processor": platform.processor() or platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
