@@ -125,7 +125,8 @@ def _show_plan(console: Console, lines: Sequence[Line], speed: Speed) -> None:
     table.add_column("Found")
     for line in [*lines, Line("all", total(lines))]:
         work = line.work
-        counts = (work.networks, work.steps, work.attack_networks, work.passes)
+        predictions = work.passes + work.flipped
+        counts = (work.networks, work.steps, work.attack_networks, predictions)
         seconds = duration(speed.seconds(work))
         table.add_row(line.label, *(f"{count:,}" for count in counts), seconds, line.found)
     console.print(table)
