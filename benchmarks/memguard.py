@@ -71,9 +71,8 @@ def run(queries: int = 1000, baseline: int = 50) -> dict[str, Any]:
     assert success[:baseline].tolist() == [count > 0 for _, count in plain], "successes differ"
     expected = torch.stack([noisy for noisy, _ in plain])
     torch.testing.assert_close(found[:baseline], expected, rtol=0, atol=TOLERANCE)
-    assert torch.equal(model.logits(x).argmax(dim=1), model.labels_of.logits(x).argmax(dim=1)), (
-        "labels differ"
-    )
+    labels, expected = (m.logits(x).argmax(dim=1) for m in (model, model.labels_of))
+    assert torch.equal(labels, expected), "labels differ"
 
     quick, slow, rate = float("inf"), float("inf"), 0.0
     for _ in range(REPEATS):

@@ -16,9 +16,9 @@ from torch import Tensor
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
-from selena.auditing.report import score_histogram
+from selena.auditing.report import AuditReport, score_histogram
 from selena.auditing.run import run_audit
-from selena.defenses.output_filters import TopKModel
+from selena.defenses.hamp import HAMPModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.training.memo import MemoizedTarget
@@ -263,12 +263,16 @@ def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) 
 def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) -> None:
     pieces, parts = Workspace(folder=tmp_path / "pieces"), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
-    reports = {}
-    for name, target in (("bare", model), ("filtered", TopKModel(model, 2))):
+    decoys = torch.rand(5, CLASSES).log_softmax(dim=1).sort(dim=1).values
+    filtered = HAMPModel(model, decoys, key=1)
+
+    def audit(name: str, target: TargetModel) -> AuditReport:
         kept = Workspace(folder=tmp_path / name)
-        reports[name] = run_audit(
-            target, parts, ATTACKS, seed=0, workspace=pieces, kept_scores=kept
-        )
+        return run_audit(target, parts, ATTACKS, seed=0, workspace=pieces, kept_scores=kept)
+
+    audit("bare", model)
+    pieces.clear()  # as when a run has ended; what the bare model kept is shared once more
+    reports = {"bare": audit("bare", model), "filtered": audit("filtered", filtered)}
     # Of four attacks one reads labels alone; its very scores and times were taken over.
     assert {path.stem for path in (tmp_path / "pieces").iterdir()} == pieces.touched
     assert [name.split("-")[0] for name in pieces.touched] == ["correctness"]
@@ -276,7 +280,7 @@ def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) ->
         assert all((tmp_path / r / f"{name}.safetensors").exists() for r in reports)
     times = [report.timings()["correctness"] for report in reports.values()]
     assert times[0] == times[1]
-    alone = run_audit(TopKModel(model, 2), parts, ATTACKS, seed=0)
+    alone = run_audit(filtered, parts, ATTACKS, seed=0)
     assert alone.to_json() == reports["filtered"].to_json()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError
 from selena.networks.mlp import MLP
 from selena.reproduce import figure4, table2
-from selena.reproduce.budget import Line, total
+from selena.reproduce.budget import Line, Speed, calibrate, total
 from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
@@ -158,6 +159,18 @@ def test_planned_flips_are_those_asked_about() -> None:
     assert work.searches == 0
 
 
+def test_every_kind_of_work_has_a_price() -> None:
+    speed = Speed(step=1, attack_record=10, prediction=100, flipped=1_000, search=10_000)
+    work = Work(steps=1, attack_records=1, passes=1, flipped=1, searches=1)
+    assert speed.seconds(work) == 11_111
+
+
+def test_flips_are_measured_where_records_are_bits(tiny: Task) -> None:
+    assert calibrate(tiny).flipped == 0
+    speed = calibrate(Task("purchase100-synthetic", replace(tiny.scale, size=1_000)))
+    assert min(speed.flipped, speed.prediction, speed.search) > 0
+
+
 def test_a_second_plan_finds_everything(finished: Finished, tiny: Task) -> None:
     again = table2.plan(tiny, finished.runs)
     assert total(again).networks == total(again).passes == 0
@@ -202,6 +215,19 @@ def test_another_attack_setting_is_work_ahead(finished: Finished, tiny: Task) ->
     settings = {**tiny.scale.attack_settings, "neural": {"epochs": 3}}
     task = replace(tiny, scale=replace(tiny.scale, attack_settings=settings))
     assert [line.found for line in table2.plan(task, finished.runs)] == ["model"] * 4
+
+
+def test_labels_found_behind_a_filter_are_no_work_ahead(
+    finished: Finished, tiny: Task, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(finished.runs, tmp_path / "runs")
+    (filtered,) = runs.glob("*memguard*")
+    (filtered / "audit.json").unlink()
+    _, memguard, *_ = table2.plan(tiny, runs)
+    assert memguard.found == "model"
+    planned = finished.plan[1].work
+    assert 0 < memguard.work.searches == planned.searches
+    assert 0 < memguard.work.passes <= planned.passes
 
 
 def test_csv_has_our_lines_only_where_the_paper_has_none(finished: Finished) -> None:

@@ -16,7 +16,7 @@ from selena.seeding import seeded, torch_generator
 from selena.training import linear_stack as linear_stack_module
 from selena.training.forward import forward_in
 from selena.training.inference import predict
-from selena.training.linear_stack import answers, has_fused_kernels, linear, linear_stack
+from selena.training.linear_stack import activate, answers, has_fused_kernels, linear, linear_stack
 
 CPU = torch.device("cpu")
 
@@ -87,6 +87,13 @@ def test_without_kernels_bf16_goes_through_autocast(monkeypatch: pytest.MonkeyPa
     assert 0 < (rounded - exact).norm() < 0.02 * exact.norm()
     x = torch.rand(8, 40).to(torch.bfloat16)
     assert torch.equal(linear(x, x, None, "tanh"), torch.tanh(x @ x.T))
+
+
+def test_tanh_in_float32_is_exact_to_2e_7() -> None:
+    ends = torch.tensor([torch.inf, -torch.inf, 1e38])
+    x = torch.cat([torch.linspace(-20, 20, 100_001), ends])[None]
+    error = activate(x, "tanh").double() - x.double().tanh()
+    assert float(error.abs().max()) < 2e-7
 
 
 @pytest.mark.parametrize("model", STACKS)

@@ -152,7 +152,10 @@ class Scene:
         scored = _score(scorer, self.evaluation, attack.name, self.seed, "evaluation")
         seconds = fitted.seconds + time.perf_counter() - start
         result = AttackScores(calibration, scored, fitted.oracle.queries, seconds)
-        self._keep(attack, _pack(result))
+        piece = self._piece_name(attack)
+        if piece is not None:
+            for place in self._places(attack):
+                place.save(piece, _pack(result))
         return result
 
     def find(self, attack: Attack) -> AttackScores | None:
@@ -160,20 +163,18 @@ class Scene:
         piece = self._piece_name(attack)
         if piece is None:
             return None
-        found = self.kept.load(piece)
-        if found is None and attack.access == "label":
-            found = self.workspace.load(piece)
-            if found is not None:
-                self._keep(attack, found)
-        return unpack_scores(found) if found is not None else None
+        found = [(place, place.load(piece)) for place in self._places(attack)]
+        scores = next((each for _, each in found if each is not None), None)
+        if scores is None:
+            return None
+        for place, each in found:
+            if each is None:
+                place.save(piece, scores)
+        return unpack_scores(scores)
 
-    def _keep(self, attack: Attack, scores: dict[str, Tensor]) -> None:
-        piece = self._piece_name(attack)
-        if piece is None:
-            return
-        self.kept.save(piece, scores)
-        if attack.access == "label":
-            self.workspace.save(piece, scores)
+    def _places(self, attack: Attack) -> list[Workspace]:
+        """Return where its scores are kept; what labels tell, where filters find it too."""
+        return [self.kept, self.workspace] if attack.access == "label" else [self.kept]
 
     def _seed(self, attack: Attack) -> int:
         return child_seed(self.seed, "attack", attack.name)

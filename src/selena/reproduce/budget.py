@@ -91,6 +91,7 @@ def plan_lines(items: Sequence[Item], task: Task, runs: Path) -> list[Line]:
             attacks = build_attacks(item.attacks, plan, dataset, task.scale.attack_settings)
             sizes = Sizes.of(case.data.sizes(dataset), len(dataset.records))
             folder = case.folder(runs, dataset)
+            audit = audit_work(defense, attacks, sizes)
             pieces: Pieces = {}
             if folder.is_trained:
                 found.append("model")
@@ -98,8 +99,9 @@ def plan_lines(items: Sequence[Item], task: Task, runs: Path) -> list[Line]:
                 pieces |= training_work(defense, sizes.members, sizes.validation)
             if folder.is_trained and _is_attacked(folder, attacks):
                 found.append("attacks")
+                counted |= set(audit)
             else:
-                pieces |= audit_work(defense, attacks, sizes)
+                pieces |= audit
             work = _total(each for name, each in pieces.items() if name not in counted)
             counted |= set(pieces)
             lines.append(Line(item.label, work, " and ".join(found)))

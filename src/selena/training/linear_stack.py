@@ -91,9 +91,9 @@ def activate(x: Float[Tensor, "b n"], activation: str) -> Float[Tensor, "b n"]:
 
 
 def _quick_tanh(x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """Return tanh(x) = 2 sigmoid(2 x) - 1, in a half of the time of PyTorch's tanh.
+    """Return tanh(x) = 2 sigmoid(2 x) - 1, to 2e-7.
 
-    Its error is at most 2e-7, less than what a product of some hundred columns rounds.
+    With AVX2 PyTorch's sigmoid takes a quarter of the time of its tanh, all of this a half.
     """
     output = (x + x).sigmoid_()
     output += output
