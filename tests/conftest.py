@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,20 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The folder of files too large for this repository: SELENA_SHARED, or ../shared."""
+def shared() -> Callable[[str], Path]:
+    """Find a file too large for this repository, in SELENA_SHARED or ../shared, or skip the test.
+
+    What lies beside a checkout may be anybody's folder of that name, so it is the file that counts.
+    """
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("SELENA_SHARED", beside))
-    if not folder.is_dir():
-        pytest.skip(f"needs data files: no folder {folder}; name one in SELENA_SHARED")
-    return folder
+
+    def find(name: str) -> Path:
+        if not (folder / name).is_file():
+            pytest.skip(f"needs {name}, which is not in {folder}; name its folder in SELENA_SHARED")
+        return folder / name
+
+    return find
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -88,11 +89,8 @@ class _Oracle:
 
 
 @pytest.fixture(scope="module")
-def location30(shared_dir: Path) -> Case:
-    path = shared_dir / "golden" / "location30_undefended.npz"
-    if not path.is_file():
-        pytest.skip(f"needs the published predictions: no file {path}")
-    with np.load(path, allow_pickle=False) as file:
+def location30(shared: Callable[[str], Path]) -> Case:
+    with np.load(shared("golden/location30_undefended.npz"), allow_pickle=False) as file:
         return Case(
             torch.from_numpy(file["probabilities"]).log(),
             torch.from_numpy(file["labels"]).long(),

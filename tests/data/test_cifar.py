@@ -169,10 +169,8 @@ def test_archive_of_something_else(tmp_path: Path) -> None:
         load(pack(tmp_path / "other.tar.gz", {"feats": b"1,0"}))
 
 
-def test_real_images(shared_dir: Path, tmp_path: Path) -> None:
-    source = shared_dir / "data" / "cifar10_jpeg.npz"
-    if not source.is_file():
-        pytest.skip(f"needs {source.name} in {source.parent}")
+def test_real_images(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    source = shared("data/cifar10_jpeg.npz")
     train, test = (cifar10_subset.decode(source, part, 250, seed=0) for part in ("train", "test"))
     dataset = load(cifar10_subset.write_archive(tmp_path, train, test, ["airplane", "..."]))
     assert dataset.records.y.tolist() == [*train[1], *test[1]]

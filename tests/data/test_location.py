@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,9 @@ def test_only_the_published_archive_is_taken(tmp_path: Path) -> None:
         load("location30", data_dir=tmp_path)
 
 
-def test_real_archive(shared_dir: Path) -> None:
-    folder = shared_dir / "data"
-    if not (folder / location.ARCHIVE).is_file():
-        pytest.skip(f"needs {location.ARCHIVE} in {folder}")
-    dataset = load("location30", data_dir=folder)
+def test_real_archive(shared: Callable[[str], Path]) -> None:
+    archive = shared(f"data/{location.ARCHIVE}")
+    dataset = load("location30", data_dir=archive.parent)
     assert tuple(dataset.records.x.shape) == (5_010, 446)
     assert torch.bincount(dataset.records.y).numpy().min() == 97
     assert len(torch.unique(dataset.records.y)) == 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,9 @@ def test_a_stand_in_gets_the_line_of_the_real_set() -> None:
     assert published("digits") == {}
 
 
-def test_every_figure_is_that_of_the_reference(shared_dir: Path) -> None:
+def test_every_figure_is_that_of_the_reference(shared: Callable[[str], Path]) -> None:
     """The whole table, read from the reference's Markdown."""
-    text = (shared_dir / "REFERENCE.md").read_text(encoding="utf-8")
+    text = shared("REFERENCE.md").read_text(encoding="utf-8")
     seen = 0
     dataset = ""
     for line in text.splitlines():
