@@ -99,6 +99,18 @@ def test_filters_never_change_a_label() -> None:
         assert not torch.equal(model.logits(TEST.x), behind), name
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("labels only", "top 2"), ("memguard", "memguard of a budget")],
+)
+def test_states_tell_filters_of_one_model_apart(one: str, other: str) -> None:
+    """Kept scores are found by the state; it holds what the answers depend on."""
+    a, b = fitted(one).state(), fitted(other).state()
+    assert a.keys() == b.keys()
+    different = {key for key, tensor in a.items() if not torch.equal(tensor, b[key])}
+    assert different in ({"k"}, {"settings"})
+
+
 @every_defense
 def test_same_seed_same_model_and_other_seed_another(name: str) -> None:
     again = CASES[name].fit(TRAIN, VALIDATION, seed=3)

@@ -56,8 +56,7 @@ def run_audit(
         attacks: what to run; names must differ.
         seed: root of the audit's draws.
         workspace: device, progress, and a folder for what attacks train.
-        kept_scores: a folder where finished attacks' scores are kept and found again; one a
-            defense, for settings of filters are no part of what a model stores.
+        kept_scores: a folder where finished attacks' scores are kept and found again.
 
     Raises:
         DataError: sets that overlap, are empty, or do not fit the target model.

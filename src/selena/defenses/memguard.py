@@ -7,7 +7,8 @@ is kept - and label-only attacks see what they saw before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import astuple, dataclass, field
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -168,10 +169,15 @@ class MemGuardModel:
         return predicting(answer, original.argmax(dim=1))
 
     def state(self) -> dict[str, Tensor]:
-        """Return the target's state, the inference network's weights and the key."""
+        """Return the target's state, the inference network's weights, the key and the settings."""
         tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
         tensors |= {f"inference/{name}": t for name, t in self.inference.state_dict().items()}
-        return tensors | {"key": torch.tensor(self.key)}
+        # Filters of one target and network differ in these alone.
+        settings = [math.inf if self.budget is None else self.budget, *astuple(self.search)]
+        return tensors | {
+            "key": torch.tensor(self.key),
+            "settings": torch.tensor(settings, dtype=torch.float64),
+        }
 
 
 def searchable(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from selena.defenses.ranking import by_class, predicting, rising
 from selena.errors import ConfigError
+from selena.training.checkpoint import select
 from selena.types import Defense, Records, StoredModel
 from selena.workspace import Workspace
 
@@ -51,7 +53,7 @@ class TopK:
 
     def restore(self, state: dict[str, Tensor]) -> TopKModel:
         """Rebuild the target model from its `state`."""
-        return TopKModel(self.base.restore(state), self.k)
+        return TopKModel(self.base.restore(select(state, "target")), self.k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,5 +92,6 @@ class TopKModel:
         return predicting(by_class(p, order).log().float(), order[:, -1])
 
     def state(self) -> dict[str, Tensor]:
-        """Return the target's state."""
-        return self.target.state()
+        """Return the target's state, and k, which tells filters of one target apart."""
+        tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
+        return tensors | {"k": torch.tensor(self.k)}
