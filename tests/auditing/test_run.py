@@ -337,6 +337,8 @@ def test_attacks_that_train_do_so_together_and_none_changes_another(tmp_path: Pa
     assert list(report.attacks) == [attack.name for attack in attacks]
     assert TOGETHER == [2]
     assert report.attacks["first"].scores.queries == 40
+    # Asked about each record once, those that the network was trained on included.
+    assert report.attacks[neural.name].queries_per_record == 1.0
     for attack in (neural, ATTACKS[0]):
         alone = run_audit(target, parts, [attack], seed=0).attacks[attack.name]
         assert alone.scores.queries == report.attacks[attack.name].scores.queries

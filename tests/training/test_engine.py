@@ -285,16 +285,47 @@ def test_a_backward_pass_that_breaks_leaves_no_gradients() -> None:
     assert all(p.grad is None for fresh in built for p in fresh.parameters())
 
 
-def test_what_draws_random_numbers_trains_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+class DropsByFunction(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, self.training)
+
+
+class LooksAtValues(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if bool(x.max() > 0) else -x
+
+
+class Recurs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(1, FEATURES, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.lstm(x[..., None])[0][:, -1]
+        return output
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.Dropout, "draws random numbers"),
+        (DropsByFunction, "a stack of them cannot compute (vmap: called random operation"),
+        (LooksAtValues, "a stack of them cannot compute (vmap: It looks like"),
+        (Recurs, "a stack of them cannot compute ("),
+    ],
+)
+def test_what_cannot_be_stacked_trains_one_at_a_time(
+    layer: type[nn.Module], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def network() -> nn.Module:
-        return nn.Sequential(nn.Dropout(), nn.Linear(FEATURES, CLASSES))
+        return nn.Sequential(layer(), nn.Linear(FEATURES, CLASSES))
 
     records, work = toy_records(40), jobs(40, (30, 20))
     with caplog.at_level("INFO"):
         together = fit_networks(
             network, examples(records), work, RECIPE, workspace=Workspace(group_size=2)
         )
-    assert "draws random numbers" in caplog.text
+    assert reason in caplog.text
     apart = fit_networks(
         network, examples(records), work, RECIPE, workspace=Workspace(group_size=1)
     )

@@ -88,8 +88,7 @@ class AttackResult:
     @property
     def queries_per_record(self) -> float:
         """Queries spent a record, known ones included: an attacker's cost."""
-        records = len(self.scores.calibration.truth) + len(self.scores.evaluation.truth)
-        return self.scores.queries / records
+        return self.scores.queries / (self.scores.known_records + len(self.scores.evaluation.truth))
 
     def to_json(self) -> dict[str, Any]:
         """Return figures and cost; no times, so that equal seeds give equal bytes."""

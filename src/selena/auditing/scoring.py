@@ -56,12 +56,14 @@ class AttackScores:
     Attributes:
         calibration: on known records, for fitting thresholds and choosing attacks.
         evaluation: on the records that count.
+        known_records: how many records the attacker knew, those it trained on included.
         queries: records asked about, fitting included.
         seconds: wall-clock time, fitting included.
     """
 
     calibration: Scored
     evaluation: Scored
+    known_records: int
     queries: int
     seconds: float
 
@@ -151,7 +153,8 @@ class Scene:
         calibration = _score(scorer, scorer.calibration, attack.name, self.seed, "calibration")
         scored = _score(scorer, self.evaluation, attack.name, self.seed, "evaluation")
         seconds = fitted.seconds + time.perf_counter() - start
-        result = AttackScores(calibration, scored, fitted.oracle.queries, seconds)
+        known = len(self.known.members) + len(self.known.non_members)
+        result = AttackScores(calibration, scored, known, fitted.oracle.queries, seconds)
         piece = self._piece_name(attack)
         if piece is not None:
             for place in self._places(attack):
@@ -244,6 +247,7 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
 
 def _pack(result: AttackScores) -> dict[str, Tensor]:
     tensors = {
+        "known_records": torch.tensor(result.known_records),
         "queries": torch.tensor(result.queries),
         "seconds": torch.tensor(result.seconds, dtype=torch.float64),
     }
@@ -264,6 +268,7 @@ def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
     return AttackScores(
         part("calibration"),
         part("evaluation"),
+        int(tensors.get("known_records", len(tensors["calibration/truth"]))),  # not in older files
         int(tensors["queries"]),
         float(tensors["seconds"]),
     )

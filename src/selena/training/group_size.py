@@ -23,6 +23,7 @@ from torch import nn
 from selena.files import cache_folder, write_json
 from selena.fingerprint import fingerprint
 from selena.networks import NetworkFactory
+from selena.training.batches import as_input
 from selena.training.executor import processes, worker_threads
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -79,7 +80,8 @@ def group_size(ensemble: Ensemble, workspace: Workspace) -> int:
     short = _STEPS * _EPOCHS * sum(_sizes(most)) > _PART * steps
     if (workspace.group_size or (usual if short else most)) == 1:
         return 1
-    reason = why_not_stackable(network)
+    sample = as_input(ensemble.examples.x[jobs[0].rows[:2]])
+    reason = why_not_stackable(network, sample)
     if not isinstance(recipe.loss, str):
         reason = "their loss is one of a whole batch"
     if reason is not None:

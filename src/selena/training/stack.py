@@ -115,15 +115,21 @@ def convolves(network: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
 
 
-def why_not_stackable(network: nn.Module) -> str | None:
+def why_not_stackable(network: nn.Module, x: Float[Tensor, "b *features"]) -> str | None:
     """Return why networks like this one must train one at a time, or None if they can stack.
 
     Stacked networks share one stream of random numbers, so what draws (dropout) would no longer
-    equal its lone self.
+    equal its lone self. Whatever else a stack cannot compute shows when it is asked about `x`.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             return f"{type(module).__name__} draws random numbers"
     if len({p.dtype for p in network.parameters()}) != 1:
         return "its parameters have different types"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            stack = Stacked([deepcopy(network), deepcopy(network)], torch.float32)
+            stack.forward(torch.stack([x, x]), slice(0, 2))
+    except Exception as error:
+        return f"a stack of them cannot compute ({str(error).partition('. ')[0]})"
     return None
