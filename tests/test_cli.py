@@ -108,9 +108,14 @@ def test_steps_give_the_same_rows_as_one_run(finished: Path, tmp_path: Path) -> 
     names = ("--attacks", "confidence,modified_entropy")
     selena("attack", *folders, *names, "--json", "a.json", cwd=tmp_path)
     assert read(tmp_path / "a.json")["rows"] == read(finished / "out.json")["rows"]
-    selena("report", *folders, "--json", "r.json", cwd=tmp_path)
-    assert read(tmp_path / "r.json")["rows"] == read(finished / "out.json")["rows"]
-    assert (tmp_path / "report" / "report.md").exists()
+    written = selena("report", *folders, "--json", "r.json", "--out", "r[1]", cwd=tmp_path).stdout
+    report, out = read(tmp_path / "r.json"), read(finished / "out.json")
+    assert report["rows"] == out["rows"]
+    trained_in = {name: times["train_seconds"] for name, times in report["timings"].items()}
+    assert trained_in.keys() == out["timings"].keys()
+    assert min(trained_in.values()) > 0
+    assert (tmp_path / "r[1]" / "report.md").exists()
+    assert "Written: r[1]/report.md" in written
 
 
 def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
@@ -121,11 +126,10 @@ def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -
     deadline = time.monotonic() + 60
     # Two sub-models are there, the others are not.
     while len(list(pieces.glob("submodel-*.safetensors"))) < 2 and time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+        assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL  # it was not done
     selena("run", "--config", "run.toml", "--json", "out.json", cwd=tmp_path)
     assert read(tmp_path / "out.json")["rows"] == read(finished / "out.json")["rows"]
     for folder in (finished / "runs").iterdir():

@@ -59,6 +59,13 @@ def test_empty_lists_are_refused() -> None:
         RunSettings(seeds=())
 
 
+def test_a_seed_or_defense_counts_once() -> None:
+    with pytest.raises(ConfigError, match="seeds holds 1 more than once"):
+        RunSettings(seeds=(1, 2, 1))
+    with pytest.raises(ConfigError, match="defenses holds selena more than once"):
+        RunSettings(defenses=("selena", "undefended", "selena"))
+
+
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_every_named_plan_has_k_above_l(name: str) -> None:
     assert PLANS[name].k > PLANS[name].l >= 1

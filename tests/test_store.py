@@ -53,6 +53,14 @@ def test_a_damaged_or_foreign_manifest_is_refused(run: RunFolder, text: str) -> 
         run.manifest()
 
 
+@pytest.mark.parametrize("text", ["{", '{"schema": "selena-audit/0"}', "[]"])
+def test_a_damaged_or_foreign_audit_is_refused(run: RunFolder, text: str) -> None:
+    run.save_audit({"schema": "selena-audit/1"})
+    (run.path / "audit.json").write_text(text)
+    with pytest.raises(StoreError, match=r"audit\.json .* Run `selena attack"):
+        run.audit()
+
+
 def test_a_model_of_other_training_code_is_stale(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +71,7 @@ def test_a_model_of_other_training_code_is_stale(
 def test_a_run_that_was_not_attacked_says_so(run: RunFolder) -> None:
     with pytest.raises(StoreError, match="selena attack"):
         run.audit()
-    run.save_audit({"a": 1})
-    assert json.loads((run.path / "audit.json").read_text()) == {"a": 1}
-    assert run.audit() == {"a": 1}
+    audit = {"schema": "selena-audit/1", "attacks": {}}
+    run.save_audit(audit)
+    assert json.loads((run.path / "audit.json").read_text()) == audit
+    assert run.audit() == audit

@@ -31,7 +31,8 @@ class DataSettings:
     """Which records, and how many of them are members.
 
     Attributes:
-        dataset: a registered name, or the path of an .npz, .csv or .parquet file.
+        dataset: a registered name, the path of an .npz, .csv or .parquet file, or that of a folder
+            or .tar.gz of images.
         data_dir: folder that holds the archive of a data set, instead of downloading it.
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
@@ -97,6 +98,14 @@ class RunSettings:
         for name in ("defenses", "attacks", "seeds"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; give at least one.")
+        for name in ("defenses", "seeds"):
+            values = getattr(self, name)
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ConfigError(
+                    f"{name} holds {', '.join(map(str, twice))} more than once; a repetition needs "
+                    "a seed of its own. Give each once."
+                )
         if self.workers < 0:
             raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
         if self.group_size < 0:

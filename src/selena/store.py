@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from selena.auditing.report import SCHEMA as AUDIT_SCHEMA
 from selena.errors import StoreError
 from selena.files import atomic_path, file_sha256, write_json
 from selena.fingerprint import code_digest
@@ -58,16 +59,7 @@ class RunFolder:
                 f"{self.path} is not a finished run: it has no {_MANIFEST}. Train it with "
                 "`selena train`; a killed run goes on where it stopped."
             )
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise StoreError(f"{path} is damaged ({error}). Delete the folder; retrain.") from error
-        found = manifest.get("schema") if isinstance(manifest, dict) else None
-        if found != SCHEMA:
-            raise StoreError(
-                f"{path} has schema {found!r}; this version reads {SCHEMA!r}. Train it again."
-            )
-        return dict(manifest)
+        return _read(path, SCHEMA, mend="Delete the folder and train again")
 
     def save_model(
         self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
@@ -115,9 +107,20 @@ class RunFolder:
         """Return `audit.json`.
 
         Raises:
-            StoreError: the run was not attacked yet.
+            StoreError: the run was not attacked yet, or the file is damaged.
         """
         path = self.path / _AUDIT
         if not path.exists():
             raise StoreError(f"{self.path} holds no audit. Run `selena attack {self.path}` first.")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return _read(path, AUDIT_SCHEMA, mend=f"Run `selena attack {self.path}` again")
+
+
+def _read(path: Path, schema: str, *, mend: str) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is damaged ({error}). {mend}.") from error
+    found = read.get("schema") if isinstance(read, dict) else None
+    if found != schema:
+        raise StoreError(f"{path} has schema {found!r}; this version reads {schema!r}. {mend}.")
+    return dict(read)

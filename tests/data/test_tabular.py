@@ -106,6 +106,12 @@ def test_quantities_are_no_labels(kind: str, bad: float, tmp_path: Path) -> None
 
 
 @kinds
+def test_two_spellings_of_a_number_are_neither_one_class_nor_two(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'01' and '1' spell one number"):
+        load_file(written(kind, tmp_path, X, np.array(["01", "2", "1", "2"])))
+
+
+@kinds
 def test_one_class_is_too_few(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"every record has the label '3'"):
         load_file(written(kind, tmp_path, X, np.full(4, 3)))

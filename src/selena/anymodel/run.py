@@ -43,7 +43,7 @@ def audit(
     attacks: Sequence[str | Attack] | str = ("direct",),
     known_fraction: float = 0.5,
     fpr: float = 0.01,
-    device: str = "cpu",
+    device: str | None = None,
     seed: int = 0,
     workspace: Workspace | None = None,
 ) -> AuditReport:
@@ -70,7 +70,7 @@ def audit(
         known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
             knows and fits on; the others are scored. Predictions alone say themselves.
         fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
-        device: where a network answers and attacks compute.
+        device: where a network answers and attacks compute; by default the workspace's, "cpu".
         seed: root of every draw; the same seed gives the same report.
         workspace: progress, and a folder for what attacks train.
 
@@ -90,7 +90,9 @@ def audit(
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
     check_attacks(attacks)
-    workspace = replace(workspace or Workspace(), device=device)
+    workspace = workspace or Workspace()
+    if device is not None:
+        workspace = replace(workspace, device=device)
     if _is_predictions(model):
         if not (members is None and non_members is None and factory is None):
             raise ConfigError(
@@ -102,7 +104,7 @@ def audit(
             "To audit a model give members, records that it was trained on, and non_members, "
             "others of the same population."
         )
-    with opened(model, factory=factory, device=device) as asked:
+    with opened(model, factory=factory, device=workspace.device) as asked:
         pool = gather(members, non_members, scale=asked.target is None)
         pool.check_finite(missing=asked.missing)
         return _audit_model(

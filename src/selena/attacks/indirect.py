@@ -72,7 +72,7 @@ class IndirectQuery:
             raise ConfigError(f"There are {_SHIFTS} shifts of one size; copies is {self.copies}.")
         if self.max_batch < 1:
             raise ConfigError(f"max_batch must be at least 1; got {self.max_batch}.")
-        check_strengths(self._sizes, self.copies, "all")
+        check_strengths(self.tried, self.copies, "all")
 
     @property
     def name(self) -> str:
@@ -90,7 +90,8 @@ class IndirectQuery:
         return "logits"
 
     @property
-    def _sizes(self) -> tuple[float, ...]:
+    def tried(self) -> tuple[float, ...]:
+        """The sizes to choose from."""
         return self.sizes or _SIZES[self.kind]
 
     def fit(
@@ -105,7 +106,7 @@ class IndirectQuery:
         progress = (workspace or Workspace()).progress
         records, membership = known.joined()
         best, best_accuracy = None, -1.0
-        for size in self._sizes:
+        for size in self.tried:
             neighbors = self._neighbors(size, known, seed)
             scorer = IndirectScorer(self, oracle, neighbors, self.copies, known, progress)
             around, exact = scorer.each(records), scorer.exact(records)

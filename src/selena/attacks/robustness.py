@@ -29,7 +29,8 @@ Correct = Callable[[Records, slice], Float[Tensor, "n k"]]
 """Maps records and a range of k copy numbers to 1 where the predicted label of a record's copy is
 the record's own label, else 0 (float64)."""
 
-_FIRST_COPIES = 8
+FIRST_COPIES = 8
+"""By so many copies "halving" ranks all strengths first."""
 
 
 def correct_neighbors(
@@ -100,7 +101,7 @@ def fit_strength(
     records, membership = known.joined()
     truth = membership.numpy()
     hits = {strength: torch.zeros(len(records), dtype=torch.float64) for strength in strengths}
-    left, done, count = list(strengths), 0, copies if search == "all" else _FIRST_COPIES
+    left, done, count = list(strengths), 0, copies if search == "all" else FIRST_COPIES
     while len(left) > 1:
         count = min(count, copies)
         for strength in left:

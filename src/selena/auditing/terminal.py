@@ -29,7 +29,9 @@ def results_table(
         title: heading.
         seconds: see `table_cells`.
     """
-    table = Table(title=title, box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title and escape(title), box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for heading in TITLES:
         words = heading in _WORDS
         table.add_column(heading, justify="left" if words else "right", no_wrap=not words)

@@ -20,7 +20,7 @@ from selena.auditing.report import AuditReport
 from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
-from selena.cli.show import show_audit
+from selena.cli.show import show_audit, show_written
 from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.files import write_json, write_text
@@ -110,7 +110,7 @@ def audit_command(
     verdicts = gate.judge(report)
     if json_out:
         write_json(json_out, {**result, **gate.to_json(verdicts)})
-        console.print(f"Written: {json_out}", markup=False, soft_wrap=True)
+        show_written(console, json_out)
     if html:
         name = str(predictions or model)
         page = render_page(
@@ -120,7 +120,7 @@ def audit_command(
             environment=describe_environment(),
         )
         write_text(html, page)
-        console.print(f"Written: {html}", markup=False, soft_wrap=True)
+        show_written(console, html)
     gate.conclude(console, verdicts, {"audited": predictions or model, "seed": seed})
 
 

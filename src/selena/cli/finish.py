@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from selena.cli.show import show_rows
+from selena.cli.show import show_rows, show_written
 from selena.experiment import Results
 from selena.files import write_json
 from selena.page import write_page
@@ -38,5 +38,5 @@ def finish(
         write_json(json_out, {**results.to_json(command), **(more or {})})
         written.append(json_out)
     for path in written:
-        console.print(f"Written: {path}")
+        show_written(console, path)
     return written

@@ -14,7 +14,7 @@ from selena.auditing.gate import Bound, Verdict, check_bound, exit_code, judge
 from selena.auditing.junit import junit_xml
 from selena.auditing.report import AuditReport
 from selena.cli.exit_codes import Judged
-from selena.cli.show import show_verdicts
+from selena.cli.show import show_verdicts, show_written
 from selena.errors import ConfigError
 from selena.files import write_text
 from selena.version import __version__
@@ -76,5 +76,5 @@ class Gate:
         if self.junit:
             about = {"selena": __version__, **properties}
             write_text(self.junit, junit_xml(verdicts, properties=about))
-            console.print(f"Written: {self.junit}", markup=False, soft_wrap=True)
+            show_written(console, self.junit)
         raise Judged(exit_code(verdicts))

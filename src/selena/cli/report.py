@@ -27,8 +27,10 @@ def report_command(
     """Write one report over runs that were attacked; judge each of them by --fail-if."""
     gate = Gate.asked(fail_if, bound, junit)
     rows = [RunFolder(path).audit() for path in run_folders]
-    settings = {path.name: RunFolder(path).manifest()["settings"] for path in run_folders}
-    results = Results(rows, settings, {}, {}, run_folders)
+    manifests = {path.name: RunFolder(path).manifest() for path in run_folders}
+    settings = {name: manifest["settings"] for name, manifest in manifests.items()}
+    timings = {name: manifest["timings"] for name, manifest in manifests.items()}
+    results = Results(rows, settings, timings, {}, run_folders)
     verdicts = [
         verdict
         for row in rows

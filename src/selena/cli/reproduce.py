@@ -16,6 +16,7 @@ from rich.table import Table
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
+from selena.cli.show import show_written
 from selena.reproduce import ablation, figure4, table2
 from selena.reproduce.budget import Line, Speed, calibrate, total
 from selena.reproduce.document import Document
@@ -114,7 +115,7 @@ def _reproduce(
     document = run(task, runs, command=command, progress=progress, tell=tell)
     _show(console, document)
     for path in document.write(out, command):
-        console.print(f"Written: {path}", markup=False, soft_wrap=True)
+        show_written(console, path)
 
 
 def _show_plan(console: Console, lines: Sequence[Line], speed: Speed) -> None:

@@ -118,7 +118,7 @@ def attack_command(
             settings.attacks,
             workspaces[path.parent],
             attack_settings=settings.attack_settings,
-            data_dir=data_dir,
+            data_dir=settings.data.data_dir,
         )
         found.append((RunFolder(path), report))
     for workspace in workspaces.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -34,6 +35,11 @@ def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
     console.print(audit_table(audit, title=title))
     for note in audit_notes(audit):
         console.print(note, markup=False)
+
+
+def show_written(console: Console, path: Path) -> None:
+    """Print where a file went, in one line and with brackets in its name."""
+    console.print(f"Written: {path}", markup=False, soft_wrap=True)
 
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:

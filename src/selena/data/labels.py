@@ -24,8 +24,8 @@ def encode_labels(
         Labels in [0, C), and the C names that the classes had.
 
     Raises:
-        DataError: if there are fewer than two classes, or the labels are fractions (a quantity
-            to predict, not a class).
+        DataError: if there are fewer than two classes, the labels are fractions (a quantity
+            to predict, not a class), or strings spell one number in two ways.
     """
     names, inverse = np.unique(_as_integers(values, what), return_inverse=True)
     if len(names) < 2:
@@ -50,4 +50,11 @@ def _as_integers(values: Shaped[np.ndarray, " n"], what: str) -> Shaped[np.ndarr
             f"{what}: the labels are numbers, but not whole ones ({str(values[bad][0])!r}). "
             "Give each record a class: cut a quantity into ranges first."
         )
+    spelled: dict[float, str] = {}
+    for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
+        if isinstance(value, str) and spelled.setdefault(number, value) != value:
+            raise DataError(
+                f"{what}: {spelled[number]!r} and {value!r} spell one number. If they are one "
+                "class, write it in one way; if they are two, give them names."
+            )
     return numbers.astype(np.int64)

@@ -17,6 +17,7 @@ from selena.attacks.flip_noise import FlipNoise
 from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.robustness import FIRST_COPIES
 from selena.data.split import Partition
 from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.defenses.memguard import MemGuard
@@ -26,9 +27,6 @@ from selena.defenses.undefended import Undefended
 from selena.fingerprint import fingerprint
 from selena.training.recipe import Recipe
 from selena.types import Attack, Defense
-
-_INDIRECT_SIZES = 3
-_FIRST_COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
         case AugmentationAttack():
             return {attack.name: Work(passes=every * len(AUGMENTATIONS))}
         case IndirectQuery():
-            tried = (len(attack.sizes) or _INDIRECT_SIZES) * known + every
+            tried = len(attack.tried) * known + every
             return {attack.name: _answers(target, tried * (attack.copies + 1))}
     # The others read one answer a record, which the audit remembers for all of them.
     pieces = {"answers": _answers(target, every)}
@@ -194,8 +192,8 @@ def _copies(
 ) -> int:
     """Count the queries of `selena.attacks.robustness.fit_strength` and of the final scores."""
     each = float(attack.copies)
-    if attack.search == "halving" and attack.copies > _FIRST_COPIES:
-        each = _FIRST_COPIES + _FIRST_COPIES / 2 * log2(attack.copies / _FIRST_COPIES)
+    if attack.search == "halving" and attack.copies > FIRST_COPIES:
+        each = FIRST_COPIES + FIRST_COPIES / 2 * log2(attack.copies / FIRST_COPIES)
     count = len(strengths) if isinstance(strengths, Sequence) else 1
     tried = 0 if count == 1 else round(count * each) * known
     return tried + every * attack.copies

@@ -58,6 +58,12 @@ class Recipe:
                 f"epochs={self.epochs}, batch_size={self.batch_size}, "
                 f"learning_rate={self.learning_rate}."
             )
+        if min(self.momentum, self.weight_decay, self.decay, self.warmup_epochs) < 0:
+            raise ConfigError(
+                "momentum, weight_decay, decay and warmup_epochs of a recipe are at least 0; got "
+                f"momentum={self.momentum}, weight_decay={self.weight_decay}, decay={self.decay}, "
+                f"warmup_epochs={self.warmup_epochs}."
+            )
         _one_of("optimizer", self.optimizer, ("adam", "sgd"))
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         _one_of("selection", self.selection, ("last", "validation"))
