@@ -51,7 +51,7 @@ test-slow: $(READY) ## Run the slow tests
 
 test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, TensorBoard, skorch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[art,mlflow,tensorboard,dp,images]' skorch
+		--editable '.[art,mlflow,tensorboard,dp]' skorch
 	$(BIN)/python -m pytest tests/interop tests/tracking tests/sklearn/test_skorch.py \
 		tests/defenses $(PYTEST_ARGS)
 

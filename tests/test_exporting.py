@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from selena import exporting
 from selena.cli.export import export_command
@@ -48,13 +49,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunFolder
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of small images in two classes."""
-    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     folder = tmp_path_factory.mktemp("images")
     pixels = numpy_generator(0, "pixels").integers(0, 256, (120, 8, 8, 3), dtype=np.uint8)
     for i, image in enumerate(pixels):
         path = folder / "train" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pillow.fromarray(image).save(path)
+        Image.fromarray(image).save(path)
     return str(folder)
 
 

@@ -90,4 +90,5 @@ def test_figures_in_the_readme_are_those_of_the_results() -> None:
     shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
     pages = [path.with_suffix(".md") for path in (*REPORTS, *TABLES)]
     known = {line for page in pages for line in table(page.read_text(encoding="utf-8"))}
+    assert shown
     assert shown <= known

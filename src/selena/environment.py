@@ -26,7 +26,7 @@ _PACKAGES = (
     "plotly",
     "jinja2",
     "pyarrow",
-    "kornia",
+    "pillow",
     "opacus",
     "onnxruntime",
 )

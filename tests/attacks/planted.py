@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from selena.attacks.neighbors import image_shifts
 from selena.seeding import torch_generator
 from selena.training.batches import as_input
 from selena.types import AuditSplit, Knowledge, Records
@@ -73,6 +74,15 @@ class Leak:
 
 def leak_of(split: AuditSplit, kind: Kind, *, of_neighbors_only: bool = False) -> Leak:
     return Leak(split.train, RADIUS[kind], of_neighbors_only)
+
+
+def leak_of_shifts(split: AuditSplit) -> Leak:
+    """Return a target that knows members' images moved by a pixel, and not the images."""
+    members, moves = split.train, (-1, 0, 1)
+    around = [(i, j, False) for i in moves for j in moves if (i, j) != (0, 0)]
+    moved = image_shifts(around)(members.x, slice(0, len(around)))
+    y, ids = (each.repeat_interleave(len(around)) for each in (members.y, members.ids))
+    return Leak(Records(moved.flatten(0, 1), y, ids), RADIUS["images"])
 
 
 @dataclass(frozen=True)

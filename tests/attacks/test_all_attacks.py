@@ -22,10 +22,21 @@ from selena.defenses.split_ai import SplitAI
 from selena.errors import AccessError, DataError
 from selena.fingerprint import fingerprint
 from selena.networks.mlp import MLP
+from selena.registry import ATTACKS, build_attacks
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
 from selena.types import Attack, Scorer, TargetModel
 from selena.workspace import Workspace
-from tests.attacks.planted import CLASSES, Constant, Kind, Leak, audit_split, leak_of
+from tests.attacks.planted import (
+    CLASSES,
+    Constant,
+    Kind,
+    Leak,
+    audit_split,
+    leak_of,
+    leak_of_shifts,
+)
+from tests.test_registry import dataset
 
 SHADOW = SplitAI(
     MLP(20, CLASSES, hidden=(16,)),
@@ -52,6 +63,7 @@ class Case:
         auc: the same.
         constant: how far from 0.5 its AUC may be on a constant target.
         of_neighbors_only: it is made for a leak around members alone.
+        of_shifts_only: the same, where around means by a pixel.
     """
 
     attack: Attack
@@ -61,10 +73,13 @@ class Case:
     auc: float = 1.0
     constant: float = 0.0
     of_neighbors_only: bool = False
+    of_shifts_only: bool = False
 
     @property
     def leak(self) -> Leak:
         split = audit_split(self.kind)
+        if self.of_shifts_only:
+            return leak_of_shifts(split)
         return leak_of(split, self.kind, of_neighbors_only=self.of_neighbors_only)
 
 
@@ -95,7 +110,14 @@ CASES = [
     Case(WALK, "bits", advantage=0.7),
     around(IndirectQuery("flip", copies=3), "bits", "numbers"),
     around(IndirectQuery("noise", sizes=(0.05,), copies=3), "numbers", "bits"),
+    around(IndirectQuery("flip", copies=3, signal="modified_entropy"), "bits", "numbers"),
+    around(IndirectQuery("noise", copies=3, signal="modified_entropy"), "numbers", "bits"),
+    around(IndirectQuery("noise", copies=3), "images", "bits"),
     around(IndirectQuery("noise", copies=3, signal="modified_entropy"), "images", "bits"),
+    Case(IndirectQuery("shift"), "images", "bits", of_shifts_only=True),
+    Case(
+        IndirectQuery("shift", signal="modified_entropy"), "images", "numbers", of_shifts_only=True
+    ),
     shadowed(ShadowSplitAI(SHADOW)),
     shadowed(ShadowSplitAI(SHADOW, "squared_l2")),
     shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),
@@ -173,10 +195,19 @@ def test_records_of_a_wrong_kind_are_refused(case: Case) -> None:
 
 @every_attack
 def test_it_can_be_kept_and_listed(case: Case) -> None:
-    """A name, a family, and settings that a fingerprint can tell apart."""
+    """A name, a family, and settings that a fingerprint can tell from all others'."""
     assert case.attack.name
     assert case.attack.family in ("direct", "label-only", "adaptive")
-    assert fingerprint(case.attack) == fingerprint(case.attack)
+    alike = [c.attack for c in CASES if fingerprint(c.attack) == fingerprint(case.attack)]
+    assert all(attack == case.attack for attack in alike)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_registered_attack_has_a_case(name: str) -> None:
+    tried = {(type(case.attack), case.attack.name) for case in CASES}
+    for features in ATTACKS[name].features:
+        (attack,) = build_attacks([name], Plan(hidden=(4,)), dataset(features))
+        assert (type(attack), attack.name) in tried
 
 
 @pytest.mark.parametrize("attack", [c.attack for c in CASES if c.attack.family == "label-only"])

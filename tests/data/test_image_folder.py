@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image
 
 from selena.data.load import load
 from selena.data.split import audit_split
-from selena.errors import ConfigError, DataError
+from selena.errors import DataError
 
 RNG = np.random.default_rng(0)
 SHAPE = (6, 8, 3)  # 8 wide, 6 high
@@ -111,12 +110,4 @@ def test_what_is_wrong_is_named(
 ) -> None:
     change(folder)
     with pytest.raises(DataError, match=complaint):
-        load(folder)
-
-
-def test_without_pillow_the_error_says_what_to_install(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ConfigError, match=r"selena-privacy\[images\]"):
         load(folder)

@@ -26,9 +26,12 @@ from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
 from selena.errors import DataError
+from selena.registry import DEFENSES, build_defense
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
 from selena.types import Defense, FilterModel, Records, StoredModel
 from selena.workspace import Workspace
+from tests.test_registry import dataset
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 TRAIN = toy_records(120)
@@ -64,6 +67,12 @@ CASES: dict[str, Defense] = {
 every_defense = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[needs_opacus] if n == "dp_sgd" else []) for n in CASES]
 )
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_every_registered_defense_has_a_case(name: str) -> None:
+    registered = build_defense(name, Plan(hidden=(4,)), dataset("binary"))
+    assert type(registered) in {type(case) for case in CASES.values()}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""`selena demo`: a defense at work on an embedded default."""
+"""`selena demo`: two models of synthetic purchases, one of them protected, trained and attacked."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help=f"One of {', '.join(DATASETS)}; or an .npz, .csv or .parquet file, or a folder of "
-        "images (default: purchase100-synthetic)."
+        help=f"One of {', '.join(DATASETS)}; or an .npz, .csv or .parquet file, or a folder or "
+        ".tar.gz of images (default: purchase100-synthetic)."
     ),
 ]
 DataDir = Annotated[

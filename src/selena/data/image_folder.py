@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 
-from selena.errors import ConfigError, DataError
+from selena.errors import DataError
 from selena.types import Dataset, Records
 
 
@@ -23,7 +23,6 @@ def load_folder(folder: Path) -> Dataset:
     Raises:
         DataError: if there are fewer than two classes, a class is empty, a file is no image, or
             the images differ in size; the message names the folder or file.
-        ConfigError: if Pillow is not installed.
     """
     if not (folder / "train").is_dir():
         raise DataError(
@@ -94,24 +93,12 @@ def _decode(paths: list[Path]) -> UInt8[np.ndarray, "n 3 h w"]:
 
 
 def _pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    pillow = _pillow(path)
     try:
-        with pillow.open(path, formats=("PNG", "JPEG")) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
             return np.asarray(image.convert("RGB"))
     # Pillow reports damage as OSError, SyntaxError or ValueError, and refuses enormous images.
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path}: this is no PNG or JPEG image, or a damaged one ({error}). Remove it or save "
             "it anew."
         ) from error
-
-
-def _pillow(path: Path) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ConfigError(
-            f'{path}: reading images needs Pillow. Install it with pip install "selena-privacy'
-            '[images]".'
-        ) from error
-    return Image
