@@ -21,6 +21,7 @@ from selena.training import group
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
+from selena.training.lane import Lane
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -201,6 +202,47 @@ def test_killed_anywhere_resumes_without_a_trace(
         monkeypatch.setattr(group.Group, "_run_epoch", run_epoch)
         for resumed, expected in zip(fit(workspace), undisturbed, strict=True):
             assert torch.equal(resumed, expected)
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_killed_while_a_stack_finishes_it_resumes_without_a_trace(
+    finished: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks that are done stand beside the others: those compute as they would have."""
+    records, work = toy_records(50), jobs(50, (40, 24, 33))
+    workspace = Workspace(folder=tmp_path, checkpoint_seconds=0.0, group_size=3)
+
+    def fit(where: Workspace) -> list[torch.Tensor]:
+        networks = fit_networks(NETWORK, examples(records), work, RECIPE, workspace=where)
+        return [weights(network) for network in networks]
+
+    undisturbed, finish, calls = fit(Workspace(group_size=3)), Lane.finish, 0
+
+    def dying(lane: Lane) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > finished:
+            raise KeyboardInterrupt
+        finish(lane)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "finish", dying)
+        with pytest.raises(KeyboardInterrupt):
+            fit(workspace)
+    stacks: list[int] = []
+    with monkeypatch.context() as patch:
+        step = group.Group._step
+
+        def noting(self: group.Group, *what: Any) -> None:
+            stacks.append(len(self._lanes))
+            step(self, *what)
+
+        patch.setattr(group.Group, "_step", noting)
+        resumed = fit(workspace)
+    assert set(stacks) == {3}
+    for one, expected in zip(resumed, undisturbed, strict=True):
+        assert torch.equal(one, expected)
+    assert not list(tmp_path.glob("*-checkpoint*"))
 
 
 def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +54,54 @@ class Curves:
 
     def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
         self.points[name, epoch] = dict(values)
+
+
+HOLDING = """
+import os, sys, time
+from pathlib import Path
+from joblib import Parallel, delayed
+from selena.training.executor import end_with
+
+def hold(parent, folder):
+    end_with(parent)
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(100)
+
+Parallel(n_jobs=2)(delayed(hold)(os.getpid(), sys.argv[1]) for _ in range(2))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs (one that nobody has waited for does not)."""
+    shown = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(shown.stdout.strip()) and not shown.stdout.startswith("Z")
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs the command ps")
+def test_workers_end_with_the_process_that_asked_them(tmp_path: Path) -> None:
+    script, folder = tmp_path / "holding.py", tmp_path / "workers"
+    script.write_text(HOLDING)
+    folder.mkdir()
+    asking = subprocess.Popen([sys.executable, str(script), str(folder)])
+    deadline = time.monotonic() + 120
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [int(path.name) for path in folder.iterdir()]
+    assert len(workers) == 2
+    assert all(map(alive, workers))
+    asking.kill()
+    asking.wait()
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+
+
+def test_nobody_ends_with_a_process_that_is_not_the_parent() -> None:
+    threads = threading.active_count()
+    executor.end_with(os.getpid())
+    assert threading.active_count() == threads
 
 
 def fit(workspace: Workspace) -> list[dict[str, Tensor]]:

@@ -7,9 +7,13 @@ need a folder that every worker sees, and are not needed for the result.
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -96,7 +100,12 @@ def _in_processes(
     quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
     pool = Parallel(n_jobs=workers, return_as="generator", mmap_mode="c")
     calls = (
-        delayed(_run)(replace(task, examples=_ELSEWHERE, validation=None), quiet, *shared)
+        delayed(_run)(
+            replace(task, examples=_ELSEWHERE, validation=None),
+            quiet,
+            *shared,
+            asked_by=os.getpid(),
+        )
         for task in tasks
     )
     with warnings.catch_warnings():
@@ -122,8 +131,9 @@ class _Curves:
 
 
 def _run(
-    task: Task, workspace: Workspace, examples: Any, validation: Any
+    task: Task, workspace: Workspace, examples: Any, validation: Any, *, asked_by: int
 ) -> tuple[list[dict[str, np.ndarray]], set[str], list[Point]]:
+    end_with(asked_by)
     whole = replace(
         task,
         examples=Examples(*map(torch.from_numpy, examples)),
@@ -134,6 +144,22 @@ def _run(
         weights = whole.run(replace(workspace, log=curves), bar)
     arrays = [{k: t.numpy() for k, t in network.items()} for network in weights]
     return arrays, workspace.touched, curves.points
+
+
+@cache
+def end_with(parent: int) -> None:
+    """Let this process end soon after `parent`, if that is its parent: once killed, it cannot ask.
+
+    Without, workers would outlive it, with the records that they share in memory.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        Thread(target=watch, daemon=True).start()
 
 
 def _arrays(examples: Examples | None) -> tuple[np.ndarray, np.ndarray] | None:

@@ -85,17 +85,21 @@ class Lane:
         if state is None:
             return False
         self.network.load_state_dict(state)
+        self.epochs_done = self._recipe.epochs
+        self._workspace.discard(self._checkpoint_name)  # left where that was not reached any more
         return True
 
     def start(self) -> None:
         """Make the optimizer, and go on from a kept checkpoint if there is one.
+
+        A lane that was found finished only stands beside the others from here on.
 
         Call it once the parameters lie where they will stay.
         """
         keep_freed_memory()
         self._optimizer = Optimizer(self.network.parameters(), self._recipe)
         kept = self._workspace.load(self._checkpoint_name)
-        if kept is None:
+        if kept is None or self.epochs_done == self._recipe.epochs:
             return
         self.epochs_done = int(kept["epochs_done"])
         self._best_accuracy = float(kept["best_accuracy"])

@@ -126,6 +126,8 @@ def why_not_stackable(network: nn.Module, x: Float[Tensor, "b *features"]) -> st
             return f"{type(module).__name__} draws random numbers"
     if len({p.dtype for p in network.parameters()}) != 1:
         return "its parameters have different types"
+    if convolves(network):
+        return None  # they compute beside each other, each as it is
     try:
         with torch.random.fork_rng(devices=[]):
             stack = Stacked([deepcopy(network), deepcopy(network)], torch.float32)

@@ -69,11 +69,13 @@ class Task:
             )
             for job, key in self._named
         ]
-        pending = [lane for lane in lanes if not lane.load_finished()]
-        bar.advance((len(lanes) - len(pending)) * self.recipe.epochs)
-        if pending:
+        found = [lane.load_finished() for lane in lanes]
+        if all(found):
+            bar.advance(self.epochs)
+        else:
+            # With the finished ones: the others' products are then those of undisturbed training.
             group = Group(
-                pending,
+                lanes,
                 self.examples,
                 self.recipe,
                 self.validation,
