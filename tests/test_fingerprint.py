@@ -82,6 +82,32 @@ def test_an_edited_class_is_another_and_an_edited_comment_is_not() -> None:
     assert fingerprint(made(comment="# twice as wide")) == names[0]
 
 
+FACTORY = """
+from torch import nn
+WIDTH = {width}
+class Base(nn.Module):
+    def shape(self):
+        return {shape}
+class Net(Base):
+    def forward(self, x):
+        return x.{operation}()
+def helper():
+    return Net()
+def made():
+    return (lambda: helper())() if WIDTH else None
+"""
+
+
+def test_a_factory_is_another_where_what_it_builds_was_edited() -> None:
+    original = {"width": "8", "shape": "1", "operation": "tanh"}
+    names = {
+        fingerprint(written(FACTORY.format(**{**original, **edit})))
+        for edit in ({}, {"width": "9"}, {"shape": "2"}, {"operation": "sin"})
+    }
+    assert len(names) == 4
+    assert fingerprint(written(FACTORY.format(**original))) in names
+
+
 def multiplied(factor: float) -> Callable[[float], float]:
     def inner(x: float) -> float:
         return x * factor

@@ -6,7 +6,6 @@ settings, other data, another seed or other training code give another name.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
@@ -14,7 +13,7 @@ from enum import Enum
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -23,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selena.user_code import held_values, is_users, user_code_digest
+
 TRAINING_CODE = ("data", "networks", "training", "defenses", "seeding.py", "types.py")
 """Rooms whose code decides what a trained model looks like."""
 
@@ -30,9 +31,9 @@ TRAINING_CODE = ("data", "networks", "training", "defenses", "seeding.py", "type
 def describe(value: object) -> Any:
     """Return `value` (dataclasses, tensors, callables, plain values) as JSON-able data.
 
-    What is made outside of this package is described with its code: work that was kept for a
-    function or class is not found again once that was edited (in itself; what it calls is not
-    looked into). What cannot be described is taken for nothing but itself, in this process.
+    What a user wrote is described with its code: work that was kept for a function or class is
+    not found again once that was edited. What cannot be described is taken for nothing but
+    itself, in this process.
     """
     if is_dataclass(value) and not isinstance(value, type):
         described = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
@@ -62,79 +63,22 @@ def _describe_object(value: object) -> Any:
     if isinstance(value, MethodType):
         return {"method": describe([value.__func__, value.__self__])}
     if isinstance(value, FunctionType):
-        return {"functions": [_describe_function(each) for each in _with_inner(value)]}
+        return {
+            "function": f"{value.__module__}.{value.__qualname__}",
+            "code": user_code_digest(value),
+            "values": describe(held_values(value)),
+        }
     if isinstance(value, BuiltinFunctionType):
         return f"{value.__module__}.{value.__qualname__}"
     return f"{type(value).__qualname__} {_token(value)}"
 
 
-def _describe_function(function: FunctionType) -> dict[str, Any]:
-    held = [item for item in _closure(function) if not isinstance(item, FunctionType)]
-    return {
-        "name": f"{function.__module__}.{function.__qualname__}",
-        "code": _digest(_code(function.__code__)),
-        "values": describe([function.__defaults__, function.__kwdefaults__, held]),
-    }
-
-
-def _with_inner(function: FunctionType) -> list[FunctionType]:
-    """Return a function and those that it holds on to, itself among them if it calls itself."""
-    found = [function]
-    for each in found:  # which grows
-        found += [
-            item for item in _closure(each) if isinstance(item, FunctionType) and item not in found
-        ]
-    return found
-
-
-def _closure(function: FunctionType) -> list[object]:
-    """Return the values of the enclosing scope that a function reads."""
-    return list(inspect.getclosurevars(function).nonlocals.values())
-
-
-# Where a class is written and what is said of it.
-_NOTES = {"__doc__", "__module__", "__firstlineno__", "__static_attributes__"}
-
-
 def _describe_type(kind: type) -> dict[str, Any]:
-    """Return a class's name, and its code unless it is of this package (see `code_digest`)."""
-    if kind.__module__.partition(".")[0] == __package__:
-        return {"type": kind.__qualname__}
-    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] != __package__]
-    members = [
-        [name, _member(value)]
-        for base in own
-        for name, value in sorted(vars(base).items())
-        if name not in _NOTES
-    ]
-    return {"type": kind.__qualname__, "code": _digest([kind.__module__, members])}
-
-
-def _member(value: object) -> Any:
-    """Return the code of a method or property, or a constant; None for anything else."""
-    if isinstance(value, property):
-        value = value.fget
-    value = getattr(value, "__func__", getattr(value, "func", value))
-    if isinstance(value, FunctionType):
-        return _code(value.__code__)
-    return value if isinstance(value, str | int | float) else None
-
-
-def _code(code: CodeType) -> list[Any]:
-    """Return what a function does, apart from where it is written."""
-    constants = [
-        _code(constant)
-        if isinstance(constant, CodeType)
-        else sorted(map(repr, constant))  # sets have an order of their own in each process
-        if isinstance(constant, frozenset)
-        else repr(constant)
-        for constant in code.co_consts
-    ]
-    return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
-
-
-def _digest(plain: object) -> str:
-    return sha256(json.dumps(plain).encode()).hexdigest()[:16]
+    """Return a class's name, and the code of a user's own."""
+    if is_users(kind):
+        return {"type": kind.__qualname__, "code": user_code_digest(kind)}
+    within = kind.__module__.partition(".")[0] == __package__
+    return {"type": kind.__qualname__ if within else f"{kind.__module__}.{kind.__qualname__}"}
 
 
 _TOKENS: WeakKeyDictionary[object, str] = WeakKeyDictionary()
