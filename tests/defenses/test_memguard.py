@@ -81,6 +81,23 @@ def test_noise_leaves_the_inference_network_undecided() -> None:
     assert float(after.median()) < 0.5 * float(before.median())
 
 
+def test_a_network_without_a_way_across_is_trained_anew_with_less_decay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stiff = replace(FILTER, epochs=30, learning_rate=0.01, weight_decay=10.0)
+
+    def found(weaker: tuple[float, ...]) -> float:
+        defense = replace(MEMGUARD, inference=stiff, weaker_decays=weaker)
+        model = defense.fit(TRAIN, VALIDATION, seed=0)
+        changed = model.logits(TRAIN.x) - model.target.logits(TRAIN.x).log_softmax(dim=1)
+        return float((changed.abs() > 1e-3).any(dim=1).double().mean())
+
+    assert found((1.0, 0.0)) > 0.5
+    assert not caplog.records
+    assert found(()) < 0.1
+    assert "MemGuard finds noise for 0 %" in caplog.text
+
+
 def test_labels_are_the_targets_own() -> None:
     model = MEMGUARD.fit(TRAIN, VALIDATION, seed=0)
     expected = model.target.logits(VALIDATION.x).argmax(dim=1)
