@@ -128,6 +128,27 @@ def test_same_seed_same_model_and_other_seed_another(name: str) -> None:
     assert any(not torch.equal(t, other[key]) for key, t in fitted(name).state().items())
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "undefended",
+        "split_ai",
+        "adversarial_regularization",
+        "early_stopping",
+        pytest.param("dp_sgd", marks=needs_opacus),
+    ],
+)
+def test_weights_selected_on_other_records_are_not_found(name: str, tmp_path: Path) -> None:
+    """Each of these names its pieces itself; the others train by them."""
+    defense: Any = CASES[name]
+    defense = replace(defense, recipe=replace(RECIPE, selection="validation"))
+    workspace = Workspace(folder=tmp_path)
+    misled = Records(VALIDATION.x, (VALIDATION.y + 1) % CLASSES, VALIDATION.ids)
+    defense.fit(TRAIN, misled, seed=3, workspace=workspace)
+    found = defense.fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
+    assert_same_state(found, defense.fit(TRAIN, VALIDATION, seed=3))
+
+
 @every_defense
 def test_restored_it_answers_alike(name: str) -> None:
     state = {key: tensor.clone() for key, tensor in fitted(name).state().items()}

@@ -149,7 +149,9 @@ class _Game:
                 for epoch in range(lane.epochs_done, recipe.epochs):
                     with seeded(self._seed, "dropout", epoch):
                         self._epoch(epoch)
-                    lane.end_epoch(self._selection_accuracy())
+                    # Of ordinary epochs none is chosen: they protect nobody.
+                    private = epoch >= self._settings.warm_up_epochs
+                    lane.end_epoch(self._selection_accuracy() if private else None)
                     bar.advance()
             lane.finish()
         return lane.network.eval()

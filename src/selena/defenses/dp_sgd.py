@@ -83,9 +83,11 @@ class DPSGD:
         check_records(train, num_classes=self.num_classes, what="training records")
         with seeded(seed, "weights"):
             network = self.network().to(workspace.torch_device)
+        selecting = [validation] if self.recipe.selection == "validation" else []
+        digests = [tensor_digest(records.x, records.y) for records in (train, *selecting)]
         lane = Lane(
             Job("dp-sgd", torch.arange(len(train)), seed),
-            key=fingerprint(self, tensor_digest(train.x, train.y), seed, code_digest()),
+            key=fingerprint(self, digests, seed, code_digest()),
             network=network,
             recipe=self.recipe,
             workspace=workspace,
@@ -143,15 +145,16 @@ class DPSGD:
                 noise = child_seed(seed, "noise", epoch)
                 optimizer.generator = torch.Generator(device).manual_seed(noise)
                 per_record.train()
-                for step in range(steps):
-                    chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
-                    rows = torch.nonzero(chosen).squeeze(1).to(device)
-                    logits = per_record(as_input(x[rows]))
-                    # The sum: Opacus itself divides by the expected batch size.
-                    per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
-                    if optimizer.pre_step():  # clips, adds noise
-                        lane.step(self.recipe.rate_at(epoch, step, steps))
-                    optimizer.zero_grad(set_to_none=True)
+                with seeded(seed, "dropout", epoch):
+                    for step in range(steps):
+                        chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
+                        rows = torch.nonzero(chosen).squeeze(1).to(device)
+                        logits = per_record(as_input(x[rows]))
+                        # The sum: Opacus itself divides by the expected batch size.
+                        per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
+                        if optimizer.pre_step():  # clips, adds noise
+                            lane.step(self.recipe.rate_at(epoch, step, steps))
+                        optimizer.zero_grad(set_to_none=True)
                 lane.end_epoch(accuracy(lane.network, validation, device) if selecting else None)
                 bar.advance()
         per_record.to_standard_module()
