@@ -9,7 +9,7 @@ import torch
 
 from selena.errors import ConfigError
 from selena.registry import ATTACKS, DEFENSES, FAMILIES, build_attacks, build_defense
-from selena.training.plans import Plan
+from selena.training.plans import PLANS, Plan
 from selena.types import Dataset, FeatureKind, Records
 
 X: dict[FeatureKind, torch.Tensor] = {
@@ -47,6 +47,16 @@ def test_an_attack_is_called_as_it_is_registered_and_refuses_other_features(
         assert attack.name == name
 
 
+def test_the_shadow_trains_as_the_plan_says() -> None:
+    """Texas100's for 30 epochs, the defender's sub-models for 20."""
+    for name, epochs in (("texas100", 30), ("purchase100", 30), ("location30", 50)):
+        (attack,) = build_attacks(["shadow_squared_l2"], PLANS[name], dataset("binary"))
+        assert attack.split_ai.recipe.epochs == epochs  # type: ignore[attr-defined]
+        assert attack.split_ai.recipe.batch_size == PLANS[name].training.batch_size  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="shadow_epochs"):
+        Plan(shadow_epochs=0)
+
+
 def test_settings_change_the_hyperparameters_they_name() -> None:
     settings: dict[str, dict[str, Any]] = {
         "flip_noise": {"flips": [1, 2], "copies": 3},
@@ -62,6 +72,11 @@ def test_settings_change_the_hyperparameters_they_name() -> None:
         build_attacks(["flip_noise"], plan, data, {"flip_noise": {"flip": 3}})
     with pytest.raises(ConfigError, match="Did you mean 'flip_noise'"):
         build_attacks(["flip_noise"], plan, data, {"flip_noises": {}})
+    # Of those that are not asked for too.
+    with pytest.raises(ConfigError, match=r"attack_settings\.flip_noise\.flips"):
+        build_attacks(["confidence"], plan, data, {"flip_noise": {"flip": 3}})
+    with pytest.raises(ConfigError, match=r"defense_settings\.dp_sgd"):
+        build_defense("hamp", plan, data, {"dp_sgd": {"nonsense": 4}})
     with pytest.raises(ConfigError, match="Did you mean 'hamp'"):
         build_defense("hamp", plan, data, {"hammp": {}})
 

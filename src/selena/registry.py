@@ -66,6 +66,11 @@ def _split_ai(plan: Plan, data: Dataset) -> SplitAI:
     return SplitAI(*_basics(plan, data), plan.k, plan.l)
 
 
+def _shadow(plan: Plan, data: Dataset) -> SplitAI:
+    epochs = plan.shadow_epochs or plan.training.epochs
+    return _split_ai(replace(plan, training=replace(plan.training, epochs=epochs)), data)
+
+
 def _adversarial_regularization(plan: Plan, data: Dataset) -> AdversarialRegularization:
     network, num_classes, recipe = _basics(plan, data)
     game = plan.adversary
@@ -175,18 +180,18 @@ ATTACKS: dict[str, AttackEntry] = {
         in_family=False,
     ),
     "shadow_cross_entropy": AttackEntry(
-        "adaptive", lambda plan, data: ShadowSplitAI(_split_ai(plan, data), "cross_entropy")
+        "adaptive", lambda plan, data: ShadowSplitAI(_shadow(plan, data), "cross_entropy")
     ),
     "shadow_squared_l2": AttackEntry(
-        "adaptive", lambda plan, data: ShadowSplitAI(_split_ai(plan, data), "squared_l2")
+        "adaptive", lambda plan, data: ShadowSplitAI(_shadow(plan, data), "squared_l2")
     ),
     "shadow_neural_difference": AttackEntry(
         "adaptive",
-        lambda plan, data: ShadowNeuralAttack(_split_ai(plan, data), "difference", _neural(plan)),
+        lambda plan, data: ShadowNeuralAttack(_shadow(plan, data), "difference", _neural(plan)),
     ),
     "shadow_neural_both": AttackEntry(
         "adaptive",
-        lambda plan, data: ShadowNeuralAttack(_split_ai(plan, data), "both", _neural(plan)),
+        lambda plan, data: ShadowNeuralAttack(_shadow(plan, data), "both", _neural(plan)),
     ),
     "indirect_confidence": AttackEntry(
         "adaptive", lambda plan, data: IndirectQuery(_NEIGHBORS[data.features], signal="confidence")
@@ -213,8 +218,12 @@ def build_defense(
     """
     if name not in DEFENSES:
         raise unknown_name("defense", name, DEFENSES)
-    changes = _checked(settings, "defense", DEFENSES).get(name, {})
-    return override(DEFENSES[name](plan, dataset), changes, f"defense_settings.{name}.")
+    built = {name: DEFENSES[name](plan, dataset)}
+    for each, changes in _checked(settings, "defense", DEFENSES).items():
+        # Those of others too: a wrong name is an error wherever it stands.
+        other = built.get(each) or DEFENSES[each](plan, dataset)
+        built[each] = override(other, changes, f"defense_settings.{each}.")
+    return built[name]
 
 
 def build_attacks(
@@ -233,6 +242,9 @@ def build_attacks(
             features.
     """
     changes = _checked(settings, "attack", ATTACKS)
+    for each, change in changes.items():
+        if dataset.features in ATTACKS[each].features:
+            override(ATTACKS[each].build(plan, dataset), change, f"attack_settings.{each}.")
     chosen: dict[str, Attack] = {}
     for name in names:
         if name == EVERY_FLIP:

@@ -37,8 +37,7 @@ class Records:
     """Labelled records.
 
     Attributes:
-        x: features, n x anything; bits are kept as uint8 {0, 1}, images as uint8 [0, 255],
-            anything else as float32.
+        x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
     """
@@ -89,6 +88,7 @@ class Dataset:
         source: where the records come from, in words.
         synthetic: true where no real person or object stands behind a record.
         member_pool: which records members are drawn from; None for all of them.
+        class_names: what its records' own labels were called, where numbers stand for those.
     """
 
     name: str
@@ -100,14 +100,28 @@ class Dataset:
     source: str
     synthetic: bool = False
     member_pool: Bool[Tensor, " n"] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Records whose membership is known to somebody: members and non-members."""
+    """Records whose membership is known to somebody: members and non-members.
+
+    Attributes:
+        members, non_members: as many of the one as of the other, where attacks meet them.
+        more_members: known besides; an attacker who imitates the target trains on them too.
+    """
 
     members: Records
     non_members: Records
+    more_members: Records | None = None
+
+    @property
+    def all_members(self) -> Records:
+        """Every known member."""
+        if self.more_members is None:
+            return self.members
+        return concatenate(self.members, self.more_members)
 
     def joined(self) -> tuple[Records, Bool[Tensor, " n"]]:
         """Return members then non-members, and the truth (True = member)."""

@@ -15,6 +15,7 @@ from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
+from selena.auditing.scoring import balanced
 from selena.data.long_tail import LongTail
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI, SplitAIModel
@@ -50,6 +51,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def accuracy(target: TargetModel, split: AuditSplit, attack: IndirectQuery) -> float:
     report = run_audit(target, split, [attack], seed=0)
     return report.attacks[attack.name].variants["global"].summary.balanced_accuracy
+
+
+def test_the_shadow_trains_on_every_known_member(split: AuditSplit) -> None:
+    """Thresholds want as many members as non-members; who imitates the defense does not."""
+    few = split.known.non_members.take(torch.arange(20))
+    known = balanced(Knowledge(split.known.members, few), seed=0)
+    assert (len(known.members), len(known.non_members)) == (20, 20)
+    assert sorted(known.all_members.ids.tolist()) == split.known.members.ids.tolist()
+    shadow = train_shadow(QUICK, known, shadow_seed=0)
+    assert len(shadow.sets) == SIDE
 
 
 def test_indirect_queries_break_split_ai_and_not_its_student(

@@ -118,6 +118,11 @@ def test_names_cannot_break_the_markdown_table() -> None:
     assert line.replace("\\|", "").count("|") == 8
 
 
+def test_titles_cannot_break_the_markdown() -> None:
+    first = render_markdown([row()], title="a<script>.csv", command="c").splitlines()[0]
+    assert first == "# a&lt;script>.csv"
+
+
 def test_a_report_that_no_command_wrote_names_none() -> None:
     assert render_markdown([row(seed=7)], title="T", command="").endswith("\nSeed 7.\n")
     text = render_markdown([row(), row(seed=1)], title="T", command="c")

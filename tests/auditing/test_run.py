@@ -124,6 +124,56 @@ def test_the_same_seed_gives_the_same_bytes_and_queries_are_counted() -> None:
     assert {r.queries_per_record for r in report.attacks.values()} == {1.0}
 
 
+def test_who_came_first_tells_nothing() -> None:
+    """Ids are row numbers, members' lower ones here; attacks are not shown those they score."""
+    assert int(split().evaluation.members.ids.max()) < int(split().evaluation.non_members.ids.min())
+    report = run_audit(Constant(), split(), [Halved("by number")], seed=0)
+    assert abs(report.attacks["by number"].variants["global"].summary.auc - 0.5) < 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Trembling:
+    """Answers members at random, others always alike."""
+
+    members: Tensor
+    num_classes: int = CLASSES
+
+    def logits(self, x: Tensor) -> Tensor:
+        member = (x[:, None] == self.members).all(dim=2).any(dim=1)
+        return member[:, None] * torch.rand(len(x), CLASSES) + torch.arange(CLASSES) / 10
+
+
+@dataclass(frozen=True)
+class AskTwice:
+    """Compares two answers to one question."""
+
+    name: str = "ask_twice"
+    family: Family = "direct"
+    access: Access = "logits"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> TwiceScorer:
+        return TwiceScorer(oracle, known)
+
+
+@dataclass(frozen=True, eq=False)
+class TwiceScorer:
+    oracle: Oracle
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Tensor:
+        first, second = (self.oracle.logits(candidates.x) for _ in range(2))
+        return (first - second).abs().sum(dim=1).double()
+
+
+def test_answers_at_random_are_not_remembered() -> None:
+    parts = split()
+    report = run_audit(Trembling(parts.train.x), parts, [AskTwice()], seed=0)
+    assert report.attacks["ask_twice"].variants["global"].summary.auc == 1.0
+    assert report.attacks["ask_twice"].queries_per_record == 2.0
+
+
 @dataclass(frozen=True)
 class Peeking:
     """Declares label access and asks for logits."""

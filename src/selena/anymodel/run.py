@@ -26,7 +26,7 @@ from selena.auditing.run import run_audit
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.types import Attack, Records, TargetModel
-from selena.workspace import Workspace
+from selena.workspace import Workspace, check_device
 
 _PREDICTIONS = (".npz", ".csv", ".parquet")
 _PROBED = 8
@@ -49,8 +49,9 @@ def audit(
 ) -> AuditReport:
     """Attack anybody's model and report what leaks about who was in its training data.
 
-    The model is asked once about every record, in shuffled batches. Attacks that need more than
-    these answers ask it about changed records, for which features must be dense numbers.
+    Direct attacks need one answer a record: the model is asked in shuffled batches, and about a
+    few records again, to see whether it answers alike. Attacks that need more ask it about changed
+    records, for which features must be dense numbers.
 
     Args:
         model: a function of x that returns n x C probabilities (or logits; for two classes one
@@ -93,6 +94,7 @@ def audit(
     workspace = workspace or Workspace()
     if device is not None:
         workspace = replace(workspace, device=device)
+    check_device(workspace.device)
     if _is_predictions(model):
         if not (members is None and non_members is None and factory is None):
             raise ConfigError(
@@ -161,13 +163,14 @@ def _audit_model(
     warn_of_unsteady(alone, among[:_PROBED])
     classes = pool.classes(model.names, reading.num_classes, model.what)
     inputs = _inputs(pool, attacks)
-    rows = torch.arange(len(pool))
-    x = rows[:, None] if inputs is None else inputs.x
+    # Without features to change, x is where a record's answer stands: in the order of asking.
+    places = torch.from_numpy(np.argsort(order))
+    x = places[:, None] if inputs is None else inputs.x
     split = pool.split(x, classes, known_fraction=known_fraction, seed=seed)
     warn_of_few(split, fpr)
     chosen = chosen_attacks(
         attacks,
-        Records(x, torch.from_numpy(classes), rows),
+        Records(x, torch.from_numpy(classes), torch.arange(len(pool))),
         "continuous" if inputs is None else inputs.features,
         reading.num_classes,
     )
@@ -176,8 +179,7 @@ def _audit_model(
     reading = read(answers, order)
     warn_of_constant(answers)
     if inputs is None:
-        table = reading.logits(torch.from_numpy(answers[np.argsort(order)]))
-        target: TargetModel = AnswerTable(table)
+        target: TargetModel = AnswerTable(reading.logits(torch.from_numpy(answers)))
     else:
         target = _live(model, reading, inputs, workspace.device)
     return run_audit(target, split, chosen, seed=seed, workspace=workspace)

@@ -49,9 +49,9 @@ def train_shadow(
     Where the recipe selects epochs by validation, the known non-members are the attacker's
     validation records.
     """
-    digest = tensor_digest(known.members.ids)
-    seed = child_seed(shadow_seed, "shadow Split-AI", digest)
-    return split_ai.fit(known.members, known.non_members, seed=seed, workspace=workspace)
+    members = known.all_members
+    seed = child_seed(shadow_seed, "shadow Split-AI", tensor_digest(members.ids))
+    return split_ai.fit(members, known.non_members, seed=seed, workspace=workspace)
 
 
 def _shadow(
@@ -59,7 +59,7 @@ def _shadow(
 ) -> TargetModel:
     """Return the shadow; attacks in one workspace hold one, which remembers its answers."""
     workspace = workspace or Workspace()
-    sides = [tensor_digest(r.x, r.y, r.ids) for r in (known.members, known.non_members)]
+    sides = [tensor_digest(r.x, r.y, r.ids) for r in (known.all_members, known.non_members)]
     name = fingerprint("shadow", split_ai, sides, shadow_seed)
     return workspace.share(
         name,

@@ -34,6 +34,9 @@ from selena.types import (
 )
 from selena.workspace import Workspace
 
+ASKED_TWICE = 32
+"""So many known records of a side are asked about twice, to see whether the target is steady."""
+
 
 def run_audit(
     target: TargetModel,
@@ -47,7 +50,8 @@ def run_audit(
     """Attack `target` and report what leaks.
 
     Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
-    members as non-members. Each attack's scores are read in two ways, by one threshold for all
+    members as non-members. A target may answer at random: then nothing that it said is taken for
+    what it would say again. Each attack's scores are read in two ways, by one threshold for all
     classes and by one a class, both fitted on known records.
 
     Args:
@@ -69,7 +73,7 @@ def run_audit(
     scores = score_attacks(
         Scene(
             target,
-            MemoizedTarget(target),
+            MemoizedTarget(target) if _is_steady(target, split) else MemoizedTarget(target, keep=0),
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
@@ -86,6 +90,13 @@ def run_audit(
             for attack in attacks
         },
     )
+
+
+def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
+    """Return whether a few members and others are answered alike when asked about again."""
+    known, few = split.known, slice(0, ASKED_TWICE)
+    x = torch.cat([known.members.x[few], known.non_members.x[few]])
+    return torch.equal(target.logits(x), target.logits(x))
 
 
 def check_attacks(attacks: Sequence[Attack]) -> None:
@@ -158,9 +169,9 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     for what, records in sets.items():
         check_records(records, num_classes=num_classes, what=what)
         check_same_features(first, records, what=what)
-    ids = torch.cat([records.ids for records in sets.values()])
+    ids = torch.cat([records.ids for records in (*sets.values(), split.validation)])
     if len(ids.unique()) != len(ids):
         raise DataError(
-            "The known and evaluation, member and non-member sets share records (equal ids). "
-            "Make them disjoint, or no figure means anything."
+            "The known, evaluation and validation sets share records (equal ids). Make all five "
+            "disjoint, or no figure means anything."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selena.auditing.oracle import MeteredOracle, labelling
-from selena.errors import DataError
+from selena.errors import DataError, StoreError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
 from selena.training.memo import MemoizedTarget
@@ -69,7 +69,10 @@ class AttackScores:
 
 
 def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
-    """Return as many members as non-members, the larger side drawn without replacement."""
+    """Return as many members as non-members, the larger side drawn without replacement.
+
+    Members that are left over are `more_members`.
+    """
     n = min(len(knowledge.members), len(knowledge.non_members))
     if n == 0:
         raise DataError(
@@ -77,13 +80,15 @@ def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
             "attack needs at least one of each."
         )
 
-    def draw(records: Records, side: str) -> Records:
+    def draw(records: Records, side: str) -> tuple[Records, Records | None]:
         if len(records) == n:
-            return records
+            return records, None
         order = torch.randperm(len(records), generator=torch_generator(seed, "balance", side))
-        return records.take(order[:n].sort().values)
+        drawn, left = order[:n].sort().values, order[n:].sort().values
+        return records.take(drawn), records.take(left)
 
-    return Knowledge(draw(knowledge.members, "members"), draw(knowledge.non_members, "others"))
+    members, more_members = draw(knowledge.members, "members")
+    return Knowledge(members, draw(knowledge.non_members, "others")[0], more_members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +206,7 @@ class Scene:
     def _identify(self, model: TargetModel) -> tuple[object, ...] | None:
         if not isinstance(model, StoredModel):
             return None
-        records = [k.joined()[0] for k in (self.known, self.evaluation)]
+        records = [self.known.all_members, self.known.non_members, self.evaluation.joined()[0]]
         return (
             {name: tensor_digest(tensor) for name, tensor in sorted(model.state().items())},
             [tensor_digest(r.x, r.y, r.ids) for r in records],
@@ -233,7 +238,9 @@ def score_attacks(scene: Scene, attacks: Sequence[Attack]) -> dict[str, AttackSc
 def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: str) -> Scored:
     records, truth = knowledge.joined()
     order = torch.randperm(len(records), generator=torch_generator(seed, "shuffle", which))
-    shuffled = scorer.score(records.take(order)).to(torch.float64)
+    # Numbers in a data set may tell who came first; a candidate is told by its place alone.
+    unnamed = replace(records.take(order), ids=torch.arange(len(records)))
+    shuffled = scorer.score(unnamed).to(torch.float64)
     if shuffled.shape != (len(records),) or bool(torch.isnan(shuffled).any()):
         raise DataError(
             f"The attack {name} returned scores of shape {tuple(shuffled.shape)} with "
@@ -259,16 +266,25 @@ def _pack(result: AttackScores) -> dict[str, Tensor]:
 
 
 def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
-    """Return the scores that a file of kept scores holds."""
+    """Return the scores that a file of kept scores holds.
+
+    Raises:
+        StoreError: it holds something else.
+    """
 
     def part(which: str) -> Scored:
         names = ("scores", "truth", "labels", "ids")
         return Scored(**{name: tensors[f"{which}/{name}"].numpy() for name in names})
 
-    return AttackScores(
-        part("calibration"),
-        part("evaluation"),
-        int(tensors.get("known_records", len(tensors["calibration/truth"]))),  # not in older files
-        int(tensors["queries"]),
-        float(tensors["seconds"]),
-    )
+    try:
+        return AttackScores(
+            part("calibration"),
+            part("evaluation"),
+            int(tensors.get("known_records", len(tensors["calibration/truth"]))),  # older files
+            int(tensors["queries"]),
+            float(tensors["seconds"]),
+        )
+    except KeyError as error:
+        raise StoreError(
+            f"A file of kept scores lacks {error}. Delete the run's folder scores; attack again."
+        ) from error

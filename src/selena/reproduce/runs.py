@@ -14,7 +14,7 @@ from selena.experiment import pieces
 from selena.pipeline import RunSettings, attack, train
 from selena.reproduce.task import Item, Task
 from selena.store import RunFolder
-from selena.workspace import Progress, Silent
+from selena.workspace import Progress, Silent, check_device
 
 Tell = Callable[[str], object]
 """Told one line of news after each finished piece of work."""
@@ -34,6 +34,7 @@ def run_items(
 
     Sub-models and checkpoints live in `runs`/pieces until their group is done.
     """
+    check_device(task.device)
     found: Found = []
     progress = progress or Silent()
     with progress.step("Models", len(items)) as bar:

@@ -45,7 +45,7 @@ def items(task: Task) -> list[Item]:
         Item(
             f"{case.defense}, seed {seed}",
             case,
-            # Adaptive attacks imitate Split-AI: they know no other defense.
+            # Adaptive attacks know how SELENA works, and no other defense.
             FAMILIES if case.defense == "selena" else FAMILIES[:2],
             group=f"seed {seed}",
         )
@@ -107,8 +107,9 @@ _CAPTION = (
     "All figures in percent. Direct, label-only, adaptive: balanced accuracy of the best attack of "
     "the family on records that nothing was fitted on; 50 is a random guess. It is the one that "
     "did best on known records, and so is Best over the families. Best on evaluation is chosen on "
-    "the scored records, the convention of the paper: biased upwards. Adaptive attacks imitate "
-    "Split-AI; there are none against the other defenses."
+    "the scored records, the convention of the paper: biased upwards. Adaptive attacks are run "
+    "against SELENA alone: the attacker's own Split-AI, as in the paper, and indirect queries, "
+    "which the paper does not count."
 )
 
 

@@ -18,9 +18,10 @@ from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.robustness import FIRST_COPIES
+from selena.auditing.run import ASKED_TWICE
 from selena.data.split import Partition
 from selena.defenses.adversarial_regularization import AdversarialRegularization
-from selena.defenses.memguard import MemGuard
+from selena.defenses.memguard import TRIED, MemGuard
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
@@ -67,6 +68,7 @@ class Sizes:
         members: trained on.
         validation: the defender's.
         test: non-members that are tested on.
+        imitated: members that an attacker knows, on which a shadow trains.
         known: members and non-members (of each) that attacks are fitted on.
         scored: members and non-members (of each) that attacks are scored on.
     """
@@ -74,6 +76,7 @@ class Sizes:
     members: int
     validation: int
     test: int
+    imitated: int
     known: int
     scored: int
 
@@ -83,9 +86,8 @@ class Sizes:
         members, validation = partition.members, partition.validation
         test = records - members - partition.reference - validation
         half = members // 2
-        return cls(
-            members, validation, test, min(half, partition.reference), min(members - half, test)
-        )
+        known, scored = min(half, partition.reference), min(members - half, test)
+        return cls(members, validation, test, half, known, scored)
 
 
 def training_work(defense: Defense, members: int, validation: int) -> Pieces:
@@ -115,6 +117,7 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
                 attack_networks=1,
                 attack_records=records * defense.inference.epochs,
                 passes=records,
+                searches=min(records, TRIED),
             )
             return training_work(defense.base, members, validation) | {name: inference}
         case AdversarialRegularization():
@@ -125,7 +128,10 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
 def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
     """Return what it costs to audit a model that `target` fitted."""
     # Accuracy is read from labels, which MemGuard gives without a search.
-    pieces = {f"accuracy of {fingerprint(target)}": Work(passes=sizes.members + sizes.test)}
+    pieces = {
+        f"accuracy of {fingerprint(target)}": Work(passes=sizes.members + sizes.test),
+        f"steadiness of {fingerprint(target)}": _answers(target, 4 * min(ASKED_TWICE, sizes.known)),
+    }
     for attack in attacks:
         # What labels tell of a filtered model is what they tell of the one behind the filter.
         behind = target.base if isinstance(target, MemGuard) else target
@@ -153,7 +159,7 @@ def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
         case NeuralAttack():
             pieces[attack.name] = _answers(target, known) + _attack_network(attack, sizes)
         case ShadowSplitAI(split_ai=shadow) | ShadowNeuralAttack(split_ai=shadow):
-            pieces |= training_work(shadow, sizes.known, sizes.known)
+            pieces |= training_work(shadow, sizes.imitated, sizes.known)
             own = Work(passes=every * shadow.l)
             if isinstance(attack, ShadowNeuralAttack):
                 own += _attack_network(attack.network, sizes)

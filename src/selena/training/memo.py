@@ -14,13 +14,13 @@ from selena.types import TargetModel
 class MemoizedTarget:
     """A target model that remembers its last answers.
 
-    Target models answer deterministically, and several attacks ask about the same records; an
-    ensemble or an output filter should work for that only once. An oracle counts each query
-    all the same.
+    Several attacks ask about the same records; an ensemble or an output filter should work for
+    that only once. An oracle counts each query all the same. Of a target that answers at random
+    nothing may be remembered: asking again is an attack.
     """
 
     def __init__(self, target: TargetModel, keep: int = 8) -> None:
-        """Wrap `target`, keeping its answers to the last `keep` batches."""
+        """Wrap `target`, keeping its answers to the last `keep` batches; 0 asks each time."""
         self._target = target
         self._keep = keep
         self._answers: OrderedDict[str, Tensor] = OrderedDict()
@@ -32,6 +32,8 @@ class MemoizedTarget:
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits, remembered or asked for."""
+        if self._keep == 0:
+            return self._target.logits(x)
         name = tensor_digest(x)
         if name not in self._answers:
             self._answers[name] = self._target.logits(x)

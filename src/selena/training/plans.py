@@ -53,6 +53,8 @@ class Plan:
         training: recipe of the undefended model and of every sub-model.
         distillation: recipe of the student.
         adversary: schedule of adversarial regularization.
+        shadow_epochs: epochs of the sub-models of an attacker who imitates Split-AI; None for
+            those of `training`.
         k: number of sub-models.
         l: number of sub-models that do not train on a record.
     """
@@ -66,8 +68,13 @@ class Plan:
     training: Recipe = field(default_factory=Recipe)
     distillation: Recipe = field(default_factory=lambda: Recipe(epochs=60))
     adversary: Adversary = field(default_factory=Adversary)
+    shadow_epochs: int | None = None
     k: int = 25
     l: int = 10  # noqa: E741 - the paper's letter
+
+    def __post_init__(self) -> None:
+        if self.shadow_epochs is not None and self.shadow_epochs < 1:
+            raise ConfigError(f"shadow_epochs is {self.shadow_epochs}; it must be at least 1.")
 
     def network(self, dataset: Dataset) -> NetworkFactory:
         """Return the classifier for `dataset`.
@@ -113,6 +120,7 @@ PLANS: dict[str, Plan] = {
     # The paper's settings.
     "purchase100": Plan(),
     "texas100": Plan(
+        shadow_epochs=30,
         training=Recipe(batch_size=128, epochs=20),
         distillation=Recipe(batch_size=128, epochs=30),
         adversary=Adversary(alpha=2.0, learning_rate=1e-4, attack_learning_rate=1e-3),
