@@ -83,10 +83,35 @@ def test_equal_numbers_in_other_bytes_are_equal_records() -> None:
     assert shared_rows((zeros, y), (zeros * [[-1, 1], [1, 1]] + [[0, 0], [1, 1]], y)).tolist() == [
         0
     ]
-    assert shared_rows((zeros, y), (zeros.astype(np.float32), y)).tolist() == [0, 1]
     explicit = sparse.csr_array(([1.0, 0.0, 3.0, 2.0], ([0, 0, 1, 1], [1, 0, 1, 0])), (2, 2))
     assert explicit.nnz > sparse.csr_array(zeros).nnz
     assert shared_rows((sparse.csr_array(zeros), y), (explicit, y)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_numbers_of_fewer_digits_are_refused(kind: Callable[[np.ndarray], Any]) -> None:
+    """Rounded, a record would not be found on the other side."""
+    x, y = np.array([[0.1], [0.2]]), [0, 1]
+    with pytest.raises(DataError, match=r"float64, those of non-members .*float32"):
+        shared_rows((kind(x), y), (kind(x.astype(np.float32)), y))
+    assert shared_rows((kind(x), y), (kind(x.copy()), y)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_lists_of_long_arrays_are_compared_to_their_ends(
+    kind: Callable[[np.ndarray], Any],
+) -> None:
+    """NumPy and PyTorch print long arrays shortened, and numbers rounded."""
+    x = np.zeros((40, 1200))
+    x[:, 600] = 1000 + np.arange(40) / 1e9
+    y = np.zeros(20, dtype=int)
+    ours, theirs = [kind(row) for row in x[:20]], [kind(row) for row in x[20:]]
+    assert shared_rows((ours, y), (theirs, y)).tolist() == []
+    assert shared_rows((ours, y), ([*theirs[:-1], ours[3]], y)).tolist() == [19]
+    objects = np.empty(20, dtype=object), np.empty(20, dtype=object)
+    for array, rows in zip(objects, (ours, theirs), strict=True):
+        array[:] = rows
+    assert shared_rows((objects[0], y), (objects[1], y)).tolist() == []
 
 
 def test_texts_and_columns_of_texts() -> None:

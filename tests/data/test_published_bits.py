@@ -126,6 +126,21 @@ def test_killed_conversion_is_done_again(tmp_path: Path, cache: Path) -> None:
     assert int(published.load(tmp_path).records.x.max()) == 1
 
 
+@pytest.mark.parametrize("left", [0, 100, 400])
+@pytest.mark.parametrize("which", ["bits", "labels"])
+def test_cut_off_arrays_are_written_again(
+    which: str, left: int, tmp_path: Path, cache: Path
+) -> None:
+    published = small(tmp_path)
+    loaded = published.load(tmp_path).records
+    x, y = loaded.x.clone(), loaded.y.clone()  # bits are mapped, and their file is cut off below
+    for path in (cache / "prepared").glob(f"*-{which}.npy"):
+        path.write_bytes(path.read_bytes()[:left])
+    again = published.load(tmp_path).records
+    assert torch.equal(again.x, x)
+    assert torch.equal(again.y, y)
+
+
 def test_cache_that_cannot_be_written(tmp_path: Path, cache: Path) -> None:
     published = small(tmp_path)
     cache.mkdir()

@@ -111,6 +111,16 @@ def test_two_spellings_of_a_number_are_neither_one_class_nor_two(kind: str, tmp_
         load_file(written(kind, tmp_path, X, np.array(["01", "2", "1", "2"])))
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_booleans_of_a_csv_are_bits(quoted: bool, tmp_path: Path) -> None:
+    true = '"True"' if quoted else "True"
+    path = tmp_path / "dummies.csv"
+    path.write_text(f"a,b,label\n{true},false,x\nFalse, TRUE,y\n")
+    dataset = load_file(path)
+    assert dataset.records.x.tolist() == [[1, 0], [0, 1]]
+    assert dataset.features == "binary"
+
+
 @kinds
 def test_one_class_is_too_few(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"every record has the label '3'"):

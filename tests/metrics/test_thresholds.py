@@ -145,7 +145,7 @@ def test_bad_input_is_refused() -> None:
         fit_class_thresholds(scores, truth, np.array([0, 1, 4]), 4)
     with pytest.raises(DataError, match="Label 2 of record 0"):
         Threshold(np.array([0.0, 1.0])).decide(scores, np.array([2, 0, 0]))
-    with pytest.raises(DataError, match="cannot be halved"):
+    with pytest.raises(DataError, match="known non-members are too"):
         cross_fitted_accuracy(scores, truth, np.zeros(3, dtype=int), 1, per_class=False, seed=0)
     with pytest.raises(DataError, match="NaN"):
         fit_threshold(np.array([0.0, np.nan, 1.0]), truth)

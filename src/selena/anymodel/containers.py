@@ -100,6 +100,7 @@ class _Array:
 
     def join(self, other: Any) -> Any:
         _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
+        _agree_on_digits(self.values.dtype, other.dtype)
         return np.concatenate([self.values, other])
 
     def contents(self) -> list[bytes]:
@@ -124,6 +125,7 @@ class _Torch:
 
     def join(self, other: Tensor) -> Any:
         _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
+        _agree_on_digits(self.values.dtype, other.dtype)
         return torch.cat([self.values, other])
 
     def contents(self) -> list[bytes]:
@@ -153,7 +155,7 @@ class _List:
         return [*self.values, *other]
 
     def contents(self) -> list[bytes]:
-        return [repr(record).encode() for record in self.values]
+        return [_key(record) for record in self.values]
 
     def numbers(self) -> Numbers:
         try:
@@ -297,16 +299,38 @@ def _agree(ours: Any, theirs: Any, what: str) -> None:
         )
 
 
+def _agree_on_digits(ours: Any, theirs: Any) -> None:
+    """Refuse float32 beside float64: a record on both sides would not be known again."""
+    floats = [np.float16, np.float32, np.float64, torch.float16, torch.bfloat16, torch.float32]
+    floats.append(torch.float64)
+    if ours != theirs and ours in floats and theirs in floats:
+        raise DataError(
+            f"the features of members are {ours}, those of non-members {theirs}: give both in one "
+            "type, or records that are on both sides cannot be found"
+        )
+
+
 def _whole(numbers: Numbers) -> bool:
     """Whether no digit is lost where a column of a frame holds integers."""
     return bool((numbers == np.rint(numbers)).all())
+
+
+def _key(record: Any) -> bytes:
+    """Return the whole content of a record; `repr` shortens and rounds arrays in it."""
+    if isinstance(record, list | tuple):
+        return b"[%b]" % b",".join(map(_key, record))
+    if isinstance(record, Tensor):
+        record = _Torch(record[None]).numbers()[0]
+    if isinstance(record, np.ndarray | np.generic):
+        return _key(record.tolist())
+    return repr(record).encode()
 
 
 def _digests(values: np.ndarray) -> Iterator[bytes]:
     for part in in_chunks(len(values), _CHUNK):
         rows = values[part].reshape(len(values[part]), -1)
         if rows.dtype.kind in "OSU":
-            yield from (repr(row.tolist()).encode() for row in rows)
+            yield from (_key(row.tolist()) for row in rows)
             continue
         rows = np.ascontiguousarray(rows + rows.dtype.type(0))  # -0.0 becomes 0.0
         yield from (blake2b(row.tobytes(), digest_size=16).digest() for row in rows)

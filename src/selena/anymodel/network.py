@@ -95,7 +95,13 @@ def load_network(path: Path, factory: Callable[[], nn.Module] | None) -> nn.Modu
         weights = load_file(path)
     except SafetensorError as error:
         raise DataError(f"{path} is damaged or no .safetensors file ({error}).") from error
-    network = factory()
+    try:
+        network = factory()
+    except Exception as error:
+        raise ConfigError(
+            f"factory cannot build the network ({type(error).__name__}: {error}). It is called "
+            "without arguments."
+        ) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"factory must build an nn.Module; got a {type(network).__name__}.")
     try:

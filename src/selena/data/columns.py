@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from selena.data.table_csv import as_number
 from selena.data.table_parquet import read_frame
 from selena.errors import DataError
-
-_WORDS = {"true": 1.0, "false": 0.0}
 
 
 def read_columns(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
@@ -38,6 +37,9 @@ def _read_csv(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: this is no CSV text in UTF-8 ({error}).") from error
     names = [name.strip() for name in header]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: there are several columns {', '.join(twice)}. Name each once.")
     if not lines:
         raise DataError(f"{path}: there is no row under the header. Give at least one.")
     values = np.empty((len(lines), len(names)))
@@ -48,8 +50,7 @@ def _read_csv(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
             )
         for column, cell in enumerate(line):
             try:
-                word = cell.strip().lower()
-                values[row, column] = _WORDS[word] if word in _WORDS else float(word)
+                values[row, column] = as_number(cell)
             except ValueError:
                 raise DataError(
                     f"{path}, row {row + 2}, column {names[column]!r}: {cell!r} is no number."
@@ -58,11 +59,10 @@ def _read_csv(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
 
 
 def _read_parquet(path: Path) -> dict[str, Float64[np.ndarray, " n"]]:
-    frame = read_frame(path)
-    try:
-        return {
-            name: np.asarray(frame[name].to_numpy(), dtype=np.float64)
-            for name in frame.column_names
-        }
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: a column holds no numbers ({error}).") from error
+    frame, columns = read_frame(path), {}
+    for name in frame.column_names:
+        try:
+            columns[name] = np.asarray(frame[name].to_numpy(), dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}: column {name!r} holds no numbers ({error}).") from error
+    return columns

@@ -49,6 +49,7 @@ def load_folder(folder: Path) -> Dataset:
         source=f"{folder.resolve().name}: {len(train):,} images in train/, {len(test):,} in test/, "
         f"{len(classes)} classes",
         member_pool=torch.arange(len(y)) < len(train) if test else None,
+        class_names=tuple(classes),
     )
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 
 from selena.data.download import fetch
 from selena.data.label_first import Block
@@ -60,9 +61,7 @@ class PublishedBits:
             StoreError: if the cache cannot be written.
         """
         archive = self.fetch(data_dir=data_dir, progress=progress)
-        bits, labels = self._convert(archive, progress)
-        x = torch.from_numpy(np.load(bits, mmap_mode="c"))
-        y = torch.from_numpy(np.load(labels))
+        x, y = self._arrays(archive, progress)
         return Dataset(
             name=self.name,
             records=Records(x, y, torch.arange(len(y))),
@@ -72,6 +71,15 @@ class PublishedBits:
             members=self.members,
             source=f"{self.name}: {len(y):,} records of {self.archive} ({self.urls[0]})",
         )
+
+    def _arrays(self, archive: Path, progress: Progress | None) -> tuple[Tensor, Tensor]:
+        bits, labels = self._convert(archive, progress)
+        try:
+            return torch.from_numpy(np.load(bits, mmap_mode="c")), torch.from_numpy(np.load(labels))
+        except (ValueError, EOFError):  # cut off, as by a full disk
+            bits.unlink()
+            labels.unlink()
+        return self._arrays(archive, progress)
 
     def fetch(
         self,

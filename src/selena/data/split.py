@@ -143,9 +143,10 @@ def _check_classes(dataset: Dataset, labels: Int[Tensor, " n"]) -> None:
     empty = torch.nonzero(torch.bincount(labels, minlength=dataset.num_classes) == 0)
     if len(empty):
         first = int(empty[0])
+        name = repr(dataset.class_names[first]) if dataset.class_names else first
         in_all = int((dataset.records.y == first).sum())
         raise DataError(
-            f"{dataset.name}: class {first} is empty: none of the {len(labels):,} training "
+            f"{dataset.name}: class {name} is empty: none of the {len(labels):,} training "
             f"records has this label, of {in_all:,} in the whole set ({len(empty)} such "
             f"class{'es' if len(empty) > 1 else ''}). Take more members, or leave the rare "
             "classes out."

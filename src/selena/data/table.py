@@ -61,6 +61,7 @@ class Table:
             recipe="tabular",
             members=n // 2,
             source=f"{self.path.name}: {n:,} records, {d:,} features, classes {_listed(names)}",
+            class_names=names,
         )
 
     def _features(

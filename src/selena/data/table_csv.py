@@ -15,6 +15,7 @@ from selena.errors import DataError
 
 # Lines parsed at once, to keep the text of a large file out of memory.
 _BLOCK = 4096
+_WORDS = {"true": 1.0, "false": 0.0}
 
 
 def read_csv(path: Path, label_column: str) -> Table:
@@ -87,7 +88,7 @@ def _read_careful(stream: TextIO, path: Path, names: list[str], label: int) -> T
             raise DataError(f"{path}, row {row}: the label is empty. Fill it in or drop the row.")
         rows.append(row)
         try:
-            cells.extend(map(float, record))
+            cells.extend(map(as_number, record))
         except ValueError:
             raise _no_number(record, columns, f"{path}, row {row}") from None
     x = np.frombuffer(cells, np.float32).reshape(len(rows), len(columns))
@@ -106,9 +107,19 @@ def _no_number(record: list[str], columns: list[str], row: str) -> DataError:
     )
 
 
+def as_number(cell: str) -> float:
+    """Return the number that a cell holds; true and false are 1 and 0.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    word = cell.strip().lower()
+    return _WORDS[word] if word in _WORDS else float(word)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        as_number(cell)
     except ValueError:
         return False
     return True

@@ -110,8 +110,9 @@ def cross_fitted_accuracy(
     check_labels(labels, num_classes)
     if min(truth.sum(), (~truth).sum()) < 2:
         raise DataError(
-            f"{int(truth.sum())} members and {int((~truth).sum())} non-members cannot be halved. "
-            "Give at least two of each."
+            f"{int(truth.sum())} known members and {int((~truth).sum())} known non-members are too "
+            "few to fit thresholds on: give at least two of each, and more where an attack sets "
+            "some aside to train on others (neural)."
         )
     shuffled = numpy_generator(seed, "cross-fit").permutation(len(scores))
     strata = shuffled[np.lexsort((labels[shuffled], truth[shuffled]))]
