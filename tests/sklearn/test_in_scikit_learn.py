@@ -12,11 +12,12 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from selena.sklearn import (
@@ -43,6 +44,23 @@ def frame() -> tuple[Any, Any]:
     X = 3 * np.eye(3)[y] + rng.normal(size=(120, 3))
     labels = pd.Series(np.array(["dog", "cat", "emu"])[y], name="animal")
     return pd.DataFrame(X, columns=["legs", "tail", "height"]), labels
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        make_pipeline(SimpleImputer(), StandardScaler(), LINEAR),
+        make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=5)),
+    ],
+)
+def test_pipelines_that_take_missing_values_take_them_inside(pipeline: Any) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    X[::7, 1] = np.nan
+    model = SplitAIClassifier(pipeline, 4, 2, random_state=0).fit(X, y)
+    assert model.predict_proba(X).shape == (60, 2)
+    with pytest.raises(ValueError, match="NaN"):
+        SplitAIClassifier(make_pipeline(Normalizer(), LINEAR), 4, 2).fit(X, y)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: type(m).__name__)

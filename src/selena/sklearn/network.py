@@ -27,7 +27,7 @@ from selena.training.batches import in_chunks
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.workspace import Workspace
+from selena.workspace import Workspace, check_device
 
 _CHUNK = 4096
 # Training draws from PyTorch's global generators, which all threads of a process share.
@@ -156,6 +156,8 @@ class TorchClassifier(ProbabilityClassifier):
     ) -> TorchClassifier:
         """Minimise the mean over records of -sum(weight p log q), weights being 1 on average."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=2)
+        check_scalar(self.epochs, "epochs", Integral, min_val=1)
+        check_device(self.device)
         if weight is not None:
             soft = soft * (weight / weight.mean())[:, None]
         recipe = Recipe(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -155,12 +156,20 @@ def base_or_default(estimator: Any) -> Any:
 
 def tags_of(tags: Tags, *estimators: Any) -> Tags:
     """Return `tags` with the kinds of input that all of `estimators` take."""
-    inner = [get_tags(estimator) for estimator in estimators if hasattr(estimator, "fit")]
+    inner = [_tags(estimator) for estimator in estimators if hasattr(estimator, "fit")]
     for name in ("sparse", "allow_nan"):
         setattr(tags.input_tags, name, all(getattr(t.input_tags, name) for t in inner))
     tags.input_tags.positive_only = any(t.input_tags.positive_only for t in inner)
     known = [t.classifier_tags for t in inner if t.classifier_tags is not None]
     tags.classifier_tags.multi_class = all(t.multi_class for t in known)
+    return tags
+
+
+def _tags(estimator: Any) -> Tags:
+    tags = get_tags(estimator)
+    if isinstance(estimator, Pipeline):
+        # Its own tags do not say; what comes first does, or what comes later complains.
+        tags.input_tags.allow_nan = get_tags(estimator.steps[0][1]).input_tags.allow_nan
     return tags
 
 
