@@ -106,7 +106,7 @@ class EpochClock:
     def last_epoch(self, side_by_side: int) -> float:
         """Return the seconds of the last epoch of all networks, of which some train at once."""
         spans = [ends[-1] - ends[-2] for ends in self.ends.values()]
-        return sum(spans[group.start] for group in in_even_chunks(len(spans), side_by_side))
+        return float(sum(spans[group.start] for group in in_even_chunks(len(spans), side_by_side)))
 
 
 def resnet(device: str, epochs: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,90 @@ def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -
         for name in ("model.safetensors", "audit.json"):
             resumed = (tmp_path / "runs" / folder.name / name).read_bytes()
             assert resumed == (folder / name).read_bytes()
+
+
+def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
+    """Runs of one defense that differ in more than the seed have no mean."""
+    (tmp_path / "run.toml").write_text(CONFIG)
+    train = ("train", "--config", "run.toml", "--defense", "undefended")
+    one, other, fewer = (
+        selena(*train, *more, cwd=tmp_path).stdout.strip()
+        for more in ((), ("--seed", "1"), ("--seed", "2", "--members", "150"))
+    )
+    selena("attack", one, fewer, "--attack", "confidence", cwd=tmp_path)
+    selena("attack", other, "--attack", "confidence,shadow_cross_entropy", cwd=tmp_path)
+    for runs, message in (
+        ((one, one), "undefended, seed 0"),
+        ((one, fewer), "with other partition"),
+        ((one, other), "with other families of attacks"),
+        ((other, one), "with other families of attacks"),
+    ):
+        failed = selena("report", *runs, cwd=tmp_path, code=2)
+        assert message in " ".join(failed.stderr.split())
+    assert not (tmp_path / "report").exists()
+    selena("attack", other, "--attack", "confidence", cwd=tmp_path)
+    assert "2 seeds" in selena("report", one, other, cwd=tmp_path).stdout
+
+
+def test_wrong_settings_show_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG + "[defense_settings.hamp]\ndecoys = 0\n")
+    failures = [
+        (("--config", "run.toml"), "decoys"),
+        (("--dataset", "digits", "--attack", "flip_noise"), "binary"),
+        (("--dataset", "digits", "--device", "gpu"), "device='gpu' cannot be used"),
+        (("--dataset", "digits", "--json", "."), "is a directory"),
+        (("--dataset", "digits", "--json", "run.toml/out.json"), "cannot be written to"),
+        (("--dataset", "digits", "--out", "run.toml"), "is a file"),
+    ]
+    for arguments, message in failures:
+        failed = selena("run", *arguments, cwd=tmp_path, code=2)
+        assert message in " ".join(failed.stderr.split())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_copies_of_members_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [f"{i % 20},{i % 7},{i % 2}" for i in range(300)]
+    (tmp_path / "few.csv").write_text("\n".join(["a,b,label", *rows]))
+    config = CONFIG.replace('dataset = "digits"', 'dataset = "few.csv"')
+    (tmp_path / "run.toml").write_text(config.replace("members = 200", "members = 100"))
+    selena("train", "--config", "run.toml", "--defense", "undefended", cwd=tmp_path)
+    assert "test non-members are copies of members" in caplog.text
+
+
+def test_a_renamed_run_is_not_taken_for_another(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG)
+    command = ("train", "--config", "run.toml", "--defense", "undefended")
+    trained = {
+        seed: Path(selena(*command, "--seed", seed, cwd=tmp_path).stdout.strip())
+        for seed in ("1", "2")
+    }
+    shutil.rmtree(tmp_path / trained["2"])
+    (tmp_path / trained["1"]).rename(tmp_path / trained["2"])
+    failed = selena(*command, "--seed", "2", cwd=tmp_path, code=2)
+    assert "holds undefended, seed 1: it was renamed" in " ".join(failed.stderr.split())
+
+
+def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
+    """The attacker's own Split-AI has the K of the command, whatever was trained before."""
+    (tmp_path / "run.toml").write_text(CONFIG)
+    (tmp_path / "more.toml").write_text(CONFIG.replace("k = 4", "k = 5"))
+    names = ("--defense", "undefended", "--attack", "shadow_cross_entropy")
+    for config, k in (("run.toml", 4), ("more.toml", 5)):
+        selena("run", "--config", config, *names, "--json", "out.json", cwd=tmp_path)
+        (row,) = read(tmp_path / "out.json")["rows"]
+        assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["k"] == k
+
+
+def test_files_are_written_though_nobody_reads_the_table(finished: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "selena", "report", *map(str, (finished / "runs").iterdir())]
+    process = subprocess.Popen(
+        [*command, "--json", "out.json"], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait()
+    assert len(read(tmp_path / "out.json")["rows"]) == 3
+    assert (tmp_path / "report" / "report.html").exists()
 
 
 def test_the_papers_selection_is_flagged(finished: Path) -> None:

@@ -15,6 +15,14 @@ from selena.store import RunFolder
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 SETTINGS = {"settings": {"defense": "undefended"}, "data": {}, "selected_on_evaluation": False}
 
+AUDIT = {
+    "schema": "selena-audit/1",
+    "defense": "undefended",
+    "seed": 0,
+    "attacks": {},
+    "best": {},
+}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
@@ -46,16 +54,20 @@ def test_a_model_that_is_not_the_manifests_is_refused(run: RunFolder) -> None:
         run.load_model()
 
 
-@pytest.mark.parametrize("text", ["{", '{"schema": "selena-run-folder/0"}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["{", '{"schema": "selena-run-folder/0"}', '{"schema": "selena-run-folder/1"}', "[]"]
+)
 def test_a_damaged_or_foreign_manifest_is_refused(run: RunFolder, text: str) -> None:
     (run.path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match=r"manifest\.json"):
         run.manifest()
 
 
-@pytest.mark.parametrize("text", ["{", '{"schema": "selena-audit/0"}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["{", '{"schema": "selena-audit/0"}', '{"schema": "selena-audit/1"}', "[]"]
+)
 def test_a_damaged_or_foreign_audit_is_refused(run: RunFolder, text: str) -> None:
-    run.save_audit({"schema": "selena-audit/1"})
+    run.save_audit(AUDIT)
     (run.path / "audit.json").write_text(text)
     with pytest.raises(StoreError, match=r"audit\.json .* Run `selena attack"):
         run.audit()
@@ -71,7 +83,6 @@ def test_a_model_of_other_training_code_is_stale(
 def test_a_run_that_was_not_attacked_says_so(run: RunFolder) -> None:
     with pytest.raises(StoreError, match="selena attack"):
         run.audit()
-    audit = {"schema": "selena-audit/1", "attacks": {}}
-    run.save_audit(audit)
-    assert json.loads((run.path / "audit.json").read_text()) == audit
-    assert run.audit() == audit
+    run.save_audit(AUDIT)
+    assert json.loads((run.path / "audit.json").read_text()) == AUDIT
+    assert run.audit() == AUDIT

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selena.errors import StoreError
-from selena.workspace import Silent, Workspace
+from selena.errors import ConfigError, StoreError
+from selena.workspace import Silent, Workspace, check_device
 
 PIECE = {"weight": torch.arange(6.0).reshape(2, 3).T, "rows": torch.tensor([3, 1])}
 
@@ -53,6 +53,12 @@ def test_clear_forgets_its_own_pieces_and_no_others(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_piece_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "pieces").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=r"one\.safetensors cannot be written"):
+        Workspace(folder=tmp_path / "pieces").save("one", PIECE)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_damaged_piece_names_its_file(tmp_path: Path, keep: int) -> None:
     workspace = Workspace(folder=tmp_path)
@@ -68,6 +74,13 @@ def test_silent_progress_can_be_advanced() -> None:
     with Silent().step("train", total=2) as step:
         step.advance()
         step.advance(0.5)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:77", "", "meta:1:2"])
+def test_a_device_that_is_not_there_is_named(device: str) -> None:
+    with pytest.raises(ConfigError, match=f"device={device!r} cannot be used here"):
+        check_device(device)
+    check_device("cpu")
 
 
 def test_device() -> None:

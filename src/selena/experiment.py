@@ -11,8 +11,9 @@ from selena.auditing.markdown import render_markdown
 from selena.auditing.report import AuditReport
 from selena.auditing.table import summarize_rows
 from selena.environment import describe_environment
+from selena.errors import ConfigError
 from selena.files import write_json, write_text
-from selena.pipeline import Case, RunSettings, attack, cases, row_head, train
+from selena.pipeline import Case, RunSettings, attack, cases, check_settings, row_head, train
 from selena.store import RunFolder
 from selena.version import __version__
 from selena.workspace import Progress, Silent, TrainingLog, Workspace
@@ -83,7 +84,8 @@ def run(
     Finished sub-models and checkpoints live in `runs`/pieces until the seed that needs them is
     done; with `keep_submodels` they stay. `log` returns who keeps a case's training curves.
     """
-    found: list[tuple[RunFolder, AuditReport]] = []
+    check_settings(settings, progress)
+    done: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
         workspace = pieces(runs, settings, progress)
         for case in cases(settings, seed):
@@ -96,10 +98,54 @@ def run(
                 attack_settings=settings.attack_settings,
                 data_dir=settings.data.data_dir,
             )
-            found.append((folder, report))
+            done.append((folder, report))
         if not keep_submodels:
             workspace.clear()
-    return collect(found)
+    return collect(done)
+
+
+def found(folders: Sequence[Path]) -> Results:
+    """Return the results of runs that were attacked before.
+
+    Raises:
+        StoreError: a folder that is no finished run, or was not attacked.
+        ConfigError: runs that are no repetitions of each other under one defense's name.
+    """
+    rows = [RunFolder(path).audit() for path in folders]
+    manifests = [RunFolder(path).manifest() for path in folders]
+    first: dict[str, tuple[Path, dict[str, object]]] = {}
+    seen: dict[tuple[str, int], Path] = {}
+    for path, row, manifest in zip(folders, rows, manifests, strict=True):
+        defense, seed = row["defense"], row["seed"]
+        if (defense, seed) in seen:
+            raise ConfigError(
+                f"{seen[defense, seed]} and {path} both are {defense}, seed {seed}. Runs of one "
+                "defense are repetitions, a seed each: report others apart."
+            )
+        seen[defense, seed] = path
+        settings = {k: v for k, v in manifest["settings"].items() if k not in ("seed", "data")}
+        same = {
+            "data": manifest["data"]["sha256"],
+            "partition": manifest["split"],
+            "settings": settings,
+            "families of attacks": sorted(row["best"]),
+        }
+        other, theirs = first.setdefault(defense, (path, same))
+        differing = [name for name in same if same[name] != theirs[name]]
+        if differing:
+            raise ConfigError(
+                f"{other} and {path} both are {defense}, with other {' and '.join(differing)}. "
+                "Runs of one defense are repetitions: report them apart, or attack all by the "
+                "same families."
+            )
+    names = [path.name for path in folders]
+    return Results(
+        rows,
+        settings={n: m["settings"] for n, m in zip(names, manifests, strict=True)},
+        timings={n: m["timings"] for n, m in zip(names, manifests, strict=True)},
+        family_seconds={},
+        folders=list(folders),
+    )
 
 
 def pieces(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:

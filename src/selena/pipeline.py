@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,6 +15,7 @@ from selena.config import override
 from selena.data.load import load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
+from selena.defenses.content import content_digests
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.registry import build_attacks, build_defense
@@ -21,7 +23,12 @@ from selena.seeding import child_seed
 from selena.store import RunFolder
 from selena.training.plans import PLANS, Plan
 from selena.types import AuditSplit, Dataset, Defense
-from selena.workspace import Progress, Workspace
+from selena.workspace import Progress, Workspace, check_device
+
+# Repeated records below this share of the test set move figures less than chance does.
+_MANY_COPIES = 0.01
+
+_LOG = logging.getLogger(__name__)
 
 Selection = Literal["last", "validation", "paper"]
 
@@ -135,7 +142,12 @@ class Case:
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any], data_dir: Path | None = None) -> Case:
         """Return the case a run folder was made from; `data_dir` replaces the recorded one."""
-        settings = {f.name: manifest["settings"][f.name] for f in fields(cls)}
+        settings = {f.name: manifest["settings"].get(f.name) for f in fields(cls)}
+        lacking = [name for name, value in settings.items() if value is None]
+        if lacking:
+            raise StoreError(
+                f"The run's manifest lacks {', '.join(lacking)} of its settings. Train it again."
+            )
         data = override(DataSettings(), settings.pop("data"))
         return cls(data=replace(data, data_dir=data_dir or data.data_dir), **settings)
 
@@ -173,10 +185,13 @@ class Case:
 
     def folder(self, runs: Path, dataset: Dataset) -> RunFolder:
         """Return the run folder that belongs to this case, settings, data and code."""
+        plan = self.build_plan(dataset)
         key = fingerprint(
             data_identity(dataset),
             self.data.sizes(dataset),
             self.build_defense(dataset),
+            # What attacks take from the plan: an attacker's own Split-AI imitates it.
+            [plan.network(dataset), plan.training, plan.shadow_epochs, plan.k, plan.l],
             self.seed,
             self.selection,
             code_digest(),
@@ -233,6 +248,22 @@ def cases(settings: RunSettings, seed: int) -> list[Case]:
     ]
 
 
+def check_settings(settings: RunSettings, progress: Progress | None = None) -> None:
+    """Build every defense and attack, so that no wrong setting shows after hours of training.
+
+    Raises:
+        DataError: records that cannot be had or used.
+        ConfigError: a setting out of range, an unknown name, a device that is not there, an attack
+            that the features do not suit.
+    """
+    check_device(settings.device)
+    for case in cases(settings, settings.seeds[0]):
+        dataset = case.dataset(progress)
+        case.build_defense(dataset)
+        plan = case.build_plan(dataset)
+        build_attacks(settings.attacks, plan, dataset, settings.attack_settings)
+
+
 def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     """Train a case into its run folder under `runs`, or find it there.
 
@@ -241,8 +272,15 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     dataset = case.dataset(workspace.progress)
     run = case.folder(runs, dataset)
     if run.is_trained:
+        made = Case.from_manifest(run.manifest())
+        if (made.defense, made.seed) != (case.defense, case.seed):
+            raise StoreError(
+                f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
+                "name back, or delete it."
+            )
         return run
     split = case.split(dataset)
+    _warn_of_copies(split)
     # The paper's code selects on the test set. Offered by name only; reports flag it.
     validation = split.evaluation.non_members if case.selection == "paper" else split.validation
     start = time.perf_counter()
@@ -263,6 +301,23 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     }
     run.save_model(model.state(), settings, time.perf_counter() - start)
     return run
+
+
+def _warn_of_copies(split: AuditSplit) -> None:
+    """Log a warning where non-members that are scored have the content of members."""
+    members, others = (
+        content_digests(records.x, key=0).tolist()
+        for records in (split.train, split.evaluation.non_members)
+    )
+    known = set(map(tuple, members))
+    copies = sum(tuple(digest) in known for digest in others)
+    if copies > _MANY_COPIES * len(others):
+        _LOG.warning(
+            "%d of %d test non-members are copies of members: no attack can tell them apart, so "
+            "what leaks is underestimated. Drop repeated records first.",
+            copies,
+            len(others),
+        )
 
 
 def attack(

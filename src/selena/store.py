@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from selena.auditing.report import SCHEMA as AUDIT_SCHEMA
 from selena.errors import StoreError
-from selena.files import atomic_path, file_sha256, write_json
+from selena.files import file_sha256, write_json
 from selena.fingerprint import code_digest
 from selena.version import __version__
+from selena.workspace import save_tensors
 
 SCHEMA = "selena-run-folder/1"
 _MANIFEST = "manifest.json"
@@ -59,7 +60,8 @@ class RunFolder:
                 f"{self.path} is not a finished run: it has no {_MANIFEST}. Train it with "
                 "`selena train`; a killed run goes on where it stopped."
             )
-        return _read(path, SCHEMA, mend="Delete the folder and train again")
+        keys = {"settings", "data", "code", "model_sha256", "timings"}
+        return _read(path, SCHEMA, keys, mend="Delete the folder and train again")
 
     def save_model(
         self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
@@ -67,8 +69,7 @@ class RunFolder:
         """Write the model, then the manifest that vouches for it."""
         self.path.mkdir(parents=True, exist_ok=True)
         model = self.path / _MODEL
-        with atomic_path(model) as temporary:
-            save_file({k: t.detach().cpu().contiguous() for k, t in state.items()}, temporary)
+        save_tensors(model, state)
         write_json(
             self.path / _MANIFEST,
             {
@@ -112,10 +113,11 @@ class RunFolder:
         path = self.path / _AUDIT
         if not path.exists():
             raise StoreError(f"{self.path} holds no audit. Run `selena attack {self.path}` first.")
-        return _read(path, AUDIT_SCHEMA, mend=f"Run `selena attack {self.path}` again")
+        keys = {"defense", "seed", "attacks", "best"}
+        return _read(path, AUDIT_SCHEMA, keys, mend=f"Run `selena attack {self.path}` again")
 
 
-def _read(path: Path, schema: str, *, mend: str) -> dict[str, Any]:
+def _read(path: Path, schema: str, keys: set[str], *, mend: str) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -123,4 +125,6 @@ def _read(path: Path, schema: str, *, mend: str) -> dict[str, Any]:
     found = read.get("schema") if isinstance(read, dict) else None
     if found != schema:
         raise StoreError(f"{path} has schema {found!r}; this version reads {schema!r}. {mend}.")
+    if not keys <= set(read):
+        raise StoreError(f"{path} lacks {', '.join(sorted(keys - set(read)))}. {mend}.")
     return dict(read)

@@ -7,7 +7,7 @@ sub-model, a checkpoint) as its own safetensors file, so that killed work goes o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from selena.errors import StoreError
+from selena.errors import ConfigError, StoreError
 from selena.files import atomic_path
 
 T = TypeVar("T")
@@ -111,21 +111,21 @@ class Workspace:
         if self.folder is None:
             return
         self.touched.add(name)
-        with atomic_path(self.folder / f"{name}.safetensors") as path:
-            save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, path)
+        save_tensors(self.folder / f"{name}.safetensors", tensors)
 
     def load(self, name: str) -> dict[str, Tensor] | None:
         """Return a kept piece, or None where there is none."""
         if self.folder is None:
             return None
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
-            return None
-        self.touched.add(name)
         try:
-            return load_file(path)
+            tensors = load_file(path)
+        except FileNotFoundError:
+            return None
         except SafetensorError as error:
             raise StoreError(f"{path} is damaged ({error}). Delete it and run again.") from error
+        self.touched.add(name)
+        return tensors
 
     def discard(self, name: str) -> None:
         """Forget a kept piece."""
@@ -137,10 +137,38 @@ class Workspace:
         """Forget every piece that this workspace saved or found; an empty folder goes too."""
         for name in sorted(self.touched):
             self.discard(name)
-        if self.folder is not None and self.folder.exists() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        if self.folder is not None:
+            with suppress(OSError):  # others work in it, or were quicker
+                self.folder.rmdir()
 
     @property
     def torch_device(self) -> torch.device:
         """The device as PyTorch names it."""
         return torch.device(self.device)
+
+
+def check_device(device: str) -> None:
+    """Raise `ConfigError` unless PyTorch can compute on `device`."""
+    if device == "cpu":
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+        raise ConfigError(
+            f"device={device!r} cannot be used here ({reason}). Use cpu, or cuda where PyTorch "
+            "finds a GPU (`selena env` says which)."
+        ) from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, temporary)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} cannot be written ({error}).") from error

@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "networks.py").write_text(NETWORK)
+    (tmp_path / "shop" / "broken.py").write_text("build = 1 / 0\n")
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(400, 6)).astype(np.float32), generator.integers(0, 2, 400)
     # Members lie far on their class's side of a direction that the network reads off.
@@ -115,6 +116,7 @@ def test_what_is_missing_or_wrong_is_named(
         ("shop.absent:build", "No module named 'shop.absent'"),
         ("shop.networks:biuld", "Did you mean 'build'"),
         ("shop.networks:not_callable", "is a int; it must be callable"),
+        ("shop.broken:build", r"shop\.broken cannot be imported \(ZeroDivisionError"),
     ],
 )
 def test_a_factory_that_cannot_be_had(

@@ -15,7 +15,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.auditing.table import percent
 from selena.data.bundled import load_digits
-from selena.errors import DataError
+from selena.errors import ConfigError, DataError
 from selena.types import Family
 from tests.page.made import predictions, report
 
@@ -106,6 +106,12 @@ def test_seeds_of_one_model_may_not() -> None:
     seeds = {0: report(1.5), 1: attacked_as_label_only(1.5)}
     with pytest.raises(DataError, match="'bare' differ in their attacks"):
         selena.compare({"bare": seeds})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_audits_without_names_are_an_error() -> None:
+    with pytest.raises(ConfigError, match="give each a name"):
+        selena.compare([report(0.0)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("audits", [{}, {"bare": {}}])

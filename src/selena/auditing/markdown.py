@@ -37,7 +37,7 @@ def render_markdown(
     )
     lines = [[_escape(cell) for cell in line] for line in table_cells(rows, seconds)]
     return environment.get_template("report.md.j2").render(
-        title=title,
+        title=_plain(title),
         command=command,
         figure=figure,
         titles=TITLES,
@@ -52,5 +52,9 @@ def render_markdown(
 
 def _escape(cell: Cell) -> str:
     spread = cell.spread if cell.spread.startswith("±") or not cell.spread else f"({cell.spread})"
-    text = f"{cell.text} {spread}".strip()
+    return _plain(f"{cell.text} {spread}".strip())
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is, in a cell too."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from selena.auditing.table import TITLES, percent, table_cells
 
-_WORDS = ("Defense", "Best attack")
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
 
@@ -33,8 +32,8 @@ def results_table(
         title=title and escape(title), box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False
     )
     for heading in TITLES:
-        words = heading in _WORDS
-        table.add_column(heading, justify="left" if words else "right", no_wrap=not words)
+        left, breaks = heading in ("Defense", "Best attack"), heading == "Best attack"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not breaks)
     for line in table_cells(rows, seconds):
         # A space where there is nothing keeps figures of a line on one height.
         table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))

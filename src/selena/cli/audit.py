@@ -20,7 +20,7 @@ from selena.auditing.report import AuditReport
 from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
-from selena.cli.show import show_audit, show_written
+from selena.cli.show import show_audit, show_written, wide_console
 from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.files import write_json, write_text
@@ -104,13 +104,10 @@ def audit_command(
             report = _audit_model(model, _given(about_model), settings)
         else:
             raise ConfigError("Give either --predictions, or --model with --members.")
-    console = Console()
-    result = report.to_json()
-    show_audit(console, result, title=str(predictions or model))
-    verdicts = gate.judge(report)
+    result, verdicts = report.to_json(), gate.judge(report)
+    # Files first: a terminal may go away.
     if json_out:
         write_json(json_out, {**result, **gate.to_json(verdicts)})
-        show_written(console, json_out)
     if html:
         name = str(predictions or model)
         page = render_page(
@@ -120,8 +117,13 @@ def audit_command(
             environment=describe_environment(),
         )
         write_text(html, page)
-        show_written(console, html)
-    gate.conclude(console, verdicts, {"audited": predictions or model, "seed": seed})
+    gate.write(verdicts, {"audited": predictions or model, "seed": seed})
+    console = wide_console()
+    show_audit(console, result, title=str(predictions or model))
+    for path in (json_out, html):
+        if path:
+            show_written(console, path)
+    gate.conclude(console, verdicts)
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,6 +177,11 @@ def load_factory(text: str) -> Callable[..., Any]:
     except ImportError as error:
         raise ConfigError(
             f"--factory {text!r}: {error}. Modules are looked up in {os.getcwd()} first."
+        ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"--factory {text!r}: {module_name} cannot be imported ({type(error).__name__}: "
+            f"{error}). Mend it."
         ) from error
     if not hasattr(module, name):
         public = (each for each in vars(module) if not each.startswith("_"))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.progress import RichProgress
+from selena.cli.show import wide_console
 from selena.experiment import run
 from selena.pipeline import DataSettings, RunSettings
 
@@ -30,7 +30,7 @@ _DEMO_ATTACK_SETTINGS = {"flip_noise": {"flips": (1, 2, 4, 8, 16), "copies": 25}
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("selena-demo"),
+    out: options.ReportFolder = Path("selena-demo"),
     seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
     json_out: options.Json = None,
 ) -> None:
@@ -41,7 +41,7 @@ def demo_command(
         attack_settings=_DEMO_ATTACK_SETTINGS,
         seeds=(seed,),
     )
-    console = Console()
+    console = wide_console()
     console.print(
         f"{_DEMO_MEMBERS:,} synthetic shopping baskets train two classifiers: one as usual, one "
         "with SELENA. Then attackers guess who was in the training data."

@@ -26,9 +26,9 @@ def finish(
     more: Mapping[str, Any] | None = None,
     html: Path | None = None,
 ) -> list[Path]:
-    """Print the table, write what was asked for (`more` into the JSON), return the files."""
+    """Write what was asked for (`more` into the JSON), print the table, return the files."""
     command = shlex.join(["selena", *sys.argv[1:]])
-    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
+    # Files first: a terminal may go away.
     written = results.write_report(out, title=title, command=command) if out else []
     for page in (out / "report.html" if out else None, html):
         if page:
@@ -37,6 +37,7 @@ def finish(
     if json_out:
         write_json(json_out, {**results.to_json(command), **(more or {})})
         written.append(json_out)
+    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
     for path in written:
         show_written(console, path)
     return written

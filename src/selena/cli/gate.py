@@ -57,15 +57,14 @@ class Gate:
         judged = [verdict.to_json() for verdict in verdicts]
         return {"gate": {"exit_code": exit_code(verdicts), "verdicts": judged}}
 
-    def conclude(
-        self, console: Console, verdicts: Sequence[Verdict], properties: Mapping[str, object]
-    ) -> None:
-        """Show and write the verdicts and end the command with their exit code.
+    def write(self, verdicts: Sequence[Verdict], properties: Mapping[str, object]) -> None:
+        """Write the JUnit file, if one was asked for; `properties` (the seed, ...) go into it."""
+        if self.junit:
+            about = {"selena": __version__, **properties}
+            write_text(self.junit, junit_xml(verdicts, properties=about))
 
-        Args:
-            console: where they are shown.
-            verdicts: from `judge`.
-            properties: what else the JUnit file says, as the seed.
+    def conclude(self, console: Console, verdicts: Sequence[Verdict]) -> None:
+        """Show the verdicts and end the command with their exit code.
 
         Raises:
             Judged: always, if there are conditions.
@@ -74,7 +73,5 @@ class Gate:
             return
         show_verdicts(console, verdicts)
         if self.junit:
-            about = {"selena": __version__, **properties}
-            write_text(self.junit, junit_xml(verdicts, properties=about))
             show_written(console, self.junit)
         raise Judged(exit_code(verdicts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -66,16 +67,21 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; errors a user can mend become one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that has no "±" shows "?"
+            stream.reconfigure(errors="replace")
     with verdicts_own_their_codes(sys.argv[1:]):
         try:
             app()
-        except SelenaError as error:
+        except (SelenaError, OSError) as error:  # as a full disk
             Console(stderr=True).print(
                 f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
             )
-            sys.exit(error.exit_code)
+            sys.exit(error.exit_code if isinstance(error, SelenaError) else 1)
         except KeyboardInterrupt:
-            Console(stderr=True).print("Stopped. The same command goes on where this one stopped.")
+            Console(stderr=True).print(
+                "Stopped. The same command goes on with what was finished or kept."
+            )
             sys.exit(130)
 
 

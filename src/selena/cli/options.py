@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,16 @@ import typer
 
 from selena.auditing.conditions import METRICS
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
+
+
+def can_be_written(path: Path | None) -> Path | None:
+    """Refuse a place where nothing can be written before any work is done for it."""
+    if path is not None:
+        there = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if (there != path and not there.is_dir()) or not os.access(there, os.W_OK):
+            raise typer.BadParameter(f"{there} cannot be written to.")
+    return path
+
 
 Dataset = Annotated[
     str | None,
@@ -67,10 +78,32 @@ Workers = Annotated[
         min=0, help="Processes that train an ensemble on CPUs; 0 for one a core (default: 0)."
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of run folders; finished work is found there.",
+        file_okay=False,
+        callback=can_be_written,
+    ),
+]
+ReportFolder = Annotated[
+    Path,
+    typer.Option(help="Folder for the report.", file_okay=False, callback=can_be_written),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", help="Write the results here as JSON.", dir_okay=False, callback=can_be_written
+    ),
+]
 Html = Annotated[
-    Path | None, typer.Option("--html", help="Write the report as one self-contained page here.")
+    Path | None,
+    typer.Option(
+        "--html",
+        help="Write the report as one self-contained page here.",
+        dir_okay=False,
+        callback=can_be_written,
+    ),
 ]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings; options given here come first.")
@@ -96,7 +129,13 @@ GateBound = Annotated[
     ),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", help="Write the verdicts of --fail-if as JUnit XML.")
+    Path | None,
+    typer.Option(
+        "--junit",
+        help="Write the verdicts of --fail-if as JUnit XML.",
+        dir_okay=False,
+        callback=can_be_written,
+    ),
 ]
 
 

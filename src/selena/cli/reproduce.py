@@ -16,7 +16,7 @@ from rich.table import Table
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
-from selena.cli.show import show_written
+from selena.cli.show import show_written, wide_console
 from selena.reproduce import ablation, figure4, table2
 from selena.reproduce.budget import Line, Speed, calibrate, total
 from selena.reproduce.document import Document
@@ -33,7 +33,12 @@ ScaleName = Annotated[
     str,
     typer.Option(help="quick (minutes, fewer records and networks) or paper (its own protocol)."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for what is written.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for what is written.", file_okay=False, callback=options.can_be_written
+    ),
+]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Root of every random draw.")]
@@ -98,7 +103,7 @@ def _reproduce(
     out: Path,
     plan_only: bool,
 ) -> None:
-    console = Console()
+    console = wide_console()
     progress = RichProgress()
     task.load(progress)
     lines = plan(task, runs)

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.progress import RichProgress
+from selena.cli.show import wide_console
 from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
 from selena.config import override, read_toml
 from selena.experiment import collect, pieces, run
 from selena.files import write_json
-from selena.pipeline import DataSettings, RunSettings, attack, cases, train
+from selena.pipeline import DataSettings, RunSettings, attack, cases, check_settings, train
 from selena.store import RunFolder
+from selena.workspace import check_device
 
 _RUNS = Path("runs")
 
@@ -38,7 +39,12 @@ def run_command(
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.json, .md, .png and .html.")
+        Path | None,
+        typer.Option(
+            help="Folder for report.json, .md, .png and .html.",
+            file_okay=False,
+            callback=options.can_be_written,
+        ),
     ] = None,
     json_out: options.Json = None,
     keep_submodels: options.KeepSubmodels = False,
@@ -61,7 +67,7 @@ def run_command(
         results = run(
             settings, runs, progress=RichProgress(), keep_submodels=keep_submodels, log=log
         )
-    written = finish(Console(), results, out, json_out, title=title)
+    written = finish(wide_console(), results, out, json_out, title=title)
     if mlflow:
         log_to_mlflow(results, mlflow, title=title, report=written)
 
@@ -85,6 +91,7 @@ def train_command(
 ) -> None:
     """Train models into run folders and print where they are."""
     settings = _settings(locals(), config)
+    check_settings(settings, RichProgress())
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
         workspace = pieces(runs, settings, RichProgress())
@@ -98,16 +105,24 @@ def train_command(
 
 
 def attack_command(
-    run_folders: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders; the audit of each, for `selena report`, is then of these attacks.",
+            metavar="RUN...",
+        ),
+    ],
     attack_names: options.Attacks = None,
     data_dir: options.DataDir = None,
     device: options.Device = None,
     workers: options.Workers = None,
     config: options.Config = None,
     json_out: options.Json = None,
+    keep_submodels: options.KeepSubmodels = False,
 ) -> None:
     """Attack trained runs; finished attacks are found in the run folder."""
     settings = _settings(locals(), config)
+    check_device(settings.device)
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
     workspaces = {p: pieces(p, settings, RichProgress()) for p in parents}
@@ -121,9 +136,10 @@ def attack_command(
             data_dir=settings.data.data_dir,
         )
         found.append((RunFolder(path), report))
-    for workspace in workspaces.values():
-        workspace.clear()
-    finish(Console(), collect(found), None, json_out, title="Audit")
+    if not keep_submodels:
+        for workspace in workspaces.values():
+            workspace.clear()
+    finish(wide_console(), collect(found), None, json_out, title="Audit")
 
 
 def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ from rich.table import Table
 from selena.auditing.gate import Verdict, exit_code
 from selena.auditing.terminal import audit_notes, audit_table, results_notes, results_table
 
+_WIDTH = 120
 _STYLES = {"holds": "green", "unresolved": "yellow", "fails": "red"}
 _GATE = {0: "holds", 2: "is unresolved: these records cannot settle it", 3: "fails"}
+
+
+def wide_console() -> Console:
+    """Return a console as wide as its terminal; a file or a pipe gets the width of the tables."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDTH)
 
 
 def show_rows(
@@ -27,7 +35,7 @@ def show_rows(
     """Print rows of results as one table, with what it does not show."""
     console.print(results_table(rows, title=title, seconds=seconds))
     for note in results_notes(rows):
-        console.print(note)
+        console.print(note, markup=False)
 
 
 def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from selena.auditing.report import AuditReport
 from selena.auditing.terminal import as_text, results_notes, results_table
 from selena.environment import describe_environment
-from selena.errors import DataError
+from selena.errors import ConfigError, DataError
 from selena.experiment import Results
 from selena.files import write_text
 from selena.page.render import render_page
@@ -92,8 +92,14 @@ def compare(
         data: the records, or what they are called.
 
     Raises:
+        ConfigError: no dictionary of names and audits.
         DataError: no audits, or audits of one name that were attacked by different families.
     """
+    if not isinstance(audits, Mapping):
+        raise ConfigError(
+            f"audits is a {type(audits).__name__}; give each a name, as "
+            '{"forest": selena.audit(...), "network": ...}.'
+        )
     name, synthetic = (data, False) if isinstance(data, str) else (data.name, data.synthetic)
     runs = tuple(
         run_of_audit(report, name=model, dataset=name, seed=seed, synthetic=synthetic)
