@@ -12,12 +12,12 @@ from typing import Any, Literal
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.config import override
-from selena.data.load import load
+from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.defenses.content import content_digests
 from selena.errors import ConfigError, StoreError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.fingerprint import code_digest, fingerprint
 from selena.registry import build_attacks, build_defense
 from selena.seeding import child_seed
 from selena.store import RunFolder
@@ -227,7 +227,7 @@ def data_identity(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "records": len(dataset.records),
         "classes": dataset.num_classes,
-        "sha256": tensor_digest(dataset.records.x, dataset.records.y),
+        "sha256": data_digest(dataset.records),
         "source": dataset.source,
         "synthetic": dataset.synthetic,
     }

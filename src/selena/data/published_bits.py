@@ -85,7 +85,6 @@ class PublishedBits:
         self,
         *,
         data_dir: Path | None = None,
-        cache_dir: Path | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Return the archive's path, checked and read once; arguments as of `download.fetch`.
@@ -102,7 +101,6 @@ class PublishedBits:
                 self.urls,
                 known,
                 data_dir=data_dir,
-                cache_dir=cache_dir,
                 progress=progress,
                 check=lambda path: self._convert(path, progress),
             )

@@ -42,17 +42,12 @@ class Threshold:
         Raises:
             DataError: a label that has no threshold.
         """
-        decisions: Bool[np.ndarray, " n"] = scores >= self._of(self.values, labels)
+        limits = self.values
+        if self.per_class:
+            check_labels(labels, len(self.values))
+            limits = self.values[labels]
+        decisions: Bool[np.ndarray, " n"] = scores >= limits
         return decisions
-
-    def _of(
-        self, values: Float[np.ndarray, " c"], labels: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " n"]:
-        if not self.per_class:
-            return np.broadcast_to(values, labels.shape)
-        check_labels(labels, len(values))
-        of_records: Float[np.ndarray, " n"] = values[labels]
-        return of_records
 
 
 def fit_threshold(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Threshold:
