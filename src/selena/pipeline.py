@@ -306,11 +306,11 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
 def _warn_of_copies(split: AuditSplit) -> None:
     """Log a warning where non-members that are scored have the content of members."""
     members, others = (
-        content_digests(records.x, key=0).tolist()
+        [digest.tobytes() for digest in content_digests(records.x, key=0).numpy()]
         for records in (split.train, split.evaluation.non_members)
     )
-    known = set(map(tuple, members))
-    copies = sum(tuple(digest) in known for digest in others)
+    known = set(members)
+    copies = sum(digest in known for digest in others)
     if copies > _MANY_COPIES * len(others):
         _LOG.warning(
             "%d of %d test non-members are copies of members: no attack can tell them apart, so "
