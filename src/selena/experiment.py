@@ -104,7 +104,7 @@ def run(
     return collect(done)
 
 
-def found(folders: Sequence[Path]) -> Results:
+def read_results(folders: Sequence[Path]) -> Results:
     """Return the results of runs that were attacked before.
 
     Raises:
@@ -138,11 +138,11 @@ def found(folders: Sequence[Path]) -> Results:
                 "Runs of one defense are repetitions: report them apart, or attack all by the "
                 "same families."
             )
-    names = [path.name for path in folders]
+    named = {path.name: manifest for path, manifest in zip(folders, manifests, strict=True)}
     return Results(
         rows,
-        settings={n: m["settings"] for n, m in zip(names, manifests, strict=True)},
-        timings={n: m["timings"] for n, m in zip(names, manifests, strict=True)},
+        settings={name: manifest["settings"] for name, manifest in named.items()},
+        timings={name: manifest["timings"] for name, manifest in named.items()},
         family_seconds={},
         folders=list(folders),
     )

@@ -218,11 +218,12 @@ def build_defense(
     """
     if name not in DEFENSES:
         raise unknown_name("defense", name, DEFENSES)
-    built = {name: DEFENSES[name](plan, dataset)}
-    for each, changes in _checked(settings, "defense", DEFENSES).items():
-        # Those of others too: a wrong name is an error wherever it stands.
-        other = built.get(each) or DEFENSES[each](plan, dataset)
-        built[each] = override(other, changes, f"defense_settings.{each}.")
+    changes = _checked(settings, "defense", DEFENSES)
+    # Those of others too: a wrong setting is an error wherever it stands.
+    built = {
+        each: override(DEFENSES[each](plan, dataset), change, f"defense_settings.{each}.")
+        for each, change in {name: {}, **changes}.items()
+    }
     return built[name]
 
 

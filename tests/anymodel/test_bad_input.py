@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch import Tensor, nn
 
-from selena.anymodel import AuditWarning, shared_rows
+from selena.anymodel import AuditWarning, audit, shared_rows
 from selena.auditing.predictions import Predictions
 from selena.errors import ConfigError, DataError
+from selena.workspace import Workspace
 from tests.anymodel.memory import (
     CLASSES,
     Pair,
@@ -48,6 +49,13 @@ def test_records_on_both_sides_are_counted_and_named() -> None:
     rows = shared_rows(MEMBERS, (x, y))
     assert rows.tolist() == [5, 9]
     quick(function, MEMBERS, (np.delete(x, rows, axis=0), np.delete(y, rows)))
+
+
+def test_the_device_of_a_workspace_is_the_one_that_is_used() -> None:
+    with pytest.raises(ConfigError, match="device='gpu' cannot be used here"):
+        audit(lambda x: x, *sides(40), workspace=Workspace(device="gpu"))
+    with pytest.raises(ConfigError, match="device='tpu' cannot be used here"):
+        audit(lambda x: x, *sides(40), device="tpu", workspace=Workspace(device="gpu"))
 
 
 def test_equal_features_of_another_label_are_another_record() -> None:

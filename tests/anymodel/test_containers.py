@@ -88,7 +88,7 @@ def test_equal_numbers_in_other_bytes_are_equal_records() -> None:
     assert shared_rows((sparse.csr_array(zeros), y), (explicit, y)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, sparse.csr_array, frame("pandas")])
 def test_numbers_of_fewer_digits_are_refused(kind: Callable[[np.ndarray], Any]) -> None:
     """Rounded, a record would not be found on the other side."""
     x, y = np.array([[0.1], [0.2]]), [0, 1]

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
 from selena.errors import DataError
-from tests.auditing.test_run import ATTACKS
+from selena.types import Knowledge, Oracle, Records, Scorer
+from tests.auditing.test_run import ATTACKS, Own
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ByPlace:
+    """Scores a record by its x, where records are rows of a table."""
+
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Tensor:
+        return -candidates.x[:, 0].double()
 
 
 def arrays(n: int = 120, classes: int = 3) -> Arrays:
@@ -65,6 +78,19 @@ def test_rows_become_records_and_answers_are_the_rows(tmp_path: Path) -> None:
     right = data["probabilities"].argmax(axis=1) == data["labels"]
     assert report.train_accuracy.value == pytest.approx(right[data["member"]].mean())
     assert report.attacks["confidence"].variants["global"].summary.auc > 0.6
+
+
+def test_the_order_of_rows_tells_nothing() -> None:
+    """Members come first, and every answer is the same: an attack that reads x has nothing."""
+    member = np.arange(200) < 100
+    uniform, labels = np.full((200, 2), 0.5), np.arange(200) % 2
+    table = Predictions(uniform, labels, member, np.arange(200) % 4 < 2)
+
+    def by_place(_oracle: Oracle, known: Knowledge) -> Scorer:
+        return ByPlace(known)
+
+    report = run_audit(table, table.split(), [Own(by_place)], seed=0)
+    assert abs(report.attacks["own"].variants["global"].summary.auc - 0.5) < 0.2
 
 
 @pytest.mark.usefixtures("unchecked")

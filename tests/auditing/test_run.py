@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,17 @@ from selena.defenses.hamp import HAMPModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, Attack, AuditSplit, Family, Knowledge, Oracle, Records, TargetModel
+from selena.types import (
+    Access,
+    Attack,
+    AuditSplit,
+    Family,
+    Knowledge,
+    Oracle,
+    Records,
+    Scorer,
+    TargetModel,
+)
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -144,21 +154,24 @@ class Trembling:
 
 
 @dataclass(frozen=True)
-class AskTwice:
-    """Compares two answers to one question."""
+class Own:
+    """An attack whose fitting is a function of its oracle and of what is known."""
 
-    name: str = "ask_twice"
+    fitting: Callable[[Oracle, Knowledge], Scorer]
+    name: str = "own"
     family: Family = "direct"
     access: Access = "logits"
 
     def fit(
         self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
-    ) -> TwiceScorer:
-        return TwiceScorer(oracle, known)
+    ) -> Scorer:
+        return self.fitting(oracle, known)
 
 
 @dataclass(frozen=True, eq=False)
-class TwiceScorer:
+class AskedTwice:
+    """Compares two answers to one question."""
+
     oracle: Oracle
     calibration: Knowledge
 
@@ -169,24 +182,9 @@ class TwiceScorer:
 
 def test_answers_at_random_are_not_remembered() -> None:
     parts = split()
-    report = run_audit(Trembling(parts.train.x), parts, [AskTwice()], seed=0)
-    assert report.attacks["ask_twice"].variants["global"].summary.auc == 1.0
-    assert report.attacks["ask_twice"].queries_per_record == 2.0
-
-
-@dataclass(frozen=True)
-class Peeking:
-    """Declares label access and asks for logits."""
-
-    name: str = "peeking"
-    family: Family = "label-only"
-    access: Access = "label"
-
-    def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
-    ) -> ByOrder:
-        oracle.logits(known.members.x)
-        raise AssertionError
+    report = run_audit(Trembling(parts.train.x), parts, [Own(AskedTwice)], seed=0)
+    assert report.attacks["own"].variants["global"].summary.auc == 1.0
+    assert report.attacks["own"].queries_per_record == 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,48 +197,43 @@ class ByOrder:
         return torch.arange(len(candidates), 0, -1).double()
 
 
-@dataclass(frozen=True)
-class Ordered(Peeking):
-    """An attack that would win if members came first."""
-
-    def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
-    ) -> ByOrder:
-        return ByOrder(known)
-
-
-@dataclass(frozen=True)
-class Broken(Peeking):
-    """Returns NaN."""
-
-    def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
-    ) -> NanScorer:
-        return NanScorer(known)
-
-
 @dataclass(frozen=True, eq=False)
 class NanScorer(ByOrder):
     def score(self, candidates: Records) -> Tensor:
         return torch.full((len(candidates),), float("nan"))
 
 
+def by_order(_oracle: Oracle, known: Knowledge) -> Scorer:
+    """Fit an attack that would win if members came first."""
+    return ByOrder(known)
+
+
+def broken(_oracle: Oracle, known: Knowledge) -> Scorer:
+    return NanScorer(known)
+
+
+def peeking(oracle: Oracle, known: Knowledge) -> Scorer:
+    """Ask for logits, whatever was declared."""
+    oracle.logits(known.members.x)
+    raise AssertionError
+
+
 def test_candidates_come_shuffled() -> None:
-    (result,) = run_audit(planted(), split(), [Ordered()], seed=0).attacks.values()
+    (result,) = run_audit(planted(), split(), [Own(by_order)], seed=0).attacks.values()
     assert abs(result.variants["global"].summary.auc - 0.5) < 0.2
 
 
 def test_asking_for_more_than_declared_raises() -> None:
     with pytest.raises(AccessError, match="label"):
-        run_audit(planted(), split(), [Peeking()], seed=0)
+        run_audit(planted(), split(), [Own(peeking, access="label")], seed=0)
     oracle = MeteredOracle(Constant(), "gradient")
     with pytest.raises(AccessError, match="gradients"):
         oracle.differentiable_logits(RECORDS.x)
 
 
 def test_scores_that_are_no_numbers_name_the_attack() -> None:
-    with pytest.raises(DataError, match="peeking"):
-        run_audit(planted(), split(), [Broken()], seed=0)
+    with pytest.raises(DataError, match="The attack own returned"):
+        run_audit(planted(), split(), [Own(broken)], seed=0)
 
 
 def test_sets_that_share_records_are_refused() -> None:
@@ -265,8 +258,8 @@ class NoDataclass:
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        (Peeking(family=cast(Any, "label only")), "family .* peeking 'label only'.*'label-only'"),
-        (Peeking(access=cast(Any, "logit")), "access .* peeking 'logit'.*'logits'"),
+        (Own(peeking, family=cast(Any, "label only")), "family .* own 'label only'.*'label-only'"),
+        (Own(peeking, access=cast(Any, "logit")), "access .* own 'logit'.*'logits'"),
         (NoDataclass(), "Make NoDataclass a frozen one"),
     ],
 )

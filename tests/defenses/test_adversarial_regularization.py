@@ -39,6 +39,18 @@ def weights(model: NetworkModel) -> torch.Tensor:
     return torch.cat([t.flatten() for t in model.state().values()])
 
 
+def test_no_ordinary_epoch_is_selected() -> None:
+    """The first epochs are right most often where references are mislabeled; none is taken."""
+    misled = Records(REFERENCES.x, (REFERENCES.y + 1) % CLASSES, REFERENCES.ids)
+    ordinary = replace(ADVREG, warm_up_epochs=RECIPE.epochs)
+    selecting = replace(ordinary, recipe=replace(RECIPE, selection="validation"))
+    last, selected = (d.fit(TRAIN, misled, seed=0) for d in (ordinary, selecting))
+    assert torch.equal(weights(last), weights(selected))
+    first = replace(selecting, warm_up_epochs=0).fit(TRAIN, misled, seed=0)
+    played = replace(ordinary, warm_up_epochs=0).fit(TRAIN, misled, seed=0)
+    assert not torch.equal(weights(first), weights(played))
+
+
 def test_the_schedule_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     game = adversarial_regularization._Game

@@ -26,7 +26,7 @@ from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError, StoreError, TrainingError
 from selena.networks.mlp import MLP
 from selena.types import Records
-from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 TRAIN, VALIDATION = toy_records(80), toy_records(60, seed=7, start=1000)
 BASE = (NETWORK, CLASSES, RECIPE)
@@ -263,6 +263,18 @@ def test_dp_sgd_refuses_what_mixes_records() -> None:
     mixing = replace(NETWORK, standardize=True)
     with pytest.raises(ConfigError, match="running statistics"):
         DPSGD(mixing, CLASSES, RECIPE).fit(TRAIN, VALIDATION, seed=0)
+
+
+@needs_opacus
+def test_dropout_of_dp_sgd_has_a_seed_of_its_own() -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(), nn.Linear(8, CLASSES))
+
+    states = []
+    for before in (0, 1):
+        torch.manual_seed(before)  # what a caller did with PyTorch's own generator
+        states.append(DPSGD(network, CLASSES, RECIPE).fit(TRAIN, VALIDATION, seed=0).state())
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
 def test_without_opacus_dp_sgd_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ Rows = Int64[np.ndarray, " m"]
 Numbers = Shaped[np.ndarray, "n *features"]
 
 _CHUNK = 4096
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
 @runtime_checkable
@@ -179,6 +180,7 @@ class _Sparse:
 
     def join(self, other: Any) -> Any:
         _agree(self.values.shape[1:], other.shape[1:], "numbers of features")
+        _agree_on_digits(self.values.dtype, other.dtype)
         return sparse.vstack([self.values, other], format="csr")
 
     def contents(self) -> list[bytes]:
@@ -216,6 +218,7 @@ class _Pandas:
                         f"column {name!r} has other categories in members than in non-members; "
                         "cast both to one pandas.CategoricalDtype"
                     )
+                _agree_on_digits(ours, theirs)
         return import_module("pandas").concat([self.values, other], ignore_index=True)
 
     def contents(self) -> list[bytes]:
@@ -301,12 +304,11 @@ def _agree(ours: Any, theirs: Any, what: str) -> None:
 
 def _agree_on_digits(ours: Any, theirs: Any) -> None:
     """Refuse float32 beside float64: a record on both sides would not be known again."""
-    floats = [np.float16, np.float32, np.float64, torch.float16, torch.bfloat16, torch.float32]
-    floats.append(torch.float64)
-    if ours != theirs and ours in floats and theirs in floats:
+    names = [str(dtype).lower().removeprefix("torch.") for dtype in (ours, theirs)]
+    if names[0] != names[1] and _FLOATS.issuperset(names):
         raise DataError(
-            f"the features of members are {ours}, those of non-members {theirs}: give both in one "
-            "type, or records that are on both sides cannot be found"
+            f"features of members are {names[0]}, those of non-members {names[1]}: give both in "
+            "one type, or records that are on both sides cannot be found"
         )
 
 

@@ -11,7 +11,7 @@ from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.gate import Gate
 from selena.cli.show import wide_console
-from selena.experiment import found
+from selena.experiment import read_results
 
 
 def report_command(
@@ -25,7 +25,7 @@ def report_command(
 ) -> None:
     """Write one report over runs that were attacked; judge each of them by --fail-if."""
     gate = Gate.asked(fail_if, bound, junit)
-    results = found(run_folders)
+    results = read_results(run_folders)
     verdicts = [
         verdict
         for row in results.rows

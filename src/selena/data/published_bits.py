@@ -73,13 +73,13 @@ class PublishedBits:
         )
 
     def _arrays(self, archive: Path, progress: Progress | None) -> tuple[Tensor, Tensor]:
-        bits, labels = self._convert(archive, progress)
+        files = self._convert(archive, progress)
         try:
-            return torch.from_numpy(np.load(bits, mmap_mode="c")), torch.from_numpy(np.load(labels))
+            return _mapped(*files)
         except (ValueError, EOFError):  # cut off, as by a full disk
-            bits.unlink()
-            labels.unlink()
-        return self._arrays(archive, progress)
+            for file in files:
+                file.unlink()
+        return _mapped(*self._convert(archive, progress))
 
     def fetch(
         self,
@@ -135,6 +135,11 @@ class PublishedBits:
         except OSError as error:
             raise StoreError(f"Cannot keep {self.name} in {folder} ({error}).") from error
         return bits, labels
+
+
+def _mapped(bits: Path, labels: Path) -> tuple[Tensor, Tensor]:
+    """Return the arrays of two files; bits stay in theirs until they are read."""
+    return torch.from_numpy(np.load(bits, mmap_mode="c")), torch.from_numpy(np.load(labels))
 
 
 def _write_rows(
