@@ -259,9 +259,8 @@ def check_settings(settings: RunSettings, progress: Progress | None = None) -> N
     check_device(settings.device)
     for case in cases(settings, settings.seeds[0]):
         dataset = case.dataset(progress)
-        case.build_defense(dataset)
-        plan = case.build_plan(dataset)
-        build_attacks(settings.attacks, plan, dataset, settings.attack_settings)
+        defense, plan = case.build_defense(dataset), case.build_plan(dataset)
+        build_attacks(settings.attacks, plan, dataset, settings.attack_settings, defense)
 
 
 def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
@@ -343,10 +342,11 @@ def attack(
         )
     plan = case.build_plan(dataset)
     state = {name: t.to(workspace.torch_device) for name, t in run.load_model().items()}
+    defense = case.build_defense(dataset)
     report = run_audit(
-        case.build_defense(dataset).restore(state),
+        defense.restore(state),
         case.split(dataset),
-        build_attacks(attacks, plan, dataset, attack_settings),
+        build_attacks(attacks, plan, dataset, attack_settings, defense),
         seed=child_seed(case.seed, "audit"),
         workspace=workspace,
         kept_scores=Workspace(folder=run.path / "scores"),

@@ -17,6 +17,7 @@ from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.hopskipjump import HopSkipJump
 from selena.attacks.indirect import IndirectQuery, Kind
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.config import override
 from selena.data.load import DATASETS
@@ -200,6 +201,14 @@ ATTACKS: dict[str, AttackEntry] = {
         "adaptive",
         lambda plan, data: IndirectQuery(_NEIGHBORS[data.features], signal="modified_entropy"),
     ),
+    "lira": AttackEntry(
+        "reference-model",
+        lambda plan, data: ReferenceModelAttack(Undefended(*_basics(plan, data)), "lira"),
+    ),
+    "rmia": AttackEntry(
+        "reference-model",
+        lambda plan, data: ReferenceModelAttack(Undefended(*_basics(plan, data)), "rmia"),
+    ),
 }
 
 # The paper chooses the number of flips on the records that are scored. By this name every number
@@ -232,20 +241,29 @@ def build_attacks(
     plan: Plan,
     dataset: Dataset,
     settings: Mapping[str, Changes] | None = None,
+    defense: Defense | None = None,
 ) -> list[Attack]:
     """Return the attacks called `names`.
 
     A family's name stands for those of its attacks that suit the data set's features. `settings`
-    holds changes to hyperparameters under the names of attacks.
+    holds changes to hyperparameters under the names of attacks. Attacks that repeat the target's
+    training do so by `defense`; without one they take it for undefended.
 
     Raises:
         ConfigError: an unknown name or hyperparameter, or a named attack that does not suit the
             features.
     """
     changes = _checked(settings, "attack", ATTACKS)
-    for each, change in changes.items():
+
+    def build(name: str) -> Attack:
+        attack = ATTACKS[name].build(plan, dataset)
+        if defense is not None and isinstance(attack, ReferenceModelAttack):
+            attack = replace(attack, defense=defense)
+        return override(attack, changes.get(name, {}), f"attack_settings.{name}.")
+
+    for each in changes:
         if dataset.features in ATTACKS[each].features:
-            override(ATTACKS[each].build(plan, dataset), change, f"attack_settings.{each}.")
+            build(each)
     chosen: dict[str, Attack] = {}
     for name in names:
         if name == EVERY_FLIP:
@@ -262,8 +280,7 @@ def build_attacks(
                     f"The attack {each} needs {' or '.join(entry.features)} features; those of "
                     f"{dataset.name} are {dataset.features}."
                 )
-            attack = entry.build(plan, dataset)
-            chosen[each] = override(attack, changes.get(each, {}), f"attack_settings.{each}.")
+            chosen[each] = build(each)
     return list(chosen.values())
 
 

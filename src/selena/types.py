@@ -26,8 +26,8 @@ from selena.workspace import Workspace
 Access = Literal["label", "logits", "gradient"]
 """What an attack may ask of the oracle; each level includes those before it."""
 
-Family = Literal["direct", "label-only", "adaptive"]
-"""The attack families of the paper's Table 2."""
+Family = Literal["direct", "label-only", "adaptive", "reference-model"]
+"""The attack families: those of the paper's Table 2, and what came after it."""
 
 FeatureKind = Literal["binary", "continuous", "image"]
 
@@ -110,24 +110,24 @@ class Knowledge:
     Attributes:
         members, non_members: as many of the one as of the other, where attacks meet them.
         more_members: known besides; an attacker who imitates the target trains on them too.
+        candidates: what an attacker will be asked about, in an order that tells nothing.
     """
 
     members: Records
     non_members: Records
     more_members: Records | None = None
+    candidates: Records | None = None
 
     @property
     def all_members(self) -> Records:
         """Every known member."""
-        if self.more_members is None:
-            return self.members
-        return concatenate(self.members, self.more_members)
+        more = [] if self.more_members is None else [self.more_members]
+        return concatenate(self.members, *more)
 
     def joined(self) -> tuple[Records, Bool[Tensor, " n"]]:
         """Return members then non-members, and the truth (True = member)."""
-        truth = torch.zeros(len(self.members) + len(self.non_members), dtype=torch.bool)
-        truth[: len(self.members)] = True
-        return concatenate(self.members, self.non_members), truth
+        records = concatenate(self.members, self.non_members)
+        return records, torch.arange(len(records)) < len(self.members)
 
 
 @dataclass(frozen=True)

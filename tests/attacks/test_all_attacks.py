@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 import torch
@@ -15,17 +16,19 @@ from selena.attacks.gaussian_noise import GaussianNoise
 from selena.attacks.hopskipjump import HopSkipJump
 from selena.attacks.indirect import IndirectQuery
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
 from selena.defenses.split_ai import SplitAI
+from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, DataError
 from selena.fingerprint import fingerprint
 from selena.networks.mlp import MLP
 from selena.registry import ATTACKS, build_attacks
 from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Attack, Scorer, TargetModel
+from selena.types import Attack, Family, Scorer, TargetModel
 from selena.workspace import Workspace
 from tests.attacks.planted import (
     CLASSES,
@@ -45,6 +48,7 @@ SHADOW = SplitAI(
     k=3,
     l=1,
 )
+REFERENCE = Undefended(SHADOW.network, CLASSES, SHADOW.recipe)
 QUICK = NeuralAttack(epochs=80, batch_size=12, learning_rate=5e-4)
 WALK = HopSkipJump(queries=150, first_samples=20, starts=10)
 DESCENT = BoundaryDistance(steps=60, searches=4, learning_rate=0.03)
@@ -88,7 +92,7 @@ def around(attack: IndirectQuery, kind: Kind, wrong: Kind) -> Case:
 
 
 def shadowed(attack: Attack) -> Case:
-    """Its scores depend on what the shadow answers, however constant the target is."""
+    """Its scores depend on what its own models answer, however constant the target is."""
     return Case(attack, "numbers", advantage=0.7, auc=0.95, constant=0.2)
 
 
@@ -122,6 +126,8 @@ CASES = [
     shadowed(ShadowSplitAI(SHADOW, "squared_l2")),
     shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),
     shadowed(ShadowNeuralAttack(SHADOW, "both", QUICK)),
+    shadowed(ReferenceModelAttack(REFERENCE, "lira", runs=4)),
+    shadowed(ReferenceModelAttack(REFERENCE, "rmia", runs=4)),
 ]
 
 every_attack = pytest.mark.parametrize(
@@ -144,8 +150,9 @@ def global_summary(case: Case, target: TargetModel, workspace: Workspace) -> tup
 
 
 def fit(case: Case, target: TargetModel, workspace: Workspace) -> Scorer:
-    oracle = MeteredOracle(target, case.attack.access)
-    return case.attack.fit(oracle, audit_split(case.kind).known, seed=3, workspace=workspace)
+    oracle, split = MeteredOracle(target, case.attack.access), audit_split(case.kind)
+    known = replace(split.known, candidates=split.evaluation.joined()[0])
+    return case.attack.fit(oracle, known, seed=3, workspace=workspace)
 
 
 @every_attack
@@ -197,7 +204,7 @@ def test_records_of_a_wrong_kind_are_refused(case: Case) -> None:
 def test_it_can_be_kept_and_listed(case: Case) -> None:
     """A name, a family, and settings that a fingerprint can tell from all others'."""
     assert case.attack.name
-    assert case.attack.family in ("direct", "label-only", "adaptive")
+    assert case.attack.family in get_args(Family)
     alike = [c.attack for c in CASES if fingerprint(c.attack) == fingerprint(case.attack)]
     assert all(attack == case.attack for attack in alike)
 

@@ -71,7 +71,7 @@ class AttackResult:
 
     Attributes:
         name: of the attack.
-        family: "direct", "label-only" or "adaptive".
+        family: "direct", "label-only", "adaptive" or "reference-model".
         access: what it asked of the oracle.
         settings: its hyperparameters.
         variants: "global" and "per_class".

@@ -130,10 +130,17 @@ class Scene:
     workspace: Workspace
     kept: Workspace
 
+    @cached_property
+    def told(self) -> Knowledge:
+        """What attacks are told: the known records, and who they will be asked about."""
+        records, _ = self.evaluation.joined()
+        order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
+        return replace(self.known, candidates=_unnamed(records.take(order)))
+
     def fit(self, attack: Attack) -> Fitted:
         """Fit an attack on what is known."""
         oracle, start = MeteredOracle(self.target, attack.access, self.memo), time.perf_counter()
-        scorer = attack.fit(oracle, self.known, seed=self._seed(attack), workspace=self.workspace)
+        scorer = attack.fit(oracle, self.told, seed=self._seed(attack), workspace=self.workspace)
         return Fitted(scorer, oracle, time.perf_counter() - start)
 
     def fit_together(self, attacks: Sequence[TrainingAttack]) -> list[Fitted]:
@@ -141,7 +148,7 @@ class Scene:
         start = time.perf_counter()
         oracles = [MeteredOracle(self.target, attack.access, self.memo) for attack in attacks]
         fittings = [
-            attack.prepare(oracle, self.known, seed=self._seed(attack), workspace=self.workspace)
+            attack.prepare(oracle, self.told, seed=self._seed(attack), workspace=self.workspace)
             for attack, oracle in zip(attacks, oracles, strict=True)
         ]
         scorers: dict[int, Scorer] = {}
@@ -238,9 +245,7 @@ def score_attacks(scene: Scene, attacks: Sequence[Attack]) -> dict[str, AttackSc
 def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: str) -> Scored:
     records, truth = knowledge.joined()
     order = torch.randperm(len(records), generator=torch_generator(seed, "shuffle", which))
-    # Numbers in a data set may tell who came first; a candidate is told by its place alone.
-    unnamed = replace(records.take(order), ids=torch.arange(len(records)))
-    shuffled = scorer.score(unnamed).to(torch.float64)
+    shuffled = scorer.score(_unnamed(records.take(order))).to(torch.float64)
     if shuffled.shape != (len(records),) or bool(torch.isnan(shuffled).any()):
         raise DataError(
             f"The attack {name} returned scores of shape {tuple(shuffled.shape)} with "
@@ -250,6 +255,11 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
     return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
+
+
+def _unnamed(records: Records) -> Records:
+    """Return them numbered anew: numbers in a data set may tell who came first."""
+    return replace(records, ids=torch.arange(len(records)))
 
 
 def _pack(result: AttackScores) -> dict[str, Tensor]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from selena.defenses.single import fit_single
 from selena.networks import NetworkFactory
+from selena.training.engine import fit_networks
+from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records
+from selena.types import Records, check_records
 from selena.workspace import Workspace
 
 
@@ -47,6 +51,39 @@ class Undefended:
             seed=seed,
             workspace=workspace,
         )
+
+    def fit_side_by_side(
+        self,
+        records: Records,
+        masks: Sequence[Bool[Tensor, " n"]],
+        *,
+        seeds: Sequence[int],
+        workspace: Workspace,
+    ) -> list[NetworkModel]:
+        """Return the model of each mask, trained on the records that it marks, all in one stack.
+
+        Each is what `fit` makes of those records, but for rounding. Where the recipe selects
+        epochs, which it does for each on the records left out, they are fitted in turn.
+        """
+        if self.recipe.selection == "validation":
+            return [
+                self.fit(records.take(mask), records.take(~mask), seed=seed, workspace=workspace)
+                for mask, seed in zip(masks, seeds, strict=True)
+            ]
+        check_records(records, num_classes=self.num_classes, what="training records")
+        jobs = [
+            Job(f"undefended-{i}", mask, seed)
+            for i, (mask, seed) in enumerate(zip(masks, seeds, strict=True))
+        ]
+        networks = fit_networks(
+            self.network,
+            Examples(records.x, records.y),
+            jobs,
+            self.recipe,
+            description=f"Undefended, {len(jobs)} networks",
+            workspace=workspace,
+        )
+        return [NetworkModel(network, self.num_classes, workspace.device) for network in networks]
 
     def restore(self, state: dict[str, Tensor]) -> NetworkModel:
         """Rebuild the model from its `state`."""

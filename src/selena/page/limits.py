@@ -36,7 +36,9 @@ def _families(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         missing = [family for family in get_args(Family) if family not in group.families]
         if missing:
-            absent.setdefault(" or ".join(missing), []).append(group.label)
+            *most, last = missing
+            words = f"{', '.join(most)} or {last}" if most else last
+            absent.setdefault(words, []).append(group.label)
     return [
         f"Not attacked by {families} attacks: {', '.join(labels)}."
         for families, labels in absent.items()

@@ -80,8 +80,8 @@ def log_results(
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """Return a row's figures by name, each with its 95 % interval as two more.
 
-    Accuracies are shares. The best attack of a family ("direct", "label-only", "adaptive") is the
-    one chosen on known records; "direct/tpr_at_fpr_0.01" is there only where so many non-members
+    Accuracies are shares. The best attack of a family ("direct", "label-only", ...) is the one
+    chosen on known records; "direct/tpr_at_fpr_0.01" is there only where so many non-members
     were scored that it is resolved.
     """
     found: dict[str, float] = {}

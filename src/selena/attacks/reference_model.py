@@ -1,0 +1,180 @@
+"""Compares the target's answer with those of reference runs that did, and did not, see the record.
+
+LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022) and RMIA
+(Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), both online: the
+runs train on halves of the very records in question. How hard a record is by itself, which blurs
+every direct attack, cancels out; what is left are the few records that a model remembers. So these
+are the attacks to look at for true positives at low false-positive rates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from selena.attacks.reference_runs import ReferenceRuns, label_confidence, reference_runs
+from selena.errors import ConfigError
+from selena.types import Access, Defense, Family, Knowledge, Oracle, Records
+from selena.workspace import Workspace
+
+Statistic = Literal["lira", "rmia"]
+Spread = Literal["auto", "shared", "own"]
+
+_ENOUGH_RUNS = 64
+"""From so many runs on a record has a spread of its own, as Carlini et al. 2022 found best."""
+_LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class ReferenceModelAttack:
+    """Scores a record by the target's confidence in its label against that of reference runs.
+
+    Attributes:
+        defense: how a run is trained; against a defended target, its defense.
+        statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
+            fitted to runs that saw the record and to those that did not; or "rmia", the logarithm
+            of p / mean of p over all runs, p the probability of the label.
+        runs: how many are trained, an even number; half of them see a given record.
+        spread: of LiRA's distributions: "own" of each record, "shared" by all records, or "auto"
+            for "own" from 64 runs on.
+        reference_seed: root of the runs' draws; attacks that share it share the runs.
+    """
+
+    defense: Defense
+    statistic: Statistic = "lira"
+    runs: int = 16
+    spread: Spread = "auto"
+    reference_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.statistic not in ("lira", "rmia"):
+            raise ConfigError(f"statistic={self.statistic!r} is unknown; use lira or rmia.")
+        if self.spread not in ("auto", "shared", "own"):
+            raise ConfigError(f"spread={self.spread!r} is unknown; use auto, shared or own.")
+        if self.runs < 4 or self.runs % 2:
+            raise ConfigError(
+                f"runs is {self.runs}; give an even number from 4 on: halves of the records come "
+                "in pairs, and a spread takes two values."
+            )
+
+    @property
+    def name(self) -> str:
+        """The statistic's name."""
+        return self.statistic
+
+    @property
+    def family(self) -> Family:
+        """An attack that trains as the target was trained."""
+        return "reference-model"
+
+    @property
+    def access(self) -> Access:
+        """It needs the prediction vector."""
+        return "logits"
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> ReferenceModelScorer:
+        """Train the reference runs, or find them.
+
+        Raises:
+            DataError: `known` holds no candidates.
+        """
+        workspace = workspace or Workspace()
+        runs = reference_runs(
+            self.defense, known, self.runs, seed=self.reference_seed, workspace=workspace
+        )
+        return ReferenceModelScorer(self, oracle, runs, known)
+
+
+@dataclass(frozen=True)
+class ReferenceModelScorer:
+    """The target and the reference runs.
+
+    Attributes:
+        settings: the attack's.
+        oracle: gives the target's answers.
+        runs: give the others.
+        calibration: all known records: the runs trained on halves of them as of candidates.
+    """
+
+    settings: ReferenceModelAttack
+    oracle: Oracle
+    runs: ReferenceRuns
+    calibration: Knowledge
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return the statistic of each candidate, float64.
+
+        Raises:
+            DataError: a record that was not among the candidates when runs were trained.
+        """
+        observed = label_confidence(self.oracle, candidates)
+        confidences, inside = self.runs.about(candidates)
+        if self.settings.statistic == "rmia":
+            return rmia(observed, confidences)
+        shared = self.runs if self._is_shared else None
+        return lira(observed, confidences, inside, shared)
+
+    @property
+    def _is_shared(self) -> bool:
+        if self.settings.spread == "auto":
+            return self.settings.runs < _ENOUGH_RUNS
+        return self.settings.spread == "shared"
+
+
+def rmia(observed: Float[Tensor, " n"], confidences: Float[Tensor, "r n"]) -> Float[Tensor, " n"]:
+    """Return log p - log(mean of p over the runs), p the probability of the label.
+
+    Zarifzadeh et al. 2024 compare this ratio with that of population records z and
+    score by Pr_z(ratio(x) / ratio(z) >= gamma). Since the z are the same for all x, that rises
+    with ratio(x), and ranks records as the ratio itself does, but for ties: no z and no gamma are
+    needed where thresholds are fitted.
+
+    Args:
+        observed: log-odds of the label by the target.
+        confidences: the same by each run.
+    """
+    expected = torch.logsumexp(logsigmoid(confidences), dim=0) - log(len(confidences))
+    return logsigmoid(observed) - expected
+
+
+def lira(
+    observed: Float[Tensor, " n"],
+    confidences: Float[Tensor, "r n"],
+    inside: Bool[Tensor, "r n"],
+    shared: ReferenceRuns | None,
+) -> Float[Tensor, " n"]:
+    """Return log N(observed; in) - log N(observed; out) (Carlini et al. 2022, Algorithm 1).
+
+    Args:
+        observed: log-odds of the label by the target.
+        confidences: the same by each run.
+        inside: which runs saw the record.
+        shared: runs over whose records the spread is averaged; None for each record's own.
+    """
+    likelihoods = []
+    for side in (inside, ~inside):
+        mean, spread = _normal(confidences, side)
+        if shared is not None:
+            of_all = shared.inside if side is inside else ~shared.inside
+            spread = _normal(shared.confidences, of_all)[1].square().mean().sqrt()
+        spread = spread.clamp(min=_LEAST_SPREAD)
+        likelihoods.append(-0.5 * ((observed - mean) / spread).square() - spread.log())
+    return likelihoods[0] - likelihoods[1]
+
+
+def _normal(
+    confidences: Float[Tensor, "r n"], side: Bool[Tensor, "r n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return mean and standard deviation of each record over the runs of one side."""
+    count = side.sum(dim=0)
+    mean = (confidences * side).sum(dim=0) / count
+    variance = ((confidences - mean).square() * side).sum(dim=0) / (count - 1)
+    return mean, variance.sqrt()
