@@ -21,7 +21,8 @@ ROWS: Mapping[str, list[str]] = {
 }
 PLAN = Plan(hidden=(4,))
 # What a plan says, or what makes one registered attack of a class differ from another.
-GIVEN = {"network", "num_classes", "recipe", "base", "distillation", "signal", "mode", "inputs", "statistic"}
+GIVEN = {"network", "num_classes", "recipe", "base", "distillation"}
+GIVEN |= {"signal", "mode", "inputs", "statistic"}
 WORDS = {"binary": "bits", "continuous": "numbers", "image": "images"}
 
 

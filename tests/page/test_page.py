@@ -158,7 +158,8 @@ def test_a_defense_that_was_attacked_by_fewer_families() -> None:
         "undefended",
         "guessing",
     ]
-    assert "Not attacked by label-only, adaptive or reference-model attacks: selena." in words(read(page))
+    missing = "label-only, adaptive or reference-model"
+    assert f"Not attacked by {missing} attacks: selena." in words(read(page))
 
 
 def test_synthetic_data_and_leaking_selection_are_said() -> None:

@@ -224,7 +224,8 @@ def test_a_defense_of_another_seed_or_other_data_is_not_compared() -> None:
 
 def test_limits_name_what_was_not_done() -> None:
     said = " ".join(limits(group_runs([run(), run("selena", 0.0), run("selena", seed=1)])))
-    assert "Not attacked by label-only, adaptive or reference-model attacks: undefended, selena." in said
+    missing = "label-only, adaptive or reference-model"
+    assert f"Not attacked by {missing} attacks: undefended, selena." in said
     assert "One target model stands behind the figures of undefended:" in said
     assert "drawings show the first seed" in said
     assert "not a guarantee" in said
