@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from selena.defenses.undefended import Undefended
@@ -83,6 +86,9 @@ def test_an_edited_class_is_another_and_an_edited_comment_is_not() -> None:
 
 
 FACTORY = """
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 WIDTH = {width}
 class Base(nn.Module):
@@ -160,6 +166,17 @@ def test_an_object_without_a_description_equals_itself_alone() -> None:
     one, other = Holder(2), Holder(2)
     assert fingerprint(one) == fingerprint(one)
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_an_estimator_is_told_by_its_parameters_until_it_is_fitted() -> None:
+    x = np.arange(4.0)[:, None]
+    assert fingerprint(LogisticRegression(C=2)) == fingerprint(LogisticRegression(C=2))
+    assert fingerprint(LogisticRegression(C=2)) != fingerprint(LogisticRegression(C=3))
+    nested = [make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (2, 2, 3)]
+    one, same, other = map(fingerprint, nested)
+    assert one == same != other
+    fitted = [LogisticRegression().fit(x, y) for y in ([0, 0, 1, 1], [0, 1, 1, 1])]
+    assert fingerprint(fitted[0]) == fingerprint(fitted[0]) != fingerprint(fitted[1])
 
 
 @dataclass(frozen=True, eq=False)

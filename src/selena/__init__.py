@@ -10,6 +10,7 @@ from selena.version import __version__
 if TYPE_CHECKING:
     from selena.anymodel import audit
     from selena.attacks.neural import NeuralAttack
+    from selena.attacks.reference_model import ReferenceModelAttack
     from selena.attacks.threshold import ThresholdAttack
     from selena.auditing.predictions import Predictions, read_predictions
     from selena.auditing.report import AuditReport
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from selena.networks.mlp import MLP
     from selena.page import compare
     from selena.sklearn import (
+        EstimatorTraining,
         MemGuardClassifier,
         SelenaClassifier,
         SplitAIClassifier,
@@ -36,6 +38,7 @@ _HOME = {
     "AuditReport": "auditing.report",
     "AuditSplit": "types",
     "Dataset": "types",
+    "EstimatorTraining": "sklearn",
     "Knowledge": "types",
     "MLP": "networks.mlp",
     "MemGuardClassifier": "sklearn",
@@ -43,6 +46,7 @@ _HOME = {
     "Predictions": "auditing.predictions",
     "Recipe": "training.recipe",
     "Records": "types",
+    "ReferenceModelAttack": "attacks.reference_model",
     "Selena": "defenses.selena",
     "SelenaClassifier": "sklearn",
     "SplitAI": "defenses.split_ai",
@@ -64,12 +68,14 @@ __all__ = [
     "AuditReport",
     "AuditSplit",
     "Dataset",
+    "EstimatorTraining",
     "Knowledge",
     "MemGuardClassifier",
     "NeuralAttack",
     "Predictions",
     "Recipe",
     "Records",
+    "ReferenceModelAttack",
     "Selena",
     "SelenaClassifier",
     "SplitAI",

@@ -57,7 +57,7 @@ def describe(value: object) -> Any:
     return _describe_object(value)
 
 
-def _describe_object(value: object) -> Any:
+def _describe_object(value: Any) -> Any:
     if isinstance(value, partial):
         return {"partial": describe([value.func, value.args, value.keywords])}
     if isinstance(value, MethodType):
@@ -70,7 +70,16 @@ def _describe_object(value: object) -> Any:
         }
     if isinstance(value, BuiltinFunctionType):
         return f"{value.__module__}.{value.__qualname__}"
+    if _is_unfitted_estimator(value):
+        return _describe_type(type(value)) | {"params": describe(value.get_params(deep=False))}
     return f"{type(value).__qualname__} {_token(value)}"
+
+
+def _is_unfitted_estimator(value: object) -> bool:
+    """Return whether scikit-learn's rules say that class and parameters are all there is to it."""
+    if isinstance(value, type) or not hasattr(value, "__sklearn_tags__"):
+        return False
+    return not any(name.endswith("_") and not name.startswith("__") for name in vars(value))
 
 
 def _describe_type(kind: type) -> dict[str, Any]:

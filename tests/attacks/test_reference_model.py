@@ -18,8 +18,9 @@ from selena.attacks.reference_model import ReferenceModelAttack, lira, rmia
 from selena.attacks.reference_runs import (
     SURE,
     ReferenceRuns,
+    bounded,
     draw_halves,
-    label_confidence,
+    end_of,
     reference_runs,
 )
 from selena.attacks.threshold import ThresholdAttack
@@ -34,6 +35,7 @@ from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.registry import build_attacks
 from selena.seeding import child_seed
+from selena.signals import confidence
 from selena.training import engine
 from selena.training.model import NetworkModel
 from selena.training.plans import Plan
@@ -104,6 +106,21 @@ def test_equal_runs_give_finite_scores() -> None:
     assert bool(torch.isfinite(rmia(same[0], -same)).all())
 
 
+def test_certainty_is_worth_half_a_step_more_than_the_last_number_before_it() -> None:
+    """A forest of 100 trees: were 1 worth 100 in log-odds, LiRA would see nothing else."""
+    votes = torch.tensor([0.0, 0.01, 0.5, 0.99, 1.0], dtype=torch.float64)
+    odds = votes.logit()
+    probabilities = bounded(odds, end_of(odds)).sigmoid()
+    expected = torch.tensor([0.005, 0.01, 0.5, 0.99, 0.995], dtype=torch.float64)
+    torch.testing.assert_close(probabilities, expected, rtol=0.01, atol=1e-4)
+    labels_only = torch.tensor([-np.inf, np.inf], dtype=torch.float64)
+    assert bounded(labels_only, end_of(labels_only)).sigmoid().tolist() == pytest.approx(
+        [1 / 3, 2 / 3]
+    )
+    networks = torch.tensor([-300.0, 250.0], dtype=torch.float64)
+    assert bounded(networks, end_of(networks)).tolist() == [-SURE, SURE]
+
+
 def test_rmia_is_the_ratio_to_the_mean_probability() -> None:
     observed, confidences, _ = drawn(6, 40)
     expected = observed.sigmoid() / confidences.sigmoid().mean(dim=0)
@@ -141,7 +158,8 @@ def test_a_run_answers_as_its_network_would_and_never_saw_the_other_half() -> No
     (first, *_) = UNDEFENDED.fit_side_by_side(
         changed, [inside[0]], seeds=[seed_of(0)], workspace=Workspace()
     )
-    torch.testing.assert_close(label_confidence(first, pool), about[0], rtol=1e-4, atol=1e-4)
+    said = confidence(first.logits(pool.x), pool.y)
+    torch.testing.assert_close(said, about[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("selection", ["last", "validation"])

@@ -18,9 +18,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from selena.attacks.reference_runs import ReferenceRuns, label_confidence, reference_runs
+from selena.attacks.reference_runs import (
+    ReferenceRuns,
+    Training,
+    bounded,
+    reference_runs,
+)
 from selena.errors import ConfigError
-from selena.types import Access, Defense, Family, Knowledge, Oracle, Records
+from selena.signals import confidence
+from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
 
 Statistic = Literal["lira", "rmia"]
@@ -36,7 +42,8 @@ class ReferenceModelAttack:
     """Scores a record by the target's confidence in its label against that of reference runs.
 
     Attributes:
-        defense: how a run is trained; against a defended target, its defense.
+        defense: how a run is trained; against a defended target, its defense. Whatever has its
+            `fit` will do.
         statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
             fitted to runs that saw the record and to those that did not; or "rmia", the logarithm
             of p / mean of p over all runs, p the probability of the label.
@@ -46,7 +53,7 @@ class ReferenceModelAttack:
         reference_seed: root of the runs' draws; attacks that share it share the runs.
     """
 
-    defense: Defense
+    defense: Training
     statistic: Statistic = "lira"
     runs: int = 16
     spread: Spread = "auto"
@@ -115,7 +122,8 @@ class ReferenceModelScorer:
         Raises:
             DataError: a record that was not among the candidates when runs were trained.
         """
-        observed = label_confidence(self.oracle, candidates)
+        said = confidence(self.oracle.logits(candidates.x), candidates.y)
+        observed = bounded(said, self.runs.end)
         confidences, inside = self.runs.about(candidates)
         if self.settings.statistic == "rmia":
             return rmia(observed, confidences)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import log
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -21,16 +22,29 @@ from selena.errors import DataError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
-from selena.types import Defense, Knowledge, Records, TargetModel, concatenate
+from selena.types import Knowledge, Records, TargetModel, concatenate
 from selena.workspace import Workspace
 
 SURE = 100.0
 """Confidences are cut here: what a float32 probability can say in log-odds ends near 100."""
 
+_HALF_A_STEP = log(2)
+
+
+@runtime_checkable
+class Training(Protocol):
+    """How a target was trained: any `Defense`, or less than one."""
+
+    def fit(
+        self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
+    ) -> TargetModel:
+        """Return a model trained on `train`; `validation` are some of its non-members."""
+        ...
+
 
 @runtime_checkable
 class SideBySide(Protocol):
-    """A defense that can be fitted on several sets of the same records at once."""
+    """A training that can be done on several sets of the same records at once."""
 
     def fit_side_by_side(
         self,
@@ -49,14 +63,16 @@ class ReferenceRuns:
     """What the runs say about the records of their pool.
 
     Attributes:
-        confidences: `label_confidence` of each run for each record, runs x records.
+        confidences: of each run in the label of each record, runs x records: log-odds, `bounded`.
         inside: whether the run trained on the record, runs x records; half of the runs did.
         rows: place of each record, by content and label.
+        end: what stands for the log-odds of a probability of exactly 1 (or 0, negative).
     """
 
     confidences: Float[Tensor, "r n"]
     inside: Bool[Tensor, "r n"]
     rows: dict[tuple[bytes, int], int]
+    end: float = SURE
 
     def about(self, records: Records) -> tuple[Float[Tensor, "r m"], Bool[Tensor, "r m"]]:
         """Return confidences about some records of the pool, and which runs trained on them.
@@ -73,13 +89,24 @@ class ReferenceRuns:
         return self.confidences[:, places], self.inside[:, places]
 
 
-def label_confidence(model: TargetModel, records: Records) -> Float[Tensor, " n"]:
-    """Return the log-odds of each record's own label, float64 in [-100, 100]."""
-    return confidence(model.logits(records.x), records.y).clamp(-SURE, SURE)
+def bounded(confidences: Float[Tensor, "..."], end: float) -> Float[Tensor, "..."]:
+    """Return log-odds in [-100, 100], with `end` for infinity."""
+    return torch.where(
+        confidences.isinf(), confidences.sign() * end, confidences.clamp(-SURE, SURE)
+    )
+
+
+def end_of(confidences: Float[Tensor, "..."]) -> float:
+    """Return where log-odds end that are as coarse as these: half a step above the last finite.
+
+    A forest of 100 trees says 0.99 or 1. Were the latter worth 100, it would drown all else.
+    """
+    finite = confidences[confidences.isfinite()].abs()
+    return min(SURE, (float(finite.max()) if len(finite) else 0.0) + _HALF_A_STEP)
 
 
 def reference_runs(
-    defense: Defense, known: Knowledge, count: int, *, seed: int, workspace: Workspace
+    defense: Training, known: Knowledge, count: int, *, seed: int, workspace: Workspace
 ) -> ReferenceRuns:
     """Train `count` models by `defense` on halves of all records, known ones and candidates.
 
@@ -102,17 +129,19 @@ def reference_runs(
 
 
 def _train(
-    defense: Defense, pool: Records, count: int, seed: int, name: str, workspace: Workspace
+    defense: Training, pool: Records, count: int, seed: int, name: str, workspace: Workspace
 ) -> ReferenceRuns:
     inside = draw_halves(pool, count, seed=seed)
     kept = {run: workspace.load(f"{name}-{run}") for run in range(count)}
     confidences = {run: piece["confidences"] for run, piece in kept.items() if piece is not None}
     pending = [run for run in range(count) if run not in confidences]
     for run, model in _fit(defense, pool, inside, pending, seed, name, workspace):
-        confidences[run] = label_confidence(model, pool)
+        confidences[run] = confidence(model.logits(pool.x), pool.y)
         workspace.save(f"{name}-{run}", {"confidences": confidences[run]})
     rows = {each: row for row, each in enumerate(_names(pool))}
-    return ReferenceRuns(torch.stack([confidences[run] for run in range(count)]), inside, rows)
+    said = torch.stack([confidences[run] for run in range(count)])
+    end = end_of(said)
+    return ReferenceRuns(bounded(said, end), inside, rows, end)
 
 
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
@@ -138,7 +167,7 @@ def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
 
 
 def _fit(
-    defense: Defense,
+    defense: Training,
     pool: Records,
     inside: Bool[Tensor, "r n"],
     pending: Sequence[int],

@@ -4,5 +4,12 @@ from selena.sklearn.distilled import SelenaClassifier
 from selena.sklearn.memguard import MemGuardClassifier
 from selena.sklearn.network import TorchClassifier
 from selena.sklearn.split import SplitAIClassifier
+from selena.sklearn.training import EstimatorTraining
 
-__all__ = ["MemGuardClassifier", "SelenaClassifier", "SplitAIClassifier", "TorchClassifier"]
+__all__ = [
+    "EstimatorTraining",
+    "MemGuardClassifier",
+    "SelenaClassifier",
+    "SplitAIClassifier",
+    "TorchClassifier",
+]

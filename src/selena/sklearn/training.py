@@ -1,0 +1,64 @@
+"""A scikit-learn classifier's training, for attacks that repeat the target's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from sklearn.base import clone
+from torch import Tensor
+
+from selena.sklearn.checks import check_estimator
+from selena.sklearn.fitting import aligned_proba, fit_hard
+from selena.types import Records
+from selena.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatorTraining:
+    """Fits copies of an estimator: what `ReferenceModelAttack` needs to attack one like it.
+
+    Attributes:
+        estimator: any classifier with `predict_proba`; of a fitted one an unfitted copy is held.
+    """
+
+    estimator: Any
+
+    def __post_init__(self) -> None:
+        check_estimator(self.estimator, "estimator")
+        # Unfitted it is no more than its parameters, by which reports can describe it.
+        object.__setattr__(self, "estimator", clone(self.estimator))
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> FittedEstimator:
+        """Fit a copy on `train`; it answers about classes that only `validation` holds, too."""
+        fitted = fit_hard(self.estimator, train.x.numpy(), train.y.numpy(), None, seed=seed)
+        classes = int(torch.cat([train.y, validation.y]).max()) + 1
+        return FittedEstimator(fitted, classes)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEstimator:
+    """A fitted estimator as a target model.
+
+    Attributes:
+        fitted: answers.
+        num_classes: number of classes; those that it never saw have probability 0.
+    """
+
+    fitted: Any
+    num_classes: int
+
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return logarithms of probabilities, float64; -inf for a probability of 0."""
+        proba = aligned_proba(self.fitted, x.numpy(), np.arange(self.num_classes))
+        return torch.from_numpy(proba).log()
