@@ -19,7 +19,7 @@ from torch import Tensor
 
 from selena.defenses.content import content_digests, group_by_content
 from selena.errors import DataError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
 from selena.types import Knowledge, Records, TargetModel, concatenate
@@ -123,7 +123,8 @@ def reference_runs(
             "is None. Give the records that the attack will be asked about; an audit does."
         )
     pool = concatenate(known.all_members, known.non_members, known.candidates)
-    identity = [tensor_digest(pool.x, pool.y), seed, count, code_digest()]
+    code = code_digest(*TRAINING_CODE, "attacks", "signals.py")
+    identity = [tensor_digest(pool.x, pool.y), seed, count, code]
     name = f"reference-{fingerprint(defense, *identity)[:24]}"
     return workspace.share(name, lambda: _train(defense, pool, count, seed, name, workspace))
 
@@ -135,9 +136,12 @@ def _train(
     kept = {run: workspace.load(f"{name}-{run}") for run in range(count)}
     confidences = {run: piece["confidences"] for run, piece in kept.items() if piece is not None}
     pending = [run for run in range(count) if run not in confidences]
-    for run, model in _fit(defense, pool, inside, pending, seed, name, workspace):
-        confidences[run] = confidence(model.logits(pool.x), pool.y)
-        workspace.save(f"{name}-{run}", {"confidences": confidences[run]})
+    with workspace.progress.step(f"{count} reference runs", count) as bar:
+        bar.advance(len(confidences))
+        for run, model in _fit(defense, pool, inside, pending, seed, name, workspace):
+            confidences[run] = confidence(model.logits(pool.x), pool.y)
+            workspace.save(f"{name}-{run}", {"confidences": confidences[run]})
+            bar.advance()
     rows = {each: row for row, each in enumerate(_names(pool))}
     said = torch.stack([confidences[run] for run in range(count)])
     end = end_of(said)
