@@ -29,7 +29,6 @@ SIDEWAYS = {
     ("fingerprint", "user_code"),
     ("anymodel", "registry"),
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
-    ("attacks", "defenses.content"),  # reference runs recognise records as Split-AI does
     ("page", "experiment"),
     ("page", "store"),
     ("pipeline", "registry"),

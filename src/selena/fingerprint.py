@@ -7,6 +7,7 @@ settings, other data, another seed or other training code give another name.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -71,7 +72,10 @@ def _describe_object(value: Any) -> Any:
     if isinstance(value, BuiltinFunctionType):
         return f"{value.__module__}.{value.__qualname__}"
     if _is_unfitted_estimator(value):
-        return _describe_type(type(value)) | {"params": describe(value.get_params(deep=False))}
+        package = type(value).__module__.partition(".")[0]
+        made_by = getattr(sys.modules.get(package), "__version__", None)
+        params = describe(value.get_params(deep=False))
+        return _describe_type(type(value)) | {"params": params, "version": str(made_by)}
     return f"{type(value).__qualname__} {_token(value)}"
 
 
@@ -79,6 +83,8 @@ def _is_unfitted_estimator(value: object) -> bool:
     """Return whether scikit-learn's rules say that class and parameters are all there is to it."""
     if isinstance(value, type) or not hasattr(value, "__sklearn_tags__"):
         return False
+    if hasattr(value, "__sklearn_is_fitted__"):
+        return not value.__sklearn_is_fitted__()
     return not any(name.endswith("_") and not name.startswith("__") for name in vars(value))
 
 

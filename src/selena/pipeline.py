@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selena.auditing.report import AuditReport
-from selena.auditing.run import run_audit
+from selena.auditing.run import check_attacks, run_audit
 from selena.config import override
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
@@ -260,7 +260,9 @@ def check_settings(settings: RunSettings, progress: Progress | None = None) -> N
     for case in cases(settings, settings.seeds[0]):
         dataset = case.dataset(progress)
         defense, plan = case.build_defense(dataset), case.build_plan(dataset)
-        build_attacks(settings.attacks, plan, dataset, settings.attack_settings, defense)
+        check_attacks(
+            build_attacks(settings.attacks, plan, dataset, settings.attack_settings, defense)
+        )
 
 
 def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:

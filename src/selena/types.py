@@ -110,7 +110,7 @@ class Knowledge:
     Attributes:
         members, non_members: as many of the one as of the other, where attacks meet them.
         more_members: known besides; an attacker who imitates the target trains on them too.
-        candidates: what an attacker will be asked about, in an order that tells nothing.
+        candidates: what a reference-model attack will be asked about, shuffled.
     """
 
     members: Records

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,19 +12,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from selena.attacks.reference_model import ReferenceModelAttack, lira, rmia
 from selena.attacks.reference_runs import (
     SURE,
+    PoolIndex,
     ReferenceRuns,
-    bounded,
+    Training,
     draw_halves,
     end_of,
     reference_runs,
+    set_aside,
 )
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
+from selena.auditing.predictions import Predictions
 from selena.auditing.run import run_audit
 from selena.data.long_tail import LongTail
 from selena.defenses.memguard import MemGuard
@@ -40,7 +44,17 @@ from selena.training import engine
 from selena.training.model import NetworkModel
 from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Attack, AuditSplit, Defense, Knowledge, Records, concatenate
+from selena.types import (
+    Access,
+    Attack,
+    AuditSplit,
+    Defense,
+    Family,
+    Knowledge,
+    Oracle,
+    Records,
+    concatenate,
+)
 from selena.workspace import Workspace
 from tests.test_registry import dataset
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
@@ -49,10 +63,19 @@ UNDEFENDED = Undefended(NETWORK, CLASSES, RECIPE)
 MEMBERS, OTHERS, CANDIDATES = (toy_records(24, seed=i, start=100 * i) for i in range(3))
 KNOWN = Knowledge(MEMBERS, OTHERS, candidates=CANDIDATES)
 TARGET = UNDEFENDED.fit(MEMBERS, OTHERS, seed=5)
+SELENA = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=3, l=1)
+SPLIT = AuditSplit(
+    Knowledge(MEMBERS, OTHERS),
+    Knowledge(CANDIDATES, toy_records(24, seed=3, start=300)),
+    toy_records(4, seed=4, start=400),
+)
 
 
-def runs_of(defense: Defense, workspace: Workspace, known: Knowledge = KNOWN) -> ReferenceRuns:
-    return reference_runs(defense, known, 4, seed=0, workspace=workspace)
+VALIDATION = toy_records(8, seed=8, start=800)
+
+
+def runs_of(defense: Training, workspace: Workspace) -> ReferenceRuns:
+    return reference_runs(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
 
 
 def seed_of(run: int) -> int:
@@ -83,7 +106,7 @@ def test_lira_is_the_ratio_of_two_normal_likelihoods() -> None:
 
 def test_few_runs_share_the_spread_of_all_records_of_the_pool() -> None:
     observed, confidences, inside = drawn(8, 30)
-    runs = ReferenceRuns(confidences, inside, {})
+    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
     part = slice(3, 10)  # the spread is that of the pool, whichever records are asked about
     scores = lira(observed[part], confidences[:, part], inside[:, part], runs)
     spreads = [
@@ -110,15 +133,13 @@ def test_certainty_is_worth_half_a_step_more_than_the_last_number_before_it() ->
     """A forest of 100 trees: were 1 worth 100 in log-odds, LiRA would see nothing else."""
     votes = torch.tensor([0.0, 0.01, 0.5, 0.99, 1.0], dtype=torch.float64)
     odds = votes.logit()
-    probabilities = bounded(odds, end_of(odds)).sigmoid()
+    end = end_of(odds)
+    probabilities = odds.clamp(-end, end).sigmoid()
     expected = torch.tensor([0.005, 0.01, 0.5, 0.99, 0.995], dtype=torch.float64)
     torch.testing.assert_close(probabilities, expected, rtol=0.01, atol=1e-4)
     labels_only = torch.tensor([-np.inf, np.inf], dtype=torch.float64)
-    assert bounded(labels_only, end_of(labels_only)).sigmoid().tolist() == pytest.approx(
-        [1 / 3, 2 / 3]
-    )
-    networks = torch.tensor([-300.0, 250.0], dtype=torch.float64)
-    assert bounded(networks, end_of(networks)).tolist() == [-SURE, SURE]
+    assert end_of(labels_only) == pytest.approx(np.log(2))
+    assert end_of(torch.tensor([-300.0, 250.0], dtype=torch.float64)) == SURE
 
 
 def test_rmia_is_the_ratio_to_the_mean_probability() -> None:
@@ -127,12 +148,15 @@ def test_rmia_is_the_ratio_to_the_mean_probability() -> None:
     torch.testing.assert_close(rmia(observed, confidences).exp(), expected)
 
 
-@given(st.floats(0.5, 4.0), st.integers(0, 100))
-def test_rmia_ranks_as_the_comparison_with_a_population_does(gamma: float, seed: int) -> None:
+@given(st.floats(0.5, 4.0))
+def test_rmia_ranks_as_the_comparison_with_a_population_does(gamma: float) -> None:
     """The published score, Pr_z(ratio(x) / ratio(z) >= gamma), never falls as ours rises."""
-    ratio, population = torch.rand(2, 50, generator=torch.Generator().manual_seed(seed)).double()
-    published = (ratio[:, None] / population >= gamma).double().mean(dim=1)
-    assert bool((published[ratio.argsort()].diff() >= 0).all())
+    observed, confidences, _ = drawn(6, 90)
+    ratio = observed.sigmoid() / confidences.sigmoid().mean(dim=0)
+    records, population = ratio[:60], ratio[60:]
+    published = (records[:, None] / population >= gamma).double().mean(dim=1)
+    order = rmia(observed[:60], confidences[:, :60]).argsort()
+    assert bool((published[order].diff() >= 0).all())
 
 
 def test_each_record_is_in_half_of_the_runs_with_its_copies() -> None:
@@ -156,7 +180,7 @@ def test_a_run_answers_as_its_network_would_and_never_saw_the_other_half() -> No
     assert torch.equal(runs.about(pool.take(order))[0], about[:, order])
     changed = replace(pool, x=torch.where(inside[0][:, None], pool.x, pool.x + 9))
     (first, *_) = UNDEFENDED.fit_side_by_side(
-        changed, [inside[0]], seeds=[seed_of(0)], workspace=Workspace()
+        changed, [inside[0]], VALIDATION, seeds=[seed_of(0)], workspace=Workspace()
     )
     said = confidence(first.logits(pool.x), pool.y)
     torch.testing.assert_close(said, about[0], rtol=1e-4, atol=1e-4)
@@ -166,10 +190,12 @@ def test_a_run_answers_as_its_network_would_and_never_saw_the_other_half() -> No
 def test_side_by_side_is_one_after_the_other(selection: Literal["last", "validation"]) -> None:
     recipe = replace(RECIPE, selection=selection)
     defense = replace(UNDEFENDED, recipe=recipe)
-    masks = list(draw_halves(MEMBERS, 4, seed=1))
-    together = defense.fit_side_by_side(MEMBERS, masks, seeds=[1, 2, 3, 4], workspace=Workspace())
-    for seed, mask, model in zip([1, 2, 3, 4], masks, together, strict=True):
-        alone = defense.fit(MEMBERS.take(mask), MEMBERS.take(~mask), seed=seed)
+    masks, seeds = list(draw_halves(MEMBERS, 4, seed=1)), [1, 2, 3, 4]
+    together = defense.fit_side_by_side(
+        MEMBERS, masks, VALIDATION, seeds=seeds, workspace=Workspace()
+    )
+    for seed, mask, model in zip(seeds, masks, together, strict=True):
+        alone = defense.fit(MEMBERS.take(mask), VALIDATION, seed=seed)
         torch.testing.assert_close(
             model.logits(OTHERS.x), alone.logits(OTHERS.x), rtol=0, atol=1e-4
         )
@@ -179,7 +205,7 @@ def test_side_by_side_is_one_after_the_other(selection: Literal["last", "validat
     "defense",
     [
         UNDEFENDED,
-        Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=3, l=1),
+        SELENA,
         TopK(UNDEFENDED, k=1),
         MemGuard(UNDEFENDED, inference=replace(RECIPE, loss="binary_cross_entropy", epochs=1)),
     ],
@@ -198,8 +224,7 @@ def test_runs_are_kept_and_what_they_trained_is_not(defense: Defense, tmp_path: 
 def test_killed_runs_go_on_after_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=3, l=1)
-    whole = runs_of(defense, Workspace(folder=tmp_path / "whole"))
+    whole = runs_of(SELENA, Workspace(folder=tmp_path / "whole"))
     fit, fitted = Selena.fit, []
 
     def dying(self: Selena, *what: object, **how: object) -> NetworkModel:
@@ -211,11 +236,69 @@ def test_killed_runs_go_on_after_the_last_one(
     monkeypatch.setattr(Selena, "fit", dying)
     for _ in range(2):
         try:
-            runs = runs_of(defense, Workspace(folder=tmp_path / "killed"))
+            runs = runs_of(SELENA, Workspace(folder=tmp_path / "killed"))
         except KeyboardInterrupt:
             continue
     assert torch.equal(runs.confidences, whole.confidences)
     assert fitted == [seed_of(run) for run in (0, 1, 2, 2, 3)]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("defense", [UNDEFENDED, SELENA], ids=["undefended", "selena"])
+def test_a_kill_leaves_nothing_behind_and_loses_no_ensemble(
+    defense: Training, saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while the second run is kept, or right after."""
+    names: list[str] = []
+    save = Workspace.save
+
+    def dying(self: Workspace, name: str, tensors: dict[str, Tensor]) -> None:
+        names.append(name)
+        second = sum(each.startswith("reference") for each in names) == 2
+        if not second or saved:
+            save(self, name, tensors)
+        if second:
+            raise KeyboardInterrupt
+
+    whole = runs_of(defense, Workspace())
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "save", dying)
+        with pytest.raises(KeyboardInterrupt):
+            runs_of(defense, Workspace(folder=tmp_path))
+    names.clear()
+
+    def saving(self: Workspace, name: str, tensors: dict[str, Tensor]) -> None:
+        names.append(name)
+        save(self, name, tensors)
+
+    monkeypatch.setattr(Workspace, "save", saving)
+    again = runs_of(defense, Workspace(folder=tmp_path))
+    assert torch.equal(again.confidences, whole.confidences)
+    assert len(list(tmp_path.iterdir())) == 4
+    if defense is UNDEFENDED:  # its networks were there
+        assert all(name.startswith("reference") for name in names)
+
+
+class Louder(Undefended):
+    """A subclass that trains in a way of its own."""
+
+    def fit(self, *what: Any, **how: Any) -> NetworkModel:
+        return replace(UNDEFENDED, recipe=replace(RECIPE, epochs=1)).fit(*what, **how)
+
+
+def test_a_subclass_trains_in_its_own_way() -> None:
+    own = runs_of(Louder(NETWORK, CLASSES, RECIPE), Workspace())
+    assert not torch.equal(own.confidences, runs_of(UNDEFENDED, Workspace()).confidences)
+
+
+def test_records_are_told_apart_as_they_are_and_not_as_a_network_sees_them() -> None:
+    """Time stamps in float64 are one number in float32."""
+    x = 1.7e9 + torch.arange(8, dtype=torch.float64)[:, None]
+    pool = Records(x, torch.arange(8) % 2, torch.arange(8))
+    assert draw_halves(pool, 4, seed=0).sum(dim=1).tolist() == [4] * 4
+    assert PoolIndex(pool).places(pool).tolist() == list(range(8))
+    zeros = replace(pool.take(torch.tensor([0, 2])), x=torch.tensor([[0.0], [-0.0]]))
+    assert len(PoolIndex(zeros).places(zeros).unique()) == 1
 
 
 def test_attacks_of_one_audit_share_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,18 +310,61 @@ def test_attacks_of_one_audit_share_the_runs(monkeypatch: pytest.MonkeyPatch) ->
         return fit_networks(factory, examples, jobs, *what, **how)
 
     monkeypatch.setattr("selena.defenses.undefended.fit_networks", counting)
-    split = AuditSplit(
-        Knowledge(MEMBERS, OTHERS),
-        Knowledge(CANDIDATES, toy_records(24, seed=3, start=300)),
-        OTHERS,
-    )
-    split = replace(split, validation=toy_records(4, seed=4, start=400))
     attacks = [ReferenceModelAttack(UNDEFENDED, each, runs=4) for each in ("lira", "rmia")]
-    report = run_audit(TARGET, split, attacks, seed=0)
+    report = run_audit(TARGET, SPLIT, attacks, seed=0)
     assert trained == [4]
     assert list(report.families) == ["reference-model"]
     queries = {name: result.scores.queries for name, result in report.attacks.items()}
-    assert queries == {"lira": 96, "rmia": 96}  # one query a record, known or scored
+    assert queries == {"lira": 94, "rmia": 94}  # one a record, but for two that validate runs
+
+
+@dataclass(frozen=True)
+class Curious:
+    """Remembers what it was told, and scores a candidate by its place in that."""
+
+    told: list[Knowledge] = field(default_factory=list)
+    name: str = "curious"
+    family: Family = "reference-model"
+    access: Access = "logits"
+
+    def fit(self, oracle: Oracle, known: Knowledge, **how: object) -> Curious:
+        self.told.append(known)
+        return self
+
+    @property
+    def calibration(self) -> Knowledge:
+        return replace(self.told[-1], candidates=None)
+
+    def score(self, candidates: Records) -> Tensor:
+        return candidates.ids.double()
+
+
+def test_an_audit_tells_the_candidates_and_not_which_are_members() -> None:
+    curious = Curious()
+    report = run_audit(TARGET, SPLIT, [curious], seed=0)
+    (known,) = curious.told
+    candidates, scored = known.candidates, SPLIT.evaluation.joined()[0]
+    assert candidates is not None
+    assert candidates.ids.tolist() == list(range(48))
+    places = PoolIndex(scored).places(candidates)
+    assert sorted(places.tolist()) == list(range(48))  # all of them
+    members = places < len(SPLIT.evaluation.members)
+    assert 6 < int(members[:24].sum()) < 18  # and shuffled
+    auc = report.attacks["curious"].variants["global"].summary.auc
+    assert auc == pytest.approx(0.5, abs=0.2)
+    direct = replace(curious, family="direct", told=[])
+    run_audit(TARGET, SPLIT, [direct], seed=0)
+    assert direct.told[0].candidates is None
+
+
+def test_records_that_validate_runs_are_neither_trained_on_nor_scored() -> None:
+    validation, rest = set_aside(KNOWN, seed=0)
+    assert len(validation) == 2
+    both = concatenate(validation, rest.non_members)
+    assert sorted(both.ids.tolist()) == OTHERS.ids.tolist()
+    assert rest.members is MEMBERS
+    with pytest.raises(DataError, match="1 non-members are known"):
+        set_aside(replace(KNOWN, non_members=OTHERS.take(torch.arange(1))), seed=0)
 
 
 def test_they_find_what_direct_attacks_do_not() -> None:
@@ -275,6 +401,20 @@ def test_candidates_must_be_told_and_no_stranger_asked_about() -> None:
         scorer.score(concatenate(MEMBERS.take(torch.arange(1)), toy_records(2, seed=9)))
 
 
+def test_an_estimator_is_no_training() -> None:
+    for wrong in (LogisticRegression(), Undefended):
+        with pytest.raises(ConfigError, match="EstimatorTraining"):
+            ReferenceModelAttack(wrong)  # type: ignore[arg-type]
+
+
+def test_predictions_alone_have_nothing_to_train_on() -> None:
+    rows = np.arange(40)
+    answers = torch.rand(40, 2).double().softmax(dim=1).numpy()
+    table = Predictions(answers, rows % 2, rows < 20, rows % 3 == 0)
+    with pytest.raises(DataError, match="train on features"):
+        run_audit(table, table.split(), [ReferenceModelAttack(UNDEFENDED)], seed=0)
+
+
 @pytest.mark.parametrize("runs", [2, 5])
 def test_runs_come_in_pairs(runs: int) -> None:
     with pytest.raises(ConfigError, match=f"runs is {runs}"):
@@ -285,9 +425,8 @@ def test_a_defended_target_is_repeated_with_its_defense() -> None:
     plan, data = Plan(hidden=(4,)), dataset("binary")
     (plain,) = build_attacks(["lira"], plan, data)
     assert isinstance(plain.defense, Undefended)  # type: ignore[attr-defined]
-    defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=3, l=1)
     settings = {"rmia": {"runs": 8, "defense": {"k": 4}}}
-    attacks = build_attacks(["reference-model"], plan, data, settings, defense)
+    attacks = build_attacks(["reference-model"], plan, data, settings, SELENA)
     assert [attack.name for attack in attacks] == ["lira", "rmia"]
     assert [attack.defense.k for attack in attacks] == [3, 4]  # type: ignore[attr-defined]
     assert [attack.runs for attack in attacks] == [16, 8]  # type: ignore[attr-defined]

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import Perceptron
+from sklearn.linear_model import LogisticRegression, Perceptron
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import selena
+from selena.errors import ConfigError, DataError
 from selena.fingerprint import fingerprint
 from selena.sklearn.training import EstimatorTraining
 from selena.types import Records
@@ -49,9 +53,35 @@ def test_a_fitted_estimator_is_told_by_its_parameters_and_stays_fitted() -> None
     assert fingerprint(EstimatorTraining(deeper)) != before
 
 
+def test_what_a_copy_fails_on_is_said() -> None:
+    few = TRAIN.take(torch.arange(3))
+    with pytest.raises(DataError, match=r"asked about 60 .*n_neighbors.* a training of your own"):
+        EstimatorTraining(KNeighborsClassifier(5)).fit(few, OTHERS, seed=0).logits(OTHERS.x)
+
+
+def test_bits_are_numbers_to_it() -> None:
+    """Bytes would overflow in a pipeline that subtracts."""
+    bits = toy_records(60, bits=True)
+    seen: list[np.dtype] = []
+
+    def remember(x: np.ndarray) -> np.ndarray:
+        seen.append(x.dtype)
+        return 1 - 2 * x
+
+    pipeline = make_pipeline(FunctionTransformer(remember), LogisticRegression())
+    EstimatorTraining(pipeline).fit(bits, OTHERS, seed=0).logits(bits.x)
+    assert seen == [np.dtype(np.float64)] * 2
+
+
 def test_what_gives_no_probabilities_is_refused() -> None:
     with pytest.raises(ValueError, match="predict_proba"):
         EstimatorTraining(Perceptron())
+
+
+@pytest.mark.parametrize("name", ["lira", "rmia", "reference-model"])
+def test_an_audit_of_a_model_does_not_guess_how_it_was_trained(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} repeats .*EstimatorTraining"):
+        selena.audit(RandomForestClassifier(), TRAIN, OTHERS, attacks=[name])
 
 
 @pytest.mark.filterwarnings("ignore::selena.anymodel.AuditWarning")

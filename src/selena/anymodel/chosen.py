@@ -8,7 +8,9 @@ from selena.auditing.run import check_attacks as check_own
 from selena.errors import ConfigError, unknown_name
 from selena.registry import ATTACKS, EVERY_FLIP, FAMILIES, build_attacks, prediction_attacks
 from selena.training.plans import PLANS
-from selena.types import Attack, Dataset, FeatureKind, Records
+from selena.types import Attack, Dataset, Family, FeatureKind, Records
+
+_REPEATING: Family = "reference-model"
 
 
 def check_attacks(attacks: Sequence[str | Attack]) -> None:
@@ -16,9 +18,16 @@ def check_attacks(attacks: Sequence[str | Attack]) -> None:
     if not attacks:
         raise ConfigError(f"No attack was named. Families: {', '.join(FAMILIES)}.")
     known = [*FAMILIES, *ATTACKS, EVERY_FLIP]
+    repeating = [_REPEATING, *(name for name in ATTACKS if ATTACKS[name].family == _REPEATING)]
     for attack in attacks:
         if isinstance(attack, str) and attack not in known:
             raise unknown_name("attack", attack, known)
+        if isinstance(attack, str) and attack in repeating:
+            raise ConfigError(
+                f"{attack} repeats the model's training, which its name does not tell. Pass "
+                "selena.ReferenceModelAttack(training): selena.EstimatorTraining(classifier) for "
+                "a classifier of scikit-learn, or an object of your own (docs/audit.md)."
+            )
         if isinstance(attack, type) and isinstance(attack, Attack):
             raise ConfigError(f"{attack.__name__} is a class; pass {attack.__name__}(...).")
         if not isinstance(attack, str | Attack):

@@ -194,7 +194,8 @@ def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
         return as_inputs(pool.features)
     except DataError as error:
         raise ConfigError(
-            f"The attacks {', '.join(changing)} ask about changed records, but {error}. Other "
+            f"The attacks {', '.join(changing)} ask about changed records, or train on them, but "
+            f"{error}. Other "
             "attacks, as those of the family direct, need no more than answers."
         ) from error
 
@@ -225,9 +226,9 @@ def _audit_predictions(
     changing = asking_anew(attacks)
     if changing:
         raise ConfigError(
-            f"The attacks {', '.join(changing)} ask about changed records, which predictions alone "
-            "cannot answer. Pass the model, or attacks of the family direct. One of yours that "
-            "asks about the records alone can be passed to selena.run_audit, with "
+            f"The attacks {', '.join(changing)} ask about changed records, or train on features: "
+            "predictions alone will not do. Pass the model, or attacks of the family direct. One "
+            "of yours that asks about the records alone can be passed to selena.run_audit, with "
             "predictions.split()."
         )
     split = table.split()

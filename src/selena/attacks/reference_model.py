@@ -4,7 +4,8 @@ LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 
 (Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), both online: the
 runs train on halves of the very records in question. How hard a record is by itself, which blurs
 every direct attack, cancels out; what is left are the few records that a model remembers. So these
-are the attacks to look at for true positives at low false-positive rates.
+are the attacks to look at for true positives at low false-positive rates. The papers also ask about
+augmented copies of a record; here one plain answer is asked.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch.nn.functional import logsigmoid
 from selena.attacks.reference_runs import (
     ReferenceRuns,
     Training,
-    bounded,
     reference_runs,
+    set_aside,
 )
 from selena.errors import ConfigError
 from selena.signals import confidence
@@ -60,6 +61,11 @@ class ReferenceModelAttack:
     reference_seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.defense, type) or hasattr(self.defense, "predict_proba"):
+            raise ConfigError(
+                f"defense={self.defense!r} is no training of this library. Pass a defense, such as "
+                "Undefended(...), and a scikit-learn classifier as EstimatorTraining(classifier)."
+            )
         if self.statistic not in ("lira", "rmia"):
             raise ConfigError(f"statistic={self.statistic!r} is unknown; use lira or rmia.")
         if self.spread not in ("auto", "shared", "own"):
@@ -91,13 +97,18 @@ class ReferenceModelAttack:
         """Train the reference runs, or find them.
 
         Raises:
-            DataError: `known` holds no candidates.
+            DataError: `known` holds no candidates or too few records, or no features.
         """
-        workspace = workspace or Workspace()
+        validation, asked = set_aside(known, self.reference_seed)
         runs = reference_runs(
-            self.defense, known, self.runs, seed=self.reference_seed, workspace=workspace
+            self.defense,
+            asked,
+            validation,
+            self.runs,
+            seed=self.reference_seed,
+            workspace=workspace or Workspace(),
         )
-        return ReferenceModelScorer(self, oracle, runs, known)
+        return ReferenceModelScorer(self, oracle, runs, asked)
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,8 @@ class ReferenceModelScorer:
         settings: the attack's.
         oracle: gives the target's answers.
         runs: give the others.
-        calibration: all known records: the runs trained on halves of them as of candidates.
+        calibration: the known records but for those set aside: the runs trained on halves of them
+            as of candidates.
     """
 
     settings: ReferenceModelAttack
@@ -123,7 +135,7 @@ class ReferenceModelScorer:
             DataError: a record that was not among the candidates when runs were trained.
         """
         said = confidence(self.oracle.logits(candidates.x), candidates.y)
-        observed = bounded(said, self.runs.end)
+        observed = said.clamp(-self.runs.end, self.runs.end)
         confidences, inside = self.runs.about(candidates)
         if self.settings.statistic == "rmia":
             return rmia(observed, confidences)

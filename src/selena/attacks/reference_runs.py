@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from math import log
-from typing import Protocol, runtime_checkable
+from shutil import rmtree
+from typing import Protocol, TypeGuard, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from selena.defenses.content import content_digests, group_by_content
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -29,6 +31,7 @@ SURE = 100.0
 """Confidences are cut here: what a float32 probability can say in log-odds ends near 100."""
 
 _HALF_A_STEP = log(2)
+_DIGEST_BYTES = 16
 
 
 @runtime_checkable
@@ -38,11 +41,10 @@ class Training(Protocol):
     def fit(
         self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
     ) -> TargetModel:
-        """Return a model trained on `train`; `validation` are some of its non-members."""
+        """Return a model trained on `train`; `validation` holds some of its non-members."""
         ...
 
 
-@runtime_checkable
 class SideBySide(Protocol):
     """A training that can be done on several sets of the same records at once."""
 
@@ -50,12 +52,39 @@ class SideBySide(Protocol):
         self,
         records: Records,
         masks: Sequence[Bool[Tensor, " n"]],
+        validation: Records,
         *,
         seeds: Sequence[int],
         workspace: Workspace,
-    ) -> list[TargetModel]:
+    ) -> Sequence[TargetModel]:
         """Return a model for each mask, trained on the records that it marks."""
         ...
+
+
+class PoolIndex:
+    """Finds records of a pool by content and label; it holds 24 bytes a record."""
+
+    def __init__(self, pool: Records) -> None:
+        """Index `pool`."""
+        self._names = _digests(pool.x, pool.y)
+        self._order = np.argsort(self._names, kind="stable")
+
+    def places(self, records: Records) -> Int[Tensor, " m"]:
+        """Return where in the pool each record is; of several alike, one.
+
+        Raises:
+            DataError: a record that was not in the pool.
+        """
+        asked = _digests(records.x, records.y)
+        found = np.searchsorted(self._names, asked, sorter=self._order)
+        places = self._order[np.minimum(found, len(self._order) - 1)]
+        strange = np.flatnonzero(self._names[places] != asked)
+        if len(strange):
+            raise DataError(
+                f"Record {strange[0]} was not among the candidates that reference runs were "
+                "trained for. Give all that will be asked about as `Knowledge.candidates`."
+            )
+        return torch.from_numpy(places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +92,16 @@ class ReferenceRuns:
     """What the runs say about the records of their pool.
 
     Attributes:
-        confidences: of each run in the label of each record, runs x records: log-odds, `bounded`.
+        confidences: of each run in the label of each record, runs x records: log-odds, bounded
+            by `end`.
         inside: whether the run trained on the record, runs x records; half of the runs did.
-        rows: place of each record, by content and label.
-        end: what stands for the log-odds of a probability of exactly 1 (or 0, negative).
+        index: finds a record of the pool.
+        end: log-odds in either direction end here, those of a probability of 0 or 1 too.
     """
 
     confidences: Float[Tensor, "r n"]
     inside: Bool[Tensor, "r n"]
-    rows: dict[tuple[bytes, int], int]
+    index: PoolIndex
     end: float = SURE
 
     def about(self, records: Records) -> tuple[Float[Tensor, "r m"], Bool[Tensor, "r m"]]:
@@ -80,20 +110,8 @@ class ReferenceRuns:
         Raises:
             DataError: a record that was not in the pool.
         """
-        places = [self.rows.get(name, -1) for name in _names(records)]
-        if -1 in places:
-            raise DataError(
-                f"Record {places.index(-1)} was not among the candidates that reference runs were "
-                "trained for. Give all that will be asked about as `Knowledge.candidates`."
-            )
+        places = self.index.places(records)
         return self.confidences[:, places], self.inside[:, places]
-
-
-def bounded(confidences: Float[Tensor, "..."], end: float) -> Float[Tensor, "..."]:
-    """Return log-odds in [-100, 100], with `end` for infinity."""
-    return torch.where(
-        confidences.isinf(), confidences.sign() * end, confidences.clamp(-SURE, SURE)
-    )
 
 
 def end_of(confidences: Float[Tensor, "..."]) -> float:
@@ -105,8 +123,35 @@ def end_of(confidences: Float[Tensor, "..."]) -> float:
     return min(SURE, (float(finite.max()) if len(finite) else 0.0) + _HALF_A_STEP)
 
 
+def set_aside(known: Knowledge, seed: int) -> tuple[Records, Knowledge]:
+    """Return a tenth of the known non-members, at least one, and what is known but for them.
+
+    A defense may select an epoch, or learn what non-members look like, from records that it is
+    not trained on. The target had such that nobody asks about, and so must the runs.
+
+    Raises:
+        DataError: fewer than two known non-members.
+    """
+    n = len(known.non_members)
+    if n < 2:
+        raise DataError(
+            f"{n} non-members are known; reference runs need two: one to validate runs on, and "
+            "one to fit thresholds on."
+        )
+    order = torch.randperm(n, generator=torch_generator(seed, "set aside"))
+    size = max(1, n // 10)
+    rest = known.non_members.take(order[size:].sort().values)
+    return known.non_members.take(order[:size].sort().values), replace(known, non_members=rest)
+
+
 def reference_runs(
-    defense: Training, known: Knowledge, count: int, *, seed: int, workspace: Workspace
+    defense: Training,
+    known: Knowledge,
+    validation: Records,
+    count: int,
+    *,
+    seed: int,
+    workspace: Workspace,
 ) -> ReferenceRuns:
     """Train `count` models by `defense` on halves of all records, known ones and candidates.
 
@@ -114,8 +159,16 @@ def reference_runs(
     of a run are its confidences; killed work goes on after the last one. Attacks that share a
     workspace share the runs.
 
+    Args:
+        defense: how a run is trained.
+        known: whose records the runs are about.
+        validation: non-members of every run, none of them among `known`.
+        count: how many, an even number.
+        seed: root of all draws.
+        workspace: device, progress and folder.
+
     Raises:
-        DataError: there are no candidates, or too few records to halve.
+        DataError: there are no candidates, no features, or too few records to halve.
     """
     if known.candidates is None:
         raise DataError(
@@ -123,29 +176,98 @@ def reference_runs(
             "is None. Give the records that the attack will be asked about; an audit does."
         )
     pool = concatenate(known.all_members, known.non_members, known.candidates)
-    code = code_digest(*TRAINING_CODE, "attacks", "signals.py")
-    identity = [tensor_digest(pool.x, pool.y), seed, count, code]
-    name = f"reference-{fingerprint(defense, *identity)[:24]}"
-    return workspace.share(name, lambda: _train(defense, pool, count, seed, name, workspace))
+    if pool.x.dtype == torch.int64:
+        raise DataError(
+            "Reference runs train on features, and these records are numbers of rows in a table of "
+            "predictions. Pass the model and its records to `selena.audit`."
+        )
+    sets = [tensor_digest(each.x, each.y) for each in (pool, validation)]
+    code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
+    work = _Work(
+        defense=defense,
+        pool=pool,
+        validation=validation,
+        inside=draw_halves(pool, count, seed=seed),
+        seeds=[child_seed(seed, "reference run", run) for run in range(count)],
+        name=f"reference-{fingerprint(defense, sets, seed, count, code)[:24]}",
+        workspace=workspace,
+    )
+    return workspace.share(work.name, work.done)
 
 
-def _train(
-    defense: Training, pool: Records, count: int, seed: int, name: str, workspace: Workspace
-) -> ReferenceRuns:
-    inside = draw_halves(pool, count, seed=seed)
-    kept = {run: workspace.load(f"{name}-{run}") for run in range(count)}
-    confidences = {run: piece["confidences"] for run, piece in kept.items() if piece is not None}
-    pending = [run for run in range(count) if run not in confidences]
-    with workspace.progress.step(f"{count} reference runs", count) as bar:
-        bar.advance(len(confidences))
-        for run, model in _fit(defense, pool, inside, pending, seed, name, workspace):
-            confidences[run] = confidence(model.logits(pool.x), pool.y)
-            workspace.save(f"{name}-{run}", {"confidences": confidences[run]})
-            bar.advance()
-    rows = {each: row for row, each in enumerate(_names(pool))}
-    said = torch.stack([confidences[run] for run in range(count)])
-    end = end_of(said)
-    return ReferenceRuns(bounded(said, end), inside, rows, end)
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """The runs of one attack, done or to be done."""
+
+    defense: Training
+    pool: Records
+    validation: Records
+    inside: Bool[Tensor, "r n"]
+    seeds: Sequence[int]
+    name: str
+    workspace: Workspace
+
+    def done(self) -> ReferenceRuns:
+        """Return all runs; those that are kept are not trained again."""
+        count, pieces = len(self.seeds), {}
+        for run in range(count):
+            piece = self.workspace.load(f"{self.name}-{run}")
+            if piece is not None:
+                pieces[run] = piece["confidences"]
+        with self.workspace.progress.step(f"{count} reference runs", count) as bar:
+            bar.advance(len(pieces))
+            for run, model in self._models([run for run in range(count) if run not in pieces]):
+                pieces[run] = confidence(model.logits(self.pool.x), self.pool.y)
+                self.workspace.save(f"{self.name}-{run}", {"confidences": pieces[run]})
+                self._clear(run)
+                bar.advance()
+        self._clear()
+        confidences = torch.stack([pieces[run] for run in range(count)])
+        end = end_of(confidences)
+        return ReferenceRuns(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
+
+    def _models(self, runs: Sequence[int]) -> Iterator[tuple[int, TargetModel]]:
+        """Yield the trained models of some runs."""
+        if runs and _goes_side_by_side(self.defense):
+            models = self.defense.fit_side_by_side(
+                self.pool,
+                [self.inside[run] for run in runs],
+                self.validation,
+                seeds=[self.seeds[run] for run in runs],
+                workspace=self._room("all"),
+            )
+            yield from zip(runs, models, strict=True)
+            return
+        for run in runs:
+            train = self.pool.take(self.inside[run])
+            yield (
+                run,
+                self.defense.fit(
+                    train, self.validation, seed=self.seeds[run], workspace=self._room(str(run))
+                ),
+            )
+
+    def _room(self, name: str) -> Workspace:
+        """Return a workspace for what is trained on the way."""
+        folder = self.workspace.folder
+        return replace(
+            self.workspace, folder=folder and folder / self.name / name, touched=set(), shared={}
+        )
+
+    def _clear(self, run: int | None = None) -> None:
+        """Delete what one run, or all, trained on the way: models of 16 runs take space."""
+        if self.workspace.folder is not None:
+            room = self.workspace.folder / self.name
+            rmtree(room if run is None else room / str(run), ignore_errors=True)
+
+
+def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
+    """Return whether its runs can be one ensemble; not where a subclass has a `fit` of its own."""
+    homes = [
+        next((kind for kind in type(defense).__mro__ if name in vars(kind)), None)
+        for name in ("fit", "fit_side_by_side")
+    ]
+    return homes[1] is not None and homes[0] is homes[1]
 
 
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
@@ -157,56 +279,31 @@ def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
     Raises:
         DataError: fewer than two different records.
     """
-    group = group_by_content(pool.x)
+    _, group = np.unique(_digests(pool.x), return_inverse=True)
     contents = int(group.max()) + 1
     if contents < 2:
         raise DataError("Reference runs need at least two different records to halve.")
+    side = torch.from_numpy(group)
     halves = []
     for pair in range(count // 2):
         order = torch.randperm(contents, generator=torch_generator(seed, "halves", pair))
         half = torch.zeros(contents, dtype=torch.bool)
         half[order[: contents // 2]] = True
-        halves += [half[group], ~half[group]]
+        halves += [half[side], ~half[side]]
     return torch.stack(halves)
 
 
-def _fit(
-    defense: Training,
-    pool: Records,
-    inside: Bool[Tensor, "r n"],
-    pending: Sequence[int],
-    seed: int,
-    name: str,
-    workspace: Workspace,
-) -> Iterator[tuple[int, TargetModel]]:
-    """Yield the models of the runs that are pending; of each, pieces are kept until it is used."""
-    if not pending:
-        return
-    seeds = {run: child_seed(seed, "reference run", run) for run in pending}
-    if isinstance(defense, SideBySide):
-        room = _room(workspace, name)
-        models = defense.fit_side_by_side(
-            pool, [inside[run] for run in pending], seeds=list(seeds.values()), workspace=room
-        )
-        yield from zip(pending, models, strict=True)
-        room.clear()
-        return
-    for run in pending:
-        room = _room(workspace, f"{name}-{run}")
-        # Records that the run must not train on are its non-members: a defense may want some.
-        model = defense.fit(
-            pool.take(inside[run]), pool.take(~inside[run]), seed=seeds[run], workspace=room
-        )
-        yield run, model
-        room.clear()
+def _digests(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) -> np.ndarray:
+    """Return a digest of each record's features, and of what else is told of it.
 
-
-def _room(workspace: Workspace, name: str) -> Workspace:
-    """Return a workspace whose pieces go when a run is done: models of 16 runs take space."""
-    folder = None if workspace.folder is None else workspace.folder / name
-    return replace(workspace, folder=folder, touched=set())
-
-
-def _names(records: Records) -> list[tuple[bytes, int]]:
-    digests = content_digests(records.x, key=0).numpy()
-    return [(each.tobytes(), int(y)) for each, y in zip(digests, records.y, strict=True)]
+    Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
+    one in float32. But -0.0 is 0.0.
+    """
+    flat = x.flatten(1)
+    rows = [(flat + 0 if flat.is_floating_point() else flat).contiguous().numpy()]
+    rows += [each[:, None].numpy() for each in more]
+    made = [
+        blake2b(b"".join(part.tobytes() for part in parts), digest_size=_DIGEST_BYTES).digest()
+        for parts in zip(*rows, strict=True)
+    ]
+    return np.array(made, dtype=f"S{_DIGEST_BYTES}")

@@ -130,9 +130,13 @@ class Scene:
     workspace: Workspace
     kept: Workspace
 
-    @cached_property
-    def told(self) -> Knowledge:
-        """What attacks are told: the known records, and who they will be asked about."""
+    def told(self, attack: Attack) -> Knowledge:
+        """Return what an attack is told: the known records, and for whom it will be asked.
+
+        The latter where it trains models for them; others need no copy of all records.
+        """
+        if attack.family != "reference-model":
+            return self.known
         records, _ = self.evaluation.joined()
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
         return replace(self.known, candidates=_unnamed(records.take(order)))
@@ -140,7 +144,8 @@ class Scene:
     def fit(self, attack: Attack) -> Fitted:
         """Fit an attack on what is known."""
         oracle, start = MeteredOracle(self.target, attack.access, self.memo), time.perf_counter()
-        scorer = attack.fit(oracle, self.told, seed=self._seed(attack), workspace=self.workspace)
+        known = self.told(attack)
+        scorer = attack.fit(oracle, known, seed=self._seed(attack), workspace=self.workspace)
         return Fitted(scorer, oracle, time.perf_counter() - start)
 
     def fit_together(self, attacks: Sequence[TrainingAttack]) -> list[Fitted]:
@@ -148,7 +153,9 @@ class Scene:
         start = time.perf_counter()
         oracles = [MeteredOracle(self.target, attack.access, self.memo) for attack in attacks]
         fittings = [
-            attack.prepare(oracle, self.told, seed=self._seed(attack), workspace=self.workspace)
+            attack.prepare(
+                oracle, self.told(attack), seed=self._seed(attack), workspace=self.workspace
+            )
             for attack, oracle in zip(attacks, oracles, strict=True)
         ]
         scorers: dict[int, Scorer] = {}

@@ -56,30 +56,25 @@ class Undefended:
         self,
         records: Records,
         masks: Sequence[Bool[Tensor, " n"]],
+        validation: Records,
         *,
         seeds: Sequence[int],
         workspace: Workspace,
     ) -> list[NetworkModel]:
-        """Return the model of each mask, trained on the records that it marks, all in one stack.
+        """Return the model of each mask, trained on the records that it marks, as one ensemble.
 
-        Each is what `fit` makes of those records, but for rounding. Where the recipe selects
-        epochs, which it does for each on the records left out, they are fitted in turn.
+        Each is what `fit` makes of those records, but for rounding.
         """
-        if self.recipe.selection == "validation":
-            return [
-                self.fit(records.take(mask), records.take(~mask), seed=seed, workspace=workspace)
-                for mask, seed in zip(masks, seeds, strict=True)
-            ]
         check_records(records, num_classes=self.num_classes, what="training records")
         jobs = [
-            Job(f"undefended-{i}", mask, seed)
-            for i, (mask, seed) in enumerate(zip(masks, seeds, strict=True))
+            Job(f"undefended-{seed}", mask, seed) for mask, seed in zip(masks, seeds, strict=True)
         ]
         networks = fit_networks(
             self.network,
             Examples(records.x, records.y),
             jobs,
             self.recipe,
+            validation=Examples(validation.x, validation.y),
             description=f"Undefended, {len(jobs)} networks",
             workspace=workspace,
         )

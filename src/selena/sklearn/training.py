@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from jaxtyping import Float, Shaped
 from sklearn.base import clone
 from torch import Tensor
 
+from selena.errors import DataError
 from selena.sklearn.checks import check_estimator
 from selena.sklearn.fitting import aligned_proba, fit_hard
 from selena.types import Records
@@ -41,8 +44,9 @@ class EstimatorTraining:
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
         """Fit a copy on `train`; it answers about classes that only `validation` holds, too."""
-        fitted = fit_hard(self.estimator, train.x.numpy(), train.y.numpy(), None, seed=seed)
         classes = int(torch.cat([train.y, validation.y]).max()) + 1
+        with _explained(f"when fitted on {len(train)} records"):
+            fitted = fit_hard(self.estimator, _features(train.x), train.y.numpy(), None, seed=seed)
         return FittedEstimator(fitted, classes)
 
 
@@ -60,5 +64,24 @@ class FittedEstimator:
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logarithms of probabilities, float64; -inf for a probability of 0."""
-        proba = aligned_proba(self.fitted, x.numpy(), np.arange(self.num_classes))
+        with _explained(f"when asked about {len(x)} records"):
+            proba = aligned_proba(self.fitted, _features(x), np.arange(self.num_classes))
         return torch.from_numpy(proba).log()
+
+
+def _features(x: Shaped[Tensor, "n *features"]) -> np.ndarray:
+    """Return features as an estimator is used to them: not bytes, which overflow."""
+    numbers = x.numpy()
+    return numbers.astype(np.float64) if numbers.dtype == np.uint8 else numbers
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # somebody's estimator may raise anything
+        raise DataError(
+            f"A copy of the estimator failed in a reference run {what} ({type(error).__name__}: "
+            f"{error}). Copies get dense arrays, halves of the records, and labels from 0 on. Give "
+            "an estimator that takes these, or a training of your own (docs/audit.md)."
+        ) from error
