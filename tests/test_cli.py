@@ -164,8 +164,11 @@ def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
 
 def test_wrong_settings_show_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG + "[defense_settings.hamp]\ndecoys = 0\n")
+    twice = CONFIG + '[attack_settings.lira]\nstatistic = "rmia"\n'
+    (tmp_path / "twice.toml").write_text(twice)
     failures = [
         (("--config", "run.toml"), "decoys"),
+        (("--config", "twice.toml", "--attack", "lira,rmia"), "names must differ; got rmia, rmia"),
         (("--dataset", "digits", "--attack", "flip_noise"), "binary"),
         (("--dataset", "digits", "--device", "gpu"), "device='gpu' cannot be used"),
         (("--dataset", "digits", "--json", "."), "is a directory"),
@@ -209,6 +212,19 @@ def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
         selena("run", "--config", config, *names, "--json", "out.json", cwd=tmp_path)
         (row,) = read(tmp_path / "out.json")["rows"]
         assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["k"] == k
+
+
+def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG + "[attack_settings.lira]\nruns = 4\n")
+    names = ("--defense", "undefended", "--defense", "selena", "--attack", "lira")
+    selena("run", "--config", "run.toml", *names, "--json", "out.json", cwd=tmp_path)
+    for row, kind in zip(
+        read(tmp_path / "out.json")["rows"], ("Undefended", "Selena"), strict=True
+    ):
+        settings = row["attacks"]["lira"]["settings"]
+        assert (settings["defense"]["type"], settings["runs"]) == (kind, 4)
+        assert row["attacks"]["lira"]["family"] == "reference-model"
+    assert not (tmp_path / "runs" / "pieces").exists()
 
 
 def test_files_are_written_though_nobody_reads_the_table(finished: Path, tmp_path: Path) -> None:
