@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from selena.files import atomic_path
 # Okabe and Ito's palette: told apart by colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MEMBERS, _NON_MEMBERS = "#D55E00", "#0072B2"
+_WIDEST = 40
+"""So many letters of a title fit above a panel; others begin a second line."""
 
 
 def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -94,6 +97,8 @@ def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
     panel.set(
         xlabel=f"{best['attack']}: {best['histogram']['axis']}",
         ylabel="% of the records, a bin",
-        title=f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy",
+        title=fill(
+            f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy", _WIDEST
+        ),
     )
     panel.legend(fontsize=8)
