@@ -168,10 +168,16 @@ def test_an_object_without_a_description_equals_itself_alone() -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
-def test_an_estimator_is_told_by_its_parameters_until_it_is_fitted() -> None:
+def test_an_estimator_is_told_by_its_parameters_until_it_is_fitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     x = np.arange(4.0)[:, None]
     assert fingerprint(LogisticRegression(C=2)) == fingerprint(LogisticRegression(C=2))
     assert fingerprint(LogisticRegression(C=2)) != fingerprint(LogisticRegression(C=3))
+    with monkeypatch.context() as patch:
+        patch.setattr("sklearn.__version__", "0.0")
+        other = fingerprint(LogisticRegression(C=2))
+    assert other != fingerprint(LogisticRegression(C=2))
     nested = [make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (2, 2, 3)]
     one, same, other = map(fingerprint, nested)
     assert one == same != other

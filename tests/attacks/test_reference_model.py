@@ -15,10 +15,16 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from selena.attacks.reference_model import ReferenceModelAttack, lira, rmia
+from selena.attacks.pool_index import PoolIndex
+from selena.attacks.reference_model import (
+    ReferenceModelAttack,
+    ReferenceModelScorer,
+    Spread,
+    lira,
+    rmia,
+)
 from selena.attacks.reference_runs import (
     SURE,
-    PoolIndex,
     ReferenceRuns,
     Training,
     draw_halves,
@@ -119,6 +125,24 @@ def test_few_runs_share_the_spread_of_all_records_of_the_pool() -> None:
             norm.logpdf(float(observed[i]), m, s) for m, s in zip(means, spreads, strict=True)
         ]
         assert score == pytest.approx(likelihoods[0] - likelihoods[1], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spread", "count", "is_shared"),
+    [("auto", 62, True), ("auto", 64, False), ("own", 8, False), ("shared", 64, True)],
+)
+def test_few_runs_share_a_spread_unless_told_otherwise(
+    spread: Spread, count: int, is_shared: bool
+) -> None:
+    _, confidences, inside = drawn(count, len(MEMBERS))
+    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
+    attack = ReferenceModelAttack(UNDEFENDED, runs=count, spread=spread)
+    scores = ReferenceModelScorer(attack, MeteredOracle(TARGET, "logits"), runs, KNOWN).score(
+        MEMBERS
+    )
+    observed = confidence(TARGET.logits(MEMBERS.x), MEMBERS.y)
+    expected = lira(observed, confidences, inside, runs if is_shared else None)
+    assert torch.equal(scores, expected)
 
 
 def test_equal_runs_give_finite_scores() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 
 from selena.auditing.figures import draw_report
 from selena.auditing.markdown import render_markdown
@@ -134,6 +135,22 @@ def test_figures_of_models_that_were_attacked_by_different_families(tmp_path: Pa
     del fewer["best"]["direct"]
     draw_report([fewer, row()], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_long_titles_of_figures_take_two_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    draw = Axes.set_title
+
+    def remember(axes: Axes, label: str, **how: object) -> object:
+        titles.append(label)
+        return draw(axes, label, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Axes, "set_title", remember)
+    draw_report([row("adversarial_regularization"), row("selena")], tmp_path / "figure.png")
+    assert any(title.startswith("adversarial_regularization: ") for title in titles)
+    assert max(len(line) for title in titles for line in title.splitlines()) <= 40
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import selena
+from selena.attacks.reference_runs import reference_runs
 from selena.errors import ConfigError, DataError
 from selena.fingerprint import fingerprint
 from selena.sklearn.training import EstimatorTraining
-from selena.types import Records
+from selena.types import Knowledge, Records
+from selena.workspace import Workspace
 from tests.toys import CLASSES, toy_records
 
 TRAIN, OTHERS = toy_records(60), toy_records(60, seed=1, start=100)
@@ -31,14 +35,25 @@ def test_a_copy_is_fitted_and_answers_as_it_would_itself() -> None:
     assert not torch.equal(proba, training.fit(TRAIN, OTHERS, seed=4).logits(OTHERS.x).exp())
 
 
-@pytest.mark.parametrize("kept", [1, CLASSES - 1])
-def test_classes_that_it_never_saw_have_probability_0(kept: int) -> None:
-    few = TRAIN.take(TRAIN.y < kept)
+def test_classes_that_it_never_saw_have_probability_0() -> None:
+    few = TRAIN.take((TRAIN.y == 0) | (TRAIN.y == 2))
     fitted = EstimatorTraining(RandomForestClassifier(n_estimators=5)).fit(few, OTHERS, seed=0)
     proba = fitted.logits(OTHERS.x).exp()
-    assert proba.shape == (60, fitted.num_classes) == (60, CLASSES)
-    assert float(proba[:, kept:].max()) == 0
+    assert proba.shape == (60, fitted.num_classes) == (60, 3)
+    assert float(proba[:, 1].max()) == 0
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(60, dtype=torch.float64))
+
+
+def test_half_of_the_runs_know_nothing_of_a_class_of_one_record() -> None:
+    """Nor has any record that validates runs this class, the last one."""
+    rare = replace(TRAIN, y=torch.where(TRAIN.ids == 5, CLASSES, TRAIN.y))
+    known = Knowledge(rare, OTHERS, candidates=toy_records(20, seed=2))
+    training = EstimatorTraining(RandomForestClassifier(n_estimators=5))
+    runs = reference_runs(training, known, OTHERS, 4, seed=0, workspace=Workspace())
+    confidences, inside = runs.about(rare.take(torch.tensor([5])))
+    assert inside.sum() == 2
+    assert bool((confidences[~inside] == -runs.end).all())
+    assert bool((confidences[inside] > -runs.end).all())
 
 
 def test_a_fitted_estimator_is_told_by_its_parameters_and_stays_fitted() -> None:

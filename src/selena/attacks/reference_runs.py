@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from math import log
 from shutil import rmtree
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
+from selena.attacks.pool_index import PoolIndex, content_names
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -31,7 +32,6 @@ SURE = 100.0
 """Confidences are cut here: what a float32 probability can say in log-odds ends near 100."""
 
 _HALF_A_STEP = log(2)
-_DIGEST_BYTES = 16
 
 
 @runtime_checkable
@@ -59,32 +59,6 @@ class SideBySide(Protocol):
     ) -> Sequence[TargetModel]:
         """Return a model for each mask, trained on the records that it marks."""
         ...
-
-
-class PoolIndex:
-    """Finds records of a pool by content and label; it holds 24 bytes a record."""
-
-    def __init__(self, pool: Records) -> None:
-        """Index `pool`."""
-        self._names = _digests(pool.x, pool.y)
-        self._order = np.argsort(self._names, kind="stable")
-
-    def places(self, records: Records) -> Int[Tensor, " m"]:
-        """Return where in the pool each record is; of several alike, one.
-
-        Raises:
-            DataError: a record that was not in the pool.
-        """
-        asked = _digests(records.x, records.y)
-        found = np.searchsorted(self._names, asked, sorter=self._order)
-        places = self._order[np.minimum(found, len(self._order) - 1)]
-        strange = np.flatnonzero(self._names[places] != asked)
-        if len(strange):
-            raise DataError(
-                f"Record {strange[0]} was not among the candidates that reference runs were "
-                "trained for. Give all that will be asked about as `Knowledge.candidates`."
-            )
-        return torch.from_numpy(places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +191,7 @@ class _Work:
         with self.workspace.progress.step(f"{count} reference runs", count) as bar:
             bar.advance(len(pieces))
             for run, model in self._models([run for run in range(count) if run not in pieces]):
-                pieces[run] = confidence(model.logits(self.pool.x), self.pool.y)
+                pieces[run] = confidence(self._logits(model), self.pool.y)
                 self.workspace.save(f"{self.name}-{run}", {"confidences": pieces[run]})
                 self._clear(run)
                 bar.advance()
@@ -246,6 +220,12 @@ class _Work:
                     train, self.validation, seed=self.seeds[run], workspace=self._room(str(run))
                 ),
             )
+
+    def _logits(self, model: TargetModel) -> Float[Tensor, "n c"]:
+        """Return its answers about the pool; a class without a column it never saw: p = 0."""
+        logits = model.logits(self.pool.x)
+        absent = int(self.pool.y.max()) + 1 - logits.shape[1]
+        return pad(logits, (0, max(0, absent)), value=-torch.inf)
 
     def _room(self, name: str) -> Workspace:
         """Return a workspace for what is trained on the way."""
@@ -279,7 +259,7 @@ def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
     Raises:
         DataError: fewer than two different records.
     """
-    _, group = np.unique(_digests(pool.x), return_inverse=True)
+    _, group = np.unique(content_names(pool.x), return_inverse=True)
     contents = int(group.max()) + 1
     if contents < 2:
         raise DataError("Reference runs need at least two different records to halve.")
@@ -291,19 +271,3 @@ def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
         half[order[: contents // 2]] = True
         halves += [half[side], ~half[side]]
     return torch.stack(halves)
-
-
-def _digests(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) -> np.ndarray:
-    """Return a digest of each record's features, and of what else is told of it.
-
-    Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
-    one in float32. But -0.0 is 0.0.
-    """
-    flat = x.flatten(1)
-    rows = [(flat + 0 if flat.is_floating_point() else flat).contiguous().numpy()]
-    rows += [each[:, None].numpy() for each in more]
-    made = [
-        blake2b(b"".join(part.tobytes() for part in parts), digest_size=_DIGEST_BYTES).digest()
-        for parts in zip(*rows, strict=True)
-    ]
-    return np.array(made, dtype=f"S{_DIGEST_BYTES}")

@@ -43,11 +43,10 @@ class EstimatorTraining:
         seed: int,
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
-        """Fit a copy on `train`; it answers about classes that only `validation` holds, too."""
-        classes = int(torch.cat([train.y, validation.y]).max()) + 1
+        """Fit a copy on `train`."""
         with _explained(f"when fitted on {len(train)} records"):
             fitted = fit_hard(self.estimator, _features(train.x), train.y.numpy(), None, seed=seed)
-        return FittedEstimator(fitted, classes)
+        return FittedEstimator(fitted, int(train.y.max()) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ class FittedEstimator:
 
     Attributes:
         fitted: answers.
-        num_classes: number of classes; those that it never saw have probability 0.
+        num_classes: number of classes, to the last that it saw; others have probability 0.
     """
 
     fitted: Any

@@ -1,0 +1,57 @@
+"""Finds records in a pool by what they are: candidates come without numbers that tell anything."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.types import Records
+
+_DIGEST_BYTES = 16
+
+
+class PoolIndex:
+    """Finds records of a pool by content and label; it holds 24 bytes a record."""
+
+    def __init__(self, pool: Records) -> None:
+        """Index `pool`."""
+        self._names = content_names(pool.x, pool.y)
+        self._order = np.argsort(self._names, kind="stable")
+
+    def places(self, records: Records) -> Int[Tensor, " m"]:
+        """Return where in the pool each record is; of several alike, one.
+
+        Raises:
+            DataError: a record that was not in the pool.
+        """
+        asked = content_names(records.x, records.y)
+        found = np.searchsorted(self._names, asked, sorter=self._order)
+        places = self._order[np.minimum(found, len(self._order) - 1)]
+        strange = np.flatnonzero(self._names[places] != asked)
+        if len(strange):
+            raise DataError(
+                f"Record {strange[0]} was not among the candidates that reference runs were "
+                "trained for. Give all that will be asked about as `Knowledge.candidates`."
+            )
+        return torch.from_numpy(places)
+
+
+def content_names(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) -> np.ndarray:
+    """Return a digest of each record's features, and of what else is told of it.
+
+    Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
+    one in float32. But -0.0 is 0.0.
+    """
+    flat = x.flatten(1)
+    rows = [(flat + 0 if flat.is_floating_point() else flat).contiguous().numpy()]
+    rows += [each[:, None].numpy() for each in more]
+    made = [
+        blake2b(b"".join(part.tobytes() for part in parts), digest_size=_DIGEST_BYTES).digest()
+        for parts in zip(*rows, strict=True)
+    ]
+    return np.array(made, dtype=f"S{_DIGEST_BYTES}")
