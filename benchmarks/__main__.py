@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks import attacks, flips, memguard, thresholds, training
+from benchmarks import attacks, flips, membership_networks, memguard, thresholds, training
 
 
 def main() -> None:
     result = attacks.run()
-    for benchmark in (thresholds, memguard, flips, training):
+    for benchmark in (thresholds, memguard, flips, membership_networks, training):
         result["stages"] |= benchmark.run()["stages"]
     path = Path(__file__).with_name("latest.json")
     path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")

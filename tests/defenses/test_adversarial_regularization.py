@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError, TrainingError
 from selena.networks.mlp import MLP
+from selena.seeding import torch_generator
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
 from selena.types import Records
@@ -69,6 +71,33 @@ def test_the_schedule_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -
     ADVREG.fit(TRAIN, REFERENCES, seed=0)
     steps = 7  # 100 records, 16 a batch
     assert "".join(told) == "C" * steps + "a" * (2 * steps) + "aaaP" * (2 * steps)
+
+
+def test_the_adversary_weighs_both_sides_equally_however_many_there_are() -> None:
+    game = adversarial_regularization._Game(ADVREG, TRAIN, REFERENCES, 0, Workspace())
+    adversary, draws = game._inference, torch_generator(0, "adversary")
+    for weight in adversary.parameters():
+        if weight.ndim == 2:
+            nn.init.kaiming_normal_(
+                weight, generator=draws
+            )  # its own first weights let next to nothing through
+    plain = deepcopy(adversary)
+    sides = ((TRAIN, torch.arange(16), 1.0), (REFERENCES, torch.arange(3), 0.0))
+    loss = torch.zeros(())
+    for records, rows, truth in sides:
+        part = records.take(rows)
+        with torch.no_grad():
+            seen = game._lane.network.eval()(part.x).softmax(dim=1)
+        label = torch.nn.functional.one_hot(part.y, CLASSES).float()
+        guesses = plain(torch.cat([seen, label], dim=1)).squeeze(1)
+        loss = loss + ((guesses - truth) ** 2).mean() / 2
+    loss.backward()
+    game._attack_step(sides[0][1], sides[1][1])
+    for entry, weight in zip(game._attack.state, plain.parameters(), strict=True):
+        assert weight.grad is not None
+        assert float(weight.grad.abs().max()) > 1e-6
+        # Adam's first mean is a tenth of the gradient.
+        torch.testing.assert_close(10 * entry["exp_avg"], weight.grad, rtol=1e-3, atol=1e-7)
 
 
 def test_in_its_warm_up_it_is_the_undefended_model() -> None:

@@ -196,12 +196,13 @@ class _Game:
     def _attack_step(self, member_rows: Tensor, reference_rows: Tensor) -> None:
         """Let the inference network learn from one batch of each side, weighed equally."""
         self._lane.network.eval()
-        sides = ((self._members, member_rows, 1.0), (self._references, reference_rows, 0.0))
-        loss = torch.zeros((), device=self._device)
-        for (x, y), rows, truth in sides:
-            with torch.no_grad():
-                logits = self._logits(x[rows])
-            loss = loss + ((self._membership(logits, y[rows]) - truth) ** 2).mean() / 2
+        sides = zip(self._members, self._references, strict=True)
+        x, y = (torch.cat([mine[member_rows], theirs[reference_rows]]) for mine, theirs in sides)
+        with torch.no_grad():
+            logits = self._logits(x)
+        guesses = self._membership(logits, y)
+        of_members, of_references = guesses.split([len(member_rows), len(reference_rows)])
+        loss = (((of_members - 1) ** 2).mean() + (of_references**2).mean()) / 2
         loss.backward()
         self._attack.step(self._settings.attack_recipe.learning_rate)
 
