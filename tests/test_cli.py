@@ -227,6 +227,29 @@ def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None
     assert not (tmp_path / "runs" / "pieces").exists()
 
 
+def test_canaries_are_planted_and_reported_apart(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG + "[attack_settings.lira]\nruns = 4\n")
+    settings = ("--config", "run.toml", "--defense", "undefended")
+    planted = (*settings, "--canaries", "40", "--canary-kind", "twins")
+    attacks = ("--attack", "confidence,lira")
+    done = selena("run", *planted, *attacks, "--json", "out.json", cwd=tmp_path)
+    (row,) = read(tmp_path / "out.json")["rows"]
+    assert (row["canaries"], row["canary_kind"], row["train_n"]) == (40, "twins", 200)
+    for attack in ("confidence", "lira"):
+        found = row["attacks"][attack]["canaries"]
+        assert found["members"] + found["non_members"] == 40
+        assert found["epsilon_lower_bound"]["guesses"] > 0
+    assert "40 canaries got a wrong label" in done.stdout.replace("\n", " ")
+    selena("train", *planted, "--runs", "again", cwd=tmp_path)
+    (again,) = (tmp_path / "again").glob("digits-*")
+    selena("attack", str(again), "--config", "run.toml", *attacks, cwd=tmp_path)
+    assert read(again / "audit.json") == row
+    selena("train", *settings, cwd=tmp_path)
+    assert len(list((tmp_path / "runs").glob("digits-*"))) == 2  # no canaries, another run
+    failed = selena("run", *settings, "--canaries", "5", cwd=tmp_path, code=2)
+    assert "at least 20" in failed.stderr
+
+
 def test_files_are_written_though_nobody_reads_the_table(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "selena", "report", *map(str, (finished / "runs").iterdir())]
     process = subprocess.Popen(

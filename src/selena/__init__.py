@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from selena.auditing.report import AuditReport
     from selena.auditing.run import run_audit
     from selena.data import audit_split, load
+    from selena.data.canaries import plant_canaries
     from selena.defenses.selena import Selena
     from selena.defenses.split_ai import SplitAI
     from selena.defenses.undefended import Undefended
@@ -59,6 +60,7 @@ _HOME = {
     "audit_split": "data",
     "compare": "page",
     "load": "data",
+    "plant_canaries": "data.canaries",
     "read_predictions": "auditing.predictions",
     "run_audit": "auditing.run",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "audit_split",
     "compare",
     "load",
+    "plant_canaries",
     "read_predictions",
     "run_audit",
 ]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_attacks, run_audit
 from selena.config import override
+from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
@@ -46,6 +47,9 @@ class DataSettings:
         members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.
+        canaries: how many test non-members are turned into canaries, which a coin each makes
+            members besides or not; 0 for none.
+        canary_kind: "mislabelled" or "twins" (see `plant_canaries`).
     """
 
     dataset: str = "purchase100-synthetic"
@@ -54,8 +58,11 @@ class DataSettings:
     label_column: str = "label"
     members: int | None = None
     partition: Literal["default", "paper"] = "default"
+    canaries: int = 0
+    canary_kind: CanaryKind = "mislabelled"
 
     def __post_init__(self) -> None:
+        check_canaries(self.canaries, self.canary_kind)
         if self.partition == "paper" and self.members is not None:
             raise ConfigError(
                 "The paper's partition sets the number of members. Leave --members out, or "
@@ -159,7 +166,8 @@ class Case:
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
-        return load_data(replace(self.data, members=None, partition="default"), progress)
+        contents = replace(self.data, members=None, partition="default", canaries=0)
+        return load_data(contents, progress)
 
     def build_plan(self, dataset: Dataset) -> Plan:
         """Return the data set's named plan with the changes of this case."""
@@ -173,9 +181,18 @@ class Case:
         )
 
     def split(self, dataset: Dataset) -> AuditSplit:
-        """Draw the five sets."""
-        return audit_split(
+        """Draw the five sets, and plant canaries if there are to be some."""
+        split = audit_split(
             dataset, partition=self.data.sizes(dataset), seed=child_seed(self.seed, "split")
+        )
+        if not self.data.canaries:
+            return split
+        return plant_canaries(
+            split,
+            self.data.canaries,
+            self.data.canary_kind,
+            num_classes=dataset.num_classes,
+            seed=child_seed(self.seed, "canaries"),
         )
 
     def build_defense(self, dataset: Dataset) -> Defense:
@@ -189,6 +206,7 @@ class Case:
         key = fingerprint(
             data_identity(dataset),
             self.data.sizes(dataset),
+            [self.data.canaries, self.data.canary_kind],
             self.build_defense(dataset),
             # What attacks take from the plan: an attacker's own Split-AI imitates it.
             [plan.network(dataset), plan.training, plan.shadow_epochs, plan.k, plan.l],
@@ -297,11 +315,17 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
             "evaluation_members": len(split.evaluation.members),
             "evaluation_non_members": len(split.evaluation.non_members),
             "validation": len(split.validation),
+            **_planted(case.data),
         },
         "selected_on_evaluation": case.selection == "paper",
     }
     run.save_model(model.state(), settings, time.perf_counter() - start)
     return run
+
+
+def _planted(data: DataSettings) -> dict[str, Any]:
+    """Return how many canaries of what kind there are; nothing where there are none."""
+    return {"canaries": data.canaries, "canary_kind": data.canary_kind} if data.canaries else {}
 
 
 def _warn_of_copies(split: AuditSplit) -> None:
@@ -359,11 +383,12 @@ def attack(
 
 def row_head(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return what a row of results says about the run itself."""
-    settings = manifest["settings"]
+    settings, split = manifest["settings"], manifest["split"]
     return {
         "defense": settings["defense"],
         "seed": settings["seed"],
         "dataset": manifest["data"]["name"],
         "synthetic": manifest["data"]["synthetic"],
         "selected_on_evaluation": manifest["selected_on_evaluation"],
+        **{key: split[key] for key in ("canaries", "canary_kind") if key in split},
     }

@@ -1,10 +1,5 @@
 """The nouns of the house, and the protocols that its parts speak.
 
-The way of the data::
-
-    data.load -> data.split -> defense.fit -> target model -> oracle
-      -> attack.fit(known) -> scores on shuffled candidates -> metrics against the truth -> report
-
 An attack sees an `Oracle` and what the attacker knows, and returns a `Scorer`; only the audit
 holds the truth about membership. A higher score always means "member".
 """
@@ -138,16 +133,19 @@ class AuditSplit:
         known: what the attacker knows: half of the members, and the reference non-members.
         evaluation: what is scored: the other half, and the test non-members.
         validation: non-members on which models may be selected; never scored.
+        canaries: planted besides (`data/canaries.py`), scored apart; `more_members` are not.
     """
 
     known: Knowledge
     evaluation: Knowledge
     validation: Records
+    canaries: Knowledge | None = None
 
     @property
     def train(self) -> Records:
-        """The target model's training set: known members, then evaluation members."""
-        return concatenate(self.known.members, self.evaluation.members)
+        """The target model's training set: known members, evaluation members, canaries."""
+        planted = [] if self.canaries is None else [self.canaries.all_members]
+        return concatenate(self.known.members, self.evaluation.members, *planted)
 
 
 @dataclass(frozen=True, eq=False)

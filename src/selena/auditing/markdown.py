@@ -7,7 +7,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selena.auditing.table import TITLES, Cell, table_cells
+from selena.auditing.table import (
+    CANARY_TITLES,
+    TITLES,
+    Cell,
+    canary_cells,
+    canary_words,
+    table_cells,
+)
 
 
 def render_markdown(
@@ -35,13 +42,19 @@ def render_markdown(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    lines = [[_escape(cell) for cell in line] for line in table_cells(rows, seconds)]
+    lines, canaries = (
+        [[_escape(cell) for cell in line] for line in cells]
+        for cells in (table_cells(rows, seconds), canary_cells(rows))
+    )
     return environment.get_template("report.md.j2").render(
         title=_plain(title),
         command=command,
         figure=figure,
         titles=TITLES,
         lines=lines,
+        canary_titles=CANARY_TITLES,
+        canary_lines=canaries,
+        canary_words=canary_words(rows),
         rows=rows,
         synthetic=any(row["synthetic"] for row in rows),
         flagged=any(row["selected_on_evaluation"] for row in rows),

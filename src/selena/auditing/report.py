@@ -20,6 +20,7 @@ from selena.auditing.scoring import AttackScores
 from selena.auditing.terminal import as_text, audit_notes, audit_table
 from selena.errors import unknown_name
 from selena.metrics.intervals import Interval
+from selena.metrics.one_run import EpsilonBound
 from selena.metrics.roc import roc_curve
 from selena.metrics.summary import Summary
 from selena.types import Access, Family
@@ -65,6 +66,23 @@ class Variant:
         return self.known_accuracy - sqrt(spread)
 
 
+@dataclass(frozen=True)
+class OnCanaries:
+    """What one attack achieved on planted records, which no threshold was fitted on.
+
+    Attributes:
+        summary: figures, with one threshold for all classes.
+        bound: the lower bound on epsilon that its scores prove.
+    """
+
+    summary: Summary
+    bound: EpsilonBound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**self.summary.to_json(), "epsilon_lower_bound": self.bound.to_json()}
+
+
 @dataclass(frozen=True, eq=False)
 class AttackResult:
     """What one attack achieved.
@@ -76,6 +94,7 @@ class AttackResult:
         settings: its hyperparameters.
         variants: "global" and "per_class".
         scores: the scores behind the figures, with queries and seconds.
+        canaries: what it achieved on planted records, where there are some.
     """
 
     name: str
@@ -84,11 +103,14 @@ class AttackResult:
     settings: dict[str, Any]
     variants: dict[str, Variant]
     scores: AttackScores = field(repr=False)
+    canaries: OnCanaries | None = None
 
     @property
     def queries_per_record(self) -> float:
         """Queries spent a record, known ones included: an attacker's cost."""
-        return self.scores.queries / (self.scores.known_records + len(self.scores.evaluation.truth))
+        planted = self.scores.canaries
+        asked = len(self.scores.evaluation.truth) + (0 if planted is None else len(planted.truth))
+        return self.scores.queries / (self.scores.known_records + asked)
 
     def to_json(self) -> dict[str, Any]:
         """Return figures and cost; no times, so that equal seeds give equal bytes."""
@@ -102,6 +124,7 @@ class AttackResult:
             "settings": self.settings,
             "queries_per_record": self.queries_per_record,
             **variants,
+            **({} if self.canaries is None else {"canaries": self.canaries.to_json()}),
         }
 
 

@@ -9,11 +9,12 @@ from typing import get_args
 import torch
 
 from selena.auditing.oracle import labelling
-from selena.auditing.report import Accuracy, AttackResult, AuditReport, Variant
-from selena.auditing.scoring import AttackScores, Scene, balanced, score_attacks
+from selena.auditing.report import Accuracy, AttackResult, AuditReport, OnCanaries, Variant
+from selena.auditing.scoring import AttackScores, Scene, Scored, balanced, score_attacks
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson
+from selena.metrics.one_run import epsilon_lower_bound
 from selena.metrics.summary import summarize
 from selena.metrics.thresholds import (
     Threshold,
@@ -31,6 +32,7 @@ from selena.types import (
     TargetModel,
     check_records,
     check_same_features,
+    concatenate,
 )
 from selena.workspace import Workspace
 
@@ -50,9 +52,9 @@ def run_audit(
     """Attack `target` and report what leaks.
 
     Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
-    members as non-members. A target may answer at random: then nothing that it said is taken for
-    what it would say again. Each attack's scores are read in two ways, by one threshold for all
-    classes and by one a class, both fitted on known records.
+    members as non-members, and on `split.canaries` apart. A target may answer at random: then
+    nothing that it said is taken for what it would say again. Each attack's scores are read in two
+    ways, by one threshold for all classes and by one a class, both fitted on known records.
 
     Args:
         target: the model under attack.
@@ -79,11 +81,12 @@ def run_audit(
             seed,
             replace(workspace or Workspace(), shared={}),  # what attacks share ends with the audit
             kept_scores or Workspace(),
+            split.canaries,
         ),
         attacks,
     )
     return AuditReport(
-        train_accuracy=accuracy(target, split.train),
+        train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
             attack.name: _result(attack, scores[attack.name], target.num_classes, seed)
@@ -143,18 +146,30 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
             known_records=len(known.truth),
         )
 
+    threshold = fit_threshold(known.scores, known.truth)
     return AttackResult(
         name=attack.name,
         family=attack.family,
         access=attack.access,
         settings=describe(attack),
         variants={
-            "global": variant(fit_threshold(known.scores, known.truth)),
+            "global": variant(threshold),
             "per_class": variant(
                 fit_class_thresholds(known.scores, known.truth, known.labels, num_classes)
             ),
         },
         scores=scores,
+        canaries=_on_canaries(scores.canaries, threshold),
+    )
+
+
+def _on_canaries(planted: Scored | None, threshold: Threshold) -> OnCanaries | None:
+    if planted is None:
+        return None
+    decisions = threshold.decide(planted.scores, planted.labels)
+    return OnCanaries(
+        summarize(planted.scores, decisions, planted.truth),
+        epsilon_lower_bound(planted.scores, planted.truth),
     )
 
 
@@ -165,6 +180,9 @@ def _check(split: AuditSplit, num_classes: int) -> None:
         "evaluation members": split.evaluation.members,
         "evaluation non-members": split.evaluation.non_members,
     }
+    if split.canaries is not None:
+        sets["canaries trained on"] = split.canaries.all_members
+        sets["canaries left out"] = split.canaries.non_members
     first = split.known.members
     for what, records in sets.items():
         check_records(records, num_classes=num_classes, what=what)
@@ -172,6 +190,6 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     ids = torch.cat([records.ids for records in (*sets.values(), split.validation)])
     if len(ids.unique()) != len(ids):
         raise DataError(
-            "The known, evaluation and validation sets share records (equal ids). Make all five "
-            "disjoint, or no figure means anything."
+            "The known, evaluation and validation sets or the canaries share records (equal ids). "
+            "Make all disjoint, or no figure means anything."
         )

@@ -25,11 +25,14 @@ from selena.types import (
     StoredModel,
     TargetModel,
     TrainingAttack,
+    concatenate,
 )
 from selena.workspace import Workspace
 
 # Code that decides what a score is; what is made of scores is computed anew each time.
 _SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signals.py", "metrics")
+
+_OF_SCORED = ("scores", "truth", "labels", "ids")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,7 @@ class AttackScores:
         known_records: how many records the attacker knew, those it trained on included.
         queries: records asked about, fitting included.
         seconds: wall-clock time, fitting included.
+        canaries: on planted records, where there are some.
     """
 
     calibration: Scored
@@ -66,6 +70,7 @@ class AttackScores:
     known_records: int
     queries: int
     seconds: float
+    canaries: Scored | None = None
 
 
 def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
@@ -120,6 +125,7 @@ class Scene:
             tell: a model and filters in front of it share that.
         kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
             attack code on the same model, records and seed.
+        canaries: planted records, scored apart.
     """
 
     target: TargetModel
@@ -129,6 +135,7 @@ class Scene:
     seed: int
     workspace: Workspace
     kept: Workspace
+    canaries: Knowledge | None = None
 
     def told(self, attack: Attack) -> Knowledge:
         """Return what an attack is told: the known records, and for whom it will be asked.
@@ -137,9 +144,13 @@ class Scene:
         """
         if attack.family != "reference-model":
             return self.known
-        records, _ = self.evaluation.joined()
+        records = concatenate(*(each.joined()[0] for each in self._scored))
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
         return replace(self.known, candidates=_unnamed(records.take(order)))
+
+    @property
+    def _scored(self) -> list[Knowledge]:
+        return [self.evaluation] if self.canaries is None else [self.evaluation, self.canaries]
 
     def fit(self, attack: Attack) -> Fitted:
         """Fit an attack on what is known."""
@@ -167,13 +178,23 @@ class Scene:
         return [Fitted(scorers[i], oracle, share) for i, oracle in enumerate(oracles)]
 
     def score(self, attack: Attack, fitted: Fitted) -> AttackScores:
-        """Score known and evaluation records, and keep the scores."""
+        """Score known and evaluation records and canaries, and keep the scores."""
         start, scorer = time.perf_counter(), fitted.scorer
-        calibration = _score(scorer, scorer.calibration, attack.name, self.seed, "calibration")
-        scored = _score(scorer, self.evaluation, attack.name, self.seed, "evaluation")
-        seconds = fitted.seconds + time.perf_counter() - start
-        known = len(self.known.members) + len(self.known.non_members)
-        result = AttackScores(calibration, scored, known, fitted.oracle.queries, seconds)
+
+        def scored(records: Knowledge, which: str) -> Scored:
+            return _score(scorer, records, attack.name, self.seed, which)
+
+        calibration = scored(scorer.calibration, "calibration")
+        evaluation = scored(self.evaluation, "evaluation")
+        canaries = None if self.canaries is None else scored(self.canaries, "canaries")
+        result = AttackScores(
+            calibration,
+            evaluation,
+            known_records=len(self.known.members) + len(self.known.non_members),
+            queries=fitted.oracle.queries,
+            seconds=fitted.seconds + time.perf_counter() - start,
+            canaries=canaries,
+        )
         piece = self._piece_name(attack)
         if piece is not None:
             for place in self._places(attack):
@@ -220,11 +241,13 @@ class Scene:
     def _identify(self, model: TargetModel) -> tuple[object, ...] | None:
         if not isinstance(model, StoredModel):
             return None
-        records = [self.known.all_members, self.known.non_members, self.evaluation.joined()[0]]
+        records = [self.known.all_members, self.known.non_members]
+        records += [each.joined()[0] for each in self._scored]
         return (
             {name: tensor_digest(tensor) for name, tensor in sorted(model.state().items())},
             [tensor_digest(r.x, r.y, r.ids) for r in records],
-            [len(self.known.members), len(self.evaluation.members), self.seed],
+            [len(each.members) for each in (self.known, *self._scored)],
+            self.seed,
             code_digest(*_SCORING_CODE, *TRAINING_CODE),
         )
 
@@ -275,10 +298,11 @@ def _pack(result: AttackScores) -> dict[str, Tensor]:
         "queries": torch.tensor(result.queries),
         "seconds": torch.tensor(result.seconds, dtype=torch.float64),
     }
-    for part in ("calibration", "evaluation"):
-        scored: Scored = getattr(result, part)
-        for name in ("scores", "truth", "labels", "ids"):
-            tensors[f"{part}/{name}"] = torch.from_numpy(getattr(scored, name))
+    for part in ("calibration", "evaluation", "canaries"):
+        scored: Scored | None = getattr(result, part)
+        if scored is not None:
+            for name in _OF_SCORED:
+                tensors[f"{part}/{name}"] = torch.from_numpy(getattr(scored, name))
     return tensors
 
 
@@ -290,8 +314,7 @@ def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
     """
 
     def part(which: str) -> Scored:
-        names = ("scores", "truth", "labels", "ids")
-        return Scored(**{name: tensors[f"{which}/{name}"].numpy() for name in names})
+        return Scored(**{name: tensors[f"{which}/{name}"].numpy() for name in _OF_SCORED})
 
     try:
         return AttackScores(
@@ -300,6 +323,7 @@ def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
             int(tensors.get("known_records", len(tensors["calibration/truth"]))),  # older files
             int(tensors["queries"]),
             float(tensors["seconds"]),
+            part("canaries") if "canaries/scores" in tensors else None,
         )
     except KeyError as error:
         raise StoreError(

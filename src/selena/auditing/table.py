@@ -19,6 +19,15 @@ TITLES = (
     "TPR @ 1% FPR",
 )
 
+CANARY_TITLES = (
+    "Defense",
+    "Attack",
+    "AUC",
+    "TPR @ 1% FPR",
+    "TPR @ 10% FPR",
+    "ε at least",
+)
+
 _FPR = "0.01"
 
 
@@ -116,6 +125,52 @@ def table_cells(
     return lines
 
 
+def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
+    """Return one line a defense and family, under `CANARY_TITLES`: its best attack on canaries.
+
+    Best is what did best on ordinary known records. No lines where no canaries were planted.
+    """
+    lines = []
+    for defense, group in _by_defense(rows):
+        families = [f for f in get_args(Family) if all(f in row["best"] for row in group)]
+        for i, family in enumerate(families):
+            bests = [row["best"][family] for row in group]
+            attacks = [best["attack"].rsplit("/", 1)[0] for best in bests]
+            found = [
+                row.get("attacks", {}).get(attack, {}).get("canaries")
+                for row, attack in zip(group, attacks, strict=True)
+            ]
+            name, others = _one_of(attacks)
+            if not all(found):
+                continue
+            seeds = "" if len(group) == 1 else f"{len(group)} seeds"
+            lines.append(
+                [
+                    Cell(defense, seeds) if i == 0 else Cell(""),
+                    Cell(f"{family}: {name}{others}"),
+                    _quantity(found, "auc").cell(),
+                    _low_fpr(found),
+                    _low_fpr(found, "0.1"),
+                    _epsilon([each["epsilon_lower_bound"] for each in found]),
+                ]
+            )
+    return lines
+
+
+def canary_words(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what the figures of `canary_cells` are of."""
+    counts = sorted({row["canaries"] for row in rows if "canaries" in row})
+    of = f"{' or '.join(map(str, counts))} canaries" if counts else "Canaries"
+    twins = any(row.get("canary_kind") == "twins" for row in rows)
+    copies = ", and beside each of these a near copy of it" if twins else ""
+    both = ", of a record and its copy together" if twins else ""
+    return (
+        f"{of} got a wrong label, and a coin each put about half of them into training{copies}. "
+        "In percent. ε at least: with 95 % confidence this training gives differential privacy "
+        f"with no smaller epsilon (delta = 1e-5){both}."
+    )
+
+
 def _by_defense(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -128,8 +183,8 @@ def _quantity(rows: Sequence[dict[str, Any]], name: str) -> Quantity:
     return Quantity(tuple(row[name] for row in rows), (low, high))
 
 
-def _low_fpr(bests: Sequence[dict[str, Any]]) -> Cell:
-    points = [best["tpr_at_fpr"][_FPR] for best in bests]
+def _low_fpr(bests: Sequence[dict[str, Any]], fpr: str = _FPR) -> Cell:
+    points = [best["tpr_at_fpr"][fpr] for best in bests]
     if not all(point["resolved"] for point in points):
         needed = max(point["needed_non_members"] for point in points)
         return Cell("unresolved", f"needs {needed} non-members")
@@ -139,13 +194,25 @@ def _low_fpr(bests: Sequence[dict[str, Any]]) -> Cell:
 
 def _attack_cell(family: str, bests: Sequence[dict[str, Any]], seconds: float | None) -> Cell:
     """Name the family's best attack and what it cost: queries a record, time of the family."""
-    names = list(dict.fromkeys(best["attack"] for best in bests))
-    name = names[0].replace("_", " ").replace("/", ", ")
-    others = "" if len(names) == 1 else f" (or {len(names) - 1} other)"
+    name, others = _one_of(best["attack"].replace("/", ", ") for best in bests)
     inside = " (white-box)" if any(best["access"] == "gradient" for best in bests) else ""
     queries = fmean(best["queries_per_record"] for best in bests)
     cost = f"{queries:.3g} {'query' if queries == 1 else 'queries'}"
     return Cell(f"{family}: {name}{inside}{others}", f"{cost}{_duration(seconds)}")
+
+
+def _one_of(attacks: Iterable[str]) -> tuple[str, str]:
+    """Return the first name in words, and how many others there are."""
+    names = list(dict.fromkeys(attacks))
+    others = "" if len(names) == 1 else f" (or {len(names) - 1} other)"
+    return names[0].replace("_", " "), others
+
+
+def _epsilon(bounds: Sequence[dict[str, Any]]) -> Cell:
+    values = [bound["epsilon"] for bound in bounds]
+    if len(values) > 1:
+        return Cell(f"{fmean(values):.2f}", f"± {stdev(values):.2f}")
+    return Cell(f"{values[0]:.2f}", f"{bounds[0]['correct']} of {bounds[0]['guesses']} guesses")
 
 
 def _moments(values: Sequence[float]) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from selena.auditing.table import TITLES, percent, table_cells
+from selena.auditing.table import (
+    CANARY_TITLES,
+    TITLES,
+    Cell,
+    canary_cells,
+    canary_words,
+    percent,
+    table_cells,
+)
 
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
@@ -28,13 +36,33 @@ def results_table(
         title: heading.
         seconds: see `table_cells`.
     """
+    return _table_of_cells(TITLES, table_cells(rows, seconds), title)
+
+
+def canary_table(rows: Sequence[dict[str, Any]]) -> Table | None:
+    """Return what was found of planted canaries, or None where none were planted."""
+    lines = canary_cells(rows)
+    return _table_of_cells(CANARY_TITLES, lines, "Canaries") if lines else None
+
+
+def results_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Return both tables of `rows` and their notes as plain text."""
+    text = as_text(results_table(rows), results_notes(rows))
+    planted = canary_table(rows)
+    return text if planted is None else f"{text}\n{as_text(planted, [canary_words(rows)])}"
+
+
+def _table_of_cells(
+    titles: Sequence[str], lines: Sequence[Sequence[Cell]], title: str | None
+) -> Table:
     table = Table(
         title=title and escape(title), box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False
     )
-    for heading in TITLES:
-        left, breaks = heading in ("Defense", "Best attack"), heading == "Best attack"
+    for heading in titles:
+        breaks = heading in ("Best attack", "Attack")
+        left = breaks or heading == "Defense"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not breaks)
-    for line in table_cells(rows, seconds):
+    for line in lines:
         # A space where there is nothing keeps figures of a line on one height.
         table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
     return table
@@ -83,9 +111,20 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
         *(
             f"Best {family} attack by the known rows: {best['attack']}, "
             f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
+            + _of_canaries(audit["attacks"][best["attack"].rsplit("/", 1)[0]].get("canaries"))
             for family, best in audit["best"].items()
         ),
     ]
+
+
+def _of_canaries(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return (
+        f" On the {found['members'] + found['non_members']} canaries: AUC "
+        f"{_with_interval(found, 'auc')}, epsilon at least "
+        f"{found['epsilon_lower_bound']['epsilon']:.2f}."
+    )
 
 
 def as_text(table: Table, notes: Sequence[str]) -> str:

@@ -46,6 +46,21 @@ Partition = Annotated[
         help="paper: sizes of the parts as in the paper (Purchase100, Texas100, CIFAR-100)."
     ),
 ]
+Canaries = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Records to plant with a wrong label, half of them trained on, and to report apart "
+        "(default: 0).",
+    ),
+]
+CanaryKind = Annotated[
+    str | None,
+    typer.Option(
+        help="mislabelled; or twins: each that is trained on has a near copy (default: "
+        "mislabelled)."
+    ),
+]
 Defenses = Annotated[
     list[str] | None,
     typer.Option(

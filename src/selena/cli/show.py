@@ -12,7 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from selena.auditing.gate import Verdict, exit_code
-from selena.auditing.terminal import audit_notes, audit_table, results_notes, results_table
+from selena.auditing.table import canary_words
+from selena.auditing.terminal import (
+    audit_notes,
+    audit_table,
+    canary_table,
+    results_notes,
+    results_table,
+)
 
 _WIDTH = 120
 _STYLES = {"holds": "green", "unresolved": "yellow", "fails": "red"}
@@ -36,6 +43,10 @@ def show_rows(
     console.print(results_table(rows, title=title, seconds=seconds))
     for note in results_notes(rows):
         console.print(note, markup=False)
+    planted = canary_table(rows)
+    if planted:
+        console.print(planted)
+        console.print(canary_words(rows), markup=False)
 
 
 def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:

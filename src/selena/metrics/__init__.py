@@ -7,6 +7,7 @@ from selena.metrics.intervals import (
     clopper_pearson,
     wilson,
 )
+from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
 from selena.metrics.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
@@ -18,6 +19,7 @@ from selena.metrics.thresholds import (
 
 __all__ = [
     "LOW_FPRS",
+    "EpsilonBound",
     "Interval",
     "Roc",
     "Summary",
@@ -27,6 +29,7 @@ __all__ = [
     "auc_interval",
     "clopper_pearson",
     "cross_fitted_accuracy",
+    "epsilon_lower_bound",
     "fit_class_thresholds",
     "fit_threshold",
     "roc_curve",

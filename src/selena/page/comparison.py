@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selena.auditing.report import AuditReport
-from selena.auditing.terminal import as_text, results_notes, results_table
+from selena.auditing.terminal import results_text
 from selena.environment import describe_environment
 from selena.errors import ConfigError, DataError
 from selena.experiment import Results
@@ -39,7 +39,7 @@ class Comparison:
         return [run.row for run in self.runs]
 
     def __repr__(self) -> str:
-        return as_text(results_table(self.rows), results_notes(self.rows))
+        return results_text(self.rows)
 
     def write_page(self, path: str | Path, *, title: str = _TITLE, command: str = "") -> Path:
         """Write the report as one self-contained HTML page.

@@ -51,6 +51,7 @@ def _general(groups: Sequence[Group]) -> list[str]:
         "who knows more, may find more.",
         "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
         "than the average, and nothing here bounds the risk of a single one.",
+        *_canaries(groups),
         "This is a measurement, not a guarantee as differential privacy gives.",
         "It is about membership only: not about what a model reveals about its records otherwise.",
         "The attacker is given the membership of the known records; whoever lacks that finds less.",
@@ -67,6 +68,16 @@ def _general(groups: Sequence[Group]) -> list[str]:
             "seeds; drawings show the first seed."
         )
     return [*said, *_comparisons(groups), *_too_few(groups)]
+
+
+def _canaries(groups: Sequence[Group]) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
+    if any("canaries" in attack for row in rows for attack in row["attacks"].values()):
+        return [
+            "Canaries show how exposed records of their kind are, not the most exposed ones there "
+            "are; their ε is a lower bound."
+        ]
+    return ["No records were planted that a model must learn by heart (canaries)."]
 
 
 def _comparisons(groups: Sequence[Group]) -> list[str]:

@@ -1,0 +1,94 @@
+"""Canaries: records planted where a defense may fail, so that an audit looks there too.
+
+Averages over ordinary records hide what leaks of the most exposed ones. Mislabelled records can
+only be learned by heart, and a near copy with the same wrong label teaches even those sub-models of
+Split-AI that never see the record itself (Aerni, Zhang & Tramèr 2024). Whether a canary is trained
+on is settled by a coin of its own, as audits with one training need it (Steinke, Nasr & Jagielski
+2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from selena.errors import ConfigError, DataError
+from selena.seeding import torch_generator
+from selena.types import AuditSplit, Knowledge, Records
+
+CanaryKind = Literal["mislabelled", "twins"]
+FEWEST_CANARIES = 20
+"""With fewer, all coins may fall on one side, and no figure of them means much."""
+
+_NEAR = 0.01  # of a feature's standard deviation
+
+
+def check_canaries(count: int, kind: str) -> None:
+    """Raise `ConfigError` unless so many canaries of that kind can be planted, or none."""
+    if kind not in get_args(CanaryKind):
+        known = ", ".join(get_args(CanaryKind))
+        raise ConfigError(f"canary_kind={kind!r} is unknown; use one of {known}.")
+    if count and count < FEWEST_CANARIES:
+        raise ConfigError(
+            f"canaries is {count}; plant at least {FEWEST_CANARIES}, or 0 for none at all."
+        )
+
+
+def plant_canaries(
+    split: AuditSplit, count: int, kind: CanaryKind, *, num_classes: int, seed: int
+) -> AuditSplit:
+    """Turn some test non-members into canaries, about half of which the target trains on.
+
+    Args:
+        split: five sets without canaries.
+        count: how many, at least 20.
+        kind: "mislabelled" gives each a wrong label; "twins" also trains on a near copy of each
+            that is trained on, with the same wrong label. Copies are not scored.
+        num_classes: number of classes, >= 2.
+        seed: root of the draws: which records, labels, coins and copies.
+
+    Raises:
+        ConfigError: too few canaries, an unknown kind, or a single class.
+        DataError: not enough test non-members to leave one.
+    """
+    check_canaries(count, kind)
+    if num_classes < 2:
+        raise ConfigError("Canaries get a wrong label, and there is one class only.")
+    test = split.evaluation.non_members
+    if count >= len(test):
+        raise DataError(
+            f"{count:,} canaries do not fit: they are taken from the {len(test):,} test "
+            "non-members, of which some must be left. Plant fewer."
+        )
+    order = torch.randperm(len(test), generator=torch_generator(seed, "rows"))
+    chosen, left = order[:count], order[count:].sort().values
+    shift = torch.randint(1, num_classes, (count,), generator=torch_generator(seed, "labels"))
+    drawn = test.take(chosen)
+    canaries = replace(drawn, y=(drawn.y + shift) % num_classes)
+    inside = torch.rand(count, generator=torch_generator(seed, "coins")) < 0.5
+    members = canaries.take(inside)
+    twins = _near_copies(members, test.x, seed) if kind == "twins" else None
+    return replace(
+        split,
+        evaluation=replace(split.evaluation, non_members=test.take(left)),
+        canaries=Knowledge(members, canaries.take(~inside), twins),
+    )
+
+
+def _near_copies(records: Records, population: Shaped[Tensor, "m *features"], seed: int) -> Records:
+    """Return a copy of each record that differs a little; its number is that of no record."""
+    x, draws = records.x, torch_generator(seed, "twins")
+    if x.is_floating_point():
+        near = x + _NEAR * population.std(dim=0) * torch.randn(x.shape, generator=draws)
+    else:
+        flat = x.flatten(1).clone()
+        place = torch.randint(flat.shape[1], (len(flat),), generator=draws)
+        rows = torch.arange(len(flat))
+        # A flipped bit; of an image one shade of one pixel.
+        flat[rows, place] ^= 1
+        near = flat.view_as(x)
+    return Records(near, records.y, -1 - records.ids)

@@ -1,0 +1,218 @@
+"""Canaries in an audit: scored apart, by attacks that are told nothing about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from selena.attacks.threshold import ThresholdAttack
+from selena.auditing.markdown import render_markdown
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.auditing.table import canary_cells
+from selena.auditing.terminal import results_text
+from selena.data.canaries import plant_canaries
+from selena.defenses.undefended import Undefended
+from selena.errors import DataError
+from selena.page import compare
+from selena.page.render import render_page
+from selena.page.runs import run_of_audit
+from selena.types import (
+    Access,
+    AuditSplit,
+    Family,
+    Knowledge,
+    Oracle,
+    Records,
+    Scorer,
+    TargetModel,
+    concatenate,
+)
+from selena.workspace import Workspace
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+
+CONFIDENCE = ThresholdAttack("confidence")
+COUNT = 100
+
+
+def bare() -> AuditSplit:
+    parts = [
+        toy_records(n, seed=i, start=1000 * i) for i, n in enumerate((60, 60, 60, 60 + COUNT, 20))
+    ]
+    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
+
+
+def split(seed: int = 0) -> AuditSplit:
+    return plant_canaries(bare(), COUNT, "mislabelled", num_classes=CLASSES, seed=seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Leak:
+    """Is sure of the labels that it was given with some records, and of nothing else."""
+
+    learned: Records
+    num_classes: int = CLASSES
+
+    def logits(self, x: Tensor) -> Tensor:
+        exact = "donot_use_mm_for_euclid_dist"
+        gaps, nearest = torch.cdist(x, self.learned.x, compute_mode=exact).min(dim=1)
+        sure = torch.where(gaps < 1e-3, 30.0, 0.0)
+        return torch.zeros(len(x), CLASSES).scatter(
+            1, self.learned.y[nearest][:, None], sure[:, None]
+        )
+
+
+def audit(target: TargetModel, of: AuditSplit, kept: Workspace | None = None) -> AuditReport:
+    return run_audit(target, of, [CONFIDENCE], seed=1, kept_scores=kept)
+
+
+def test_a_planted_leak_of_canaries_alone_is_found_there_alone() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    result = audit(Leak(planted.canaries.members), planted).attacks["confidence"]
+    assert result.canaries is not None
+    assert result.canaries.summary.auc == 1
+    assert result.canaries.summary.members == len(planted.canaries.members)
+    assert result.canaries.bound.epsilon > 2
+    assert result.variants["global"].summary.auc == 0.5
+
+
+def test_a_planted_leak_of_all_others_says_nothing_about_canaries() -> None:
+    planted = split()
+    ordinary = concatenate(planted.known.members, planted.evaluation.members)
+    result = audit(Leak(ordinary), planted).attacks["confidence"]
+    assert result.canaries is not None
+    assert result.canaries.summary.auc == 0.5
+    assert result.canaries.bound.epsilon == 0
+    assert result.variants["global"].summary.advantage == 1
+
+
+def test_without_canaries_nothing_is_said_of_them() -> None:
+    report = audit(Leak(bare().train), bare())
+    assert report.attacks["confidence"].canaries is None
+    assert "canaries" not in report.to_json()["attacks"]["confidence"]
+    comparison = compare({"bare": report})
+    assert canary_cells(comparison.rows) == []
+    assert "anaries" not in str(comparison)
+    assert "anaries" not in str(report)
+
+
+def test_training_accuracy_is_that_of_ordinary_records() -> None:
+    planted = split()
+    ordinary = concatenate(planted.known.members, planted.evaluation.members)
+    report = audit(Leak(ordinary), planted)
+    assert (report.train_accuracy.value, report.train_accuracy.n) == (1.0, len(ordinary))
+
+
+def test_queries_are_counted_by_all_who_are_asked_about() -> None:
+    result = audit(Leak(bare().train), split()).attacks["confidence"]
+    assert result.queries_per_record == 1
+
+
+def test_scores_of_canaries_are_kept_and_those_of_others_not_taken(tmp_path: Path) -> None:
+    planted = split()
+    model = Undefended(NETWORK, CLASSES, RECIPE).fit(planted.train, planted.validation, seed=0)
+    kept = Workspace(folder=tmp_path)
+    first, second = (audit(model, planted, kept) for _ in range(2))
+    assert first.to_json() == second.to_json()
+    one, other = (report.attacks["confidence"].scores for report in (first, second))
+    assert one.seconds == other.seconds  # found, not computed
+    assert one.canaries is not None
+    assert other.canaries is not None
+    assert np.array_equal(one.canaries.scores, other.canaries.scores)
+    assert audit(model, bare(), kept).attacks["confidence"].canaries is None
+    elsewhere = audit(model, split(seed=5), kept).attacks["confidence"].scores.canaries
+    assert elsewhere is not None
+    assert not np.array_equal(elsewhere.ids, one.canaries.ids)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Keeps what an attack is shown, and knows nothing.
+
+    Attributes:
+        seen: receives the candidates told of, and each lot asked about.
+        family: whether it is told of candidates.
+    """
+
+    seen: list[Records]
+    family: Family = "reference-model"
+    name: str = "witness"
+    access: Access = "label"
+    calibration: Knowledge | None = None
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> Scorer:
+        assert known.candidates is not None
+        self.seen.append(known.candidates)
+        return replace(self, calibration=known)  # type: ignore[return-value]
+
+    def score(self, candidates: Records) -> Tensor:
+        self.seen.append(candidates)
+        return torch.zeros(len(candidates), dtype=torch.float64)
+
+
+def test_an_attack_is_told_of_canaries_and_not_who_was_inside() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    seen: list[Records] = []
+    run_audit(Leak(bare().train), planted, [Witness(seen)], seed=0)
+    told, *_, asked = seen
+    assert len(told) == 120 + COUNT
+    assert sorted(told.ids.tolist()) == list(range(120 + COUNT))
+    canaries, truth = planted.canaries.joined()
+    assert len(asked) == COUNT
+    order = torch.cdist(asked.x, canaries.x).argmin(dim=1)
+    assert torch.equal(asked.y, canaries.y[order])
+    # Neither numbers nor places tell: members are anywhere.
+    assert torch.equal(asked.ids, torch.arange(COUNT))
+    assert 0.3 < float(truth[order][: COUNT // 2].double().mean()) < 0.7
+
+
+def test_canaries_that_are_other_records_too_are_refused() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    both = replace(planted.canaries, members=planted.known.members)
+    with pytest.raises(DataError, match="share records"):
+        audit(Leak(bare().train), replace(planted, canaries=both))
+
+
+def test_reports_show_them_in_every_form() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    report = audit(Leak(planted.canaries.members), planted)
+    comparison = compare({"leaky": report})
+    (line,) = canary_cells(comparison.rows)
+    bound = report.attacks["confidence"].canaries
+    assert bound is not None
+    assert [cell.text for cell in line[:3]] == ["leaky", "direct: confidence", "100.0"]
+    assert line[-1].text == f"{bound.bound.epsilon:.2f}"
+    rows = [{**row, "canaries": COUNT, "canary_kind": "twins"} for row in comparison.rows]
+    markdown = render_markdown(rows, title="t", command="c")
+    for text in (results_text(rows), markdown):
+        assert "100 canaries got a wrong label" in text
+        assert "near copy" in text
+    assert f"100 canaries: AUC 100.0 ({line[2].spread}), epsilon at least" in str(report)
+    page = render_page(
+        [run_of_audit(report, name="leaky", dataset="d", seed=0, synthetic=False)], title="t"
+    )
+    assert '<h2 id="canaries">' in page
+    assert "Canaries show how exposed" in page
+
+
+def test_several_seeds_show_mean_and_deviation() -> None:
+    reports = {}
+    for seed in (0, 1):
+        planted = split(seed)
+        assert planted.canaries is not None
+        reports[seed] = audit(Leak(planted.canaries.members), planted)
+    (line,) = canary_cells(compare({"leaky": reports}).rows)
+    assert line[0].spread == "2 seeds"
+    assert line[2].spread == "± 0.0"
+    assert line[-1].spread.startswith("± ")

@@ -1,0 +1,130 @@
+"""Canaries: wrong labels, coins, near copies, and all other records as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from selena.data.canaries import check_canaries, plant_canaries
+from selena.errors import ConfigError, DataError
+from selena.types import AuditSplit, Knowledge, Records
+from tests.attacks.planted import CLASSES, Kind, records
+
+COUNT = 60
+
+
+def bare(features: Kind = "bits") -> AuditSplit:
+    parts = [records(features, 1000 * i, n) for i, n in enumerate((30, 40, 31, 150, 20))]
+    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
+
+
+def plant(features: Kind = "bits", **changes: Any) -> AuditSplit:
+    settings: dict[str, Any] = {"kind": "mislabelled", "num_classes": CLASSES, "seed": 0}
+    count = changes.pop("count", COUNT)
+    return plant_canaries(bare(features), count, **(settings | changes))
+
+
+def canaries_of(split: AuditSplit) -> Knowledge:
+    assert split.canaries is not None
+    return split.canaries
+
+
+def original(of: Records, split: AuditSplit) -> Records:
+    ids = split.evaluation.non_members.ids
+    return split.evaluation.non_members.take(
+        torch.tensor([int((ids == i).nonzero()) for i in of.ids])
+    )
+
+
+def test_canaries_are_test_non_members_with_wrong_labels() -> None:
+    split, before = plant(), bare()
+    canaries, truth = canaries_of(split).joined()
+    assert len(canaries) == COUNT
+    assert 15 < int(truth.sum()) < 45
+    was = original(canaries, before)
+    assert torch.equal(canaries.x, was.x)
+    assert bool((canaries.y != was.y).all())
+    assert set(canaries.y.tolist()) == set(range(CLASSES))
+    left = split.evaluation.non_members
+    assert {*left.ids.tolist(), *canaries.ids.tolist()} == set(
+        before.evaluation.non_members.ids.tolist()
+    )
+    assert len(left) + COUNT == len(before.evaluation.non_members)
+    for one, other in (
+        (split.known.members, before.known.members),
+        (split.known.non_members, before.known.non_members),
+        (split.evaluation.members, before.evaluation.members),
+        (split.validation, before.validation),
+    ):
+        assert torch.equal(one.ids, other.ids)
+
+
+def test_those_inside_are_trained_on_after_all_others() -> None:
+    split, before = plant(), bare()
+    members = canaries_of(split).members
+    assert torch.equal(split.train.ids, torch.cat([before.train.ids, members.ids]))
+    assert torch.equal(split.train.y[len(before.train) :], members.y)
+
+
+def test_the_seed_settles_everything_and_coins_are_fair() -> None:
+    def inside(seed: int) -> Tensor:
+        return canaries_of(plant(seed=seed)).members.ids
+
+    assert torch.equal(inside(3), inside(3))
+    assert not torch.equal(inside(3).sort().values, inside(4).sort().values)
+    total = sum(len(inside(seed)) for seed in range(40))
+    assert abs(total / (40 * COUNT) - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("features", ["bits", "images"])
+def test_a_twin_differs_in_one_step_of_one_feature(features: Kind) -> None:
+    canaries = canaries_of(plant(features, kind="twins"))
+    twins = canaries.more_members
+    assert twins is not None
+    assert torch.equal(twins.y, canaries.members.y)
+    steps = (twins.x.int() - canaries.members.x.int()).abs().flatten(1)
+    assert steps.sum(dim=1).tolist() == [1] * len(twins)
+    assert bool((twins.ids < 0).all())
+
+
+def test_a_twin_of_numbers_is_near() -> None:
+    canaries = canaries_of(plant("numbers", kind="twins"))
+    twins = canaries.more_members
+    assert twins is not None
+    gap = (twins.x - canaries.members.x).norm(dim=1)
+    assert float(gap.min()) > 0
+    assert float(gap.max()) < 0.05 * float(torch.cdist(canaries.members.x, twins.x).median())
+
+
+def test_twins_are_trained_on_and_not_scored() -> None:
+    split = plant(kind="twins")
+    canaries = canaries_of(split)
+    assert canaries.more_members is not None
+    assert len(split.train) == len(bare().train) + 2 * len(canaries.members)
+    assert len(canaries.joined()[0]) == COUNT
+    ids = split.train.ids
+    assert len(ids.unique()) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"count": 19}, ConfigError, "at least 20"),
+        ({"count": 150}, DataError, "150 test non-members"),
+        ({"num_classes": 1}, ConfigError, "one class only"),
+    ],
+)
+def test_what_cannot_be_planted_is_refused(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plant(**changes)
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(ConfigError, match="'mislabeled' is unknown; use one of mislabelled, twins"):
+        check_canaries(20, "mislabeled")
+    check_canaries(0, "mislabelled")

@@ -1,0 +1,104 @@
+"""The bound on epsilon: what is published by hand, what is proved of it by simulation."""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import Bool, Float
+from scipy.stats import binom
+
+from selena.errors import ConfigError, DataError
+from selena.metrics import epsilon_lower_bound
+from selena.metrics.one_run import SHARES, _likelihood
+
+Case = tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]
+
+
+def coins(m: int, seed: int) -> Bool[np.ndarray, " m"]:
+    return np.random.default_rng(seed).random(m) < 0.5
+
+
+def randomized_response(m: int, epsilon: float, seed: int) -> Case:
+    """Answer each canary's membership rightly as often as pure DP allows, and be sure of it."""
+    truth = coins(m, seed)
+    right = np.random.default_rng(seed + 1).random(m) < exp(epsilon) / (1 + exp(epsilon))
+    jitter = np.random.default_rng(seed + 2).random(m) / 10
+    return np.where(right, truth, ~truth) + jitter, truth
+
+
+def test_guesses_that_are_all_right_give_the_closed_form() -> None:
+    truth = np.arange(1000) < 500
+    bound = epsilon_lower_bound(truth.astype(float), truth, delta=0.0)
+    assert (bound.guesses, bound.correct) == (1000, 1000)
+    # Under epsilon all are right with probability sigmoid(epsilon)^1000.
+    right = (0.05 / len(SHARES)) ** (1 / 1000)
+    assert bound.epsilon == pytest.approx(log(right / (1 - right)), abs=1e-3)
+
+
+@given(
+    st.integers(1, 60),
+    st.data(),
+    st.floats(0, 6),
+    st.sampled_from([0.0, 1e-5, 1e-3]),
+)
+def test_the_likelihood_is_that_of_the_theorem(
+    guesses: int, data: st.DataObject, epsilon: float, delta: float
+) -> None:
+    correct, m = data.draw(st.integers(1, guesses)), 100
+    right = 1 / (1 + exp(-epsilon))
+    at_least = [binom.sf(v - 1, guesses, right) for v in range(correct + 1)]
+    steepest = max((at_least[correct - i] - at_least[correct]) / i for i in range(1, correct + 1))
+    expected = min(1.0, at_least[correct] + 2 * m * delta * steepest)
+    assert _likelihood(m, guesses, correct, epsilon, delta) == pytest.approx(expected, abs=1e-9)
+
+
+def test_it_is_seldom_above_the_truth_and_not_far_below_with_many_canaries() -> None:
+    bounds = [
+        epsilon_lower_bound(*randomized_response(2000, 1.5, 10 * seed)).epsilon
+        for seed in range(60)
+    ]
+    assert sum(bound > 1.5 for bound in bounds) <= 3
+    assert np.median(bounds) > 1.1
+
+
+def test_guessing_proves_nothing() -> None:
+    draws = np.random.default_rng(0)
+    bounds = [
+        epsilon_lower_bound(draws.random(200), coins(200, seed)).epsilon for seed in range(100)
+    ]
+    assert sum(bound > 0 for bound in bounds) <= 10
+
+
+def test_ties_prove_nothing_whoever_comes_first() -> None:
+    for truth in (np.arange(100) < 50, np.arange(100) >= 50):
+        assert epsilon_lower_bound(np.zeros(100), truth).epsilon == 0
+
+
+def test_a_wrong_sign_proves_nothing() -> None:
+    truth = coins(200, 0)
+    assert epsilon_lower_bound(-truth.astype(float), truth).epsilon == 0
+    assert epsilon_lower_bound(truth.astype(float), truth).epsilon > 2
+
+
+@given(st.integers(0, 1000))
+def test_order_does_not_matter(seed: int) -> None:
+    scores, truth = randomized_response(80, 2.0, seed)
+    scores = scores.round(1)  # with ties
+    order = np.random.default_rng(seed).permutation(80)
+    assert epsilon_lower_bound(scores, truth) == epsilon_lower_bound(scores[order], truth[order])
+
+
+@pytest.mark.parametrize("settings", [{"delta": 1.0}, {"delta": -0.1}, {"confidence": 1.0}])
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="delta in"):
+        epsilon_lower_bound(np.zeros(40), np.arange(40) < 20, **settings)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="NaN"):
+        epsilon_lower_bound(np.full(40, np.nan), np.arange(40) < 20)
