@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.rates import matmul_rate
-from benchmarks.training import NETWORK, compute_dtype, operations, timed
+from benchmarks.training import NETWORK, POOL, compute_dtype, operations, timed
 from selena.attacks.neural import NeuralAttack, NeuralFitting
 from selena.auditing.oracle import MeteredOracle
 from selena.data import audit_split, load
@@ -38,19 +38,19 @@ from selena.environment import describe_environment
 from selena.files import write_json
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed, seeded, torch_generator
+from selena.training import executor
 from selena.training.batches import as_input, shuffled_batches
 from selena.training.inference import predict
 from selena.training.recipe import Recipe
 from selena.types import AuditSplit, Records
-from selena.workspace import Workspace
 
 SEED, CLASSES, MEMBERS = 0, 100, 4_000
-ATTACK = NeuralAttack(epochs=5)
+ATTACK = NeuralAttack(epochs=12)
 GAME = AdversarialRegularization(
-    NETWORK, CLASSES, Recipe(epochs=3), warm_up_epochs=1, attack_passes=2, attack_batches=13
+    NETWORK, CLASSES, Recipe(epochs=2), warm_up_epochs=1, attack_passes=2, attack_batches=13
 )
 # Sides that differ by rounding alone: scores against their spread, and probabilities.
-SCORE_TOLERANCE, TOLERANCE = 0.02, 5e-3
+SCORE_TOLERANCE, TOLERANCE = 0.02, 1e-3
 # Test accuracy of bf16 and of float32; two seeds differ by as much.
 ACCURACY_TOLERANCE = 0.03
 
@@ -83,7 +83,7 @@ def neural_attack(split: AuditSplit, repeats: int, networks: int = 3) -> dict[st
     ]
 
     def ours(fittings: Sequence[NeuralFitting]) -> list[nn.Module]:
-        return [scorer.towers for scorer in fittings[0].train(fittings[1:], Workspace())]
+        return [scorer.towers for scorer in fittings[0].train(fittings[1:], POOL)]
 
     def theirs(fittings: Sequence[NeuralFitting]) -> list[nn.Module]:
         return [plain_attack_network(fitting) for fitting in fittings]
@@ -126,7 +126,7 @@ def adversarial_regularization(split: AuditSplit, repeats: int) -> dict[str, Any
 
     short = replace(
         GAME,
-        recipe=replace(GAME.recipe, epochs=2, precision="float32"),
+        recipe=replace(GAME.recipe, precision="float32"),
         attack_recipe=replace(GAME.attack_recipe, precision="float32"),
         attack_passes=1,
         attack_batches=4,
@@ -136,7 +136,7 @@ def adversarial_regularization(split: AuditSplit, repeats: int) -> dict[str, Any
     other = probabilities(theirs(short, Awake))
     torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
     ordinary = probabilities(play(replace(short, alpha=0.0)))
-    assert float((ordinary - other).abs().max()) > 2 * TOLERANCE, "the adversary changed nothing"
+    assert float((ordinary - other).abs().max()) > 5 * TOLERANCE, "the adversary changed nothing"
 
     stage = turns(
         lambda: play(GAME), theirs, game_operations(GAME, split), compute_dtype(), repeats
@@ -282,6 +282,7 @@ STAGES: dict[str, Callable[[AuditSplit, int], dict[str, Any]]] = {
 
 def run(repeats: int = 3, only: Sequence[str] = tuple(STAGES)) -> dict[str, Any]:
     """Return the stages, as `benchmarks.attacks.run` does."""
+    executor._WORTH_PROCESSES = 0  # what is short here takes minutes in an audit
     split = audit_split(load("purchase100-synthetic", size=20_000), members=MEMBERS, seed=SEED)
     return {"stages": {name: STAGES[name](split, repeats) for name in only}}
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.executor import operations, worker_count
 from selena.training.job import Examples, Job
+from selena.training.task import Task, Weights
 from selena.workspace import Step, Workspace
 from tests.toys import NETWORK, RECIPE, toy_records
 
@@ -59,6 +61,7 @@ class Curves:
 HOLDING = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from joblib import Parallel, delayed
 from selena.training.executor import end_with
 
@@ -130,6 +133,30 @@ def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "pool" / f"{min(kept)}.safetensors").unlink()
     for one, other in zip(fit(workspace), pooled, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_is_left_over_for_the_last_round_has_all_cores(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "_WORTH_PROCESSES", 0)
+    here: list[str] = []
+    run = Task.run
+
+    def told(task: Task, *arguments: Any) -> list[Weights]:
+        here.extend(job.name for job in task.jobs)
+        return run(task, *arguments)
+
+    monkeypatch.setattr(Task, "run", told)  # of this process; those of the pool have their own
+    workspace = Workspace(folder=tmp_path, workers=workers)
+    first = fit(workspace)
+    assert here == (["job-2"] if workers == 2 else [])
+    # Whoever goes on after a kill computes it in the same place.
+    for path in tmp_path.glob("job-2-*"):
+        path.unlink()
+    for one, other in zip(fit(workspace), first, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert here == (["job-2", "job-2"] if workers == 2 else [])
 
 
 def test_small_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from threading import Thread
 from typing import Any
 
@@ -47,11 +48,14 @@ def run_tasks(
         jobs = [job for task in tasks for job in task.jobs]
         workers = min(processes(tasks[0].factory, jobs, tasks[0].recipe, workspace), len(tasks))
     kept = [task.finished(workspace) for task in tasks]
-    pending = [task for task, weights in zip(tasks, kept, strict=True) if weights is None]
-    if workers > 1:
-        fresh = _in_processes(pending, workspace, bar, workers)
-    else:
-        fresh = (task.run(workspace, bar, on_epoch) for task in pending)
+    # One that would be left over for the last round has all cores here, instead of one in the pool.
+    shared = 0 if workers == 1 else len(tasks) - (len(tasks) % workers == 1)
+    pending = [(i, tasks[i]) for i, weights in enumerate(kept) if weights is None]
+    pooled = [task for i, task in pending if i < shared]
+    fresh = chain(
+        _in_processes(pooled, workspace, bar, workers) if pooled else (),
+        (task.run(workspace, bar, on_epoch) for i, task in pending if i >= shared),
+    )
     for task, weights in zip(tasks, kept, strict=True):
         if weights is None:
             yield next(fresh)
@@ -93,8 +97,6 @@ def operations(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> 
 def _in_processes(
     tasks: Sequence[Task], workspace: Workspace, bar: Step, workers: int
 ) -> Iterator[list[Weights]]:
-    if not tasks:
-        return
     # Arrays travel as files that all workers map; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
     quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
