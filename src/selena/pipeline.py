@@ -166,7 +166,9 @@ class Case:
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
-        contents = replace(self.data, members=None, partition="default", canaries=0)
+        contents = replace(
+            self.data, members=None, partition="default", canaries=0, canary_kind="mislabelled"
+        )
         return load_data(contents, progress)
 
     def build_plan(self, dataset: Dataset) -> Plan:
@@ -383,12 +385,11 @@ def attack(
 
 def row_head(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return what a row of results says about the run itself."""
-    settings, split = manifest["settings"], manifest["split"]
+    settings = manifest["settings"]
     return {
         "defense": settings["defense"],
         "seed": settings["seed"],
         "dataset": manifest["data"]["name"],
         "synthetic": manifest["data"]["synthetic"],
         "selected_on_evaluation": manifest["selected_on_evaluation"],
-        **{key: split[key] for key in ("canaries", "canary_kind") if key in split},
     }

@@ -127,7 +127,7 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class AuditSplit:
-    """Five disjoint sets of records.
+    """Disjoint sets of records: five, and canaries.
 
     Attributes:
         known: what the attacker knows: half of the members, and the reference non-members.

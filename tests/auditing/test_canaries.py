@@ -16,7 +16,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.auditing.table import canary_cells
 from selena.auditing.terminal import results_text
-from selena.data.canaries import plant_canaries
+from selena.data.canaries import CanaryKind, plant_canaries
 from selena.defenses.undefended import Undefended
 from selena.errors import DataError
 from selena.page import compare
@@ -47,8 +47,8 @@ def bare() -> AuditSplit:
     return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
 
 
-def split(seed: int = 0) -> AuditSplit:
-    return plant_canaries(bare(), COUNT, "mislabelled", num_classes=CLASSES, seed=seed)
+def split(seed: int = 0, kind: CanaryKind = "mislabelled") -> AuditSplit:
+    return plant_canaries(bare(), COUNT, kind, num_classes=CLASSES, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,17 +193,28 @@ def test_reports_show_them_in_every_form() -> None:
     assert bound is not None
     assert [cell.text for cell in line[:3]] == ["leaky", "direct: confidence", "100.0"]
     assert line[-1].text == f"{bound.bound.epsilon:.2f}"
-    rows = [{**row, "canaries": COUNT, "canary_kind": "twins"} for row in comparison.rows]
-    markdown = render_markdown(rows, title="t", command="c")
-    for text in (results_text(rows), markdown):
+    markdown = render_markdown(comparison.rows, title="t", command="c")
+    for text in (results_text(comparison.rows), markdown):
         assert "100 canaries got a wrong label" in text
-        assert "near copy" in text
+        assert "copy" not in text
     assert f"100 canaries: AUC 100.0 ({line[2].spread}), epsilon at least" in str(report)
     page = render_page(
         [run_of_audit(report, name="leaky", dataset="d", seed=0, synthetic=False)], title="t"
     )
     assert '<h2 id="canaries">' in page
     assert "Canaries show how exposed" in page
+
+
+def test_of_twins_it_is_said_that_the_bound_is_of_both() -> None:
+    planted = split(kind="twins")
+    assert planted.canaries is not None
+    report = audit(Leak(planted.canaries.members), planted)
+    found = report.to_json()["attacks"]["confidence"]["canaries"]
+    assert found["copies"] == found["members"]
+    assert "of a record and its copy together" in str(report)
+    text = str(compare({"leaky": report}))
+    assert "a near copy of it" in text
+    assert "of a record and its copy together" in " ".join(text.split())
 
 
 def test_several_seeds_show_mean_and_deviation() -> None:
@@ -216,3 +227,4 @@ def test_several_seeds_show_mean_and_deviation() -> None:
     assert line[0].spread == "2 seeds"
     assert line[2].spread == "± 0.0"
     assert line[-1].spread.startswith("± ")
+    assert "the mean of such bounds" in str(compare({"leaky": reports}))

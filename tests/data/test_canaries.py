@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,23 @@ def test_what_cannot_be_planted_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         plant(**changes)
+
+
+def test_none_are_planted_twice() -> None:
+    with pytest.raises(ConfigError, match="canaries already"):
+        plant_canaries(plant(), 20, "mislabelled", num_classes=CLASSES, seed=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_twins_keep_the_type_of_features(dtype: torch.dtype) -> None:
+    split = bare("numbers")
+    known, evaluation = (
+        Knowledge(*(replace(r, x=r.x.to(dtype)) for r in (side.members, side.non_members)))
+        for side in (split.known, split.evaluation)
+    )
+    typed = AuditSplit(known, evaluation, split.validation)
+    planted = plant_canaries(typed, COUNT, "twins", num_classes=CLASSES, seed=0)
+    assert planted.train.x.dtype == dtype
 
 
 def test_an_unknown_kind_is_named() -> None:

@@ -61,7 +61,6 @@ class Curves:
 HOLDING = """
 import os, sys, time
 from pathlib import Path
-from typing import Any
 from joblib import Parallel, delayed
 from selena.training.executor import end_with
 

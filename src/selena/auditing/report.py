@@ -73,14 +73,20 @@ class OnCanaries:
     Attributes:
         summary: figures, with one threshold for all classes.
         bound: the lower bound on epsilon that its scores prove.
+        copies: how many near copies were trained on besides.
     """
 
     summary: Summary
     bound: EpsilonBound
+    copies: int
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**self.summary.to_json(), "epsilon_lower_bound": self.bound.to_json()}
+        return {
+            **self.summary.to_json(),
+            "copies": self.copies,
+            "epsilon_lower_bound": self.bound.to_json(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +197,7 @@ class AuditReport:
     """Utility and leakage of one target model; `print` shows every attack.
 
     Attributes:
-        train_accuracy: on the target's training set.
+        train_accuracy: on the target's training set, canaries left out.
         test_accuracy: on evaluation non-members.
         attacks: results by attack name.
     """

@@ -85,11 +85,13 @@ def run_audit(
         ),
         attacks,
     )
+    twins = None if split.canaries is None else split.canaries.more_members
+    copies = 0 if twins is None else len(twins)
     return AuditReport(
         train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
-            attack.name: _result(attack, scores[attack.name], target.num_classes, seed)
+            attack.name: _result(attack, scores[attack.name], target.num_classes, seed, copies)
             for attack in attacks
         },
     )
@@ -128,7 +130,9 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
     return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 
 
-def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -> AttackResult:
+def _result(
+    attack: Attack, scores: AttackScores, num_classes: int, seed: int, copies: int
+) -> AttackResult:
     known, scored = scores.calibration, scores.evaluation
 
     def variant(threshold: Threshold) -> Variant:
@@ -159,17 +163,18 @@ def _result(attack: Attack, scores: AttackScores, num_classes: int, seed: int) -
             ),
         },
         scores=scores,
-        canaries=_on_canaries(scores.canaries, threshold),
+        canaries=_on_canaries(scores.canaries, threshold, copies),
     )
 
 
-def _on_canaries(planted: Scored | None, threshold: Threshold) -> OnCanaries | None:
+def _on_canaries(planted: Scored | None, threshold: Threshold, copies: int) -> OnCanaries | None:
     if planted is None:
         return None
     decisions = threshold.decide(planted.scores, planted.labels)
     return OnCanaries(
         summarize(planted.scores, decisions, planted.truth),
         epsilon_lower_bound(planted.scores, planted.truth),
+        copies,
     )
 
 

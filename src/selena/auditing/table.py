@@ -125,24 +125,31 @@ def table_cells(
     return lines
 
 
-def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
-    """Return one line a defense and family, under `CANARY_TITLES`: its best attack on canaries.
+def attack_of(best: dict[str, Any]) -> str:
+    """Return the name of a family's best attack without the reading of its scores."""
+    return str(best["attack"]).rsplit("/", 1)[0]
 
-    Best is what did best on ordinary known records. No lines where no canaries were planted.
+
+def on_canaries(row: dict[str, Any], family: str) -> dict[str, Any] | None:
+    """Return what the best attack of `family` on ordinary known records found of canaries."""
+    attack = row.get("attacks", {}).get(attack_of(row["best"][family]), {})
+    found: dict[str, Any] | None = attack.get("canaries")
+    return found
+
+
+def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
+    """Return one line a defense and family, under `CANARY_TITLES`.
+
+    No lines where no canaries were planted.
     """
     lines = []
     for defense, group in _by_defense(rows):
         families = [f for f in get_args(Family) if all(f in row["best"] for row in group)]
         for i, family in enumerate(families):
-            bests = [row["best"][family] for row in group]
-            attacks = [best["attack"].rsplit("/", 1)[0] for best in bests]
-            found = [
-                row.get("attacks", {}).get(attack, {}).get("canaries")
-                for row, attack in zip(group, attacks, strict=True)
-            ]
-            name, others = _one_of(attacks)
-            if not all(found):
+            found = [each for row in group if (each := on_canaries(row, family))]
+            if len(found) < len(group):
                 continue
+            name, others = _one_of(attack_of(row["best"][family]) for row in group)
             seeds = "" if len(group) == 1 else f"{len(group)} seeds"
             lines.append(
                 [
@@ -159,15 +166,18 @@ def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
 
 def canary_words(rows: Sequence[dict[str, Any]]) -> str:
     """Return what the figures of `canary_cells` are of."""
-    counts = sorted({row["canaries"] for row in rows if "canaries" in row})
-    of = f"{' or '.join(map(str, counts))} canaries" if counts else "Canaries"
-    twins = any(row.get("canary_kind") == "twins" for row in rows)
+    found = [each for row in rows for f in row["best"] if (each := on_canaries(row, f))]
+    counts = sorted({each["members"] + each["non_members"] for each in found})
+    twins = any(each["copies"] for each in found)
     copies = ", and beside each of these a near copy of it" if twins else ""
     both = ", of a record and its copy together" if twins else ""
+    several = len({row["seed"] for row in rows}) > 1
+    mean = " (here the mean of such bounds, one a seed)" if several else ""
     return (
-        f"{of} got a wrong label, and a coin each put about half of them into training{copies}. "
-        "In percent. ε at least: with 95 % confidence this training gives differential privacy "
-        f"with no smaller epsilon (delta = 1e-5){both}."
+        f"{' or '.join(map(str, counts))} canaries got a wrong label, and a coin each put about "
+        f"half of them into training{copies}. Shares in percent. ε at least: by each line alone, "
+        "with 95 % confidence, training like this gives differential privacy with no smaller "
+        f"epsilon (delta = 1e-5){both}{mean}."
     )
 
 

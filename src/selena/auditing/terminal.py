@@ -15,6 +15,7 @@ from selena.auditing.table import (
     Cell,
     canary_cells,
     canary_words,
+    on_canaries,
     percent,
     table_cells,
 )
@@ -111,7 +112,7 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
         *(
             f"Best {family} attack by the known rows: {best['attack']}, "
             f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
-            + _of_canaries(audit["attacks"][best["attack"].rsplit("/", 1)[0]].get("canaries"))
+            + _of_canaries(on_canaries(audit, family))
             for family, best in audit["best"].items()
         ),
     ]
@@ -123,7 +124,8 @@ def _of_canaries(found: dict[str, Any] | None) -> str:
     return (
         f" On the {found['members'] + found['non_members']} canaries: AUC "
         f"{_with_interval(found, 'auc')}, epsilon at least "
-        f"{found['epsilon_lower_bound']['epsilon']:.2f}."
+        f"{found['epsilon_lower_bound']['epsilon']:.2f}"
+        f"{' (of a record and its copy together)' if found['copies'] else ''}."
     )
 
 

@@ -50,7 +50,7 @@ Canaries = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Records to plant with a wrong label, half of them trained on, and to report apart "
+        help="Records to plant with a wrong label, a coin each into training, and to report apart "
         "(default: 0).",
     ),
 ]

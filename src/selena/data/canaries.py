@@ -32,6 +32,8 @@ def check_canaries(count: int, kind: str) -> None:
     if kind not in get_args(CanaryKind):
         known = ", ".join(get_args(CanaryKind))
         raise ConfigError(f"canary_kind={kind!r} is unknown; use one of {known}.")
+    if kind != "mislabelled" and not count:
+        raise ConfigError(f"canary_kind={kind!r} without canaries. Say how many: canaries=300.")
     if count and count < FEWEST_CANARIES:
         raise ConfigError(
             f"canaries is {count}; plant at least {FEWEST_CANARIES}, or 0 for none at all."
@@ -52,10 +54,12 @@ def plant_canaries(
         seed: root of the draws: which records, labels, coins and copies.
 
     Raises:
-        ConfigError: too few canaries, an unknown kind, or a single class.
+        ConfigError: too few canaries, an unknown kind, a split that has some, or a single class.
         DataError: not enough test non-members to leave one.
     """
     check_canaries(count, kind)
+    if split.canaries is not None:
+        raise ConfigError("This split holds canaries already. Plant all of them at once.")
     if num_classes < 2:
         raise ConfigError("Canaries get a wrong label, and there is one class only.")
     test = split.evaluation.non_members
@@ -83,7 +87,8 @@ def _near_copies(records: Records, population: Shaped[Tensor, "m *features"], se
     """Return a copy of each record that differs a little; its number is that of no record."""
     x, draws = records.x, torch_generator(seed, "twins")
     if x.is_floating_point():
-        near = x + _NEAR * population.std(dim=0) * torch.randn(x.shape, generator=draws)
+        noise = _NEAR * population.float().std(dim=0) * torch.randn(x.shape, generator=draws)
+        near = (x + noise).to(x.dtype)
     else:
         flat = x.flatten(1).clone()
         place = torch.randint(flat.shape[1], (len(flat),), generator=draws)

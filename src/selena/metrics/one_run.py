@@ -18,8 +18,11 @@ from scipy.special import bdtrc, expit, gammaln
 from selena.errors import ConfigError
 from selena.metrics.inputs import check_scores
 
-SHARES = (0.02, 0.05, 0.1, 0.25, 0.5)
-"""Of all canaries, so many are guessed at either end; the bound counts that it is the best one."""
+SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
+"""Of all canaries, so many are guessed at either end; the bound counts that it is the best one.
+
+Less than a half: coins seldom fall evenly, and then even who knows all would guess some wrong.
+"""
 
 _LARGEST, _PRECISION = 50.0, 1e-4
 
@@ -68,7 +71,7 @@ def epsilon_lower_bound(
         DataError: a score is NaN, or members or non-members are lacking.
         ConfigError: `delta` or `confidence` out of range.
     """
-    check_scores(scores, truth)
+    scores = check_scores(scores, truth)
     if not 0 <= delta < 1 or not 0 < confidence < 1:
         raise ConfigError(
             f"A bound needs delta in [0, 1) and confidence in (0, 1); got {delta}, {confidence}."

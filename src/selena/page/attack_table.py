@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from selena.auditing.table import Cell
+from selena.auditing.table import Cell, attack_of
 from selena.page.groups import Group, headline_family, quantity
 from selena.page.words import attack_title
 
@@ -94,7 +94,7 @@ def _threshold(variant: str) -> str:
 
 
 def _mark(row: dict[str, Any], family: str, name: str) -> str:
-    if row["best"][family]["attack"].rsplit("/", 1)[0] != name:
+    if attack_of(row["best"][family]) != name:
         return ""
     return "best of all" if headline_family(row) == family else "best of its family"
 

@@ -14,7 +14,7 @@ from math import log10
 from statistics import fmean, stdev
 from typing import Any
 
-from selena.auditing.table import Quantity, percent
+from selena.auditing.table import Quantity, attack_of, percent
 from selena.auditing.vulnerability import ClassLeakage
 from selena.metrics.intervals import clopper_pearson
 from selena.page.groups import Group, quantity
@@ -132,7 +132,7 @@ def draw_scores(group: Group) -> Chart:
             ("non_members", "non-members", "@others"),
         )
     ]
-    attack = attack_title(best["attack"].rsplit("/", 1)[0])
+    attack = attack_title(attack_of(best))
     return Chart(
         f"{group.label}: {attack}",
         f"Distributions of the scores that {attack} gives members and non-members of "

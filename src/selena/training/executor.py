@@ -30,6 +30,8 @@ from selena.workspace import NoLog, Silent, Step, Workspace
 
 # Operations below which starting processes, each of which imports PyTorch, is not worth it.
 _WORTH_PROCESSES = 5e12
+# On two cores one task takes 0.6 of its time on one; on many its steps are too small to share out.
+_FEW_CORES = 4
 Point = tuple[str, int, dict[str, float]]
 
 _ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
@@ -49,12 +51,13 @@ def run_tasks(
         workers = min(processes(tasks[0].factory, jobs, tasks[0].recipe, workspace), len(tasks))
     kept = [task.finished(workspace) for task in tasks]
     # One that would be left over for the last round has all cores here, instead of one in the pool.
-    shared = 0 if workers == 1 else len(tasks) - (len(tasks) % workers == 1)
+    left_over = 1 < workers <= _FEW_CORES and len(tasks) % workers == 1
+    in_pool = 0 if workers == 1 else len(tasks) - left_over
     pending = [(i, tasks[i]) for i, weights in enumerate(kept) if weights is None]
-    pooled = [task for i, task in pending if i < shared]
+    pooled = [task for i, task in pending if i < in_pool]
     fresh = chain(
         _in_processes(pooled, workspace, bar, workers) if pooled else (),
-        (task.run(workspace, bar, on_epoch) for i, task in pending if i >= shared),
+        (task.run(workspace, bar, on_epoch) for i, task in pending if i >= in_pool),
     )
     for task, weights in zip(tasks, kept, strict=True):
         if weights is None:
