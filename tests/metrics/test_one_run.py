@@ -60,9 +60,9 @@ def test_the_likelihood_is_that_of_the_theorem(
 def test_it_is_seldom_above_the_truth_and_not_far_below_with_many_canaries() -> None:
     bounds = [
         epsilon_lower_bound(*randomized_response(500, 1.5, 10 * seed)).epsilon
-        for seed in range(100)
+        for seed in range(200)
     ]
-    assert sum(bound > 1.5 for bound in bounds) <= 5  # of 1,000 seeds 2.4 %
+    assert sum(bound > 1.5 for bound in bounds) <= 10  # 5 %; of 1,000 seeds it were 2.4
     assert np.median(bounds) > 1.1
 
 
