@@ -108,8 +108,6 @@ def _likelihood(m: int, guesses: int, correct: int, epsilon: float, delta: float
         return 1.0
     right = float(expit(epsilon))
     pure = float(bdtrc(correct - 1, guesses, right))
-    if delta == 0:
-        return pure
     counts = np.arange(correct - 1, -1, -1)
     # log(1 - expit(e)) = -e - log(1 + exp(-e)): written so that it stays finite.
     log_wrong = -epsilon - np.log1p(exp(-epsilon))
