@@ -203,6 +203,8 @@ def test_reports_show_them_in_every_form() -> None:
     )
     assert '<h2 id="canaries">' in page
     assert "Canaries show how exposed" in page
+    assert "canaries, it finds 100.0\u00a0%" in page
+    assert "Membership leaks" in page  # though of ordinary records nothing does
 
 
 def test_of_twins_it_is_said_that_the_bound_is_of_both() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from selena.auditing.table import percent
-from selena.page.groups import Group, baseline_of
+from selena.auditing.table import on_canaries, percent
+from selena.page.groups import Group, baseline_of, headline_family
 
 _GUESS = 0.5
 _FPR, _COARSE_FPR = "0.01", "0.1"
@@ -50,8 +50,18 @@ def _summary(group: Group, base: Group | None) -> Summary:
     bests = group.headlines()
     if not bests:
         return Summary(group.label, "not attacked", False, [_usefulness(group, base)])
-    sentences = [*_finds(bests), *_is_right(bests), _usefulness(group, base)]
-    leaking = sum(_above_guess(best) or _finds_more(best) for best in bests)
+    planted = [on_canaries(row, headline_family(row)) for row in group.rows if row["best"]]
+    canaries = [each for each in planted if each is not None]
+    sentences = [
+        *_finds(bests),
+        *_is_right(bests),
+        *_finds_planted(canaries),
+        _usefulness(group, base),
+    ]
+    leaking = sum(
+        _above_guess(best) or _finds_more(best) or (found is not None and _ranks_higher(found))
+        for best, found in zip(bests, planted, strict=True)
+    )
     return Summary(
         group.label,
         _verdict(leaking, len(bests)),
@@ -67,6 +77,10 @@ def _above_guess(best: dict[str, Any]) -> bool:
 def _finds_more(best: dict[str, Any]) -> bool:
     point = best["tpr_at_fpr"][_FPR]
     return bool(point["resolved"] and point["interval"][0] > float(_FPR))
+
+
+def _ranks_higher(canaries: dict[str, Any]) -> bool:
+    return bool(canaries["auc_interval"][0] > _GUESS)
 
 
 def _verdict(leaking: int, seeds: int) -> str:
@@ -107,6 +121,22 @@ def _found_at(bests: Sequence[dict[str, Any]], fpr: str) -> str:
         f"A{who} of the members (between {percent(low)} and {percent(high)} %, with 95 % "
         f"confidence); {guess}.{told}"
     )
+
+
+def _finds_planted(canaries: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what share of the canaries that were trained on the same attack finds."""
+    for fpr in (_FPR, _COARSE_FPR):
+        points = [each["tpr_at_fpr"][fpr] for each in canaries]
+        if points and all(point["resolved"] for point in points):
+            share = fmean(point["tpr"] for point in points)
+            low = min(point["interval"][0] for point in points)
+            high = max(point["interval"][1] for point in points)
+            return [
+                f"Of records planted with a wrong label, the canaries, it finds {percent(share)} % "
+                f"(between {percent(low)} and {percent(high)} %) where it may be wrong for "
+                f"{one_in(fpr)}."
+            ]
+    return []
 
 
 def _is_right(bests: Sequence[dict[str, Any]]) -> list[str]:
