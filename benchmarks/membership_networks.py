@@ -12,13 +12,9 @@ decides which way they go.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -26,16 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.rates import matmul_rate
-from benchmarks.training import NETWORK, POOL, compute_dtype, operations, timed
+from benchmarks.training import NETWORK, POOL, compute_dtype, operations
+from benchmarks.turns import common_options, take_turns, tell
 from selena.attacks.neural import NeuralAttack, NeuralFitting
 from selena.auditing.oracle import MeteredOracle
 from selena.data import audit_split, load
 from selena.defenses import adversarial_regularization as game_module
 from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.defenses.undefended import Undefended
-from selena.environment import describe_environment
-from selena.files import write_json
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed, seeded, torch_generator
 from selena.training import executor
@@ -99,7 +93,9 @@ def neural_attack(split: AuditSplit, repeats: int, networks: int = 3) -> dict[st
         assert gap < SCORE_TOLERANCE * spread, f"scores differ by {gap}, vary by {spread}"
     records = networks * ATTACK.epochs * 2 * len(fittings[0].pairs)
     done = records * membership_operations(CLASSES)
-    stage = turns(lambda: ours(fittings), lambda: theirs(fittings), done, torch.float32, repeats)
+    stage, *_ = take_turns(
+        lambda: ours(fittings), lambda: theirs(fittings), done, torch.float32, repeats
+    )
     return {**stage, "epochs": ATTACK.epochs, "networks": networks}
 
 
@@ -138,12 +134,11 @@ def adversarial_regularization(split: AuditSplit, repeats: int) -> dict[str, Any
     ordinary = probabilities(play(replace(short, alpha=0.0)))
     assert float((ordinary - other).abs().max()) > 5 * TOLERANCE, "the adversary changed nothing"
 
-    stage = turns(
-        lambda: play(GAME), theirs, game_operations(GAME, split), compute_dtype(), repeats
-    )
+    done = game_operations(GAME, split)
+    stage, *last = take_turns(lambda: play(GAME), theirs, done, compute_dtype(), repeats)
     right = [
         float((probabilities(network).argmax(dim=1) == others.y).double().mean())
-        for network in (play(GAME), theirs())
+        for network in last
     ]
     assert abs(right[0] - right[1]) < ACCURACY_TOLERANCE, f"accuracies are {right}"
     return {**stage, "epochs": GAME.recipe.epochs, "accuracy_gap": right[0] - right[1]}
@@ -249,31 +244,6 @@ def plain_game(
     return classifier.eval()
 
 
-def turns(
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
-    done: int,
-    dtype: torch.dtype,
-    repeats: int,
-) -> dict[str, Any]:
-    """Return what both sides take in turn, and how far ours uses products of `dtype`."""
-    seconds, baseline, rates = [], [], []
-    for _ in range(repeats):
-        rates.append(matmul_rate(dtype))
-        seconds.append(timed(ours)[1])
-        baseline.append(timed(theirs)[1])
-    return {
-        "ratio": median(baseline) / median(seconds),
-        "ratios": [slow / fast for slow, fast in zip(baseline, seconds, strict=True)],
-        "utilisation": done / median(seconds) / median(rates),
-        "seconds": median(seconds),
-        "baseline_seconds": median(baseline),
-        "matmul_rate": median(rates),
-        "precision": str(dtype).removeprefix("torch."),
-        "repeats": repeats,
-    }
-
-
 STAGES: dict[str, Callable[[AuditSplit, int], dict[str, Any]]] = {
     "neural_attack": neural_attack,
     "adversarial_regularization": adversarial_regularization,
@@ -288,16 +258,8 @@ def run(repeats: int = 3, only: Sequence[str] = tuple(STAGES)) -> dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=STAGES, nargs="+", default=tuple(STAGES))
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    options = parser.parse_args()
-    result = run(options.repeats, options.only)
-    print(result)
-    if options.json:
-        command = " ".join(["python -m benchmarks.membership_networks", *sys.argv[1:]])
-        write_json(options.json, {"command": command, "machine": describe_environment(), **result})
+    options = common_options(__doc__, STAGES, repeats=3).parse_args()
+    tell(run(options.repeats, options.only), "membership_networks", options.json)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,11 @@ costs what the first does.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -32,11 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain_training as plain
 from benchmarks.rates import matmul_rate
+from benchmarks.turns import common_options, take_turns, tell, timed
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import draw_non_model_sets
-from selena.environment import describe_environment
-from selena.files import write_json
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
@@ -146,31 +141,16 @@ def training_stage(
     for one, other in zip(ours(one_epoch), theirs(one_epoch), strict=True):
         answers = (predict(network, others.x).softmax(dim=1) for network in (one, other))
         torch.testing.assert_close(*answers, rtol=0, atol=TOLERANCE)
-    seconds, baseline, rates = [], [], []
-    for _ in range(repeats):
-        rates.append(matmul_rate(compute_dtype()))
-        fast, taken = timed(lambda: ours(recipe))
-        seconds.append(taken)
-        slow, taken = timed(lambda: theirs(recipe))
-        baseline.append(taken)
+    done = operations_a_record * recipe.epochs * sum(len(job.rows) for job in jobs)
+    stage, fast, slow = take_turns(
+        lambda: ours(recipe), lambda: theirs(recipe), done, compute_dtype(), repeats
+    )
     gap = [
         accuracy(one, others, torch.device("cpu")) - accuracy(other, others, torch.device("cpu"))
         for one, other in zip(fast, slow, strict=True)
     ]
     assert abs(sum(gap) / len(gap)) < ACCURACY_TOLERANCE, f"accuracies differ by {gap}"
-    done = operations_a_record * recipe.epochs * sum(len(job.rows) for job in jobs)
-    return {
-        "ratio": median(baseline) / median(seconds),
-        "ratios": [slow / fast for slow, fast in zip(baseline, seconds, strict=True)],
-        "utilisation": done / median(seconds) / median(rates),
-        "seconds": median(seconds),
-        "baseline_seconds": median(baseline),
-        "matmul_rate": median(rates),
-        "precision": str(compute_dtype()).removeprefix("torch."),
-        "epochs": recipe.epochs,
-        "repeats": repeats,
-        "accuracy_gap": sum(gap) / len(gap),
-    }
+    return {**stage, "epochs": recipe.epochs, "accuracy_gap": sum(gap) / len(gap)}
 
 
 def selena_end_to_end(split: AuditSplit, k: int, part: int) -> dict[str, Any]:
@@ -254,11 +234,6 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if has_fast_bfloat16(torch.device("cpu")) else torch.float32
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
-
-
 def warm_up(split: AuditSplit) -> None:
     """Start the pool's processes and let PyTorch choose its kernels."""
     rows = torch.arange(1024)
@@ -290,18 +265,11 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = common_options(__doc__, STAGES, repeats=5)
     parser.add_argument("--k", type=int, default=25)
     parser.add_argument("--part", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=STAGES, nargs="+", default=tuple(STAGES))
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
-    result = run(options.k, options.part, options.repeats, options.only)
-    print(result)
-    if options.json:
-        command = " ".join(["python -m benchmarks.training", *sys.argv[1:]])
-        write_json(options.json, {"command": command, "machine": describe_environment(), **result})
+    tell(run(options.k, options.part, options.repeats, options.only), "training", options.json)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def render_page(
     if not runs:
         raise DataError("A page needs at least one run. Give folders of runs that were attacked.")
     groups = group_runs(runs)
+    rows = [row for group in groups for row in group.rows]
     attacked = [group for group in groups if group.first["best"]]
     charts = _charts(attacked)
     return (
@@ -78,8 +79,8 @@ def render_page(
             words=attack_table.WORDS,
             attack_lines=attack_table.attack_lines(groups),
             canary_titles=CANARY_TITLES,
-            canary_lines=canary_cells([row for group in groups for row in group.rows]),
-            canary_words=canary_words([row for group in groups for row in group.rows]),
+            canary_lines=canary_cells(rows),
+            canary_words=canary_words(rows),
             charts=charts,
             figures=_script_json(
                 {

@@ -30,7 +30,7 @@ from selena.workspace import NoLog, Silent, Step, Workspace
 
 # Operations below which starting processes, each of which imports PyTorch, is not worth it.
 _WORTH_PROCESSES = 5e12
-# On two cores one task takes 0.6 of its time on one; on many its steps are too small to share out.
+# On two cores one task takes 0.6 of its time on one; what it takes on many was not measured.
 _FEW_CORES = 4
 Point = tuple[str, int, dict[str, float]]
 
