@@ -16,6 +16,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "version"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
+    ("checks",),
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,17 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from selena.checks import check_records, check_same_features
 from selena.errors import DataError
 from selena.seeding import torch_generator
-from selena.types import (
-    AuditSplit,
-    Knowledge,
-    NonModelSets,
-    Records,
-    check_records,
-    check_same_features,
-    concatenate,
-)
+from selena.types import AuditSplit, Knowledge, NonModelSets, Records, concatenate
+from tests.toys import groups_of
 
 
 def records(n: int, *, first_id: int = 0, x: Tensor | None = None) -> Records:
@@ -62,6 +57,19 @@ def test_concatenate_keeps_order_and_refuses_mixed_features() -> None:
         concatenate(records(2), records(2, x=torch.zeros(2, 3)))
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_group_a_record() -> None:
+    with pytest.raises(DataError, match=r"x holds 2 records, groups has shape \(3,\)"):
+        replace(records(2), groups=torch.arange(3))
+
+
+def test_groups_go_where_their_records_go() -> None:
+    grouped = replace(records(3), groups=torch.tensor([4, -1, 4]))
+    assert groups_of(grouped.take(torch.tensor([2, 1]))).tolist() == [4, -1]
+    assert concatenate(records(2), records(1)).groups is None
+    assert groups_of(concatenate(records(2), grouped)).tolist() == [-1, -1, 4, -1, 4]
+
+
 def test_joined_knowledge_puts_members_first() -> None:
     both, truth = Knowledge(records(2, first_id=7), records(3)).joined()
     assert both.ids.tolist() == [7, 8, 0, 1, 2]
@@ -75,6 +83,26 @@ def test_training_set_is_the_known_then_the_evaluation_members() -> None:
         validation=records(1, first_id=40),
     )
     assert split.train.ids.tolist() == [4, 5, 8, 9]
+    more = replace(split.evaluation, more_members=records(1, first_id=50))
+    assert replace(split, evaluation=more).train.ids.tolist() == [4, 5, 8, 9, 50]
+
+
+def test_sizes_name_every_set_there_is() -> None:
+    one = Knowledge(records(3), records(4))
+    sizes = AuditSplit(one, Knowledge(records(2), records(5)), records(1)).sizes()
+    assert sizes == {
+        "known_members": 3,
+        "known_non_members": 4,
+        "evaluation_members": 2,
+        "evaluation_non_members": 5,
+        "validation": 1,
+    }
+    split = AuditSplit(one, Knowledge(records(2), records(5), records(6)), records(1), one)
+    assert split.sizes() == sizes | {
+        "members_not_scored": 6,
+        "canaries_trained_on": 3,
+        "canaries_left_out": 4,
+    }
 
 
 def test_non_model_sets() -> None:

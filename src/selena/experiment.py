@@ -124,9 +124,11 @@ def read_results(folders: Sequence[Path]) -> Results:
             )
         seen[defense, seed] = path
         settings = {k: v for k, v in manifest["settings"].items() if k not in ("seed", "data")}
+        # Folders of earlier versions hold no more than sizes.
+        partition = manifest.get("partition", manifest["split"])
         same = {
             "data": manifest["data"]["sha256"],
-            "partition": manifest["split"],
+            "partition": partition,
             "settings": settings,
             "families of attacks": sorted(row["best"]),
         }

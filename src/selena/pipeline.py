@@ -44,18 +44,20 @@ class DataSettings:
         data_dir: folder that holds the archive of a data set, instead of downloading it.
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
+        group_column: name of the column that says whose a record is, or None.
         members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.
         canaries: how many test non-members are turned into canaries, which a coin each makes
             members besides or not; 0 for none.
-        canary_kind: "mislabelled" or "twins" (see `plant_canaries`).
+        canary_kind: "mislabelled", "twins" or "grouped-twins" (see `plant_canaries`).
     """
 
     dataset: str = "purchase100-synthetic"
     data_dir: Path | None = None
     size: int | None = None
     label_column: str = "label"
+    group_column: str | None = None
     members: int | None = None
     partition: Literal["default", "paper"] = "default"
     canaries: int = 0
@@ -237,6 +239,7 @@ def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
         data_dir=settings.data_dir,
         size=settings.size,
         label_column=settings.label_column,
+        group_column=settings.group_column,
         progress=progress,
     )
 
@@ -311,14 +314,9 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     settings = {
         "settings": case.to_json(),
         "data": data_identity(dataset),
-        "split": {
-            "known_members": len(split.known.members),
-            "known_non_members": len(split.known.non_members),
-            "evaluation_members": len(split.evaluation.members),
-            "evaluation_non_members": len(split.evaluation.non_members),
-            "validation": len(split.validation),
-            **_planted(case.data),
-        },
+        # What was asked for, which repetitions share; where groups stay whole, sizes differ.
+        "partition": {**asdict(case.data.sizes(dataset)), **_planted(case.data)},
+        "split": split.sizes(),
         "selected_on_evaluation": case.selection == "paper",
     }
     run.save_model(model.state(), settings, time.perf_counter() - start)

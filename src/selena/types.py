@@ -7,7 +7,7 @@ holds the truth about membership. A higher score always means "member".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,11 +35,14 @@ class Records:
         x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
+        groups: number of the person (household, device, ...) that each is of, int64, negative where
+            it stands alone; None where all do. No defense and no split may part a group.
     """
 
     x: Shaped[Tensor, "n *features"]
     y: Int[Tensor, " n"]
     ids: Int[Tensor, " n"]
+    groups: Int[Tensor, " n"] | None = None
 
     def __post_init__(self) -> None:
         n = self.x.shape[0] if self.x.ndim else 0
@@ -48,13 +51,24 @@ class Records:
                 f"Shapes disagree: x holds {n} records, y has shape {tuple(self.y.shape)}, "
                 f"ids {tuple(self.ids.shape)}. Give one label and one id a record."
             )
+        if self.groups is not None and self.groups.shape != (n,):
+            raise DataError(
+                f"Shapes disagree: x holds {n} records, groups has shape "
+                f"{tuple(self.groups.shape)}. Give one group a record, -1 where it stands alone."
+            )
 
     def __len__(self) -> int:
         return self.x.shape[0]
 
     def take(self, rows: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> Records:
         """Return the records at `rows` (indices or a mask), in that order."""
-        return Records(self.x[rows], self.y[rows], self.ids[rows])
+        return Records(*(tensor[rows] for tensor in self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that there is of the records: x, y, ids, and groups where there are some."""
+        whole = (self.x, self.y, self.ids)
+        return whole if self.groups is None else (*whole, self.groups)
 
 
 def concatenate(*parts: Records) -> Records:
@@ -62,11 +76,13 @@ def concatenate(*parts: Records) -> Records:
     shapes = {(tuple(p.x.shape[1:]), p.x.dtype) for p in parts}
     if len(shapes) != 1:
         raise DataError(f"Cannot join records of different features: {sorted(map(str, shapes))}.")
-    return Records(
-        torch.cat([p.x for p in parts]),
-        torch.cat([p.y for p in parts]),
-        torch.cat([p.ids for p in parts]),
-    )
+    if any(p.groups is not None for p in parts):
+        parts = tuple(p if p.groups is not None else replace(p, groups=_alone(p)) for p in parts)
+    return Records(*map(torch.cat, zip(*(p.tensors for p in parts), strict=True)))
+
+
+def _alone(records: Records) -> Int[Tensor, " n"]:
+    return torch.full((len(records),), -1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +147,8 @@ class AuditSplit:
 
     Attributes:
         known: what the attacker knows: half of the members, and the reference non-members.
-        evaluation: what is scored: the other half, and the test non-members.
+        evaluation: what is scored: the other half, and the test non-members; of each group one
+            record, the other members of it are `more_members`.
         validation: non-members on which models may be selected; never scored.
         canaries: planted besides (`data/canaries.py`), scored apart; `more_members` are not.
     """
@@ -145,7 +162,22 @@ class AuditSplit:
     def train(self) -> Records:
         """The target model's training set: known members, evaluation members, canaries."""
         planted = [] if self.canaries is None else [self.canaries.all_members]
-        return concatenate(self.known.members, self.evaluation.members, *planted)
+        return concatenate(self.known.members, self.evaluation.all_members, *planted)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many records are in the sets, by name; canaries where there are some."""
+        sets = {
+            "known_members": self.known.members,
+            "known_non_members": self.known.non_members,
+            "evaluation_members": self.evaluation.members,
+            "evaluation_non_members": self.evaluation.non_members,
+            "validation": self.validation,
+            "members_not_scored": self.evaluation.more_members,
+        }
+        if self.canaries is not None:
+            sets["canaries_trained_on"] = self.canaries.members
+            sets["canaries_left_out"] = self.canaries.non_members
+        return {name: len(records) for name, records in sets.items() if records is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,37 +394,3 @@ class Defense(Protocol):
     def restore(self, state: dict[str, Tensor]) -> StoredModel:
         """Rebuild the target model from `StoredModel.state`, on the device that the state is on."""
         ...
-
-
-def check_records(records: Records, *, num_classes: int, what: str) -> None:
-    """Raise `DataError` unless `records` can be trained on.
-
-    Checks that there is at least one record, that features are finite and labels in
-    [0, num_classes). `what` names the records in the message.
-    """
-    if len(records) == 0:
-        raise DataError(f"{what}: there are no records. Give at least one.")
-    if records.x.is_floating_point():
-        bad = ~torch.isfinite(records.x).flatten(1).all(dim=1)
-        if bool(bad.any()):
-            row = int(torch.nonzero(bad)[0])
-            raise DataError(
-                f"{what}: {int(bad.sum())} records hold NaN or infinite features, the first is "
-                f"record {row} (id {int(records.ids[row])}). Remove or impute them."
-            )
-    low, high = int(records.y.min()), int(records.y.max())
-    if low < 0 or high >= num_classes:
-        row = int(torch.nonzero((records.y < 0) | (records.y >= num_classes))[0])
-        raise DataError(
-            f"{what}: label {int(records.y[row])} of record {row} is out of range; with "
-            f"{num_classes} classes labels run from 0 to {num_classes - 1}."
-        )
-
-
-def check_same_features(a: Records, b: Records, *, what: str) -> None:
-    """Raise `DataError` unless both sets have features of one shape and type."""
-    if a.x.shape[1:] != b.x.shape[1:] or a.x.dtype != b.x.dtype:
-        raise DataError(
-            f"{what}: features disagree: {tuple(a.x.shape[1:])} {a.x.dtype} against "
-            f"{tuple(b.x.shape[1:])} {b.x.dtype}."
-        )

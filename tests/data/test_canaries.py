@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from selena.data.canaries import check_canaries, plant_canaries
+from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.errors import ConfigError, DataError
 from selena.types import AuditSplit, Knowledge, Records
 from tests.attacks.planted import CLASSES, Kind, records
+from tests.toys import groups_of
 
 COUNT = 60
 
@@ -146,3 +147,31 @@ def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ConfigError, match="'mislabeled' is unknown; use one of mislabelled, twins"):
         check_canaries(20, "mislabeled")
     check_canaries(0, "mislabelled")
+
+
+def test_grouped_twins_are_told_of_and_nothing_else_is_new() -> None:
+    split, unknown = plant(kind="grouped-twins"), plant(kind="twins")
+    canaries, twins = canaries_of(split), canaries_of(split).more_members
+    assert twins is not None
+    assert torch.equal(groups_of(canaries.members), groups_of(twins))
+    assert len(groups_of(canaries.members).unique()) == len(twins)
+    assert set(groups_of(split.train).tolist()) == {-1, *groups_of(twins).tolist()}
+    assert torch.equal(split.train.x, unknown.train.x)
+    assert torch.equal(split.train.y, unknown.train.y)
+    assert unknown.train.groups is None
+
+
+def test_twins_among_records_of_groups() -> None:
+    before = bare()
+    known = before.known.members
+    grouped = replace(
+        before, known=replace(before.known, members=replace(known, groups=torch.arange(len(known))))
+    )
+    for alone in (True, False):
+        kind: CanaryKind = "twins" if alone else "grouped-twins"
+        split = plant_canaries(grouped, COUNT, kind, num_classes=CLASSES, seed=0)
+        twins = canaries_of(split).more_members
+        assert twins is not None
+        groups = groups_of(split.train)[-len(twins) :]
+        assert bool((groups == -1).all()) == alone
+        assert alone or int(groups.min()) == len(known)

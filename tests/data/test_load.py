@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from selena.checks import check_records
 from selena.data import DATASETS, audit_split, data_digest, load
 from selena.errors import ConfigError, DataError
-from selena.types import check_records
 
 
 @pytest.mark.parametrize(("name", "size"), [("digits", None), ("purchase100-synthetic", 4_000)])
@@ -51,6 +51,12 @@ def test_size_is_for_synthetic_sets() -> None:
         load("digits", size=100)
 
 
+@pytest.mark.parametrize("name", ["digits", "own.npz", "folder"])
+def test_a_group_column_is_for_tables_with_columns(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"no column 'who': group_column is for files of \.csv"):
+        load(name, group_column="who")
+
+
 def test_digest_sees_features_labels_shapes_and_types() -> None:
     records = load("digits").records
     other_x = records.x.clone()
@@ -58,10 +64,11 @@ def test_digest_sees_features_labels_shapes_and_types() -> None:
     changed = [
         replace(records, x=other_x),
         replace(records, y=records.y.flip(0)),
+        replace(records, groups=records.ids),
         replace(records, x=records.x.reshape(-1, 8, 8)),
         replace(records, x=records.x.view(torch.int32)),
     ]
     digests = {data_digest(r) for r in [records, *changed]}
-    assert len(digests) == 5
+    assert len(digests) == 6
     assert data_digest(replace(records, ids=records.ids + 1)) == data_digest(records)
     assert data_digest(load("digits").records) == data_digest(records)

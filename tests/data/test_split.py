@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
 from selena.types import AuditSplit, Dataset, Records
+from tests.toys import groups_of
 
 
 def dataset(n: int, classes: int = 1, members: int = 2) -> Dataset:
@@ -166,3 +167,63 @@ def test_more_members_than_the_pool_holds() -> None:
     small = replace(dataset(50), member_pool=torch.arange(50) < 10)
     with pytest.raises(DataError, match=r"11 members do not fit: .* draws them from 10 of"):
         audit_split(small, members=11, seed=0)
+
+
+def grouped(n: int, groups: list[int]) -> Dataset:
+    plain = dataset(n)
+    return replace(plain, records=replace(plain.records, groups=torch.tensor(groups)))
+
+
+@given(
+    st.lists(st.integers(-1, 30), min_size=60, max_size=200),
+    st.integers(2, 30),
+    st.integers(0, 2**40),
+)
+def test_no_group_is_on_two_sides(groups: list[int], members: int, seed: int) -> None:
+    try:
+        split = audit_split(grouped(len(groups), groups), members=members, seed=seed)
+    except DataError as error:
+        assert "too large" in str(error)  # noqa: PT017 - both ends are right, with groups like these
+        return
+    sides = [
+        split.known.members,
+        split.evaluation.all_members,
+        split.known.non_members,
+        split.validation,
+        split.evaluation.non_members,
+    ]
+    found = [set(groups_of(side).tolist()) - {-1} for side in sides]
+    assert sum(map(len, found)) == len(set(groups) - {-1})
+    assert len(split.train) >= members
+    # All records are somewhere, but for test non-members beside the one of their group.
+    left = set(range(len(groups))) - set(chain(*(side.ids.tolist() for side in sides)))
+    assert {groups[i] for i in left} <= found[-1]
+    for scored in (split.evaluation.members, split.evaluation.non_members):
+        mine = [group for group in groups_of(scored).tolist() if group >= 0]
+        assert len(mine) == len(set(mine))
+
+
+def test_groups_of_one_change_no_split() -> None:
+    alone, plain = grouped(90, list(range(90))), dataset(90)
+    one, other = (audit_split(each, members=30, seed=5) for each in (alone, plain))
+    assert rows(one) == rows(other)
+
+
+def test_which_record_of_a_group_is_scored_is_drawn() -> None:
+    pairs = grouped(400, [i // 2 for i in range(400)])
+    split = audit_split(pairs, members=200, seed=1)
+    second = (split.evaluation.members.ids % 2).float().mean()
+    assert 0.3 < float(second) < 0.7
+    assert split.evaluation.more_members is not None
+    assert abs(len(split.evaluation.members) - len(split.evaluation.more_members)) <= 1
+
+
+def test_groups_too_large_to_share_out() -> None:
+    with pytest.raises(DataError, match=r"of 3 groups of records, the largest with 40,"):
+        audit_split(grouped(90, [0] * 40 + [1] * 40 + [2] * 10), members=30, seed=0)
+
+
+def test_a_member_pool_has_no_groups() -> None:
+    both = replace(grouped(90, [0] * 90), member_pool=torch.ones(90, dtype=torch.bool))
+    with pytest.raises(ConfigError, match="member pool cannot have groups"):
+        audit_split(both, members=30, seed=0)

@@ -14,6 +14,7 @@ from pyarrow import parquet as pq
 from selena.data import table_csv
 from selena.data.tabular import load_file
 from selena.errors import ConfigError, DataError
+from tests.toys import groups_of
 
 X = np.array([[0.5, 1.0], [2.0, -3.0], [4.0, 5.5], [6.0, 7.0]])
 Y = np.array([0, 1, 0, 1])
@@ -188,12 +189,19 @@ def test_long_names_of_arrays(tmp_path: Path) -> None:
     assert load_file(npz(tmp_path, features=X, labels=Y)).records.x.tolist() == X.tolist()
 
 
+def test_groups_of_an_archive(tmp_path: Path) -> None:
+    records = load_file(npz(tmp_path, x=X, y=Y, groups=np.array(["b", "a", "b", "c"]))).records
+    assert groups_of(records).tolist() == [1, 0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
         ({"x": X}, "no array 'y' or 'labels', only x"),
         ({"y": Y}, "no array 'x' or 'features', only y"),
         ({"x": X, "y": Y[:3]}, "one for each of the 4 records"),
+        ({"x": X, "y": Y, "groups": Y[:3]}, r"groups have shape \(3,\).* the 4 records"),
+        ({"x": X, "y": Y, "groups": X[:, 0]}, "groups have shape .* float"),
         ({"x": X[:, 0], "y": Y}, r"shape \(4,\)"),
         ({"x": X.reshape(4, 2, 1), "y": Y}, r"x\.reshape\(len\(x\), -1\)"),
         ({"x": X.astype(str), "y": Y}, "real numbers"),
@@ -301,6 +309,28 @@ def test_both_ways_of_reading_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert np.array_equal(plain.x.numpy(), x.astype(np.float32))
 
 
+@pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "careful"])
+def test_a_column_of_groups_is_no_feature(quote: str, tmp_path: Path) -> None:
+    path = csv(tmp_path, f"a,who,label,b\n1,{quote}Eve{quote},x,2\n3,Al,y,4\n5, Eve,x,6\n")
+    dataset = load_file(path, group_column="who")
+    assert dataset.records.x.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert groups_of(dataset.records).tolist() == [1, 0, 1]
+    assert "3 records in 2 groups" in dataset.source
+
+
+@pytest.mark.parametrize(
+    ("column", "complaint"),
+    [
+        ("b", r"no columns are called 'b'.*--group-column"),
+        ("label", r"column 'label' cannot hold both labels and groups"),
+        ("who", r"own\.csv, row 3: the group is empty"),
+    ],
+)
+def test_wrong_groups(column: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_file(csv(tmp_path, "a,who,label\n1,Eve,x\n3,,y\n"), group_column=column)
+
+
 # .parquet
 
 
@@ -337,3 +367,10 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r'pip install "selena-privacy\[parquet\]"'):
         load_file(path)
+
+
+def test_groups_of_a_parquet_file(tmp_path: Path) -> None:
+    path = parquet(tmp_path, a=[1.5, 2.5, 3.5], who=[7, 3, 7], label=[0, 1, 1])
+    records = load_file(path, group_column="who").records
+    assert records.x.tolist() == [[1.5], [2.5], [3.5]]
+    assert groups_of(records).tolist() == [1, 0, 1]

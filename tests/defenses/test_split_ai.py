@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -58,6 +60,32 @@ def test_records_of_equal_content_share_their_non_models() -> None:
     twice = concatenate(records, records)
     sets = draw_non_model_sets(twice, K, L, seed=1)
     assert torch.equal(sets.excluded[:30], sets.excluded[30:])
+
+
+def test_records_of_one_group_share_their_non_models() -> None:
+    grouped = replace(toy_records(60), groups=torch.arange(60) % 7)
+    excluded = draw_non_model_sets(grouped, K, L, seed=1).excluded
+    for group in range(7):
+        assert len(excluded[group::7].unique(dim=0)) == 1
+    assert len(excluded.unique(dim=0)) > 3
+
+
+def test_groups_with_a_record_in_common_are_one() -> None:
+    records = toy_records(40)
+    # A row of the first group has the content of one of the second: no sub-model may see either.
+    shared = concatenate(records, records.take(torch.tensor([0, 1])))
+    grouped = replace(shared, groups=torch.tensor([-1] * 40 + [5, 5]))
+    excluded = draw_non_model_sets(grouped, K, L, seed=1).excluded
+    assert len(excluded[[0, 1, 40, 41]].unique(dim=0)) == 1
+    assert len(excluded[2:40].unique(dim=0)) > 3
+
+
+@pytest.mark.parametrize("groups", [torch.full((40,), -1), torch.arange(40).flip(0)])
+def test_groups_of_one_change_no_draw(groups: torch.Tensor) -> None:
+    records = toy_records(40)
+    plain = draw_non_model_sets(records, K, L, seed=1)
+    alone = draw_non_model_sets(replace(records, groups=groups), K, L, seed=1)
+    assert torch.equal(plain.bits, alone.bits)
 
 
 def test_poison_in_what_a_submodel_must_not_see_changes_nothing(

@@ -39,7 +39,7 @@ def read_records(
     if suffix == ".npz":
         x, y = _read_npz(path)
     else:
-        table = READERS[suffix](path, label_column)
+        table = READERS[suffix](path, label_column, None)
         x, y = table.features, table.labels
     return x, _whole(y)
 

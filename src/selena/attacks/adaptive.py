@@ -59,7 +59,7 @@ def _shadow(
 ) -> TargetModel:
     """Return the shadow; attacks in one workspace hold one, which remembers its answers."""
     workspace = workspace or Workspace()
-    sides = [tensor_digest(r.x, r.y, r.ids) for r in (known.all_members, known.non_members)]
+    sides = [tensor_digest(*r.tensors) for r in (known.all_members, known.non_members)]
     name = fingerprint("shadow", split_ai, sides, shadow_seed)
     return workspace.share(
         name,

@@ -155,7 +155,7 @@ def reference_runs(
             "Reference runs train on features, and these records are numbers of rows in a table of "
             "predictions. Pass the model and its records to `selena.audit`."
         )
-    sets = [tensor_digest(each.x, each.y) for each in (pool, validation)]
+    sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
     work = _Work(
         defense=defense,

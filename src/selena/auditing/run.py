@@ -11,6 +11,7 @@ import torch
 from selena.auditing.oracle import labelling
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, OnCanaries, Variant
 from selena.auditing.scoring import AttackScores, Scene, Scored, balanced, score_attacks
+from selena.checks import check_records, check_same_features
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe
 from selena.metrics.intervals import clopper_pearson
@@ -23,17 +24,7 @@ from selena.metrics.thresholds import (
     fit_threshold,
 )
 from selena.training.memo import MemoizedTarget
-from selena.types import (
-    Access,
-    Attack,
-    AuditSplit,
-    Family,
-    Records,
-    TargetModel,
-    check_records,
-    check_same_features,
-    concatenate,
-)
+from selena.types import Access, Attack, AuditSplit, Family, Records, TargetModel, concatenate
 from selena.workspace import Workspace
 
 ASKED_TWICE = 32
@@ -88,7 +79,9 @@ def run_audit(
     twins = None if split.canaries is None else split.canaries.more_members
     copies = 0 if twins is None else len(twins)
     return AuditReport(
-        train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
+        train_accuracy=accuracy(
+            target, concatenate(split.known.members, split.evaluation.all_members)
+        ),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
             attack.name: _result(attack, scores[attack.name], target.num_classes, seed, copies)
@@ -182,7 +175,7 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     sets = {
         "known members": split.known.members,
         "known non-members": split.known.non_members,
-        "evaluation members": split.evaluation.members,
+        "evaluation members": split.evaluation.all_members,
         "evaluation non-members": split.evaluation.non_members,
     }
     if split.canaries is not None:

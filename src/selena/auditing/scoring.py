@@ -245,7 +245,7 @@ class Scene:
         records += [each.joined()[0] for each in self._scored]
         return (
             {name: tensor_digest(tensor) for name, tensor in sorted(model.state().items())},
-            [tensor_digest(r.x, r.y, r.ids) for r in records],
+            [tensor_digest(*r.tensors) for r in records],
             [len(each.members) for each in (self.known, *self._scored)],
             self.seed,
             code_digest(*_SCORING_CODE, *TRAINING_CODE),

@@ -37,6 +37,13 @@ LabelColumn = Annotated[
     str | None,
     typer.Option(help="Label column of a .csv or .parquet file (default: label)."),
 ]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of a .csv or .parquet file that says whose a record is, where several are of "
+        "one person."
+    ),
+]
 Members = Annotated[
     int | None, typer.Option(help="Training records of the target model (default: the set's own).")
 ]
@@ -57,8 +64,8 @@ Canaries = Annotated[
 CanaryKind = Annotated[
     str | None,
     typer.Option(
-        help="mislabelled; or twins: each that is trained on has a near copy (default: "
-        "mislabelled)."
+        help="mislabelled; twins: each that is trained on has a near copy; or grouped-twins: and "
+        "the defense knows whose it is (default: mislabelled)."
     ),
 ]
 Defenses = Annotated[

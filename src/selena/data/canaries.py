@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
 from selena.types import AuditSplit, Knowledge, Records
 
-CanaryKind = Literal["mislabelled", "twins"]
+CanaryKind = Literal["mislabelled", "twins", "grouped-twins"]
 FEWEST_CANARIES = 20
 """With fewer, all coins may fall on one side, and no figure of them means much."""
 
@@ -49,7 +49,8 @@ def plant_canaries(
         split: five sets without canaries.
         count: how many, at least 20.
         kind: "mislabelled" gives each a wrong label; "twins" also trains on a near copy of each
-            that is trained on, with the same wrong label. Copies are not scored.
+            that is trained on, with the same wrong label, and says to nobody that the two belong
+            together; "grouped-twins" says so, by `Records.groups`. Copies are not scored.
         num_classes: number of classes, >= 2.
         seed: root of the draws: which records, labels, coins and copies.
 
@@ -74,13 +75,24 @@ def plant_canaries(
     drawn = test.take(chosen)
     canaries = replace(drawn, y=(drawn.y + shift) % num_classes)
     inside = torch.rand(count, generator=torch_generator(seed, "coins")) < 0.5
-    members = canaries.take(inside)
-    twins = _near_copies(members, test.x, seed) if kind == "twins" else None
+    members, twins = canaries.take(inside), None
+    if kind == "grouped-twins":
+        members = replace(members, groups=_new_groups(split, len(members)))
+        twins = _near_copies(members, test.x, seed)
+    if kind == "twins":
+        twins = replace(_near_copies(members, test.x, seed), groups=None)
     return replace(
         split,
         evaluation=replace(split.evaluation, non_members=test.take(left)),
         canaries=Knowledge(members, canaries.take(~inside), twins),
     )
+
+
+def _new_groups(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
+    """Return numbers that no group of the training set has."""
+    taken = split.train.groups
+    first = 0 if taken is None else int(taken.max()) + 1
+    return torch.arange(first, first + count)
 
 
 def _near_copies(records: Records, population: Shaped[Tensor, "m *features"], seed: int) -> Records:
@@ -96,4 +108,4 @@ def _near_copies(records: Records, population: Shaped[Tensor, "m *features"], se
         # A flipped bit; of an image one shade of one pixel.
         flat[rows, place] ^= 1
         near = flat.view_as(x)
-    return Records(near, records.y, -1 - records.ids)
+    return replace(records, x=near, ids=-1 - records.ids)

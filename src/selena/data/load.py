@@ -36,6 +36,7 @@ DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
 }
 """Registered name -> loader."""
 
+_WITH_COLUMNS = (".csv", ".parquet")
 _SIZED = ("purchase100-synthetic", "texas100-synthetic")
 
 
@@ -45,6 +46,7 @@ def load(
     data_dir: Path | None = None,
     size: int | None = None,
     label_column: str = "label",
+    group_column: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Return the records of a registered data set or of a user's own file or folder.
@@ -56,26 +58,35 @@ def load(
             downloaded once.
         size: number of records of a synthetic set.
         label_column: which column of a `.csv` or `.parquet` file holds the labels.
+        group_column: which column says whose a record is, where several are of one person
+            (household, device); None where none does. An `.npz` file says it in an array `groups`.
         progress: who shows a download.
 
     Raises:
         DataError: if the records cannot be had or cannot be used.
-        ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic.
+        ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic, or
+            `group_column` for one that has no such columns.
     """
     name = str(name_or_path)
     if size is not None and name not in _SIZED:
         raise ConfigError(
             f"{name} has the records that it has: size is for synthetic sets ({', '.join(_SIZED)})."
         )
+    path = Path(name_or_path).expanduser()
+    suffix = path.suffix.lower()
+    if group_column is not None and (name in DATASETS or suffix not in _WITH_COLUMNS):
+        raise ConfigError(
+            f"{name} has no column {group_column!r}: group_column is for files of "
+            f"{' and '.join(_WITH_COLUMNS)}. An .npz file may hold an array 'groups'."
+        )
     if name in DATASETS:
         return DATASETS[name](_Wish(data_dir, size, progress))
-    path = Path(name_or_path).expanduser()
     if path.is_dir():
         return load_folder(path)
     if path.name.lower().endswith(".tar.gz"):
         return cifar.read(path)
-    if path.suffix.lower() in READERS or path.is_file():
-        return load_file(path, label_column=label_column)
+    if suffix in READERS or path.is_file():
+        return load_file(path, label_column=label_column, group_column=group_column)
     if isinstance(name_or_path, Path) or len(path.parts) > 1:
         raise DataError(
             f"{path}: there is no such file. Give one of {', '.join(sorted(READERS))}, .tar.gz (in "
@@ -85,5 +96,6 @@ def load(
 
 
 def data_digest(records: Records) -> str:
-    """Return the SHA-256 (hex) of the shapes, types and bytes of the features and labels."""
-    return tensor_digest(records.x, records.y)
+    """Return the SHA-256 (hex) of the shapes, types and bytes of features, labels and groups."""
+    groups = [] if records.groups is None else [records.groups]
+    return tensor_digest(records.x, records.y, *groups)

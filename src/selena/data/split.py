@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
-from selena.types import AuditSplit, Dataset, Knowledge
+from selena.types import AuditSplit, Dataset, Knowledge, Records
 
 _FEWEST_MEMBERS = 2  # one known, one to score
 _FEWEST_NON_MEMBERS = 3  # reference, validation, test
@@ -78,6 +79,11 @@ def audit_split(
     The split is by row: two rows of equal content may lie on different sides. Members come from
     the data set's `member_pool`; what of it is left over are non-members like any others.
 
+    Groups stay whole, so the parts may be a little larger or smaller than their sizes. Of each
+    group one record, drawn at random, is scored: figures count persons, and their intervals take
+    each for an independent trial. The other members of it are `evaluation.more_members`; its other
+    test non-members are in no set.
+
     Args:
         dataset: the data set.
         members: size of the training set (default: the data set's own).
@@ -85,14 +91,19 @@ def audit_split(
         seed: root seed; one seed gives one split.
 
     Raises:
-        DataError: if the records do not suffice, or a class has no training record.
-        ConfigError: if there are fewer than 2 members, or both sizes are given.
+        DataError: if the records do not suffice, groups are too large to be shared out, or a class
+            has no training record.
+        ConfigError: if there are fewer than 2 members, or both sizes are given, or a member pool
+            and groups.
     """
     n = len(dataset.records)
     if partition is None:
         partition = Partition.of(n, dataset.members if members is None else members)
     elif members is not None:
         raise ConfigError("Give either members or a partition, not both.")
+    groups = dataset.records.groups
+    if groups is not None and dataset.member_pool is not None:
+        raise ConfigError("Records with a member pool cannot have groups. Leave one of them out.")
     non_members = partition.reference + partition.validation + 1
     if partition.members + non_members > n:
         raise DataError(_does_not_fit(n, partition.members, n - non_members))
@@ -103,13 +114,53 @@ def audit_split(
     rows = torch.from_numpy(numpy_generator(seed, "split").permutation(n))
     if dataset.member_pool is not None:
         rows = _members_first(rows, dataset.member_pool, partition.members)
+    if groups is not None:
+        rows, sizes = _whole_groups(rows, groups, sizes)
     known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
     _check_classes(dataset, torch.cat([known.y, evaluation.y]))
+    scored, more_members = _one_a_group(evaluation)
     return AuditSplit(
         known=Knowledge(members=known, non_members=reference),
-        evaluation=Knowledge(members=evaluation, non_members=test),
+        evaluation=Knowledge(scored, _one_a_group(test)[0], more_members),
         validation=validation,
     )
+
+
+def _whole_groups(
+    rows: Int[Tensor, " n"], groups: Int[Tensor, " n"], sizes: list[int]
+) -> tuple[Int[Tensor, " n"], list[int]]:
+    """Move each group to the place of its first row, and each cut to the next end of a group."""
+    _, first, inverse = np.unique(
+        _each_in_one(groups[rows]), return_index=True, return_inverse=True
+    )
+    order = np.argsort(first[inverse], kind="stable")
+    starts = np.sort(first[inverse])
+    ends = np.append(np.flatnonzero(np.diff(starts)) + 1, len(starts))
+    cuts = ends[np.searchsorted(ends, np.cumsum(sizes))]
+    parts = np.diff(cuts, prepend=0).tolist()
+    if min(parts) == 0:
+        raise DataError(
+            f"The groups are too large: of {len(ends):,} groups of records, the largest with "
+            f"{int(np.bincount(inverse).max()):,}, not each of the five sets of an audit gets one. "
+            "Take fewer members, or smaller groups."
+        )
+    return rows[torch.from_numpy(order)], parts
+
+
+def _one_a_group(records: Records) -> tuple[Records, Records | None]:
+    """Return the first record of each group, and the others, or None without groups."""
+    if records.groups is None:
+        return records, None
+    _, first = np.unique(_each_in_one(records.groups), return_index=True)
+    chosen = torch.zeros(len(records), dtype=torch.bool)
+    chosen[torch.from_numpy(first)] = True
+    return records.take(chosen), records.take(~chosen)
+
+
+def _each_in_one(groups: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the groups, with a number below 0 of its own for each record that stands alone."""
+    numbers = groups.numpy()
+    return np.where(numbers < 0, -1 - np.arange(len(numbers)), numbers)
 
 
 def _members_first(

@@ -26,6 +26,7 @@ class Table:
         path: the file.
         features: one row a record.
         labels: as in the file, integers, fractions or strings.
+        groups: whose each record is, as in the file, or None.
         columns: name of each feature.
         rows: number of each record in the file, as its user counts.
         num_classes: how many classes the file declares, or None.
@@ -37,6 +38,7 @@ class Table:
     columns: tuple[str, ...]
     rows: Int64[np.ndarray, " n"]
     num_classes: int | None = None
+    groups: Shaped[np.ndarray, " n"] | None = None
 
     def to_dataset(self) -> Dataset:
         """Check the table and make it a data set.
@@ -53,14 +55,19 @@ class Table:
             raise DataError(f"{self.path}: there are no {missing}. Give at least one.")
         x, kind = self._features()
         y, names = self._labels()
+        groups, whose = None, ""
+        if self.groups is not None:
+            found, numbers = np.unique(self.groups, return_inverse=True)
+            groups, whose = torch.from_numpy(numbers), f" in {len(found):,} groups"
         return Dataset(
             name=self.path.name,
-            records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(n)),
+            records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(n), groups),
             num_classes=len(names),
             features=kind,
             recipe="tabular",
             members=n // 2,
-            source=f"{self.path.name}: {n:,} records, {d:,} features, classes {_listed(names)}",
+            source=f"{self.path.name}: {n:,} records{whose}, {d:,} features, classes "
+            f"{_listed(names)}",
             class_names=names,
         )
 
@@ -109,19 +116,56 @@ class Table:
         return y
 
 
-def label_position(columns: Sequence[str], label_column: str, path: Path) -> int:
-    """Return which of the columns holds the labels.
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table hold.
 
-    Raises:
-        DataError: if none has that name, or several have.
+    Attributes:
+        names: of all columns, in order.
+        words: position of the "label", and of the "group" where there is one.
     """
-    found = columns.count(label_column)
+
+    names: tuple[str, ...]
+    words: dict[str, int]
+
+    @classmethod
+    def find(
+        cls, names: Sequence[str], label_column: str, group_column: str | None, path: Path
+    ) -> Columns:
+        """Find the columns of labels and groups.
+
+        Raises:
+            DataError: if none has the name, several have, or both have one name.
+        """
+        words = {"label": _position(names, label_column, path, "labels with --label-column")}
+        if group_column is not None:
+            words["group"] = _position(names, group_column, path, "groups with --group-column")
+            if group_column == label_column:
+                raise DataError(
+                    f"{path}: column {label_column!r} cannot hold both labels and groups. Name "
+                    "another with --group-column."
+                )
+        return cls(tuple(names), words)
+
+    @property
+    def features(self) -> list[int]:
+        """Positions of the features: all other columns."""
+        return [i for i in range(len(self.names)) if i not in self.words.values()]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(self.names[i] for i in self.features)
+
+
+def _position(names: Sequence[str], wanted: str, path: Path, whose: str) -> int:
+    found = names.count(wanted)
     if found != 1:
         raise DataError(
-            f"{path}: {found or 'no'} columns are called {label_column!r}; the columns are "
-            f"{_listed(columns)}. Name the one of the labels with --label-column."
+            f"{path}: {found or 'no'} columns are called {wanted!r}; the columns are "
+            f"{_listed(names)}. Name the one of the {whose}."
         )
-    return columns.index(label_column)
+    return names.index(wanted)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,57 +1,63 @@
-"""CSV files with a header: one column of labels, all others numbers."""
+"""CSV files with a header: a column of labels, maybe one of groups, all others numbers."""
 
 from __future__ import annotations
 
 import csv
 from array import array
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from selena.data.table import Table, label_position
+from selena.data.table import Columns, Table
 from selena.errors import DataError
 
 # Lines parsed at once, to keep the text of a large file out of memory.
 _BLOCK = 4096
+Words = dict[str, list[str]]
+"""Cells of the columns that are no features: of the "label", and of the "group"."""
+
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
-def read_csv(path: Path, label_column: str) -> Table:
+def read_csv(path: Path, label_column: str, group_column: str | None = None) -> Table:
     """Read a comma-separated UTF-8 file; rows are counted as in an editor, the header is row 1.
 
     Raises:
-        DataError: if the file is empty or no such text, the label column is missing, rows are
+        DataError: if the file is empty or no such text, a named column is missing, rows are
             ragged, or a cell is no number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = _read_plain(stream, path, *_header(stream, path, label_column))
+            columns = Columns.find(_header(stream, path), label_column, group_column, path)
+            table = _read_plain(stream, path, columns)
         if table is not None:
             return table
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _read_careful(stream, path, *_header(stream, path, label_column))
+            _header(stream, path)
+            return _read_careful(stream, path, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: this is no CSV text in UTF-8 ({error}).") from error
 
 
-def _header(stream: TextIO, path: Path, label_column: str) -> tuple[list[str], int]:
-    """Return the names of the columns, and which of them is the label."""
+def _header(stream: TextIO, path: Path) -> list[str]:
+    """Return the names of the columns."""
     # readline and not the reader's own iteration, so that the stream can be read on.
     names = [name.strip() for name in next(csv.reader([stream.readline()]), [])]
     if not names:
         raise DataError(f"{path}: the file is empty. Give a header and at least one record.")
-    return names, label_position(names, label_column, path)
+    return names
 
 
-def _read_plain(stream: TextIO, path: Path, names: list[str], label: int) -> Table | None:
+def _read_plain(stream: TextIO, path: Path, columns: Columns) -> Table | None:
     """Read at full speed; None where quotes, a blank line or anything bad need a closer look."""
-    numeric = [column for column in range(len(names)) if column != label]
-    columns = [names[column] for column in numeric]
-    features, labels = [], []
+    numeric, commas = columns.features, len(columns.names) - 1
+    features: list[np.ndarray] = []
+    words: Words = {what: [] for what in columns.words}
     while numeric and (lines := list(islice(stream, _BLOCK))):
-        if any('"' in line or line.count(",") != len(numeric) for line in lines):
+        if any('"' in line or line.count(",") != commas for line in lines):
             return None
         try:
             features.append(
@@ -61,41 +67,47 @@ def _read_plain(stream: TextIO, path: Path, names: list[str], label: int) -> Tab
             )
         except ValueError:
             return None
-        labels += [line.split(",")[label].strip() for line in lines]
-    if not features or not all(labels):
+        for what, column in columns.words.items():
+            words[what] += [line.split(",")[column].strip() for line in lines]
+    if not features or not all(map(all, words.values())):
         return None
     x = np.concatenate(features)
-    return _table(path, columns, x, labels, list(range(2, len(labels) + 2)))
+    return _table(path, columns, x, words, list(range(2, len(x) + 2)))
 
 
-def _read_careful(stream: TextIO, path: Path, names: list[str], label: int) -> Table:
+def _read_careful(stream: TextIO, path: Path, columns: Columns) -> Table:
     """Read cell by cell: any CSV that the standard library reads, with the place of an error."""
-    columns = names[:label] + names[label + 1 :]
-    cells, labels, rows = array("f"), [], []
+    numeric = columns.features
+    cells, rows = array("f"), []
+    words: Words = {what: [] for what in columns.words}
     reader = csv.reader(stream)
     end = 1
     for record in reader:
         row, end = end + 1, reader.line_num + 1  # a quoted cell may go over several lines
         if not record:
             continue
-        if len(record) != len(names):
+        if len(record) != len(columns.names):
             raise DataError(
-                f"{path}, row {row}: {len(record)} cells under a header of {len(names)} columns. "
-                "Give every row the same number of cells."
+                f"{path}, row {row}: {len(record)} cells under a header of {len(columns.names)} "
+                "columns. Give every row the same number of cells."
             )
-        labels.append(record.pop(label).strip())
-        if not labels[-1]:
-            raise DataError(f"{path}, row {row}: the label is empty. Fill it in or drop the row.")
+        for what, column in columns.words.items():
+            words[what].append(record[column].strip())
+            if not words[what][-1]:
+                raise DataError(
+                    f"{path}, row {row}: the {what} is empty. Fill it in or drop the row."
+                )
         rows.append(row)
+        numbers = [record[column] for column in numeric]
         try:
-            cells.extend(map(as_number, record))
+            cells.extend(map(as_number, numbers))
         except ValueError:
-            raise _no_number(record, columns, f"{path}, row {row}") from None
-    x = np.frombuffer(cells, np.float32).reshape(len(rows), len(columns))
-    return _table(path, columns, x, labels, rows)
+            raise _no_number(numbers, columns.feature_names, f"{path}, row {row}") from None
+    x = np.frombuffer(cells, np.float32).reshape(len(rows), len(numeric))
+    return _table(path, columns, x, words, rows)
 
 
-def _no_number(record: list[str], columns: list[str], row: str) -> DataError:
+def _no_number(record: list[str], columns: Sequence[str], row: str) -> DataError:
     """Say which of a row's features is the first that is no number."""
     cell, column = next(
         pair for pair in zip(record, columns, strict=True) if not _is_number(pair[0])
@@ -126,16 +138,13 @@ def _is_number(cell: str) -> bool:
 
 
 def _table(
-    path: Path,
-    columns: list[str],
-    features: np.ndarray,
-    labels: list[str],
-    rows: list[int],
+    path: Path, columns: Columns, features: np.ndarray, words: Words, rows: list[int]
 ) -> Table:
     return Table(
         path=path,
         features=features,
-        labels=np.array(labels, dtype=np.str_),
-        columns=tuple(columns),
+        labels=np.array(words["label"], dtype=np.str_),
+        columns=columns.feature_names,
         rows=np.array(rows, dtype=np.int64),
+        groups=np.array(words["group"], dtype=np.str_) if "group" in words else None,
     )

@@ -1,4 +1,4 @@
-"""NumPy archives: `x`/`features`, `y`/`labels` and maybe `num_classes`. No pickles."""
+"""NumPy archives: `x`/`features`, `y`/`labels`, maybe `groups` and `num_classes`. No pickles."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def read_npz(path: Path) -> Table:
         with np.load(path, allow_pickle=False) as archive:
             features = _array(archive, _FEATURES, path)
             labels = _array(archive, _LABELS, path)
+            groups = archive["groups"] if "groups" in archive.files else None
             declared = archive["num_classes"] if "num_classes" in archive.files else None
     except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: the file is damaged or holds objects ({error}).") from error
@@ -45,6 +46,13 @@ def read_npz(path: Path) -> Table:
             f"{path}: the labels have shape {labels.shape} and type {labels.dtype}; they must be "
             f"integers or strings, one for each of the {len(features)} records."
         )
+    if groups is not None and (
+        groups.shape != features.shape[:1] or groups.dtype.kind not in "buiU"
+    ):
+        raise DataError(
+            f"{path}: the groups have shape {groups.shape} and type {groups.dtype}; they must be "
+            f"integers or strings, one for each of the {len(features)} records."
+        )
     return Table(
         path=path,
         features=features,
@@ -52,6 +60,7 @@ def read_npz(path: Path) -> Table:
         columns=tuple(f"x[:, {column}]" for column in range(features.shape[1])),
         rows=np.arange(1, len(features) + 1),
         num_classes=None if declared is None else _scalar(declared, path),
+        groups=groups,
     )
 
 

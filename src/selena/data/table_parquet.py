@@ -1,4 +1,7 @@
-"""Parquet files: one column of labels, all others numbers. Needs the optional pyarrow."""
+"""Parquet files: a column of labels, maybe one of groups, all others numbers.
+
+Needs the optional pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,33 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from selena.data.table import Table, label_position
+from selena.data.table import Columns, Table
 from selena.errors import ConfigError, DataError
 
 
-def read_parquet(path: Path, label_column: str) -> Table:
+def read_parquet(path: Path, label_column: str, group_column: str | None = None) -> Table:
     """Read a Parquet file; rows are counted from 1.
 
     Raises:
-        DataError: if it is damaged, the label column is missing, or a column holds anything but
+        DataError: if it is damaged, a named column is missing, or a column holds anything but
             numbers or has missing values.
         ConfigError: if pyarrow is not installed.
     """
     frame = read_frame(path)
     names = [name for name in frame.column_names if not name.startswith("__index_level_")]
-    label = label_position(names, label_column, path)
-    numeric = names[:label] + names[label + 1 :]
-    features = np.empty((frame.num_rows, len(numeric)), dtype=np.float32)
-    for column, name in enumerate(numeric):
+    columns = Columns.find(names, label_column, group_column, path)
+    features = np.empty((frame.num_rows, len(columns.features)), dtype=np.float32)
+    for column, name in enumerate(columns.feature_names):
         features[:, column] = _numbers(frame[name], f"{path}, column {name!r}")
     return Table(
         path=path,
         features=features,
-        labels=_labels(frame[label_column], f"{path}, column {label_column!r}"),
-        columns=tuple(numeric),
+        labels=_words(frame[label_column], f"{path}, column {label_column!r}"),
+        columns=columns.feature_names,
         rows=np.arange(1, frame.num_rows + 1),
+        groups=None
+        if group_column is None
+        else _words(frame[group_column], f"{path}, column {group_column!r}"),
     )
 
 
@@ -84,7 +89,7 @@ def _numbers(column: Any, where: str) -> Float32[np.ndarray, " n"]:
     return numbers
 
 
-def _labels(column: Any, where: str) -> np.ndarray:
+def _words(column: Any, where: str) -> np.ndarray:
     from pyarrow import types
 
     _refuse_missing(column, where)
@@ -94,5 +99,7 @@ def _labels(column: Any, where: str) -> np.ndarray:
     if values.dtype == object:
         values = values.astype(np.str_)
     if values.dtype.kind not in "buifU":
-        raise DataError(f"{where}: holds {column.type}, not labels. Give integers or strings.")
+        raise DataError(
+            f"{where}: holds {column.type}, not labels or groups. Give integers or strings."
+        )
     return np.asarray(values)

@@ -12,20 +12,23 @@ from selena.data.table_parquet import read_parquet
 from selena.errors import DataError
 from selena.types import Dataset
 
-READERS: dict[str, Callable[[Path, str], Table]] = {
+READERS: dict[str, Callable[[Path, str, str | None], Table]] = {
     ".csv": read_csv,
-    ".npz": lambda path, label_column: read_npz(path),
+    ".npz": lambda path, label_column, group_column: read_npz(path),
     ".parquet": read_parquet,
 }
-"""File suffix -> reader; a label column has a meaning in tables with named columns only."""
+"""File suffix -> reader; named columns have a meaning in tables only."""
 
 
-def load_file(path: Path, *, label_column: str = "label") -> Dataset:
+def load_file(
+    path: Path, *, label_column: str = "label", group_column: str | None = None
+) -> Dataset:
     """Return the records of a file.
 
-    `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
-    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a feature and
-    `label_column`. Integer or string labels are numbered 0..C-1 in their order. Half of the
+    `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may hold `groups`,
+    n, and declare `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a
+    feature, `label_column`, and `group_column` where records belong together (`Records.groups`).
+    Integer or string labels are numbered 0..C-1 in their order. Half of the
     records are members unless told otherwise.
 
     Raises:
@@ -41,6 +44,6 @@ def load_file(path: Path, *, label_column: str = "label") -> Dataset:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
     try:
-        return reader(path, label_column).to_dataset()
+        return reader(path, label_column, group_column).to_dataset()
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({error}).") from error

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from selena.checks import check_records, check_same_features
 from selena.errors import ConfigError, TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
@@ -30,7 +31,7 @@ from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.optimizer import Optimizer
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records, check_same_features
+from selena.types import Records
 from selena.workspace import Workspace
 
 

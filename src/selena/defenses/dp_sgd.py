@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from selena.checks import check_records
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
@@ -29,7 +30,7 @@ from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 

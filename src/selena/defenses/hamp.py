@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from selena.checks import check_records
 from selena.defenses.content import uniform_by_content
 from selena.defenses.ranking import by_class, rising
 from selena.defenses.single import fit_single
@@ -25,7 +26,7 @@ from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 

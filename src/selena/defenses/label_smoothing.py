@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from selena.checks import check_records
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 

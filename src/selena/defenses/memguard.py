@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from selena.checks import check_records
 from selena.defenses.content import uniform_by_content
 from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.ranking import by_class, predicting, rising
@@ -27,7 +28,7 @@ from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe
-from selena.types import Defense, Records, StoredModel, check_records
+from selena.types import Defense, Records, StoredModel
 from selena.workspace import Workspace
 
 _HIDDEN = (256, 128, 64)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from selena.checks import check_records, check_same_features
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
@@ -20,7 +21,7 @@ from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records, check_same_features
+from selena.types import Records
 from selena.workspace import Workspace
 
 

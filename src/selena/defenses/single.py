@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from selena.checks import check_records
 from selena.networks import NetworkFactory
 from selena.training.engine import fit_networks
 from selena.training.group import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from selena.defenses.content import ContentIndex, content_digests, group_by_content
+from selena.checks import check_records
+from selena.defenses.content import ContentIndex, content_digests, group_by_content, join_groups
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
@@ -22,7 +23,7 @@ from selena.training.inference import predict_rows
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.recipe import Recipe
-from selena.types import NonModelSets, Records, check_records
+from selena.types import NonModelSets, Records
 from selena.workspace import Workspace
 
 _CHUNK = 8192
@@ -153,11 +154,13 @@ def check_k_and_l(k: int, l: int) -> None:  # noqa: E741 - the paper's letter
 def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonModelSets:  # noqa: E741
     """Draw for each record, uniformly without replacement, L of the K sub-models.
 
-    Records of equal content share one draw: otherwise a sub-model that must not see the one
-    would train on the other.
+    Records of equal content share one draw, and so do those of one group: otherwise a sub-model
+    that must not see the one would train on the other.
     """
     check_k_and_l(k, l)
     group = group_by_content(train.x)
+    if train.groups is not None:
+        group = torch.from_numpy(join_groups(group.numpy(), train.groups.numpy()))
     generator = torch_generator(seed, "non-model sets")
     bits = torch.zeros(int(group.max()) + 1, (k + 7) // 8, dtype=torch.uint8)
     # One generator draws on: chunks of rows get the numbers that all rows at once would.

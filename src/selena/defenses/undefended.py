@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from jaxtyping import Bool
 from torch import Tensor
 
+from selena.checks import check_records
 from selena.defenses.single import fit_single
 from selena.networks import NetworkFactory
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
-from selena.types import Records, check_records
+from selena.types import Records
 from selena.workspace import Workspace
 
 
