@@ -253,6 +253,29 @@ def test_canaries_are_planted_and_reported_apart(tmp_path: Path) -> None:
     assert "without canaries" in failed.stderr
 
 
+def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = [f"{a},{b},{i % 2},person {i // 3}" for i, (a, b) in enumerate(draw.random((600, 2)))]
+    (tmp_path / "own.csv").write_text("\n".join(["a,b,label,who", *rows]))
+    config = CONFIG.replace('dataset = "digits"', 'dataset = "own.csv"\ngroup_column = "who"')
+    (tmp_path / "run.toml").write_text(config)
+    names = ("--defense", "undefended", "--defense", "selena", "--attack", "confidence")
+    selena("run", "--config", "run.toml", *names, "--seed", "0", "--seed", "1", cwd=tmp_path)
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert len(runs) == 4
+    for run in runs:
+        split, row = read(run / "manifest.json")["split"], read(run / "audit.json")
+        assert split["known_members"] % 3 == 0
+        assert split["members_not_scored"] == 2 * split["evaluation_members"]
+        assert row["train_n"] == split["known_members"] + 3 * split["evaluation_members"]
+        assert row["train_n"] in {200, 201, 202, 203, 204}
+    done = selena("report", *map(str, runs), cwd=tmp_path)  # sizes may differ, what was asked not
+    assert "2 seeds" in done.stdout
+    assert "600 records in 200 groups" in read(runs[0] / "manifest.json")["data"]["source"]
+    failed = selena("run", *names, "--group-column", "who", cwd=tmp_path, code=2)
+    assert "purchase100-synthetic has no column 'who'" in " ".join(failed.stderr.split())
+
+
 def test_files_are_written_though_nobody_reads_the_table(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "selena", "report", *map(str, (finished / "runs").iterdir())]
     process = subprocess.Popen(

@@ -68,6 +68,19 @@ def test_settings_reach_the_audit(folder: Path) -> None:
     assert json.loads((folder / "o.json").read_text())["n"]["known_members"] == 50
 
 
+def test_persons_are_scored_once(folder: Path) -> None:
+    table, out = (folder / "others.csv").read_text().splitlines(), folder / "o.json"
+    rows = [f"{row},{'who' if i == 0 else 1000 + i // 2}" for i, row in enumerate(table)]
+    (folder / "others.csv").write_text("\n".join(rows) + "\n")
+    with np.load(folder / "members.npz") as archive:
+        arrays = dict(archive)
+    np.savez(folder / "members.npz", **arrays, who=np.arange(200) // 4)
+    more = ("--group-column", "who", "--fpr", "0.2", "--json", str(out))
+    selena("audit", *MODEL, *RECORDS, *QUICK, *more, cwd=folder)
+    n = json.loads(out.read_text())["n"]
+    assert (n["known_members"], n["evaluation_members"]) == (100, 25)
+
+
 def test_a_warning_is_one_line(folder: Path) -> None:
     done = selena("audit", *MODEL, *RECORDS, *QUICK, "--fpr", "0.001", cwd=folder)
     (line,) = [line for line in done.stderr.splitlines() if line]

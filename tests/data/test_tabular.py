@@ -189,8 +189,23 @@ def test_long_names_of_arrays(tmp_path: Path) -> None:
     assert load_file(npz(tmp_path, features=X, labels=Y)).records.x.tolist() == X.tolist()
 
 
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"who": Y[:3]}, r"groups have shape \(3,\).* the 4 records"),
+        ({"who": X[:, 0]}, "groups have shape .* float"),
+        ({}, "no array 'who', only x, y"),
+    ],
+)
+def test_wrong_groups_of_an_archive(arrays: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_file(npz(tmp_path, x=X, y=Y, **arrays), group_column="who")
+
+
 def test_groups_of_an_archive(tmp_path: Path) -> None:
-    records = load_file(npz(tmp_path, x=X, y=Y, groups=np.array(["b", "a", "b", "c"]))).records
+    records = load_file(
+        npz(tmp_path, x=X, y=Y, who=np.array(["b", "a", "b", "c"])), group_column="who"
+    ).records
     assert groups_of(records).tolist() == [1, 0, 1, 2]
 
 
@@ -200,8 +215,6 @@ def test_groups_of_an_archive(tmp_path: Path) -> None:
         ({"x": X}, "no array 'y' or 'labels', only x"),
         ({"y": Y}, "no array 'x' or 'features', only y"),
         ({"x": X, "y": Y[:3]}, "one for each of the 4 records"),
-        ({"x": X, "y": Y, "groups": Y[:3]}, r"groups have shape \(3,\).* the 4 records"),
-        ({"x": X, "y": Y, "groups": X[:, 0]}, "groups have shape .* float"),
         ({"x": X[:, 0], "y": Y}, r"shape \(4,\)"),
         ({"x": X.reshape(4, 2, 1), "y": Y}, r"x\.reshape\(len\(x\), -1\)"),
         ({"x": X.astype(str), "y": Y}, "real numbers"),

@@ -57,6 +57,79 @@ def test_a_record_is_seen_by_all_but_its_non_models() -> None:
         np.testing.assert_array_equal(fitted.seen_y_, y[~mine])
 
 
+def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
+    X, y = records()
+    groups = np.char.add("person ", (np.arange(len(X)) // 3).astype(str))
+    model = SplitAIClassifier(Remembers(), K, L, random_state=0).fit(X, y, groups=groups)
+    excluded = model.non_models(X)
+    assert (excluded.sum(axis=1) == L).all()
+    np.testing.assert_array_equal(excluded[::3], excluded[1::3])
+    np.testing.assert_array_equal(excluded[::3], excluded[2::3])
+    assert len(np.unique(excluded, axis=0)) > 3
+    for fitted, mine in zip(model.estimators_, excluded.T, strict=True):
+        np.testing.assert_array_equal(fitted.seen_X_, X[~mine])
+    # A stranger is answered as without groups, and a draw does not depend on the order.
+    stranger = records(20, seed=1)[0]
+    np.testing.assert_array_equal(model.non_models(stranger), split_ai(X, y).non_models(stranger))
+    backwards = split_ai_of_groups(X[::-1], y[::-1], groups[::-1])
+    np.testing.assert_array_equal(backwards.non_models(X), excluded)
+
+
+def split_ai_of_groups(X: Any, y: Any, groups: Any, **more: Any) -> SplitAIClassifier:
+    return SplitAIClassifier(TREE, K, L, random_state=0).fit(X, y, groups=groups, **more)
+
+
+def test_groups_of_one_change_nothing() -> None:
+    X, y = records()
+    alone = split_ai_of_groups(X, y, np.arange(len(X)))
+    assert alone.shared_draws_ == {}
+    np.testing.assert_array_equal(alone.predict_proba(X), split_ai(X, y).predict_proba(X))
+
+
+def test_groups_with_a_record_in_common_are_one() -> None:
+    X, y = records()
+    X[1] = X[0]
+    excluded = split_ai_of_groups(X, y, [0, 1, 0, 1, *range(2, len(X) - 2)]).non_models(X)
+    assert len(np.unique(excluded[:4], axis=0)) == 1
+
+
+def test_a_record_of_weight_zero_links_no_groups() -> None:
+    X, y = records()
+    X[1] = X[0]
+    weight = np.ones(len(X))
+    weight[1] = 0
+    groups = [0, 1, 0, 1, *range(2, len(X) - 2)]
+    excluded = split_ai_of_groups(X, y, groups, sample_weight=weight).non_models(X)
+    np.testing.assert_array_equal(excluded[0], excluded[2])
+    assert (excluded[0] != excluded[3]).any()
+
+
+def test_the_student_learns_what_non_models_of_groups_say() -> None:
+    X, y = records()
+    groups = np.arange(len(X)) // 2
+    student = Recorder()
+    SelenaClassifier(TREE, K, L, student=student, random_state=0).fit(X, y, groups=groups)
+    expected = split_ai_of_groups(X, y, groups).predict_proba(X)
+    np.testing.assert_array_equal(Recorder.last[0], expected)
+    assert (expected != split_ai(X, y).predict_proba(X)).any()
+
+
+@pytest.mark.parametrize("kind", [SelenaClassifier, SplitAIClassifier])
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([0, 1], "inconsistent numbers of samples"),
+        (["a"] * 88 + [None, None], r"that of record 88 is missing \(2 in all\)"),
+        ([1.0] * 89 + [float("nan")], r"that of record 89 is missing"),
+        (np.array(["a"] * 89 + [1], dtype=object), "integers or strings, not both"),
+    ],
+)
+def test_wrong_groups_are_named(kind: Any, groups: Any, message: str) -> None:
+    X, y = records()
+    with pytest.raises(ValueError, match=message):
+        kind(TREE, K, L).fit(X, y, groups=groups)
+
+
 def test_non_models_do_not_heed_a_record_whatever_its_label() -> None:
     X, y = records()
     before = split_ai(X, y)

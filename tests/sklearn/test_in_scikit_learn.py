@@ -171,6 +171,21 @@ def test_weights_are_routed(kind: Any, requested: bool, frame: tuple[Any, Any]) 
     assert routed > plain + 0.03
 
 
+@pytest.mark.parametrize("kind", [SelenaClassifier, SplitAIClassifier])
+def test_groups_are_routed(kind: Any, frame: tuple[Any, Any]) -> None:
+    X, y = frame
+    groups = np.arange(len(y)) // 4
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = kind(LINEAR, 4, 2, random_state=0)
+        plain = make_pipeline(StandardScaler(), clone(model).set_fit_request(groups=False))
+        routed = make_pipeline(StandardScaler(), model.set_fit_request(groups=True))
+        scores = [
+            each.fit(X, y, **given).predict_proba(X)
+            for each, given in ((plain, {}), (routed, {"groups": groups}))
+        ]
+    assert (scores[0] != scores[1]).any()
+
+
 def test_soft_labels_are_learned_as_they_are() -> None:
     X = np.repeat(np.eye(3), 20, axis=0)
     soft = np.repeat([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], 20, axis=0)

@@ -16,13 +16,14 @@ _LABEL = "label"
 
 
 def read_records(
-    path: Path | str, *, label_column: str = _LABEL
-) -> tuple[Shaped[np.ndarray, "n *features"], Shaped[np.ndarray, " n"]]:
+    path: Path | str, *, label_column: str = _LABEL, group_column: str | None = None
+) -> tuple[Shaped[np.ndarray, "..."], ...]:
     """Return features and labels of an `.npz`, `.csv` or `.parquet` file, as `audit` takes them.
 
     `.npz` holds `x`, n x anything, and `y`, n. Of a table, `label_column` holds the labels and
     all other columns are features, n x d as float32. Labels that all are whole numbers come as
-    int64, others as they are.
+    int64, others as they are. Third come groups, where `group_column` names the column (or array)
+    that says whose each record is.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks something.
@@ -37,26 +38,28 @@ def read_records(
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
     if suffix == ".npz":
-        x, y = _read_npz(path)
+        x, y, *groups = _read_npz(path, group_column)
     else:
-        table = READERS[suffix](path, label_column, None)
+        table = READERS[suffix](path, label_column, group_column)
         x, y = table.features, table.labels
-    return x, _whole(y)
+        groups = [] if table.groups is None else [table.groups]
+    return x, _whole(y), *groups
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: Path, group_array: str | None) -> list[np.ndarray]:
     """Read arrays of any shape: images too, unlike a table's."""
     if not is_zipfile(path):  # np.load would leave the file open
         raise DataError(f"{path} is damaged or no .npz archive. Write it with numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in ("x", "y") if name not in archive.files]
+            names = ["x", "y"] if group_array is None else ["x", "y", group_array]
+            missing = [name for name in names if name not in archive.files]
             if missing:
                 raise DataError(
                     f"{path} lacks {' and '.join(missing)}; it holds {', '.join(archive.files)}. "
                     "Write it with numpy.savez(path, x=features, y=labels)."
                 )
-            return archive["x"], archive["y"]
+            return [archive[name] for name in names]
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or holds objects ({error}).") from error
 

@@ -12,13 +12,14 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from selena.anymodel.containers import Container, contain
+from selena.data.groups import one_a_group, whole_groups
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
 from selena.types import AuditSplit, Knowledge, Records
 
-Given = tuple[Any, Any] | Records
-"""Records as a user has them: features and labels."""
+Given = tuple[Any, Any] | tuple[Any, Any, Any] | Records
+"""Records as a user has them: features and labels, and maybe groups."""
 
 _SHOWN = 10
 # Thresholds are cross-fitted on halves of the known records.
@@ -33,11 +34,13 @@ class Pool:
         features: n records in the container they came in.
         labels: as they were given.
         members: how many of the records are members.
+        groups: number of each record's group, or None where all stand alone.
     """
 
     features: Container
     labels: Shaped[np.ndarray, " n"]
     members: int
+    groups: Int64[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,13 +109,18 @@ class Pool:
     ) -> AuditSplit:
         """Return who knows what, of records `x` and `classes` that stand for the pool's.
 
+        Groups are known as a whole or not at all, and of each that is not one record is scored.
+
         Raises:
-            DataError: too few members or non-members to know some and score others.
+            DataError: too few members or non-members to know some and score others, or groups too
+                large for that.
             ConfigError: a share outside (0, 1).
         """
         if not 0 < known_fraction < 1:
             raise ConfigError(f"known_fraction is {known_fraction}; it is a share between 0 and 1.")
-        known = np.zeros(len(self), dtype=bool)
+        groups = None if self.groups is None else torch.from_numpy(self.groups)
+        every = Records(x, torch.from_numpy(classes), torch.arange(len(self)), groups)
+        known, scored = [], []
         for side, first, n in (
             ("members", 0, self.members),
             ("non-members", self.members, len(self) - self.members),
@@ -124,16 +132,19 @@ class Pool:
                 )
             size = min(max(round(known_fraction * n), _FEWEST_KNOWN), n - 1)
             draw = numpy_generator(seed, "anymodel", "known", side).permutation(n)
-            known[first + draw[:size]] = True
+            rows, sizes = torch.from_numpy(first + draw), [size, n - size]
+            if groups is not None:
+                rows, sizes = whole_groups(rows, groups, sizes)
+            mine, others = rows.split(sizes)
+            known.append(every.take(mine.sort().values))
+            scored.append(_in_order(*one_a_group(every.take(others))))
+        (members, more_members), (non_members, _) = scored
+        evaluation = Knowledge(members, non_members, more_members)
+        return AuditSplit(Knowledge(*known), evaluation, every.take(torch.arange(0)))
 
-        def records(chosen: Bool[np.ndarray, " n"]) -> Records:
-            ids = torch.from_numpy(np.flatnonzero(chosen))
-            return Records(x[ids], torch.from_numpy(classes)[ids], ids)
 
-        def knowledge(chosen: Bool[np.ndarray, " n"]) -> Knowledge:
-            return Knowledge(records(chosen & self.member), records(chosen & ~self.member))
-
-        return AuditSplit(knowledge(known), knowledge(~known), records(np.zeros_like(known)))
+def _in_order(scored: Records, left: Records | None) -> tuple[Records, Records | None]:
+    return scored.take(scored.ids.argsort()), left
 
 
 def gather(members: Given, non_members: Given, *, scale: bool) -> Pool:
@@ -172,8 +183,8 @@ def shared_rows(members: Given, non_members: Given) -> Int64[np.ndarray, " m"]:
 
 
 def _join(members: Given, non_members: Given, scale: bool) -> Pool:
-    ours, our_labels = _pair(members, "members", scale)
-    theirs, their_labels = _pair(non_members, "non_members", scale)
+    ours, our_labels, our_groups = _pair(members, "members", scale)
+    theirs, their_labels, their_groups = _pair(non_members, "non_members", scale)
     if type(ours) is not type(theirs):
         raise DataError(
             f"members are a {_kind(ours)}, non_members a {_kind(theirs)}. Give both in the "
@@ -184,20 +195,38 @@ def _join(members: Given, non_members: Given, scale: bool) -> Pool:
     except DataError as error:
         raise DataError(f"members and non_members do not fit together: {error}.") from error
     labels = np.array([*our_labels.tolist(), *their_labels.tolist()], dtype=object)
-    return Pool(features, labels, len(ours))
+    return Pool(features, labels, len(ours), _number(our_groups, their_groups))
 
 
-def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray]:
+def _number(ours: list[Any] | None, theirs: list[Any] | None) -> Int64[np.ndarray, " n"] | None:
+    """Return the number of each record's group, members first."""
+    if ours is None and theirs is None:
+        return None
+    if ours is None or theirs is None:
+        raise DataError("Give groups of both members and non_members, or of neither.")
+    both = sorted(set(ours) & set(theirs), key=str)
+    if both:
+        raise DataError(
+            f"{len(both)} groups have records on both sides: {_listed(both)}. What tells of one of "
+            "their records tells of the others. Leave their non-members out."
+        )
+    numbers = {name: i for i, name in enumerate(dict.fromkeys([*ours, *theirs]))}
+    return np.array([numbers[name] for name in [*ours, *theirs]], dtype=np.int64)
+
+
+def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, list[Any] | None]:
     x: Any
     y: Any
+    groups: Any = None
     if isinstance(given, Records):
-        x, y = as_input(given.x) if scale else given.x, given.y
-    elif isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2:
-        x, y = given
+        x, y, groups = as_input(given.x) if scale else given.x, given.y, given.groups
+    elif isinstance(given, Sequence) and not isinstance(given, str) and len(given) in (2, 3):
+        x, y, *more = given
+        groups = more[0] if more else None
     else:
         raise DataError(
-            f"{what} must be a pair (x, y) of features and labels, or selena.Records; got a "
-            f"{type(given).__qualname__}."
+            f"{what} must be a pair (x, y) of features and labels, a triple (x, y, groups), or "
+            f"selena.Records; got a {type(given).__qualname__}."
         )
     features = contain(x, what)
     try:
@@ -210,7 +239,23 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray]:
             f"{what}: shapes disagree: {len(features)} records and labels of shape "
             f"{labels.shape}. Give one label a record."
         )
-    return features, labels.reshape(-1)
+    return features, labels.reshape(-1), _groups(groups, len(features), what)
+
+
+def _groups(given: Any, n: int, what: str) -> list[Any] | None:
+    """Return the name of each record's group; one that stands alone has a name of its own."""
+    if given is None:
+        return None
+    if isinstance(given, Tensor):
+        alone = [(what, row) for row in range(n)]
+        return [alone[row] if group < 0 else group for row, group in enumerate(given.tolist())]
+    names = np.asarray(given)
+    if names.shape != (n,) or names.dtype.kind not in "buiUO":
+        raise DataError(
+            f"{what}: shapes disagree: {n} records and groups of shape {names.shape} and type "
+            f"{names.dtype}. Give one integer or string a record."
+        )
+    return list(names.tolist())
 
 
 def _shared(pool: Pool) -> dict[int, int]:

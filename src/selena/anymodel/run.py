@@ -58,7 +58,9 @@ def audit(
             column suffices, that of class 1); an `nn.Module`; a fitted scikit-learn classifier
             with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
             of this library; or predictions alone, `Predictions` or the path of a file of them.
-        members: records of the training set, `(x, y)` or `Records`; None with predictions alone.
+        members: records of the training set, `(x, y)`, `(x, y, groups)` or `Records`; None with
+            predictions alone. Groups say whose a record is, where several are of one person: all
+            are known to the attacker or none, and one of them is scored.
             The model is given x in the container it comes in: array, tensor, pandas or polars
             frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
             classes of a scikit-learn classifier, else numbers of columns.

@@ -53,6 +53,7 @@ def audit_command(
         typer.Option(help="Records of the same population that it was not trained on."),
     ] = None,
     label_column: options.LabelColumn = None,
+    group_column: options.GroupColumn = None,
     output: Annotated[
         str | None,
         typer.Option(help="What the model answers: auto, probabilities or logits (default: auto)."),
@@ -83,6 +84,7 @@ def audit_command(
         "members": members,
         "non_members": non_members,
         "label_column": label_column,
+        "group_column": group_column,
         "factory": factory,
         "output": output,
         "known_fraction": known_fraction,
@@ -149,11 +151,12 @@ def _audit_model(
 
     arguments = dict(about_model)
     check_output(arguments.get("output", "auto"))
-    label_column = arguments.pop("label_column", "label")
+    columns = {"label_column": arguments.pop("label_column", "label")}
+    columns["group_column"] = arguments.pop("group_column", None)
     for name in ("members", "non_members"):
         if name not in arguments:
             raise ConfigError(f"--model needs --{name.replace('_', '-')}: a file of records.")
-        arguments[name] = read_records(arguments[name], label_column=label_column)
+        arguments[name] = read_records(arguments[name], **columns)
     if "factory" in arguments:
         arguments["factory"] = load_factory(arguments["factory"])
     return audit(path, **arguments, **settings)

@@ -40,8 +40,8 @@ LabelColumn = Annotated[
 GroupColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of a .csv or .parquet file that says whose a record is, where several are of "
-        "one person."
+        help="Column of a .csv or .parquet file, or array of an .npz file, that says whose a "
+        "record is, where several are of one person."
     ),
 ]
 Members = Annotated[

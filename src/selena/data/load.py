@@ -36,7 +36,6 @@ DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
 }
 """Registered name -> loader."""
 
-_WITH_COLUMNS = (".csv", ".parquet")
 _SIZED = ("purchase100-synthetic", "texas100-synthetic")
 
 
@@ -58,14 +57,14 @@ def load(
             downloaded once.
         size: number of records of a synthetic set.
         label_column: which column of a `.csv` or `.parquet` file holds the labels.
-        group_column: which column says whose a record is, where several are of one person
-            (household, device); None where none does. An `.npz` file says it in an array `groups`.
+        group_column: which column, or array of an `.npz` file, says whose a record is, where
+            several are of one person (household, device); None where none does.
         progress: who shows a download.
 
     Raises:
         DataError: if the records cannot be had or cannot be used.
         ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic, or
-            `group_column` for one that has no such columns.
+            `group_column` for one that is no table.
     """
     name = str(name_or_path)
     if size is not None and name not in _SIZED:
@@ -74,10 +73,10 @@ def load(
         )
     path = Path(name_or_path).expanduser()
     suffix = path.suffix.lower()
-    if group_column is not None and (name in DATASETS or suffix not in _WITH_COLUMNS):
+    if group_column is not None and (name in DATASETS or suffix not in READERS):
         raise ConfigError(
             f"{name} has no column {group_column!r}: group_column is for files of "
-            f"{' and '.join(_WITH_COLUMNS)}. An .npz file may hold an array 'groups'."
+            f"{', '.join(sorted(READERS))}."
         )
     if name in DATASETS:
         return DATASETS[name](_Wish(data_dir, size, progress))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from selena.data.groups import one_a_group, whole_groups
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
-from selena.types import AuditSplit, Dataset, Knowledge, Records
+from selena.types import AuditSplit, Dataset, Knowledge
 
 _FEWEST_MEMBERS = 2  # one known, one to score
 _FEWEST_NON_MEMBERS = 3  # reference, validation, test
@@ -115,52 +115,15 @@ def audit_split(
     if dataset.member_pool is not None:
         rows = _members_first(rows, dataset.member_pool, partition.members)
     if groups is not None:
-        rows, sizes = _whole_groups(rows, groups, sizes)
+        rows, sizes = whole_groups(rows, groups, sizes)
     known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
     _check_classes(dataset, torch.cat([known.y, evaluation.y]))
-    scored, more_members = _one_a_group(evaluation)
+    scored, more_members = one_a_group(evaluation)
     return AuditSplit(
         known=Knowledge(members=known, non_members=reference),
-        evaluation=Knowledge(scored, _one_a_group(test)[0], more_members),
+        evaluation=Knowledge(scored, one_a_group(test)[0], more_members),
         validation=validation,
     )
-
-
-def _whole_groups(
-    rows: Int[Tensor, " n"], groups: Int[Tensor, " n"], sizes: list[int]
-) -> tuple[Int[Tensor, " n"], list[int]]:
-    """Move each group to the place of its first row, and each cut to the next end of a group."""
-    _, first, inverse = np.unique(
-        _each_in_one(groups[rows]), return_index=True, return_inverse=True
-    )
-    order = np.argsort(first[inverse], kind="stable")
-    starts = np.sort(first[inverse])
-    ends = np.append(np.flatnonzero(np.diff(starts)) + 1, len(starts))
-    cuts = ends[np.searchsorted(ends, np.cumsum(sizes))]
-    parts = np.diff(cuts, prepend=0).tolist()
-    if min(parts) == 0:
-        raise DataError(
-            f"The groups are too large: of {len(ends):,} groups of records, the largest with "
-            f"{int(np.bincount(inverse).max()):,}, not each of the five sets of an audit gets one. "
-            "Take fewer members, or smaller groups."
-        )
-    return rows[torch.from_numpy(order)], parts
-
-
-def _one_a_group(records: Records) -> tuple[Records, Records | None]:
-    """Return the first record of each group, and the others, or None without groups."""
-    if records.groups is None:
-        return records, None
-    _, first = np.unique(_each_in_one(records.groups), return_index=True)
-    chosen = torch.zeros(len(records), dtype=torch.bool)
-    chosen[torch.from_numpy(first)] = True
-    return records.take(chosen), records.take(~chosen)
-
-
-def _each_in_one(groups: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:
-    """Return the groups, with a number below 0 of its own for each record that stands alone."""
-    numbers = groups.numpy()
-    return np.where(numbers < 0, -1 - np.arange(len(numbers)), numbers)
 
 
 def _members_first(

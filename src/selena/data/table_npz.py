@@ -1,4 +1,4 @@
-"""NumPy archives: `x`/`features`, `y`/`labels`, maybe `groups` and `num_classes`. No pickles."""
+"""NumPy archives: `x`/`features`, `y`/`labels`, maybe groups and `num_classes`. No pickles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEATURES = ("x", "features")
 _LABELS = ("y", "labels")
 
 
-def read_npz(path: Path) -> Table:
+def read_npz(path: Path, group_array: str | None = None) -> Table:
     """Read an `.npz` file; rows are counted from 1.
 
     Raises:
@@ -32,7 +32,7 @@ def read_npz(path: Path) -> Table:
         with np.load(path, allow_pickle=False) as archive:
             features = _array(archive, _FEATURES, path)
             labels = _array(archive, _LABELS, path)
-            groups = archive["groups"] if "groups" in archive.files else None
+            groups = None if group_array is None else _array(archive, (group_array,), path)
             declared = archive["num_classes"] if "num_classes" in archive.files else None
     except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: the file is damaged or holds objects ({error}).") from error
@@ -64,13 +64,13 @@ def read_npz(path: Path) -> Table:
     )
 
 
-def _array(archive: Any, names: tuple[str, str], path: Path) -> NDArray[Any]:
+def _array(archive: Any, names: tuple[str, ...], path: Path) -> NDArray[Any]:
     for name in names:
         if name in archive.files:
             array: NDArray[Any] = archive[name]
             return array
     raise DataError(
-        f"{path}: there is no array {names[0]!r} or {names[1]!r}, only "
+        f"{path}: there is no array {' or '.join(map(repr, names))}, only "
         f"{', '.join(archive.files) or 'nothing'}."
     )
 

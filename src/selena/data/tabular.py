@@ -14,10 +14,10 @@ from selena.types import Dataset
 
 READERS: dict[str, Callable[[Path, str, str | None], Table]] = {
     ".csv": read_csv,
-    ".npz": lambda path, label_column, group_column: read_npz(path),
+    ".npz": lambda path, label_column, group_column: read_npz(path, group_column),
     ".parquet": read_parquet,
 }
-"""File suffix -> reader; named columns have a meaning in tables only."""
+"""File suffix -> reader; a label column has a meaning in tables with named columns only."""
 
 
 def load_file(
@@ -25,11 +25,11 @@ def load_file(
 ) -> Dataset:
     """Return the records of a file.
 
-    `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may hold `groups`,
-    n, and declare `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a
-    feature, `label_column`, and `group_column` where records belong together (`Records.groups`).
-    Integer or string labels are numbered 0..C-1 in their order. Half of the
-    records are members unless told otherwise.
+    `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
+    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a feature and
+    `label_column`. Where records belong together (`Records.groups`), the column or array
+    `group_column` says which. Integer or string labels are numbered 0..C-1 in their order. Half of
+    the records are members unless told otherwise.
 
     Raises:
         DataError: if the file is absent, unreadable or of another kind, or anything in it

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from math import isnan
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64, Int64, Shaped
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_scalar, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_scalar,
+    column_or_1d,
+    validate_data,
+)
 
 from selena.defenses.split_ai import check_k_and_l
 from selena.errors import ConfigError
 
 Labels = Shaped[np.ndarray, " n"]
 Weights = Float64[np.ndarray, " n"]
+Groups = Int64[np.ndarray, " n"]
 
 
 class ParameterError(ConfigError, ValueError):
@@ -56,10 +64,31 @@ def check_weights(sample_weight: Any, X: Any) -> Weights:
     return weight
 
 
+def check_groups(groups: Any, X: Any) -> Groups:
+    """Return the number of each record's group; raise `ValueError` unless each has one."""
+    check_consistent_length(X, groups)
+    names = column_or_1d(groups)
+    missing = [i for i, name in enumerate(names.tolist()) if _is_missing(name)]
+    if missing:
+        raise ParameterError(
+            f"groups: that of record {missing[0]} is missing ({len(missing)} in all). Give a "
+            "record that stands alone a value of its own."
+        )
+    try:
+        numbers: Groups = np.unique(names, return_inverse=True)[1]
+    except TypeError as error:
+        raise ParameterError(f"groups: use integers or strings, not both ({error}).") from error
+    return numbers
+
+
+def _is_missing(name: Any) -> bool:
+    return name is None or (isinstance(name, float) and isnan(name))
+
+
 def check_training(
-    model: Any, X: Any, y: Any, sample_weight: Any, **checks: Any
-) -> tuple[Any, Labels, Weights | None]:
-    """Return the records, labels and weights that `model` is to be fitted on.
+    model: Any, X: Any, y: Any, sample_weight: Any, groups: Any = None, **checks: Any
+) -> tuple[Any, Labels, Weights | None, Groups | None]:
+    """Return the records, labels, weights and groups that `model` is to be fitted on.
 
     Sets `n_features_in_`, `feature_names_in_` and `classes_`. A record of weight 0 is left out,
     so that no model ever sees it.
@@ -69,23 +98,26 @@ def check_training(
         X: n x d features.
         y: n labels.
         sample_weight: n weights, at least 0, or None.
+        groups: whose each of the n records is, integers or strings, or None.
         checks: what `sklearn.utils.validation.validate_data` takes.
 
     Raises:
         ValueError: what scikit-learn raises for malformed input, negative weights, no record of
-            a weight above 0, or fewer than two classes.
+            a weight above 0, missing groups, or fewer than two classes.
     """
     X, y = validate_data(model, X, y, **checks)
     check_classification_targets(y)
+    groups = None if groups is None else check_groups(groups, X)
     weight = None
     if sample_weight is not None:
         weight = check_weights(sample_weight, X)
         kept = weight > 0
         X, y, weight = X[kept], y[kept], weight[kept]
+        groups = None if groups is None else groups[kept]
     model.classes_ = np.unique(y)
     if len(model.classes_) < 2:
         raise ParameterError(
             f"{type(model).__name__} needs at least 2 classes; the records (n_samples={len(y)}) "
             f"are all of one class, {model.classes_[0]!r}."
         )
-    return X, y, weight
+    return X, y, weight, groups

@@ -1,27 +1,45 @@
-"""Which sub-models do not train on a record: drawn from what the record is, and nothing else.
+"""Which sub-models do not train on a record: drawn from what the record is.
 
 A draw by content settles three things at once. Records of equal content share one draw, without
 which a sub-model that must not see the one would train on the other. Adding or removing a record
 moves no other record's draw. And adaptive inference needs no memory of the training records: a
 training record is answered by its own non-models, and any other input by a draw of the same
 distribution that a repeated query meets again.
+
+Records of one group differ in content and share a draw all the same, that of one of them; which
+do is all that is remembered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from hashlib import shake_128
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from scipy import sparse
 
+from selena.defenses.content import join_groups
 from selena.training.batches import in_chunks
 
 _CHUNK = 4096
+_START = 16  # bytes by which digests are told apart
 
 
-def draw_non_models(X: Any, *, k: int, l: int, key: bytes) -> Bool[np.ndarray, "n k"]:  # noqa: E741
+Shared = Mapping[bytes, bytes]
+"""By the start of a record's own digest, the digest of the record whose draw it shares."""
+
+
+def draw_non_models(
+    X: Any,
+    *,
+    k: int,
+    l: int,  # noqa: E741 - the paper's letter
+    key: bytes,
+    shared: Shared = MappingProxyType({}),
+) -> Bool[np.ndarray, "n k"]:
     """Return for each record which L of the K sub-models never see it, uniform over all L-sets.
 
     Args:
@@ -31,19 +49,53 @@ def draw_non_models(X: Any, *, k: int, l: int, key: bytes) -> Bool[np.ndarray, "
         k: number of sub-models.
         l: size of a set.
         key: who does not know it cannot predict a draw.
+        shared: what `share_draws` found of the training records, with the same k and key.
     """
     n = X.shape[0]
     draws = np.empty((n, k), dtype=np.uint64)
-    for part in in_chunks(n, _CHUNK):
+    for i, digest in enumerate(_digests(X, k, key)):
+        draws[i] = np.frombuffer(shared.get(digest[:_START], digest), dtype="<u8")
+    excluded = np.zeros((n, k), dtype=bool)
+    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :l], True, axis=1)
+    return excluded
+
+
+def share_draws(
+    X: Any, groups: Int64[np.ndarray, " n"], *, k: int, key: bytes
+) -> dict[bytes, bytes]:
+    """Let all records that are linked by groups or by equal content share the draw of one.
+
+    It is that of the least digest, so the order of records does not matter. Only records whose own
+    draw is another are in the result.
+
+    Args:
+        X: n x d numbers, the training records.
+        groups: number of each one's group, from 0.
+        k: number of sub-models.
+        key: see `draw_non_models`.
+    """
+    digests = list(_digests(X, k, key))
+    contents: dict[bytes, int] = {}
+    numbers = np.array([contents.setdefault(each, len(contents)) for each in digests])
+    linked = join_groups(numbers, groups).tolist()
+    least: dict[int, bytes] = {}
+    for number, digest in zip(linked, digests, strict=True):
+        least[number] = min(digest, least.get(number, digest))
+    return {
+        digest[:_START]: least[number]
+        for number, digest in zip(linked, digests, strict=True)
+        if least[number] != digest
+    }
+
+
+def _digests(X: Any, k: int, key: bytes) -> Iterator[bytes]:
+    """Yield 8 x k bytes a record, drawn by key and content."""
+    for part in in_chunks(X.shape[0], _CHUNK):
         rows = _canonical(X[part])
         for i in range(rows.shape[0]):
             inside = slice(rows.indptr[i], rows.indptr[i + 1])
             content = rows.indices[inside].tobytes() + rows.data[inside].tobytes()
-            digest = shake_128(key + content).digest(8 * k)
-            draws[part.start + i] = np.frombuffer(digest, dtype="<u8")
-    excluded = np.zeros((n, k), dtype=bool)
-    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :l], True, axis=1)
-    return excluded
+            yield shake_128(key + content).digest(8 * k)
 
 
 def _canonical(X: Any) -> sparse.csr_array:

@@ -80,13 +80,17 @@ class SelenaClassifier(ProbabilityClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SelenaClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> SelenaClassifier:
         """Fit the K copies, take soft labels from non-models, and distil the student.
 
         Args:
             X: n x d numbers; sparse or with NaN where estimator and student take that.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None; both stages heed them.
+            groups: whose each of the n records is, integers or strings, or None where no two are
+                of one person; see `SplitAIClassifier.fit`.
 
         Raises:
             ParameterError: (a ValueError) not 1 <= L < K, an estimator or student without
@@ -97,14 +101,16 @@ class SelenaClassifier(ProbabilityClassifier):
         check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
         student = check_estimator(base if self.student is None else self.student, "student")
-        X, y, weight = check_training(self, X, y, sample_weight, **data_checks(self))
+        X, y, weight, groups = check_training(
+            self, X, y, sample_weight, groups, **data_checks(self)
+        )
         split_ai = SplitAIClassifier(
             base,
             self.n_submodels,
             self.n_nonmodel,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
-        ).fit(X, y, weight)
+        ).fit(X, y, weight, groups)
         self.student_ = fit_soft(
             student,
             X,

@@ -184,7 +184,7 @@ class MemGuardClassifier(ProbabilityClassifier):
                 f"{base!r} is fitted. To protect it as it is, pass "
                 "FrozenEstimator(...) of sklearn.frozen around it; to fit a copy, clone(...) of it."
             )
-        X, y, weight = check_training(self, X, y, sample_weight, **data_checks(self))
+        X, y, weight, _ = check_training(self, X, y, sample_weight, **data_checks(self))
         rows = np.arange(len(y))
         if reference is not None:
             reference = self._checked(reference)

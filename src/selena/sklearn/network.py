@@ -99,7 +99,7 @@ class TorchClassifier(ProbabilityClassifier):
             ConfigError: an unknown activation, or a setting out of range.
             TrainingError: a loss that is no longer finite.
         """
-        X, y, weight = check_training(self, X, y, sample_weight, dtype=np.float32)
+        X, y, weight, _ = check_training(self, X, y, sample_weight, dtype=np.float32)
         return self._train(X, np.eye(len(self.classes_))[np.searchsorted(self.classes_, y)], weight)
 
     def fit_soft(

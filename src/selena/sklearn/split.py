@@ -22,7 +22,7 @@ from selena.sklearn.checks import (
     check_estimator,
     check_training,
 )
-from selena.sklearn.content import draw_non_models
+from selena.sklearn.content import draw_non_models, share_draws
 from selena.sklearn.fitting import aligned_proba, fit_hard
 
 _KEY_BYTES = 16
@@ -57,6 +57,8 @@ class SplitAIClassifier(ProbabilityClassifier):
             one that is left without a record, of very few, answers all classes alike.
         n_nonmodel_: L.
         key_: the key of the hash, 16 bytes.
+        shared_draws_: which records share the draw of another of their group, by content; empty
+            without groups.
         n_features_in_: number of features.
         feature_names_in_: their names, where the records came as a data frame.
     """
@@ -64,6 +66,7 @@ class SplitAIClassifier(ProbabilityClassifier):
     estimators_: list[Any]
     n_nonmodel_: int
     key_: bytes
+    shared_draws_: dict[bytes, bytes]
 
     def __init__(
         self,
@@ -79,7 +82,9 @@ class SplitAIClassifier(ProbabilityClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SplitAIClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> SplitAIClassifier:
         """Draw the non-model sets and fit the K copies.
 
         Args:
@@ -87,6 +92,9 @@ class SplitAIClassifier(ProbabilityClassifier):
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None. An estimator that takes none is fitted
                 on records repeated in proportion to them.
+            groups: whose each of the n records is, integers or strings, or None where no two are
+                of one person. Records of one group share their non-models: where they are much
+                alike, a copy that must not see the one would learn it from another.
 
         Raises:
             ParameterError: (a ValueError) not 1 <= L < K, an estimator without `predict_proba`,
@@ -95,10 +103,15 @@ class SplitAIClassifier(ProbabilityClassifier):
         """
         k, l = check_counts(self.n_submodels, self.n_nonmodel)  # noqa: E741 - the paper's letter
         base = check_estimator(base_or_default(self.estimator), "estimator")
-        X, y, weight = check_training(self, X, y, sample_weight, **data_checks(self))
+        X, y, weight, groups = check_training(
+            self, X, y, sample_weight, groups, **data_checks(self)
+        )
         self.n_nonmodel_ = l
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
-        excluded = draw_non_models(X, k=k, l=l, key=self.key_)
+        self.shared_draws_ = {}
+        if groups is not None:
+            self.shared_draws_ = share_draws(X, groups, k=k, key=self.key_)
+        excluded = self._draw(X, k)
         root = int.from_bytes(self.key_, "big")
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_on_rows)(
@@ -120,7 +133,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         Args:
             X: n x d features.
         """
-        return self._draw(self._checked(X))
+        return self._draw(self._checked(X), len(self.estimators_))
 
     def predict_proba(self, X: Any) -> Probabilities:
         """Return the mean prediction of each query's L copies; rows sum to 1.
@@ -129,7 +142,7 @@ class SplitAIClassifier(ProbabilityClassifier):
             X: n x d features.
         """
         X = self._checked(X)
-        answering = self._draw(X)
+        answering = self._draw(X, len(self.estimators_))
         total = np.zeros((X.shape[0], len(self.classes_)))
         for fitted, mine in zip(self.estimators_, answering.T, strict=True):
             rows = np.flatnonzero(mine)
@@ -138,8 +151,8 @@ class SplitAIClassifier(ProbabilityClassifier):
         proba: Probabilities = total / answering.sum(axis=1, keepdims=True)
         return proba
 
-    def _draw(self, X: Any) -> Bool[np.ndarray, "n k"]:
-        return draw_non_models(X, k=len(self.estimators_), l=self.n_nonmodel_, key=self.key_)
+    def _draw(self, X: Any, k: int) -> Bool[np.ndarray, "n k"]:
+        return draw_non_models(X, k=k, l=self.n_nonmodel_, key=self.key_, shared=self.shared_draws_)
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self)
