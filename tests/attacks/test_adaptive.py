@@ -102,6 +102,19 @@ def test_one_shadow_serves_every_attack(split: AuditSplit, tmp_path: Path) -> No
     assert len(list(tmp_path.glob("submodel-*"))) == 2 * QUICK.k
 
 
+def test_a_shadow_of_groups_is_another(split: AuditSplit) -> None:
+    target = train_shadow(QUICK, split.known, shadow_seed=9)
+    members, workspace = split.known.members, Workspace()
+    grouped = replace(split.known, members=replace(members, groups=torch.arange(len(members)) // 2))
+    attack = ShadowSplitAI(QUICK)
+    one, other = (
+        attack.fit(MeteredOracle(target, "logits"), known, seed=0, workspace=workspace)
+        for known in (split.known, grouped)
+    )
+    assert len(workspace.shared) == 2
+    assert not torch.equal(one.score(members), other.score(members))
+
+
 def test_the_shadow_is_asked_once_about_the_same_records(
     split: AuditSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -454,3 +454,11 @@ def test_a_defended_target_is_repeated_with_its_defense() -> None:
     assert [attack.name for attack in attacks] == ["lira", "rmia"]
     assert [attack.defense.k for attack in attacks] == [3, 4]  # type: ignore[attr-defined]
     assert [attack.runs for attack in attacks] == [16, 8]  # type: ignore[attr-defined]
+
+
+def test_runs_that_train_by_groups_are_other_runs() -> None:
+    workspace = Workspace()
+    grouped = replace(KNOWN, members=replace(MEMBERS, groups=torch.arange(24) // 4))
+    for known in (KNOWN, grouped, KNOWN):
+        reference_runs(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
+    assert len(workspace.shared) == 2

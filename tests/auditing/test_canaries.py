@@ -176,6 +176,17 @@ def test_an_attack_is_told_of_canaries_and_not_who_was_inside() -> None:
     assert 0.3 < float(truth[order][: COUNT // 2].double().mean()) < 0.7
 
 
+def test_no_attack_is_shown_groups_of_whom_it_is_asked_about() -> None:
+    """Of canaries only those inside have a twin: a group would be the answer."""
+    planted = split(kind="grouped-twins")
+    assert planted.train.groups is not None
+    seen: list[Records] = []
+    run_audit(Leak(bare().train), planted, [Witness(seen)], seed=0)
+    told, *asked = seen
+    assert told.groups is None
+    assert [records.groups is None for records in asked] == [True] * len(asked)
+
+
 def test_canaries_that_are_other_records_too_are_refused() -> None:
     planted = split()
     assert planted.canaries is not None

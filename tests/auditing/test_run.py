@@ -287,6 +287,16 @@ def test_a_report_prints_as_its_figures() -> None:
     assert lines[10].startswith("Best direct attack by the known rows: ")
 
 
+def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) -> None:
+    """An attacker's own Split-AI trains by groups."""
+    kept, parts = Workspace(folder=tmp_path), split()
+    model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
+    members = replace(parts.known.members, groups=torch.arange(len(parts.known.members)) // 2)
+    for known in (parts.known, replace(parts.known, members=members)):
+        run_audit(model, replace(parts, known=known), ATTACKS, seed=0, kept_scores=kept)
+    assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
+
+
 def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) -> None:
     kept = Workspace(folder=tmp_path)
     parts = split()

@@ -288,8 +288,11 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
 
 
 def _unnamed(records: Records) -> Records:
-    """Return them numbered anew: numbers in a data set may tell who came first."""
-    return replace(records, ids=torch.arange(len(records)))
+    """Return them numbered anew and without groups.
+
+    Numbers in a data set may tell who came first, and groups who is in training together.
+    """
+    return replace(records, ids=torch.arange(len(records)), groups=None)
 
 
 def _pack(result: AttackScores) -> dict[str, Tensor]:

@@ -38,6 +38,8 @@ from selena.workspace import Workspace
 class DPSGD:
     """Training with (epsilon, delta)-differential privacy; adjacent sets differ by one record.
 
+    Of a person with m records the bound is m times as large, at a larger delta (group privacy).
+
     Each step takes every record with probability batch_size / n (Poisson sampling), clips each
     record's gradient and adds Gaussian noise. Computed in float32.
 
