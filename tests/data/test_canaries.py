@@ -163,9 +163,14 @@ def test_grouped_twins_are_told_of_and_nothing_else_is_new() -> None:
 
 def test_twins_among_records_of_groups() -> None:
     before = bare()
-    known = before.known.members
+    members, others = (
+        replace(each, groups=each.ids)
+        for each in (before.known.members, before.evaluation.non_members)
+    )
     grouped = replace(
-        before, known=replace(before.known, members=replace(known, groups=torch.arange(len(known))))
+        before,
+        known=replace(before.known, members=members),
+        evaluation=replace(before.evaluation, non_members=others),
     )
     for alone in (True, False):
         kind: CanaryKind = "twins" if alone else "grouped-twins"
@@ -173,5 +178,8 @@ def test_twins_among_records_of_groups() -> None:
         twins = canaries_of(split).more_members
         assert twins is not None
         groups = groups_of(split.train)[-len(twins) :]
-        assert bool((groups == -1).all()) == alone
-        assert alone or int(groups.min()) == len(known)
+        if alone:
+            assert bool((groups == -1).all())
+        else:
+            assert torch.equal(groups, groups_of(canaries_of(split).members))
+            assert not set(groups.tolist()) & set(members.ids.tolist())
