@@ -14,7 +14,7 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.markdown import render_markdown
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.auditing.table import canary_cells
+from selena.auditing.table import canary_cells, summarize_rows
 from selena.auditing.terminal import results_text
 from selena.data.canaries import CanaryKind, plant_canaries
 from selena.defenses.undefended import Undefended
@@ -22,6 +22,7 @@ from selena.errors import DataError
 from selena.page import compare
 from selena.page.render import render_page
 from selena.page.runs import run_of_audit
+from selena.tracking.mlflow import metrics
 from selena.types import (
     Access,
     AuditSplit,
@@ -231,6 +232,16 @@ def test_of_twins_it_is_said_that_the_bound_is_of_both() -> None:
     assert "of a record and its copy together" in " ".join(text.split())
 
 
+def test_of_grouped_twins_it_is_said_that_the_defense_is_told() -> None:
+    told = audit(Leak(bare().train), split(kind="grouped-twins"))
+    untold = audit(Leak(bare().train), split(kind="twins"))
+    found = told.to_json()["attacks"]["confidence"]["canaries"]
+    assert found["copies_grouped"]
+    assert found["copies"] == found["members"]
+    assert "a near copy of it (of which the defense is told)" in str(compare({"toy": told}))
+    assert "is told" not in str(compare({"toy": untold}))
+
+
 def test_several_seeds_show_mean_and_deviation() -> None:
     reports = {}
     for seed in (0, 1):
@@ -241,4 +252,22 @@ def test_several_seeds_show_mean_and_deviation() -> None:
     assert line[0].spread == "2 seeds"
     assert line[2].spread == "± 0.0"
     assert line[-1].spread.startswith("± ")
-    assert "the mean of such bounds" in str(compare({"leaky": reports}))
+    comparison = compare({"leaky": reports})
+    assert "the mean of such bounds" in str(comparison)
+    (entry,) = summarize_rows(comparison.rows)
+    found = [report.to_json()["attacks"]["confidence"]["canaries"] for report in reports.values()]
+    bounds = [each["epsilon_lower_bound"]["epsilon"] for each in found]
+    assert entry["canaries"]["direct"]["auc"] == {"mean": 1.0, "standard_deviation": 0.0, "n": 2}
+    assert entry["canaries"]["direct"]["epsilon"]["mean"] == pytest.approx(np.mean(bounds))
+    assert entry["canaries"]["direct"]["tpr_at_1_percent_fpr"]["mean"] == 1.0
+
+
+def test_a_tracker_gets_figures_of_canaries() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    (row,) = compare({"leaky": audit(Leak(planted.canaries.members), planted)}).rows
+    found, canaries = metrics(row), row["attacks"]["confidence"]["canaries"]
+    assert found["direct/canaries/auc"] == found["direct/canaries/auc_high"] == 1
+    assert found["direct/canaries/epsilon"] == canaries["epsilon_lower_bound"]["epsilon"]
+    assert found["direct/canaries/tpr_at_fpr_0.1"] == 1
+    assert not any("canaries" in name for name in metrics({**row, "attacks": {}}))

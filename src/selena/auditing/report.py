@@ -74,17 +74,20 @@ class OnCanaries:
         summary: figures, with one threshold for all classes.
         bound: the lower bound on epsilon that its scores prove.
         copies: how many near copies were trained on besides.
+        copies_grouped: whether the defense was told which canary each is a copy of.
     """
 
     summary: Summary
     bound: EpsilonBound
     copies: int
+    copies_grouped: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {
             **self.summary.to_json(),
             "copies": self.copies,
+            "copies_grouped": self.copies_grouped,
             "epsilon_lower_bound": self.bound.to_json(),
         }
 

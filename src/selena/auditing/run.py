@@ -24,7 +24,16 @@ from selena.metrics.thresholds import (
     fit_threshold,
 )
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, Attack, AuditSplit, Family, Records, TargetModel, concatenate
+from selena.types import (
+    Access,
+    Attack,
+    AuditSplit,
+    Family,
+    Knowledge,
+    Records,
+    TargetModel,
+    concatenate,
+)
 from selena.workspace import Workspace
 
 ASKED_TWICE = 32
@@ -76,15 +85,15 @@ def run_audit(
         ),
         attacks,
     )
-    twins = None if split.canaries is None else split.canaries.more_members
-    copies = 0 if twins is None else len(twins)
     return AuditReport(
         train_accuracy=accuracy(
             target, concatenate(split.known.members, split.evaluation.all_members)
         ),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
-            attack.name: _result(attack, scores[attack.name], target.num_classes, seed, copies)
+            attack.name: _result(
+                attack, scores[attack.name], target.num_classes, seed, split.canaries
+            )
             for attack in attacks
         },
     )
@@ -124,7 +133,7 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
 
 
 def _result(
-    attack: Attack, scores: AttackScores, num_classes: int, seed: int, copies: int
+    attack: Attack, scores: AttackScores, num_classes: int, seed: int, canaries: Knowledge | None
 ) -> AttackResult:
     known, scored = scores.calibration, scores.evaluation
 
@@ -156,18 +165,23 @@ def _result(
             ),
         },
         scores=scores,
-        canaries=_on_canaries(scores.canaries, threshold, copies),
+        canaries=_on_canaries(scores.canaries, threshold, canaries),
     )
 
 
-def _on_canaries(planted: Scored | None, threshold: Threshold, copies: int) -> OnCanaries | None:
-    if planted is None:
+def _on_canaries(
+    scored: Scored | None, threshold: Threshold, canaries: Knowledge | None
+) -> OnCanaries | None:
+    if scored is None or canaries is None:
         return None
-    decisions = threshold.decide(planted.scores, planted.labels)
+    decisions, twins = threshold.decide(scored.scores, scored.labels), canaries.more_members
     return OnCanaries(
-        summarize(planted.scores, decisions, planted.truth),
-        epsilon_lower_bound(planted.scores, planted.truth),
-        copies,
+        summarize(scored.scores, decisions, scored.truth),
+        epsilon_lower_bound(scored.scores, scored.truth),
+        copies=0 if twins is None else len(twins),
+        copies_grouped=twins is not None
+        and twins.groups is not None
+        and bool((twins.groups >= 0).all()),
     )
 
 

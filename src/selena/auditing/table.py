@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, get_args
@@ -88,8 +88,27 @@ def summarize_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             }
             for family in group[0]["best"]
         }
+        canaries = _canary_moments(group)
+        if canaries:
+            entry["canaries"] = canaries
         entries.append(entry)
     return entries
+
+
+def _canary_moments(group: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return by family what its best attack found of canaries, where all rows have some."""
+    moments = {}
+    for family in group[0]["best"]:
+        found = [each for row in group if (each := on_canaries(row, family))]
+        if len(found) == len(group):
+            moments[family] = {
+                "auc": _moments([each["auc"] for each in found]),
+                "tpr_at_1_percent_fpr": _moments(
+                    [each["tpr_at_fpr"][_FPR]["tpr"] for each in found]
+                ),
+                "epsilon": _moments([each["epsilon_lower_bound"]["epsilon"] for each in found]),
+            }
+    return moments
 
 
 def table_cells(
@@ -130,7 +149,7 @@ def attack_of(best: dict[str, Any]) -> str:
     return str(best["attack"]).rsplit("/", 1)[0]
 
 
-def on_canaries(row: dict[str, Any], family: str) -> dict[str, Any] | None:
+def on_canaries(row: Mapping[str, Any], family: str) -> dict[str, Any] | None:
     """Return what the best attack of `family` on ordinary known records found of canaries."""
     attack = row.get("attacks", {}).get(attack_of(row["best"][family]), {})
     found: dict[str, Any] | None = attack.get("canaries")
@@ -169,7 +188,9 @@ def canary_words(rows: Sequence[dict[str, Any]]) -> str:
     found = [each for row in rows for f in row["best"] if (each := on_canaries(row, f))]
     counts = sorted({each["members"] + each["non_members"] for each in found})
     twins = any(each["copies"] for each in found)
+    grouped = any(each.get("copies_grouped") for each in found)  # older reports do not say
     copies = ", and beside each of these a near copy of it" if twins else ""
+    copies += " (of which the defense is told)" if grouped else ""
     both = ", of a record and its copy together" if twins else ""
     several = len({row["seed"] for row in rows}) > 1
     mean = " (here the mean of such bounds, one a seed)" if several else ""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selena.auditing.table import on_canaries
 from selena.errors import ConfigError
 from selena.experiment import Results
 from selena.version import __version__
@@ -82,7 +83,8 @@ def metrics(row: Mapping[str, Any]) -> dict[str, float]:
 
     Accuracies are shares. The best attack of a family ("direct", "label-only", ...) is the one
     chosen on known records; "direct/tpr_at_fpr_0.01" is there only where so many non-members
-    were scored that it is resolved.
+    were scored that it is resolved. Of canaries that attack's figures are "direct/canaries/auc"
+    and so on, and "direct/canaries/epsilon", a lower bound.
     """
     found: dict[str, float] = {}
     for name in ("train_accuracy", "test_accuracy"):
@@ -90,11 +92,20 @@ def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     for family, best in row["best"].items():
         for name in ("balanced_accuracy", "advantage", "auc"):
             _with_interval(found, f"{family}/{name}", best[name], best[f"{name}_interval"])
-        for fpr, point in best["tpr_at_fpr"].items():
-            if point["resolved"]:
-                name = f"{family}/tpr_at_fpr_{fpr}"
-                _with_interval(found, name, point["tpr"], point["interval"])
+        _low_fprs(found, family, best)
+        canaries = on_canaries(row, family)
+        if canaries is not None:
+            name = f"{family}/canaries"
+            _with_interval(found, f"{name}/auc", canaries["auc"], canaries["auc_interval"])
+            _low_fprs(found, name, canaries)
+            found[f"{name}/epsilon"] = canaries["epsilon_lower_bound"]["epsilon"]
     return found
+
+
+def _low_fprs(found: dict[str, float], name: str, figures: Mapping[str, Any]) -> None:
+    for fpr, point in figures["tpr_at_fpr"].items():
+        if point["resolved"]:
+            _with_interval(found, f"{name}/tpr_at_fpr_{fpr}", point["tpr"], point["interval"])
 
 
 def _with_interval(
