@@ -266,13 +266,14 @@ def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
     assert len(runs) == 4
     for run in runs:
         split, row = read(run / "manifest.json")["split"], read(run / "audit.json")
-        parts = ("known_members", "evaluation_members", "members_not_scored")
-        assert row["train_n"] == sum(split[part] for part in parts)
+        assert row["train_n"] == split["known_members"] + split["evaluation_members"]
         assert 200 <= row["train_n"] < 220
-        assert split["members_not_scored"] > split["evaluation_members"]
+        assert row["n"]["evaluation_members"] < split["evaluation_members"] / 2  # persons
+        assert row["n"]["evaluation_records"] > 2 * row["n"]["evaluation_members"]
     assert len({str(read(run / "manifest.json")["split"]) for run in runs}) == 2
     done = selena("report", *map(str, runs), cwd=tmp_path)  # sizes may differ, what was asked not
     assert "2 seeds" in done.stdout
+    assert "each by the mean score of its own" in (tmp_path / "report" / "report.md").read_text()
     assert "600 records in 200 groups" in read(runs[0] / "manifest.json")["data"]["source"]
     failed = selena("run", *names, "--group-column", "who", cwd=tmp_path, code=2)
     assert "purchase100-synthetic has no column 'who'" in " ".join(failed.stderr.split())

@@ -36,7 +36,8 @@ class Records:
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
         groups: number of the person (household, device, ...) that each is of, int64, negative where
-            it stands alone; None where all do. No defense and no split may part a group.
+            it stands alone; None where all do. No defense and no split may part a group, and of
+            each an audit makes one score.
     """
 
     x: Shaped[Tensor, "n *features"]
@@ -147,8 +148,7 @@ class AuditSplit:
 
     Attributes:
         known: what the attacker knows: half of the members, and the reference non-members.
-        evaluation: what is scored: the other half, and the test non-members; of each group one
-            record, the other members of it are `more_members`.
+        evaluation: what is scored: the other half, and the test non-members.
         validation: non-members on which models may be selected; never scored.
         canaries: planted besides (`data/canaries.py`), scored apart; `more_members` are not.
     """
@@ -162,7 +162,7 @@ class AuditSplit:
     def train(self) -> Records:
         """The target model's training set: known members, evaluation members, canaries."""
         planted = [] if self.canaries is None else [self.canaries.all_members]
-        return concatenate(self.known.members, self.evaluation.all_members, *planted)
+        return concatenate(self.known.members, self.evaluation.members, *planted)
 
     def sizes(self) -> dict[str, int]:
         """Return how many records are in the sets, by name; canaries where there are some."""
@@ -172,12 +172,11 @@ class AuditSplit:
             "evaluation_members": self.evaluation.members,
             "evaluation_non_members": self.evaluation.non_members,
             "validation": self.validation,
-            "members_not_scored": self.evaluation.more_members,
         }
         if self.canaries is not None:
             sets["canaries_trained_on"] = self.canaries.members
             sets["canaries_left_out"] = self.canaries.non_members
-        return {name: len(records) for name, records in sets.items() if records is not None}
+        return {name: len(records) for name, records in sets.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Rows of one person: known together, scored once, and never on both sides."""
+"""Rows of one person: known together, scored as one, and never on both sides."""
 
 from __future__ import annotations
 
@@ -33,25 +33,16 @@ def people(n: int, first: int = 0, each: int = 4) -> tuple[Any, Any, Any]:
     return x, np.zeros(n, dtype=int), np.char.add("person ", (first + order // each).astype(str))
 
 
-def test_a_person_is_known_or_scored_once() -> None:
+def test_a_person_is_known_or_scored() -> None:
     split = split_of(people(120), people(200, first=1000))
     sides = [split.known.members, split.known.non_members]
     scored = [split.evaluation.members, split.evaluation.non_members]
     for known, other, persons in zip(sides, scored, (30, 50), strict=True):
-        assert len(known) == 4 * persons // 2
-        assert len(other) == len(groups_of(other).unique()) == persons // 2
+        assert len(known) == len(other) == 4 * persons // 2
+        assert len(groups_of(other).unique()) == persons // 2
         assert not set(groups_of(known).tolist()) & set(groups_of(other).tolist())
         assert torch.equal(other.ids, other.ids.sort().values)
-    assert split.evaluation.more_members is not None
-    assert len(split.evaluation.more_members) == 45
     assert len(split.train) == 120
-
-
-def test_which_row_of_a_person_is_scored_is_drawn() -> None:
-    x, y, _ = people(400)
-    pairs = np.arange(400) // 2
-    split = split_of((x, y, pairs), (x + 9, y, pairs + 1000))
-    assert 0.3 < float((split.evaluation.members.ids % 2).float().mean()) < 0.7
 
 
 def test_persons_of_one_row_change_nothing() -> None:
@@ -86,8 +77,15 @@ def test_rows_given_again_make_no_figure_surer() -> None:
     ).to_json()
     once = audit(model, MEMBERS, OTHERS, attacks=["confidence"], seed=0).to_json()
     assert report["n"]["evaluation_members"] == once["n"]["evaluation_members"]
-    assert report["n"]["known_members"] == 5 * once["n"]["known_members"]
-    assert report["train_n"] == 5 * once["train_n"]
+    assert report["n"]["known_members"] == once["n"]["known_members"] == 100
+    assert report["n"]["evaluation_records"] == 1000
+    assert "evaluation_records" not in once["n"]
+    found = report["attacks"]["confidence"]
+    assert found["queries_per_record"] == pytest.approx(1)
+    width, narrow = (
+        np.diff(each["global"]["auc_interval"]) for each in (found, once["attacks"]["confidence"])
+    )
+    assert width == pytest.approx(narrow, rel=0.1)
 
 
 @pytest.mark.parametrize(

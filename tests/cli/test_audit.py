@@ -68,9 +68,9 @@ def test_settings_reach_the_audit(folder: Path) -> None:
     assert json.loads((folder / "o.json").read_text())["n"]["known_members"] == 50
 
 
-def test_persons_are_scored_once(folder: Path) -> None:
+def test_persons_are_scored_as_one(folder: Path) -> None:
     table, out = (folder / "others.csv").read_text().splitlines(), folder / "o.json"
-    rows = [f"{row},{'who' if i == 0 else 1000 + i // 2}" for i, row in enumerate(table)]
+    rows = [f"{row},{'who' if i == 0 else 1000 + (i - 1) // 2}" for i, row in enumerate(table)]
     (folder / "others.csv").write_text("\n".join(rows) + "\n")
     with np.load(folder / "members.npz") as archive:
         arrays = dict(archive)
@@ -78,7 +78,8 @@ def test_persons_are_scored_once(folder: Path) -> None:
     more = ("--group-column", "who", "--fpr", "0.2", "--json", str(out))
     selena("audit", *MODEL, *RECORDS, *QUICK, *more, cwd=folder)
     n = json.loads(out.read_text())["n"]
-    assert (n["known_members"], n["evaluation_members"]) == (100, 25)
+    assert (n["known_members"], n["evaluation_members"]) == (25, 25)
+    assert n["evaluation_records"] == 25 * 4 + 25 * 2
 
 
 def test_a_warning_is_one_line(folder: Path) -> None:

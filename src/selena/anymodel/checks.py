@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float64
 
+from selena.data.groups import count_units
 from selena.metrics.roc import Roc, tpr_at_fpr
 from selena.types import AuditSplit
 
@@ -29,7 +30,8 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
         ConfigError: `fpr` outside (0, 1].
     """
     # As many members as non-members are scored.
-    scored = min(len(split.evaluation.members), len(split.evaluation.non_members))
+    sides = (split.evaluation.members, split.evaluation.non_members)
+    scored = min(map(count_units, sides))
     one_corner = Roc(np.zeros(1), np.array([0, scored]), np.array([0, scored]))
     point = tpr_at_fpr(one_corner, fpr)
     if not point.resolved:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from selena.anymodel.containers import Container, contain
-from selena.data.groups import one_a_group, whole_groups
+from selena.data.groups import whole_groups
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
@@ -109,7 +109,7 @@ class Pool:
     ) -> AuditSplit:
         """Return who knows what, of records `x` and `classes` that stand for the pool's.
 
-        Groups are known as a whole or not at all, and of each that is not one record is scored.
+        Groups are known as a whole or not at all.
 
         Raises:
             DataError: too few members or non-members to know some and score others, or groups too
@@ -137,14 +137,9 @@ class Pool:
                 rows, sizes = whole_groups(rows, groups, sizes)
             mine, others = rows.split(sizes)
             known.append(every.take(mine.sort().values))
-            scored.append(_in_order(*one_a_group(every.take(others))))
-        (members, more_members), (non_members, _) = scored
-        evaluation = Knowledge(members, non_members, more_members)
-        return AuditSplit(Knowledge(*known), evaluation, every.take(torch.arange(0)))
-
-
-def _in_order(scored: Records, left: Records | None) -> tuple[Records, Records | None]:
-    return scored.take(scored.ids.argsort()), left
+            scored.append(every.take(others.sort().values))
+        nobody = every.take(torch.arange(0))
+        return AuditSplit(Knowledge(*known), Knowledge(*scored), nobody)
 
 
 def gather(members: Given, non_members: Given, *, scale: bool) -> Pool:

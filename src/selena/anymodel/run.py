@@ -60,7 +60,7 @@ def audit(
             of this library; or predictions alone, `Predictions` or the path of a file of them.
         members: records of the training set, `(x, y)`, `(x, y, groups)` or `Records`; None with
             predictions alone. Groups say whose a record is, where several are of one person: all
-            are known to the attacker or none, and one of them is scored.
+            are known to the attacker or none, and their mean score is the person's.
             The model is given x in the container it comes in: array, tensor, pandas or polars
             frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
             classes of a scikit-learn classifier, else numbers of columns.

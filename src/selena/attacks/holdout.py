@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from selena.data.groups import count_units, cut_units
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
 from selena.types import Knowledge
@@ -18,7 +19,7 @@ def check_share(held_out: float) -> None:
 def hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Knowledge]:
     """Split known records into a training part, balanced, and all the rest.
 
-    Stratified by membership: members and non-members are each split.
+    Stratified by membership: members and non-members are each split. Groups stay whole.
 
     Args:
         known: at least two members and two non-members.
@@ -28,17 +29,19 @@ def hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Know
     Raises:
         DataError: fewer than two known members or non-members.
     """
-    fewest = min(len(known.members), len(known.non_members))
+    sides = {"members": known.members, "non-members": known.non_members}
+    counts = {side: count_units(records) for side, records in sides.items()}
+    fewest = min(counts.values())
     if fewest < 2:
         raise DataError(
-            f"The attack knows {len(known.members)} members and {len(known.non_members)} "
+            f"The attack knows {counts['members']} members and {counts['non-members']} "
             "non-members; it needs at least two of each, to train on some and fit thresholds on "
             "others."
         )
     size = min(max(round((1 - share) * fewest), 1), fewest - 1)
     parts = []
-    for side, records in (("members", known.members), ("non-members", known.non_members)):
-        order = torch.randperm(len(records), generator=torch_generator(seed, "hold-out", side))
-        parts.append((records.take(order[:size]), records.take(order[size:])))
+    for side, records in sides.items():
+        order = torch.randperm(counts[side], generator=torch_generator(seed, "hold-out", side))
+        parts.append(cut_units(records, order, size))
     (members, spare_members), (non_members, spare_non_members) = parts
     return Knowledge(members, non_members), Knowledge(spare_members, spare_non_members)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selena.attacks.pool_index import PoolIndex, content_names
+from selena.data.groups import count_units, join_groups, units
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -106,16 +107,16 @@ def set_aside(known: Knowledge, seed: int) -> tuple[Records, Knowledge]:
     Raises:
         DataError: fewer than two known non-members.
     """
-    n = len(known.non_members)
+    n = count_units(known.non_members)
     if n < 2:
         raise DataError(
             f"{n} non-members are known; reference runs need two: one to validate runs on, and "
             "one to fit thresholds on."
         )
     order = torch.randperm(n, generator=torch_generator(seed, "set aside"))
-    size = max(1, n // 10)
-    rest = known.non_members.take(order[size:].sort().values)
-    return known.non_members.take(order[:size].sort().values), replace(known, non_members=rest)
+    aside = torch.isin(torch.from_numpy(units(known.non_members)), order[: max(1, n // 10)])
+    rest = known.non_members.take(~aside)
+    return known.non_members.take(aside), replace(known, non_members=rest)
 
 
 def reference_runs(
@@ -253,13 +254,15 @@ def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
     """Return which run trains on which record: `count` / 2 random halves and their complements.
 
-    Records of equal content are on one side, or a run that is said not to have seen one would
-    have seen it in another.
+    Records of equal content or of one group are on one side, or a run that is said not to have
+    seen one would have seen it, or what is much like it, in another.
 
     Raises:
         DataError: fewer than two different records.
     """
     _, group = np.unique(content_names(pool.x), return_inverse=True)
+    if pool.groups is not None:
+        group = join_groups(group, pool.groups.numpy())
     contents = int(group.max()) + 1
     if contents < 2:
         raise DataError("Reference runs need at least two different records to halve.")

@@ -117,9 +117,7 @@ class AttackResult:
     @property
     def queries_per_record(self) -> float:
         """Queries spent a record, known ones included: an attacker's cost."""
-        planted = self.scores.canaries
-        asked = len(self.scores.evaluation.truth) + (0 if planted is None else len(planted.truth))
-        return self.scores.queries / (self.scores.known_records + asked)
+        return self.scores.queries / self.scores.all_records
 
     def to_json(self) -> dict[str, Any]:
         """Return figures and cost; no times, so that equal seeds give equal bytes."""
@@ -241,18 +239,25 @@ class AuditReport:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return how many records thresholds were fitted on and how many were scored."""
+        """Return how many records thresholds were fitted on and how many were scored.
+
+        A group counts as one; "evaluation_records", where there are groups, are all its records.
+        """
         if not self.attacks:
             return {}
         scores = next(iter(self.attacks.values())).scores
         evaluation = scores.evaluation.truth
         known = max((r.scores.calibration.truth for r in self.attacks.values()), key=len)
-        return {
+        counts = {
             "known_members": int(known.sum()),
             "known_non_members": int((~known).sum()),
             "evaluation_members": int(evaluation.sum()),
             "evaluation_non_members": int((~evaluation).sum()),
         }
+        records = scores.evaluation_records or 0
+        if records > len(evaluation):
+            counts["evaluation_records"] = records
+        return counts
 
     def timings(self) -> dict[str, float]:
         """Return seconds spent by each attack."""

@@ -81,14 +81,12 @@ def run_audit(
             seed,
             replace(workspace or Workspace(), shared={}),  # what attacks share ends with the audit
             kept_scores or Workspace(),
-            split.canaries,
+            None if split.canaries is None else _ungrouped(split.canaries),
         ),
         attacks,
     )
     return AuditReport(
-        train_accuracy=accuracy(
-            target, concatenate(split.known.members, split.evaluation.all_members)
-        ),
+        train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
             attack.name: _result(
@@ -169,6 +167,11 @@ def _result(
     )
 
 
+def _ungrouped(canaries: Knowledge) -> Knowledge:
+    sides = (canaries.members, canaries.non_members)
+    return Knowledge(*(replace(records, groups=None) for records in sides))
+
+
 def _on_canaries(
     scored: Scored | None, threshold: Threshold, canaries: Knowledge | None
 ) -> OnCanaries | None:
@@ -189,7 +192,7 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     sets = {
         "known members": split.known.members,
         "known non-members": split.known.non_members,
-        "evaluation members": split.evaluation.all_members,
+        "evaluation members": split.evaluation.members,
         "evaluation non-members": split.evaluation.non_members,
     }
     if split.canaries is not None:
@@ -199,9 +202,24 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     for what, records in sets.items():
         check_records(records, num_classes=num_classes, what=what)
         check_same_features(first, records, what=what)
+    _check_groups(sets)
     ids = torch.cat([records.ids for records in (*sets.values(), split.validation)])
     if len(ids.unique()) != len(ids):
         raise DataError(
             "The known, evaluation and validation sets or the canaries share records (equal ids). "
             "Make all disjoint, or no figure means anything."
         )
+
+
+def _check_groups(sets: dict[str, Records]) -> None:
+    """Raise `DataError` where a group has records in two of the sets."""
+    found: dict[int, str] = {}
+    for what, records in sets.items():
+        groups = [] if records.groups is None else records.groups.unique().tolist()
+        for group in filter(lambda number: number >= 0, groups):
+            other = found.setdefault(group, what)
+            if other != what:
+                raise DataError(
+                    f"Group {group} has records among the {other} and the {what}. Put all of a "
+                    "group into one set: what tells of one of its records tells of the others."
+                )

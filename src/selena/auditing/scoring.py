@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selena.auditing.oracle import MeteredOracle, labelling
+from selena.data.groups import count_units, units
 from selena.errors import DataError, StoreError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.seeding import child_seed, torch_generator
@@ -32,15 +33,16 @@ from selena.workspace import Workspace
 # Code that decides what a score is; what is made of scores is computed anew each time.
 _SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signals.py", "metrics")
 
+_LARGE = 1e300  # a sum of some million of them is finite
 _OF_SCORED = ("scores", "truth", "labels", "ids")
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores of some records with the truth about them.
+    """Scores of some records with the truth about them; of a group its first record stands here.
 
     Attributes:
-        scores: float64; higher = member.
+        scores: float64; higher = member. Of a group the mean of its records' scores.
         truth: True for members.
         labels: the records' classes.
         ids: the records' row numbers in their data set.
@@ -63,6 +65,8 @@ class AttackScores:
         queries: records asked about, fitting included.
         seconds: wall-clock time, fitting included.
         canaries: on planted records, where there are some.
+        evaluation_records: how many records were scored for `evaluation`, where those of a group
+            have one score together.
     """
 
     calibration: Scored
@@ -71,14 +75,21 @@ class AttackScores:
     queries: int
     seconds: float
     canaries: Scored | None = None
+    evaluation_records: int | None = None
+
+    @property
+    def all_records(self) -> int:
+        """How many records the attacker knew or was asked about."""
+        scored = self.evaluation_records or len(self.evaluation.truth)
+        return self.known_records + scored + (len(self.canaries.truth) if self.canaries else 0)
 
 
 def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
     """Return as many members as non-members, the larger side drawn without replacement.
 
-    Members that are left over are `more_members`.
+    A group counts as one and stays whole. Members that are left over are `more_members`.
     """
-    n = min(len(knowledge.members), len(knowledge.non_members))
+    n = min(count_units(knowledge.members), count_units(knowledge.non_members))
     if n == 0:
         raise DataError(
             f"{len(knowledge.members)} members and {len(knowledge.non_members)} non-members: an "
@@ -86,11 +97,12 @@ def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
         )
 
     def draw(records: Records, side: str) -> tuple[Records, Records | None]:
-        if len(records) == n:
+        count = count_units(records)
+        if count == n:
             return records, None
-        order = torch.randperm(len(records), generator=torch_generator(seed, "balance", side))
-        drawn, left = order[:n].sort().values, order[n:].sort().values
-        return records.take(drawn), records.take(left)
+        order = torch.randperm(count, generator=torch_generator(seed, "balance", side))
+        drawn = torch.isin(torch.from_numpy(units(records)), order[:n])
+        return records.take(drawn), records.take(~drawn)
 
     members, more_members = draw(knowledge.members, "members")
     return Knowledge(members, draw(knowledge.non_members, "others")[0], more_members)
@@ -125,7 +137,8 @@ class Scene:
             tell: a model and filters in front of it share that.
         kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
             attack code on the same model, records and seed.
-        canaries: planted records, scored apart.
+        canaries: planted records, scored apart. Only those inside may have a copy that they are
+            grouped with: attacks are shown no groups of them.
     """
 
     target: TargetModel
@@ -146,7 +159,9 @@ class Scene:
             return self.known
         records = concatenate(*(each.joined()[0] for each in self._scored))
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
-        return replace(self.known, candidates=_unnamed(records.take(order)))
+        groups = self.known.joined()[0].groups
+        unused = 0 if groups is None else int(groups.max()) + 1
+        return replace(self.known, candidates=_unnamed(records.take(order), unused))
 
     @property
     def _scored(self) -> list[Knowledge]:
@@ -194,6 +209,7 @@ class Scene:
             queries=fitted.oracle.queries,
             seconds=fitted.seconds + time.perf_counter() - start,
             canaries=canaries,
+            evaluation_records=len(self.evaluation.members) + len(self.evaluation.non_members),
         )
         piece = self._piece_name(attack)
         if piece is not None:
@@ -284,15 +300,29 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
-    return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
+    numbers, first, counts = np.unique(units(records), return_index=True, return_counts=True)
+    if len(numbers) < len(records):
+        scores = _means(scores, units(records), counts)
+    return Scored(
+        scores.numpy(), truth.numpy()[first], records.y.numpy()[first], records.ids.numpy()[first]
+    )
 
 
-def _unnamed(records: Records) -> Records:
-    """Return them numbered anew and without groups.
+def _means(
+    scores: Float[Tensor, " n"], mine: Int[np.ndarray, " n"], counts: Int[np.ndarray, " m"]
+) -> Float[Tensor, " m"]:
+    """Return the mean score of each unit; infinite ones count as very large."""
+    finite = torch.from_numpy(np.clip(scores.numpy(), -_LARGE, _LARGE))
+    sums = torch.zeros(len(counts), dtype=torch.float64).scatter_add_(
+        0, torch.from_numpy(mine), finite
+    )
+    return sums / torch.from_numpy(counts)
 
-    Numbers in a data set may tell who came first, and groups who is in training together.
-    """
-    return replace(records, ids=torch.arange(len(records)), groups=None)
+
+def _unnamed(records: Records, first_group: int = 0) -> Records:
+    """Return them with ids and groups numbered anew: old numbers may tell who came first."""
+    groups = None if records.groups is None else first_group + torch.from_numpy(units(records))
+    return replace(records, ids=torch.arange(len(records)), groups=groups)
 
 
 def _pack(result: AttackScores) -> dict[str, Tensor]:
@@ -301,6 +331,8 @@ def _pack(result: AttackScores) -> dict[str, Tensor]:
         "queries": torch.tensor(result.queries),
         "seconds": torch.tensor(result.seconds, dtype=torch.float64),
     }
+    if result.evaluation_records is not None:
+        tensors["evaluation_records"] = torch.tensor(result.evaluation_records)
     for part in ("calibration", "evaluation", "canaries"):
         scored: Scored | None = getattr(result, part)
         if scored is not None:
@@ -327,6 +359,7 @@ def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
             int(tensors["queries"]),
             float(tensors["seconds"]),
             part("canaries") if "canaries/scores" in tensors else None,
+            int(tensors["evaluation_records"]) if "evaluation_records" in tensors else None,
         )
     except KeyError as error:
         raise StoreError(

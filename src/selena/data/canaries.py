@@ -12,13 +12,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from selena.data.groups import units
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, Knowledge, Records, concatenate
 
 CanaryKind = Literal["mislabelled", "twins", "grouped-twins"]
 FEWEST_CANARIES = 20
@@ -64,13 +66,17 @@ def plant_canaries(
     if num_classes < 2:
         raise ConfigError("Canaries get a wrong label, and there is one class only.")
     test = split.evaluation.non_members
-    if count >= len(test):
+    persons = torch.from_numpy(units(test))
+    most = int(persons.max()) + 1
+    if count >= most:
         raise DataError(
-            f"{count:,} canaries do not fit: they are taken from the {len(test):,} test "
-            "non-members, of which some must be left. Plant fewer."
+            f"{count:,} canaries do not fit: they are taken from the {most:,} test non-members, of "
+            "which some must be left. Plant fewer."
         )
-    order = torch.randperm(len(test), generator=torch_generator(seed, "rows"))
-    chosen, left = order[:count], order[count:].sort().values
+    order = torch.randperm(most, generator=torch_generator(seed, "rows"))
+    # Of a group its first record, and of those that give one no other is scored.
+    chosen = torch.from_numpy(np.unique(persons, return_index=True)[1])[order[:count]]
+    left = torch.isin(persons, order[:count], invert=True)
     shift = torch.randint(1, num_classes, (count,), generator=torch_generator(seed, "labels"))
     drawn = test.take(chosen)
     canaries = replace(drawn, y=(drawn.y + shift) % num_classes)
@@ -89,8 +95,9 @@ def plant_canaries(
 
 
 def _new_groups(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
-    """Return numbers that no group of the training set has."""
-    taken = split.train.groups
+    """Return numbers that no group has."""
+    sides = (split.known, split.evaluation)
+    taken = concatenate(split.validation, *(each.joined()[0] for each in sides)).groups
     first = 0 if taken is None else int(taken.max()) + 1
     return torch.arange(first, first + count)
 

@@ -1,10 +1,11 @@
-"""Records that belong together: all on one side of a cut, and scored once."""
+"""Records that belong together: all on one side of a cut, and counted as one."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from scipy import sparse
 from torch import Tensor
 
 from selena.errors import DataError
@@ -43,14 +44,52 @@ def whole_groups(
     return rows[torch.from_numpy(order)], parts
 
 
-def one_a_group(records: Records) -> tuple[Records, Records | None]:
-    """Return the first record of each group, and the others, or None without groups."""
+def join_groups(
+    content: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Return numbers from 0 that records share which are linked by equal content or one group.
+
+    Links chain: two persons with one row in common are joined. Numbers follow those of `content`,
+    so groups of one record each leave them as they are.
+
+    Args:
+        content: number of each record's distinct content, from 0.
+        groups: number of each record's group, negative where it stands alone.
+    """
+    together = np.flatnonzero(groups >= 0)
+    names, mine = np.unique(groups[together], return_inverse=True)
+    contents = int(content.max()) + 1
+    nodes = contents + len(names)
+    links = sparse.coo_array(
+        (np.ones(len(together), dtype=bool), (content[together], contents + mine)),
+        shape=(nodes, nodes),
+    )
+    _, joined = sparse.csgraph.connected_components(links, directed=False)
+    numbers: Int[np.ndarray, " n"] = joined[content].astype(np.int64)
+    return numbers
+
+
+def units(records: Records) -> Int[np.ndarray, " n"]:
+    """Return what counts as one, numbered by first appearance: a group, or a record on its own."""
     if records.groups is None:
-        return records, None
-    _, first = np.unique(_each_in_one(records.groups), return_index=True)
-    chosen = torch.zeros(len(records), dtype=torch.bool)
-    chosen[torch.from_numpy(first)] = True
-    return records.take(chosen), records.take(~chosen)
+        return np.arange(len(records))
+    _, first, inverse = np.unique(
+        _each_in_one(records.groups), return_index=True, return_inverse=True
+    )
+    return first.argsort().argsort()[inverse]
+
+
+def count_units(records: Records) -> int:
+    """Return how many groups and records on their own there are."""
+    return len(np.unique(units(records)))
+
+
+def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tuple[Records, Records]:
+    """Return the records of the first `size` units of an order of all units, and all others."""
+    place = order.argsort()[torch.from_numpy(units(records))]
+    rows = place.argsort(stable=True)
+    first = int((place < size).sum())
+    return records.take(rows[:first]), records.take(rows[first:])
 
 
 def _each_in_one(groups: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from selena.data.groups import one_a_group, whole_groups
+from selena.data.groups import whole_groups
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.types import AuditSplit, Dataset, Knowledge
@@ -79,10 +79,7 @@ def audit_split(
     The split is by row: two rows of equal content may lie on different sides. Members come from
     the data set's `member_pool`; what of it is left over are non-members like any others.
 
-    Groups stay whole, so the parts may be a little larger or smaller than their sizes. Of each
-    group one record, drawn at random, is scored: figures count persons, and their intervals take
-    each for an independent trial. The other members of it are `evaluation.more_members`; its other
-    test non-members are in no set.
+    Groups stay whole, so the parts may be a little larger or smaller than their sizes.
 
     Args:
         dataset: the data set.
@@ -118,10 +115,9 @@ def audit_split(
         rows, sizes = whole_groups(rows, groups, sizes)
     known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
     _check_classes(dataset, torch.cat([known.y, evaluation.y]))
-    scored, more_members = one_a_group(evaluation)
     return AuditSplit(
         known=Knowledge(members=known, non_members=reference),
-        evaluation=Knowledge(scored, one_a_group(test)[0], more_members),
+        evaluation=Knowledge(members=evaluation, non_members=test),
         validation=validation,
     )
 

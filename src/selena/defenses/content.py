@@ -11,7 +11,6 @@ from hashlib import blake2b
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
-from scipy import sparse
 from torch import Tensor
 
 from selena.training.batches import as_input, in_chunks
@@ -47,31 +46,6 @@ def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
     """Return for each record the number of its distinct content, numbered from 0."""
     _, group = np.unique(_as_bytes(content_digests(x, key=0)), return_inverse=True)
     return torch.from_numpy(group.astype(np.int64, copy=False))
-
-
-def join_groups(
-    content: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
-    """Return numbers from 0 that records share which are linked by equal content or one group.
-
-    Links chain: two persons with one row in common are joined. Numbers follow those of `content`,
-    so groups of one record each leave them as they are.
-
-    Args:
-        content: number of each record's distinct content, from 0.
-        groups: number of each record's group, negative where it stands alone.
-    """
-    together = np.flatnonzero(groups >= 0)
-    names, mine = np.unique(groups[together], return_inverse=True)
-    contents = int(content.max()) + 1
-    nodes = contents + len(names)
-    links = sparse.coo_array(
-        (np.ones(len(together), dtype=bool), (content[together], contents + mine)),
-        shape=(nodes, nodes),
-    )
-    _, joined = sparse.csgraph.connected_components(links, directed=False)
-    numbers: Int[np.ndarray, " n"] = joined[content].astype(np.int64)
-    return numbers
 
 
 def _as_bytes(digests: UInt8[Tensor, "n 16"]) -> Shaped[np.ndarray, " n"]:

@@ -14,6 +14,7 @@ _SIZES = {
     "known_non_members": "Known non-members",
     "evaluation_members": "Scored members",
     "evaluation_non_members": "Scored non-members",
+    "evaluation_records": "Scored records, of whom groups have their mean score",
 }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy import sparse
 
-from selena.defenses.content import join_groups
+from selena.data.groups import join_groups
 from selena.training.batches import in_chunks
 
 _CHUNK = 4096

@@ -1,0 +1,200 @@
+"""Groups in an audit: one score each, whoever is asked about."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from selena.attacks.holdout import hold_out
+from selena.attacks.reference_runs import draw_halves, set_aside
+from selena.attacks.threshold import ThresholdAttack
+from selena.auditing.run import run_audit
+from selena.auditing.scoring import balanced
+from selena.data.canaries import plant_canaries
+from selena.data.groups import units
+from selena.errors import DataError
+from selena.types import (
+    Access,
+    Attack,
+    AuditSplit,
+    Family,
+    Knowledge,
+    Oracle,
+    Records,
+    Scorer,
+    concatenate,
+)
+from selena.workspace import Workspace
+from tests.toys import CLASSES, groups_of, toy_records
+
+SIDES = [toy_records(60, seed=i, start=1000 * i) for i in range(4)]
+VALIDATION = toy_records(6, seed=9, start=9000)
+
+
+def persons(records: Records, each: int = 3) -> Records:
+    """`each` records of a person, far apart in the data set; numbers of persons are its own."""
+    count = len(records) // each
+    return replace(records, groups=int(records.ids[0]) + torch.arange(len(records)) % count)
+
+
+def split(each: int = 3) -> AuditSplit:
+    known_in, known_out, inside, outside = (persons(side, each) for side in SIDES)
+    return AuditSplit(Knowledge(known_in, known_out), Knowledge(inside, outside), VALIDATION)
+
+
+@dataclass(frozen=True)
+class Constant:
+    num_classes: int = CLASSES
+
+    def logits(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), CLASSES)
+
+
+@dataclass(frozen=True)
+class FirstFeature:
+    """Scores a record by its first feature, or by infinity, and keeps what it was shown.
+
+    Attributes:
+        shown: receives the candidates told of, and each lot that is asked about.
+        family: whether it is told of candidates.
+        endless: from which feature on a score is infinite.
+    """
+
+    shown: list[Records]
+    family: Family = "direct"
+    endless: float = math.inf
+    name: str = "first feature"
+    access: Access = "label"
+    calibration: Knowledge | None = None
+
+    def fit(
+        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+    ) -> Scorer:
+        if known.candidates is not None:
+            self.shown.append(known.candidates)
+        return replace(self, calibration=known)  # type: ignore[return-value]
+
+    def score(self, candidates: Records) -> Tensor:
+        self.shown.append(candidates)
+        first = candidates.x[:, 0].double()
+        return torch.where(first.abs() > self.endless, first.sign() * math.inf, first)
+
+
+def test_a_persons_score_is_the_mean_of_its_records() -> None:
+    parts = split()
+    report = run_audit(Constant(), parts, [FirstFeature([])], seed=0)
+    scored = report.attacks["first feature"].scores.evaluation
+    records, truth = parts.evaluation.joined()
+    assert len(scored.scores) == 40
+    for score, label, member, first in zip(
+        scored.scores, scored.labels, scored.truth, scored.ids, strict=True
+    ):
+        row = int((records.ids == int(first)).nonzero())
+        mine = records.groups == groups_of(records)[row]
+        assert score == pytest.approx(float(records.x[mine, 0].double().mean()))
+        assert int(records.ids[mine].min()) == first
+        assert (label, member) == (int(records.y[row]), bool(truth[row]))
+    assert report.to_json()["n"]["evaluation_records"] == 120
+    assert report.attacks["first feature"].queries_per_record == 0
+
+
+def test_infinite_scores_of_a_person_are_no_number_less_than_nothing() -> None:
+    report = run_audit(Constant(), split(), [FirstFeature([], endless=0.5)], seed=0)
+    scores = report.attacks["first feature"].scores.evaluation.scores
+    assert bool(torch.isfinite(torch.from_numpy(scores)).all())
+    assert scores.max() > 1e299
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_groups_of_one_change_no_byte(alone: bool) -> None:
+    sides = [replace(side, groups=torch.full((60,), -1) if alone else side.ids) for side in SIDES]
+    grouped = AuditSplit(Knowledge(*sides[:2]), Knowledge(*sides[2:]), VALIDATION)
+    plain = AuditSplit(Knowledge(*SIDES[:2]), Knowledge(*SIDES[2:]), VALIDATION)
+    attacks: list[Attack] = [FirstFeature([]), ThresholdAttack("confidence")]
+    one, other = (run_audit(Constant(), each, attacks, seed=0) for each in (grouped, plain))
+    assert one.to_json()["best"] == other.to_json()["best"]
+    assert one.counts() == other.counts()
+
+
+@pytest.mark.parametrize("family", ["direct", "reference-model"])
+def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(family: Family) -> None:
+    shown: list[Records] = []
+    parts = split()
+    run_audit(Constant(), parts, [FirstFeature(shown, family)], seed=0)
+    records, truth = parts.evaluation.joined()
+    if family == "reference-model":
+        told = groups_of(shown[0])
+        known = groups_of(parts.known.joined()[0])
+        assert not set(told.tolist()) & set(known.tolist())
+    for candidates in [shown[-1]] if family == "direct" else [shown[0], shown[-1]]:
+        order, mine = torch.cdist(candidates.x, records.x).argmin(dim=1), groups_of(candidates)
+        pairs = torch.stack([mine, groups_of(records)[order]]).unique(dim=1)
+        assert pairs.shape[1] == len(mine.unique()) == 40
+        low = mine < mine.median()
+        assert 0.25 < float(truth[order][low].double().mean()) < 0.75
+
+
+def test_attacks_meet_as_many_persons_of_both_sides_as_a_whole() -> None:
+    few = persons(SIDES[1].take(torch.arange(20)), each=2)
+    known = balanced(Knowledge(persons(SIDES[0]), few), seed=0)
+    assert (
+        len(groups_of(known.members).unique()) == len(groups_of(known.non_members).unique()) == 10
+    )
+    assert len(known.members) == 30
+    assert known.more_members is not None
+    assert len(known.more_members) == 30
+
+
+def test_what_attacks_set_aside_are_whole_persons() -> None:
+    known = split().known
+    for one, other in (
+        tuple(each.joined()[0] for each in hold_out(known, 0.3, seed=0)),
+        (set_aside(known, seed=0)[0], set_aside(known, seed=0)[1].non_members),
+    ):
+        assert not set(groups_of(one).tolist()) & set(groups_of(other).tolist())
+        assert all(count == 3 for count in groups_of(one).unique(return_counts=True)[1].tolist())
+    pool = concatenate(known.members, known.non_members)
+    inside = draw_halves(pool, 4, seed=0)
+    for person in groups_of(pool).unique().tolist():
+        assert len(inside[:, groups_of(pool) == person].unique(dim=1).T) == 1
+    assert inside.sum(dim=1).tolist() == [60] * 4
+
+
+def test_a_person_on_two_sides_is_refused() -> None:
+    parts = split()
+    inside = parts.known.members
+    both = replace(inside, groups=groups_of(inside) + 3000)
+    with pytest.raises(
+        DataError, match=r"Group 30\d\d has records among the known members and the"
+    ):
+        run_audit(
+            Constant(),
+            replace(parts, known=replace(parts.known, members=both)),
+            [ThresholdAttack("confidence")],
+            seed=0,
+        )
+
+
+@pytest.mark.parametrize("kind", ["mislabelled", "grouped-twins"])
+def test_a_canary_is_the_only_record_of_its_person(kind: str) -> None:
+    wide = replace(split(), evaluation=Knowledge(persons(SIDES[2]), persons(SIDES[3], each=2)))
+    planted = plant_canaries(wide, 20, kind, num_classes=CLASSES, seed=0)  # type: ignore[arg-type]
+    assert planted.canaries is not None
+    assert len(planted.evaluation.non_members) == 20
+    canaries, _ = planted.canaries.joined()
+    original = wide.evaluation.non_members
+    rows = torch.tensor([int((original.ids == number).nonzero()) for number in canaries.ids])
+    gone = set(groups_of(original)[rows].tolist())
+    assert len(gone) == 20
+    assert not gone & set(groups_of(planted.evaluation.non_members).tolist())
+    run_audit(Constant(), planted, [ThresholdAttack("confidence")], seed=0)
+
+
+def test_units_count_by_first_appearance() -> None:
+    records = replace(toy_records(6), groups=torch.tensor([7, -1, 2, -1, 7, 2]))
+    assert units(records).tolist() == [0, 1, 2, 3, 0, 2]
+    assert units(toy_records(3)).tolist() == [0, 1, 2]
