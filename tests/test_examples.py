@@ -18,6 +18,7 @@ SAID = {
     "own_defense": ("undefended", "cross labels", "synthetic"),
     "protect_sklearn_pipeline": ("bare", "protected"),
     "quickstart": ("undefended", "selena", "synthetic"),
+    "rows_of_one_person": ("undefended", "not told", "told whose rows they are"),
 }
 
 
