@@ -2,9 +2,9 @@
 
 Each customer here has three baskets that differ in an item or two. A sub-model that must not see
 one of them learns it from the others, unless all three are kept from the same sub-models: `groups`
-says which belong together.
-An audit of such records gives a person one score, the mean over its rows. The table also shows what
-it costs: far fewer customers teach the sub-models that answer.
+says which belong together. The table also shows what that costs: of nearly all customers each
+sub-model saw some row, and now it learns from 5 in 8 of them. An audit of such records gives a
+person one score, the mean over its rows.
 
 Run: python examples/rows_of_one_person.py
 """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from selena.anymodel import audit, read_records
+from selena.anymodel import AuditWarning, audit, read_records
 from selena.anymodel.pool import Given, gather
 from selena.errors import DataError
 from selena.types import AuditSplit, Records
@@ -65,17 +65,17 @@ def test_records_bring_their_groups_and_may_stand_alone() -> None:
     assert len(groups_of(split.train).unique()) == 20 + 10
 
 
-@pytest.mark.filterwarnings("ignore::selena.anymodel.AuditWarning")
 def test_rows_given_again_make_no_figure_surer() -> None:
     def repeated(side: tuple[Any, Any], first: int) -> tuple[Any, Any, Any]:
         persons = np.arange(first, first + len(side[0]))
         return tuple(np.repeat(each, 5, axis=0) for each in (*side, persons))  # type: ignore[return-value]
 
     model = forgetting()
-    report = audit(
-        model, repeated(MEMBERS, 0), repeated(OTHERS, 5000), attacks=["confidence"], seed=0
-    ).to_json()
-    once = audit(model, MEMBERS, OTHERS, attacks=["confidence"], seed=0).to_json()
+    settings: dict[str, Any] = {"attacks": ["confidence"], "seed": 0, "fpr": 0.005}
+    with pytest.warns(AuditWarning, match="100 members and 100 non-members are scored: too few"):
+        report = audit(model, repeated(MEMBERS, 0), repeated(OTHERS, 5000), **settings).to_json()
+    with pytest.warns(AuditWarning, match="100 members and 100 non-members"):
+        once = audit(model, MEMBERS, OTHERS, **settings).to_json()
     assert report["n"]["evaluation_members"] == once["n"]["evaluation_members"]
     assert report["n"]["known_members"] == once["n"]["known_members"] == 100
     assert report["n"]["evaluation_records"] == 1000
