@@ -12,11 +12,15 @@ from torch import Tensor
 from selena.attacks.holdout import hold_out
 from selena.attacks.reference_runs import draw_halves, set_aside
 from selena.attacks.threshold import ThresholdAttack
+from selena.auditing.markdown import render_markdown
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced
 from selena.data.canaries import plant_canaries
 from selena.data.groups import units
 from selena.errors import DataError
+from selena.page import compare
+from selena.page.render import render_page
+from selena.page.runs import run_of_audit
 from selena.types import (
     Access,
     Attack,
@@ -198,3 +202,18 @@ def test_units_count_by_first_appearance() -> None:
     records = replace(toy_records(6), groups=torch.tensor([7, -1, 2, -1, 7, 2]))
     assert units(records).tolist() == [0, 1, 2, 3, 0, 2]
     assert units(toy_records(3)).tolist() == [0, 1, 2]
+
+
+def test_reports_say_that_a_group_counts_as_one() -> None:
+    attacks = [ThresholdAttack("confidence")]
+    grouped = run_audit(Constant(), split(), attacks, seed=0)
+    single = AuditSplit(Knowledge(*SIDES[:2]), Knowledge(*SIDES[2:]), VALIDATION)
+    plain = run_audit(Constant(), single, attacks, seed=0)
+    for report, said in ((grouped, True), (plain, False)):
+        comparison = compare({"toy": report})
+        page = render_page([run_of_audit(report, name="toy", dataset="d", seed=0)], title="t")
+        markdown = render_markdown(comparison.rows, title="t", command="c")
+        for text in (str(report), str(comparison), page):
+            assert ("Records of one group count as one" in text) == said
+        assert ("each by the mean score of its own" in markdown) == said
+        assert ("Scored records, of whom groups have their mean score" in page) == said

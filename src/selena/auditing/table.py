@@ -144,6 +144,11 @@ def table_cells(
     return lines
 
 
+def are_grouped(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether anywhere a score is that of several records together."""
+    return any("evaluation_records" in row["n"] for row in rows)
+
+
 def attack_of(best: dict[str, Any]) -> str:
     """Return the name of a family's best attack without the reading of its scores."""
     return str(best["attack"]).rsplit("/", 1)[0]

@@ -13,6 +13,7 @@ from selena.auditing.table import (
     CANARY_TITLES,
     TITLES,
     Cell,
+    are_grouped,
     canary_cells,
     canary_words,
     on_canaries,
@@ -22,6 +23,7 @@ from selena.auditing.table import (
 
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
+_GROUPED = "Records of one group count as one, by the mean of their scores."
 
 
 def results_table(
@@ -80,6 +82,8 @@ def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         notes.append("The data are synthetic: no real person stands behind a record.")
     if any(row["selected_on_evaluation"] for row in rows):
         notes.append("Weights were selected on evaluation data (the paper's way): biased upwards.")
+    if are_grouped(rows):
+        notes.append(_GROUPED)
     return notes
 
 
@@ -115,6 +119,7 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
             + _of_canaries(on_canaries(audit, family))
             for family, best in audit["best"].items()
         ),
+        *([_GROUPED] if are_grouped([audit]) else []),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selena.auditing.table import CANARY_TITLES, canary_cells, canary_words
+from selena.auditing.table import CANARY_TITLES, are_grouped, canary_cells, canary_words
 from selena.auditing.vulnerability import WIDEST, class_leakage
 from selena.environment import describe_environment
 from selena.errors import DataError
@@ -78,6 +78,7 @@ def render_page(
             columns=attack_table.TITLES,
             words=attack_table.WORDS,
             attack_lines=attack_table.attack_lines(groups),
+            grouped=are_grouped(rows),
             canary_titles=CANARY_TITLES,
             canary_lines=canary_cells(rows),
             canary_words=canary_words(rows),
