@@ -71,6 +71,37 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.known, data["known"])
 
 
+def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    data = arrays() | {"groups": np.arange(120) // 4 * 2 + np.arange(120) % 2}
+    np.savez(tmp_path / "p.npz", **cast(Any, data))
+    columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
+    columns |= {"label": data["labels"], "member": data["member"], "known": data["known"]}
+    parquet.write_table(pa.table(columns | {"group": data["groups"]}), tmp_path / "p.parquet")
+    for table in (Predictions(**data), *map(read_predictions, tmp_path.iterdir())):
+        counts = run_audit(table, table.split(), ATTACKS, seed=0).counts()
+        assert counts["evaluation_members"] == counts["known_non_members"] == 15
+        assert counts["evaluation_records"] == 60
+    both = Predictions(**{**data, "groups": np.arange(120) // 4})
+    with pytest.raises(DataError, match="has records among the known members and the known non"):
+        run_audit(both, both.split(), ATTACKS, seed=0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (np.arange(119), r"rows, groups has shape \(119,\)"),
+        (np.array(["Eve"] * 120), r"groups must be numbers, and the first is 'Eve'. numpy.unique"),
+        (np.full(120, 0.5), "groups: row 0 holds 0.5, not an integer"),
+    ],
+)
+def test_wrong_groups_are_named(groups: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Predictions(**arrays(), groups=groups)
+
+
 def test_rows_become_records_and_answers_are_the_rows(tmp_path: Path) -> None:
     data = arrays()
     table = Predictions(**data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,11 @@ def predictions(n: int, leak: float) -> Predictions:
     logits[np.arange(n), labels] += np.where(member, leak, 0.0)
     p = np.exp(logits)
     return Predictions(p / p.sum(axis=1, keepdims=True), labels, member, np.arange(n) < n // 2)
+
+
+def write_npz(path: Path, table: Predictions) -> None:
+    """Write predictions as `selena audit --predictions` reads them."""
+    np.savez(path, **{name: array for name, array in vars(table).items() if array is not None})
 
 
 @cache

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from selena.cli.audit import load_factory
 from selena.errors import ConfigError
-from tests.auditing.verdicts import predictions
+from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import selena
 
 NETWORK = """
@@ -89,7 +89,7 @@ def test_a_warning_is_one_line(folder: Path) -> None:
 
 
 def test_predictions_take_attacks_too(tmp_path: Path) -> None:
-    np.savez(tmp_path / "p.npz", **vars(predictions(400, 1.0)))
+    write_npz(tmp_path / "p.npz", predictions(400, 1.0))
     selena("audit", "--predictions", "p.npz", *QUICK, "--json", "o.json", cwd=tmp_path)
     assert set(json.loads((tmp_path / "o.json").read_text())["attacks"]) == {
         "confidence",

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from selena.cli.exit_codes import NOT_JUDGED
 from tests.auditing.test_gate import LEAKING, PRIVATE, TINY
-from tests.auditing.verdicts import predictions
+from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import selena
 
 AUDIT = ("audit", "--predictions")
@@ -26,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the predictions of three models."""
     made = tmp_path_factory.mktemp("gate")
     for name, (n, leak) in {"leaking": LEAKING, "private": PRIVATE, "tiny": TINY}.items():
-        np.savez(made / f"{name}.npz", **vars(predictions(n, leak)))
+        write_npz(made / f"{name}.npz", predictions(n, leak))
     return made
 
 

@@ -7,13 +7,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from selena.auditing.conditions import METRICS
 from selena.auditing.gate import EXIT_CODES
 from tests.auditing.test_gate import PRIVATE
-from tests.auditing.verdicts import predictions
+from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import selena
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +23,7 @@ PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the predictions of a model that leaks nothing."""
-    np.savez(tmp_path / "predictions.npz", **vars(predictions(*PRIVATE)))
+    write_npz(tmp_path / "predictions.npz", predictions(*PRIVATE))
     return tmp_path
 
 

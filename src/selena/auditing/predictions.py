@@ -38,19 +38,28 @@ class Predictions:
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
+        groups: number of each record's group (`Records.groups`), or None. All of a group must be
+            members or none, and known or none.
     """
 
     probabilities: Float64[np.ndarray, "n c"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
+    groups: Int[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
-        for name, read in _READERS.items():
-            object.__setattr__(self, name, read(np.asarray(getattr(self, name)), name))
+        given = {name: getattr(self, name) for name in _READERS}
+        arrays = {
+            name: _READERS[name](np.asarray(values), name)
+            for name, values in given.items()
+            if values is not None
+        }
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
         n = len(self.probabilities)
-        for name in ("labels", "member", "known"):
-            shape = getattr(self, name).shape
+        for name in arrays:
+            shape = arrays[name].shape[:1]
             if shape != (n,):
                 raise DataError(
                     f"Shapes disagree: probabilities hold {n} rows, {name} has shape {shape}."
@@ -86,7 +95,8 @@ class Predictions:
         def rows(chosen: Bool[np.ndarray, " n"]) -> Records:
             ids = np.flatnonzero(chosen)
             x, y = torch.from_numpy(places[ids, None]), torch.from_numpy(self.labels[chosen])
-            return Records(x, y, torch.from_numpy(ids))
+            groups = None if self.groups is None else torch.from_numpy(self.groups[chosen])
+            return Records(x, y, torch.from_numpy(ids), groups)
 
         def knowledge(chosen: Bool[np.ndarray, " n"]) -> Knowledge:
             return Knowledge(rows(chosen & self.member), rows(chosen & ~self.member))
@@ -108,8 +118,9 @@ class Predictions:
 def read_predictions(path: Path) -> Predictions:
     """Read predictions from an `.npz`, `.csv` or `.parquet` file.
 
-    `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each); a table holds
-    the columns `p0`..`p{C-1}`, `label`, `member` and `known`.
+    `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and maybe
+    `groups`; a table holds the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and maybe
+    `group`.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks or breaks a column.
@@ -118,7 +129,7 @@ def read_predictions(path: Path) -> Predictions:
         raise DataError(f"{path}: there is no such file.")
     arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
     try:
-        return Predictions(**{name: read(arrays[name], name) for name, read in _READERS.items()})
+        return Predictions(**{name: _READERS[name](each, name) for name, each in arrays.items()})
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -135,7 +146,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                     f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files)}. "
                     f"An .npz of predictions needs {', '.join(wanted)}."
                 )
-            return {name: archive[name] for name in wanted}
+            return {name: archive[name] for name in _READERS if name in archive.files}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or no .npz archive ({error}).") from error
 
@@ -150,12 +161,13 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
             f"{path} lacks the columns {', '.join(missing)}. A table of predictions needs p0.. "
             "(one a class), label, member and known."
         )
-    return {
+    arrays = {
         "probabilities": np.stack([columns[f"p{i}"] for i in range(width)], axis=1),
         "labels": columns["label"],
         "member": columns["member"],
         "known": columns["known"],
     }
+    return arrays | ({"groups": columns["group"]} if "group" in columns else {})
 
 
 def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray, "..."]:
@@ -169,11 +181,13 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
 
 def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind in "OUST":
-        raise DataError(
-            f"{what} must be numbers, and the first is '{values.flat[0]}'. Give the number of each "
-            "label's column of probabilities; for a classifier of scikit-learn that is "
-            "numpy.searchsorted(model.classes_, y)."
-        )
+        mend = "numpy.unique(names, return_inverse=True)[1] gives numbers."
+        if what == "labels":
+            mend = (
+                "Give the number of each label's column of probabilities; for a classifier of "
+                "scikit-learn that is numpy.searchsorted(model.classes_, y)."
+            )
+        raise DataError(f"{what} must be numbers, and the first is '{values.flat[0]}'. {mend}")
     numbers = _numbers(values, what, ndim=1)
     broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     if len(broken):
@@ -194,6 +208,7 @@ _READERS = {
     "labels": _integers,
     "member": _booleans,
     "known": _booleans,
+    "groups": _integers,
 }
 
 
