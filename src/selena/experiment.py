@@ -124,11 +124,9 @@ def read_results(folders: Sequence[Path]) -> Results:
             )
         seen[defense, seed] = path
         settings = {k: v for k, v in manifest["settings"].items() if k not in ("seed", "data")}
-        # Folders of earlier versions hold no more than sizes.
-        partition = manifest.get("partition", manifest["split"])
         same = {
             "data": manifest["data"]["sha256"],
-            "partition": partition,
+            "partition": _partition(manifest),
             "settings": settings,
             "families of attacks": sorted(row["best"]),
         }
@@ -148,6 +146,20 @@ def read_results(folders: Sequence[Path]) -> Results:
         family_seconds={},
         folders=list(folders),
     )
+
+
+def _partition(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what sizes were asked for; folders of earlier versions hold what came of it."""
+    if "partition" in manifest:
+        return dict(manifest["partition"])
+    sizes = manifest["split"]
+    planted = {name: sizes[name] for name in ("canaries", "canary_kind") if name in sizes}
+    return {
+        "members": sizes["known_members"] + sizes["evaluation_members"],
+        "reference": sizes["known_non_members"],
+        "validation": sizes["validation"],
+        **planted,
+    }
 
 
 def pieces(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:

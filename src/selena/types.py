@@ -35,8 +35,8 @@ class Records:
         x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
-        groups: number of the person (household, device, ...) that each is of, int64, negative where
-            it stands alone; None where all do. No defense and no split may part a group, and of
+        groups: number of the person (household, device, ...) that each is of, int64, -1 where it
+            stands alone; None where all do. Split-AI and splits keep a group together, and of
             each an audit makes one score.
     """
 

@@ -62,7 +62,7 @@ def test_records_bring_their_groups_and_may_stand_alone() -> None:
         return replace(records, groups=torch.where(records.ids % 2 == 0, records.ids // 4, -1))
 
     split = split_of(grouped(toy_records(40)), grouped(toy_records(40, seed=1, start=100)))
-    assert len(groups_of(split.train).unique()) == 20 + 10
+    assert len(groups_of(split.train).unique()) == 1 + 10  # -1 stands for all who are alone
 
 
 def test_rows_given_again_make_no_figure_surer() -> None:
@@ -97,14 +97,22 @@ def test_rows_given_again_make_no_figure_surer() -> None:
             r"2 groups have records on both sides: 'Al', 'Eve'",
         ),
         (["Al", "Eve", "Bo"], None, "of both members and non_members, or of neither"),
-        (["Al", "Eve"], ["Cy", "Di", "Fa"], r"members: .*3 records and groups of shape \(2,\)"),
-        ([0.5, 1.5, 2.5], ["Cy", "Di", "Fa"], r"members: .*float64.* integer or string"),
+        ([1, 2, 3], ["4", "3", "5"], "1 groups .* on both sides: 3"),
+        (["Al", "Eve"], ["Cy", "Di", "Fa"], r"members: there are 3 records, .* shape \(2,\)"),
+        ([0.5, 1.5, 2.5], ["Cy", "Di", "Fa"], r"members: .*float64.*integers or strings"),
+        ([1, 2, 3], np.array(["Cy", None, "Fa"], dtype=object), "non_members: .* 1 is missing"),
     ],
 )
 def test_wrong_groups_are_named(ours: Any, theirs: Any, message: str) -> None:
     x, y = np.eye(3), np.zeros(3)
     with pytest.raises(DataError, match=message):
-        gather((x, y, ours), (x + 9, y, theirs) if theirs else (x + 9, y), scale=False)
+        gather((x, y, ours), (x + 9, y) if theirs is None else (x + 9, y, theirs), scale=False)
+
+
+def test_rows_may_stand_alone() -> None:
+    x, y, _ = people(40)
+    split = split_of((x, y, [-1] * 20 + [0] * 20), (x + 9, y, [-1] * 40))
+    assert groups_of(split.train).tolist().count(-1) == 20
 
 
 def test_one_person_is_too_large_to_share_out() -> None:

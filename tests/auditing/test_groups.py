@@ -21,6 +21,7 @@ from selena.errors import DataError
 from selena.page import compare
 from selena.page.render import render_page
 from selena.page.runs import run_of_audit
+from selena.registry import prediction_attacks
 from selena.types import (
     Access,
     Attack,
@@ -217,3 +218,39 @@ def test_reports_say_that_a_group_counts_as_one() -> None:
             assert ("Records of one group count as one" in text) == said
         assert ("each by the mean score of its own" in markdown) == said
         assert ("Scored records, of whom groups have their mean score" in page) == said
+
+
+def ragged(records: Records) -> Records:
+    """Persons of one to four records."""
+    sizes = [1 + i % 4 for i in range(len(records))]
+    first = int(records.ids[0])
+    names = [first + i for i, size in enumerate(sizes) for _ in range(size)]
+    return replace(records, groups=torch.tensor(names[: len(records)]))
+
+
+def test_every_attack_on_answers_takes_groups_of_unequal_size() -> None:
+    parts = [ragged(side) for side in SIDES]
+    uneven = AuditSplit(Knowledge(*parts[:2]), Knowledge(*parts[2:]), VALIDATION)
+    report = run_audit(Constant(), uneven, prediction_attacks(), seed=0)
+    assert "neural" in report.attacks
+
+
+def test_groups_of_one_side_alone_are_refused() -> None:
+    known, evaluation = split().known, Knowledge(persons(SIDES[2]), SIDES[3])
+    with pytest.raises(DataError, match="have groups and others have none"):
+        run_audit(
+            Constant(),
+            AuditSplit(known, evaluation, VALIDATION),
+            [ThresholdAttack("confidence")],
+            seed=0,
+        )
+
+
+def test_candidates_share_no_number_with_any_known_group() -> None:
+    """Nor with members that are left over: reference runs train on those, too."""
+    shown: list[Records] = []
+    many = persons(toy_records(300, seed=5, start=50_000))
+    wide = replace(split(), known=Knowledge(many, persons(SIDES[1])))
+    run_audit(Constant(), wide, [FirstFeature(shown, "reference-model")], seed=0)
+    assert not set(groups_of(shown[0]).tolist()) & set(groups_of(many).tolist())
+    assert int(groups_of(shown[0]).min()) > int(groups_of(many).max())

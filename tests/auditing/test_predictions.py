@@ -83,6 +83,11 @@ def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
         counts = run_audit(table, table.split(), ATTACKS, seed=0).counts()
         assert counts["evaluation_members"] == counts["known_non_members"] == 15
         assert counts["evaluation_records"] == 60
+    large = Predictions(**{**data, "groups": data["groups"] + 2**60})
+    named = Predictions(**{**data, "groups": data["groups"].astype(str)})
+    for given in (large, named):
+        assert given.groups is not None
+        assert len(np.unique(given.groups)) == 60
     both = Predictions(**{**data, "groups": np.arange(120) // 4})
     with pytest.raises(DataError, match="has records among the known members and the known non"):
         run_audit(both, both.split(), ATTACKS, seed=0)
@@ -93,8 +98,9 @@ def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
     ("groups", "message"),
     [
         (np.arange(119), r"rows, groups has shape \(119,\)"),
-        (np.array(["Eve"] * 120), r"groups must be numbers, and the first is 'Eve'. numpy.unique"),
         (np.full(120, 0.5), "groups: row 0 holds 0.5, not an integer"),
+        (np.full(120, 2.0**60), "groups: 1152921504606846976 is too large"),
+        (np.full(120, -4), "a group has the number -4"),
     ],
 )
 def test_wrong_groups_are_named(groups: Any, message: str) -> None:

@@ -195,11 +195,17 @@ def test_long_names_of_arrays(tmp_path: Path) -> None:
         ({"who": Y[:3]}, r"groups have shape \(3,\).* the 4 records"),
         ({"who": X[:, 0]}, "groups have shape .* float"),
         ({}, "no array 'who', only x, y"),
+        ({"who": np.array([-1, -2, 0, 1])}, "own.npz: a group has the number -2"),
     ],
 )
 def test_wrong_groups_of_an_archive(arrays: dict[str, Any], complaint: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=complaint):
         load_file(npz(tmp_path, x=X, y=Y, **arrays), group_column="who")
+
+
+def test_labels_are_no_groups(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="array 'y' holds features or labels"):
+        load_file(npz(tmp_path, x=X, y=Y), group_column="y")
 
 
 def test_groups_of_an_archive(tmp_path: Path) -> None:

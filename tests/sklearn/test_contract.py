@@ -86,6 +86,12 @@ def test_groups_of_one_change_nothing() -> None:
     np.testing.assert_array_equal(alone.predict_proba(X), split_ai(X, y).predict_proba(X))
 
 
+def test_rows_of_nobody_stand_alone() -> None:
+    X, y = records()
+    alone = split_ai_of_groups(X, y, [-1] * len(X))
+    assert alone.shared_draws_ == {}
+
+
 def test_groups_with_a_record_in_common_are_one() -> None:
     X, y = records()
     X[1] = X[0]
@@ -119,9 +125,10 @@ def test_the_student_learns_what_non_models_of_groups_say() -> None:
     ("groups", "message"),
     [
         ([0, 1], "inconsistent numbers of samples"),
-        (["a"] * 88 + [None, None], r"that of record 88 is missing \(2 in all\)"),
-        ([1.0] * 89 + [float("nan")], r"that of record 89 is missing"),
-        (np.array(["a"] * 89 + [1], dtype=object), "integers or strings, not both"),
+        (["a"] * 88 + [None, None], r"group of record 88 is missing \(2 in all\)"),
+        ([1.0] * 89 + [float("nan")], "integers or strings"),
+        (["a"] * 90, r"90 of 90 records are linked"),
+        ([-2] * 90, "has the number -2"),
     ],
 )
 def test_wrong_groups_are_named(kind: Any, groups: Any, message: str) -> None:

@@ -17,6 +17,7 @@ import selena
 from selena.attacks.reference_runs import reference_runs
 from selena.errors import ConfigError, DataError
 from selena.fingerprint import fingerprint
+from selena.sklearn import SplitAIClassifier
 from selena.sklearn.training import EstimatorTraining
 from selena.types import Knowledge, Records
 from selena.workspace import Workspace
@@ -112,3 +113,11 @@ def test_reference_models_find_a_forests_members() -> None:
     )
     auc = {name: each.variants["global"].summary.auc for name, each in report.attacks.items()}
     assert auc["rmia"] > auc["confidence"] + 0.1
+
+
+def test_copies_are_fitted_by_groups_where_the_estimator_heeds_them() -> None:
+    grouped = replace(TRAIN, groups=torch.arange(60) // 3)
+    splitting = EstimatorTraining(SplitAIClassifier(RandomForestClassifier(3), 4, 2))
+    assert splitting.fit(grouped, OTHERS, seed=0).fitted.shared_draws_
+    assert not splitting.fit(TRAIN, OTHERS, seed=0).fitted.shared_draws_
+    EstimatorTraining(RandomForestClassifier(3)).fit(grouped, OTHERS, seed=0)

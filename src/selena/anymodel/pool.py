@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from selena.anymodel.containers import Container, contain
-from selena.data.groups import whole_groups
+from selena.data.groups import number_groups, whole_groups
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
@@ -193,23 +193,27 @@ def _join(members: Given, non_members: Given, scale: bool) -> Pool:
     return Pool(features, labels, len(ours), _number(our_groups, their_groups))
 
 
-def _number(ours: list[Any] | None, theirs: list[Any] | None) -> Int64[np.ndarray, " n"] | None:
+def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndarray, " n"] | None:
     """Return the number of each record's group, members first."""
     if ours is None and theirs is None:
         return None
     if ours is None or theirs is None:
         raise DataError("Give groups of both members and non_members, or of neither.")
-    both = sorted(set(ours) & set(theirs), key=str)
-    if both:
+    names = np.array([*ours.tolist(), *theirs.tolist()], dtype=object)
+    if {ours.dtype.kind, theirs.dtype.kind} <= {"i", "u"}:
+        names = np.concatenate([ours, theirs])
+    numbers = number_groups(names)
+    both = np.setdiff1d(np.intersect1d(numbers[: len(ours)], numbers[len(ours) :]), [-1])
+    if len(both):
+        shown = [names[int(np.flatnonzero(numbers == each)[0])] for each in both[: _SHOWN + 1]]
         raise DataError(
-            f"{len(both)} groups have records on both sides: {_listed(both)}. What tells of one of "
-            "their records tells of the others. Leave their non-members out."
+            f"{len(both)} groups have records on both sides: {_listed(shown)}. What tells of one "
+            "of their records tells of the others. Leave their non-members out."
         )
-    numbers = {name: i for i, name in enumerate(dict.fromkeys([*ours, *theirs]))}
-    return np.array([numbers[name] for name in [*ours, *theirs]], dtype=np.int64)
+    return numbers
 
 
-def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, list[Any] | None]:
+def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np.ndarray | None]:
     x: Any
     y: Any
     groups: Any = None
@@ -237,20 +241,18 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, li
     return features, labels.reshape(-1), _groups(groups, len(features), what)
 
 
-def _groups(given: Any, n: int, what: str) -> list[Any] | None:
-    """Return the name of each record's group; one that stands alone has a name of its own."""
+def _groups(given: Any, n: int, what: str) -> np.ndarray | None:
+    """Return the name of each record's group; both sides are numbered together later."""
     if given is None:
         return None
-    if isinstance(given, Tensor):
-        alone = [(what, row) for row in range(n)]
-        return [alone[row] if group < 0 else group for row, group in enumerate(given.tolist())]
-    names = np.asarray(given)
-    if names.shape != (n,) or names.dtype.kind not in "buiUO":
-        raise DataError(
-            f"{what}: shapes disagree: {n} records and groups of shape {names.shape} and type "
-            f"{names.dtype}. Give one integer or string a record."
-        )
-    return list(names.tolist())
+    names = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if names.shape != (n,):
+        raise DataError(f"{what}: there are {n} records, and groups have shape {names.shape}.")
+    try:
+        number_groups(names)
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error
+    return names
 
 
 def _shared(pool: Pool) -> dict[int, int]:

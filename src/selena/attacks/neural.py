@@ -107,9 +107,11 @@ class NeuralAttack:
             _inputs(observe(records), records, num_classes)
             for records in (train.members, train.non_members)
         )
+        # Groups of unequal size may leave a side some rows more.
+        rows = min(len(members), len(non_members))
         return NeuralFitting(
             MembershipNetwork(members.shape[1] - num_classes, num_classes),
-            torch.stack([members, non_members], dim=1),
+            torch.stack([members[:rows], non_members[:rows]], dim=1),
             self._recipe(),
             child_seed(seed, self.name),
             observe,

@@ -19,12 +19,14 @@ from jaxtyping import Bool, Float64, Int, Int64, Shaped
 from torch import Tensor
 
 from selena.data.columns import read_columns
+from selena.data.groups import number_groups
 from selena.errors import DataError
 from selena.seeding import numpy_generator
 from selena.types import AuditSplit, Knowledge, Records
 
 # Of probabilities that were rounded to three digits, or of so many classes.
 _SUM_TOLERANCE, _A_CLASS = 2e-3, 5e-4
+_EXACT = 2**53  # float64 holds every integer up to here
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +40,15 @@ class Predictions:
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
-        groups: number of each record's group (`Records.groups`), or None. All of a group must be
-            members or none, and known or none.
+        groups: whose each record is, integers or strings (-1: nobody's), or None; they are
+            numbered anew. All of a group must be members or none, and known or none.
     """
 
     probabilities: Float64[np.ndarray, "n c"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
-    groups: Int[np.ndarray, " n"] | None = None
+    groups: Shaped[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in _READERS}
@@ -181,18 +183,27 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
 
 def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind in "OUST":
-        mend = "numpy.unique(names, return_inverse=True)[1] gives numbers."
-        if what == "labels":
-            mend = (
-                "Give the number of each label's column of probabilities; for a classifier of "
-                "scikit-learn that is numpy.searchsorted(model.classes_, y)."
-            )
-        raise DataError(f"{what} must be numbers, and the first is '{values.flat[0]}'. {mend}")
+        raise DataError(
+            f"{what} must be numbers, and the first is '{values.flat[0]}'. Give the number of each "
+            "label's column of probabilities; for a classifier of scikit-learn that is "
+            "numpy.searchsorted(model.classes_, y)."
+        )
     numbers = _numbers(values, what, ndim=1)
     broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     if len(broken):
         raise DataError(f"{what}: row {broken[0]} holds {values[broken[0]]}, not an integer.")
     return numbers.astype(np.int64)
+
+
+def _group_numbers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
+    if values.dtype.kind == "f":  # a table holds nothing else
+        values = _integers(values, what)
+        if len(values) and int(np.abs(values).max()) > _EXACT:
+            raise DataError(
+                f"{what}: {int(np.abs(values).max())} is too large to be told from its neighbors "
+                "in a table. Number the groups from 0, or use an .npz file."
+            )
+    return number_groups(values)
 
 
 def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
@@ -208,7 +219,7 @@ _READERS = {
     "labels": _integers,
     "member": _booleans,
     "known": _booleans,
-    "groups": _integers,
+    "groups": _group_numbers,
 }
 
 

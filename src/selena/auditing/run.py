@@ -212,7 +212,14 @@ def _check(split: AuditSplit, num_classes: int) -> None:
 
 
 def _check_groups(sets: dict[str, Records]) -> None:
-    """Raise `DataError` where a group has records in two of the sets."""
+    """Raise `DataError` where groups are in two of the sets, or in some of the first four alone."""
+    audited = [sets[what] for what in list(sets)[:4]]
+    if len({records.groups is None for records in audited}) > 1:
+        raise DataError(
+            "Some of the known and evaluation sets have groups and others have none: means of "
+            "several scores would stand beside single ones. Give all of them groups, -1 for "
+            "records that stand alone, or none."
+        )
     found: dict[int, str] = {}
     for what, records in sets.items():
         groups = [] if records.groups is None else records.groups.unique().tolist()

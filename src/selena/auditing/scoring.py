@@ -159,7 +159,7 @@ class Scene:
             return self.known
         records = concatenate(*(each.joined()[0] for each in self._scored))
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
-        groups = self.known.joined()[0].groups
+        groups = concatenate(self.known.all_members, self.known.non_members).groups
         unused = 0 if groups is None else int(groups.max()) + 1
         return replace(self.known, candidates=_unnamed(records.take(order), unused))
 

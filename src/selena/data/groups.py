@@ -15,7 +15,9 @@ from selena.types import Records
 def whole_groups(
     rows: Int[Tensor, " m"], groups: Int[Tensor, " n"], sizes: list[int]
 ) -> tuple[Int[Tensor, " m"], list[int]]:
-    """Move each group to the place of its first row, and each cut to the next end of a group.
+    """Bring groups together, each where its lowest row number stands, and cut between them.
+
+    Any other of its rows would do, but not the first of the shuffle: large groups would come early.
 
     Args:
         rows: a shuffle of records.
@@ -28,18 +30,20 @@ def whole_groups(
     Raises:
         DataError: a part would be empty.
     """
-    _, first, inverse = np.unique(
-        _each_in_one(groups[rows]), return_index=True, return_inverse=True
+    ascending = rows.argsort().numpy()  # places in the shuffle, by row number
+    _, lowest, inverse = np.unique(
+        _each_in_one(groups[rows[ascending]]), return_index=True, return_inverse=True
     )
-    order = np.argsort(first[inverse], kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(np.sort(first[inverse]))) + 1, len(rows))
+    place = ascending[lowest][inverse]
+    order = ascending[np.argsort(place, kind="stable")]
+    ends = np.append(np.flatnonzero(np.diff(np.sort(place))) + 1, len(rows))
     cuts = ends[np.searchsorted(ends, np.cumsum(sizes))]
     parts = np.diff(cuts, prepend=0).tolist()
     if min(parts) == 0:
         raise DataError(
             f"The groups are too large: of {len(ends):,} groups of records, the largest with "
             f"{int(np.bincount(inverse).max()):,}, not each of {len(sizes)} sets gets one. Take "
-            "fewer members, or smaller groups."
+            "other sizes, more groups, or smaller ones."
         )
     return rows[torch.from_numpy(order)], parts
 
@@ -55,6 +59,9 @@ def join_groups(
     Args:
         content: number of each record's distinct content, from 0.
         groups: number of each record's group, negative where it stands alone.
+
+    Raises:
+        DataError: more than half of the records are linked.
     """
     together = np.flatnonzero(groups >= 0)
     names, mine = np.unique(groups[together], return_inverse=True)
@@ -66,7 +73,52 @@ def join_groups(
     )
     _, joined = sparse.csgraph.connected_components(links, directed=False)
     numbers: Int[np.ndarray, " n"] = joined[content].astype(np.int64)
+    most = int(np.bincount(numbers).max())
+    if 2 * most > len(numbers) > 1:
+        raise DataError(
+            f"{most:,} of {len(numbers):,} records are linked by groups, or by equal rows of "
+            "several groups: a model that may see none of them learns from what is left. Drop rows "
+            "that many groups have (empty ones, say), or make the groups smaller."
+        )
     return numbers
+
+
+def number_groups(names: np.ndarray) -> Int[np.ndarray, " n"]:
+    """Return the number of each record's group, -1 where it stands alone.
+
+    Args:
+        names: integers or strings, which may mix: "7" is 7. -1 stands for no group.
+
+    Raises:
+        DataError: not one value a record, a missing one, a fraction, or an integer below -1.
+    """
+    if names.ndim != 1 or names.dtype.kind not in "buiUOT":
+        raise DataError(
+            f"groups have shape {names.shape} and type {names.dtype}; they must be integers or "
+            "strings, one a record."
+        )
+    if names.dtype.kind not in "bui":
+        missing = [i for i, name in enumerate(names.tolist()) if _is_missing(name)]
+        if missing:
+            raise DataError(
+                f"the group of record {missing[0]} is missing ({len(missing)} in all). Give -1 "
+                "where a record stands alone."
+            )
+        names = np.array([str(name) for name in names.tolist()], dtype=np.str_)
+    alone = names == (-1 if names.dtype.kind in "bui" else "-1")
+    if names.dtype.kind == "i" and bool((names < -1).any()):
+        raise DataError(
+            f"a group has the number {int(names.min())}. Use numbers from 0 on (or strings), and "
+            "-1 where a record stands alone."
+        )
+    numbers: Int[np.ndarray, " n"] = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    numbers[alone] = -1
+    return numbers
+
+
+def _is_missing(name: object) -> bool:
+    """Return whether a value is none, as None, NaN and what pandas writes for it."""
+    return name is None or str(name) in {"nan", "NaT", "<NA>", ""}
 
 
 def units(records: Records) -> Int[np.ndarray, " n"]:

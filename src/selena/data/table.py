@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, Shaped, UInt8
 
+from selena.data.groups import number_groups
 from selena.data.labels import encode_labels
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
@@ -57,8 +58,11 @@ class Table:
         y, names = self._labels()
         groups, whose = None, ""
         if self.groups is not None:
-            found, numbers = np.unique(self.groups, return_inverse=True)
-            groups, whose = torch.from_numpy(numbers), f" in {len(found):,} groups"
+            try:
+                groups = torch.from_numpy(number_groups(self.groups))
+            except DataError as error:
+                raise DataError(f"{self.path}: {error}") from error
+            whose = f" in {len(groups[groups >= 0].unique()):,} groups"
         return Dataset(
             name=self.path.name,
             records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(n), groups),

@@ -53,6 +53,11 @@ def read_npz(path: Path, group_array: str | None = None) -> Table:
             f"{path}: the groups have shape {groups.shape} and type {groups.dtype}; they must be "
             f"integers or strings, one for each of the {len(features)} records."
         )
+    if group_array in (*_FEATURES, *_LABELS):
+        raise DataError(
+            f"{path}: array {group_array!r} holds features or labels. Name another with "
+            "--group-column."
+        )
     return Table(
         path=path,
         features=features,

@@ -34,6 +34,9 @@ _CHUNK = 8192
 class SplitAI:
     """Split-AI without distillation. Exact queries of members are protected, near ones are not.
 
+    Nor are all records of a group together: a member's are answered by the same L sub-models,
+    those of a stranger by others each, and the spread of the answers tells them apart.
+
     Attributes:
         network: builds a sub-model.
         num_classes: number of classes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
 from numbers import Integral
 from typing import Any
 
@@ -17,8 +16,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from selena.data.groups import number_groups
 from selena.defenses.split_ai import check_k_and_l
-from selena.errors import ConfigError
+from selena.errors import ConfigError, DataError
 
 Labels = Shaped[np.ndarray, " n"]
 Weights = Float64[np.ndarray, " n"]
@@ -67,22 +67,10 @@ def check_weights(sample_weight: Any, X: Any) -> Weights:
 def check_groups(groups: Any, X: Any) -> Groups:
     """Return the number of each record's group; raise `ValueError` unless each has one."""
     check_consistent_length(X, groups)
-    names = column_or_1d(groups)
-    missing = [i for i, name in enumerate(names.tolist()) if _is_missing(name)]
-    if missing:
-        raise ParameterError(
-            f"groups: that of record {missing[0]} is missing ({len(missing)} in all). Give a "
-            "record that stands alone a value of its own."
-        )
     try:
-        numbers: Groups = np.unique(names, return_inverse=True)[1]
-    except TypeError as error:
-        raise ParameterError(f"groups: use integers or strings, not both ({error}).") from error
-    return numbers
-
-
-def _is_missing(name: Any) -> bool:
-    return name is None or (isinstance(name, float) and isnan(name))
+        return number_groups(column_or_1d(groups))
+    except DataError as error:
+        raise ParameterError(f"groups: {error}") from error
 
 
 def check_training(
@@ -98,7 +86,7 @@ def check_training(
         X: n x d features.
         y: n labels.
         sample_weight: n weights, at least 0, or None.
-        groups: whose each of the n records is, integers or strings, or None.
+        groups: whose each of the n records is, integers or strings (-1: nobody's), or None.
         checks: what `sklearn.utils.validation.validate_data` takes.
 
     Raises:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from selena.seeding import child_seed, numpy_generator
 from selena.sklearn.base import Probabilities
-from selena.sklearn.checks import Labels, Weights
+from selena.sklearn.checks import Groups, Labels, Weights
 
 COPIES = 10
 """Rows a record, on average, for an estimator that takes no weights."""
@@ -32,6 +32,7 @@ def fit_hard(
     *,
     seed: int,
     rows_wanted: int | None = None,
+    groups: Groups | None = None,
 ) -> Any:
     """Return a fitted copy of `estimator`, whose randomness comes from `seed`.
 
@@ -45,20 +46,24 @@ def fit_hard(
             repeated in proportion to its weight, rounded at random.
         seed: of the rounding, and of the estimator's own randomness.
         rows_wanted: how many rows repetition makes, about; n x `COPIES` unless told otherwise.
+        groups: number of each record's group, for an estimator that is fitted by them; no weights
+            then.
     """
     copy = _seeded_clone(estimator, seed)
-    named_weight = {}
+    named: dict[str, Any] = {}
+    if groups is not None and has_fit_parameter(copy, "groups"):
+        named["groups"] = groups
     if weight is not None:
         name = _weight_parameter(copy)
         if name is not None:
-            named_weight = {name: weight}
+            named[name] = weight
         else:
             times = weight * ((rows_wanted or COPIES * len(y)) / weight.sum())
             rows = np.repeat(np.arange(len(y)), _round_at_random(times, seed))
             X, y = X[rows], y[rows]
     if (y == y[0]).all():
         return DummyClassifier(strategy="prior").fit(X, y)
-    return copy.fit(X, y, **named_weight)
+    return copy.fit(X, y, **named)
 
 
 def fit_soft(

@@ -13,10 +13,12 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from selena.errors import DataError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import (
     Labels,
+    ParameterError,
     Weights,
     check_counts,
     check_estimator,
@@ -37,7 +39,8 @@ class SplitAIClassifier(ProbabilityClassifier):
     drawn by a keyed hash of it, so that a repeated query never meets others (Tang et al.,
     "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel Ensemble
     Architecture", USENIX Security 2022, Section 4.1). Exact queries of members are protected,
-    queries near a member are not: `SelenaClassifier` is for that.
+    queries near a member are not: `SelenaClassifier` is for that. Nor are rows of one group, asked
+    about together: the same L copies answer all of a member's, others each of a stranger's.
 
     Args:
         estimator: any classifier with `predict_proba`; None for
@@ -110,7 +113,10 @@ class SplitAIClassifier(ProbabilityClassifier):
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
         self.shared_draws_ = {}
         if groups is not None:
-            self.shared_draws_ = share_draws(X, groups, k=k, key=self.key_)
+            try:
+                self.shared_draws_ = share_draws(X, groups, k=k, key=self.key_)
+            except DataError as error:
+                raise ParameterError(str(error)) from error
         excluded = self._draw(X, k)
         root = int.from_bytes(self.key_, "big")
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(

@@ -43,9 +43,16 @@ class EstimatorTraining:
         seed: int,
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
-        """Fit a copy on `train`."""
+        """Fit a copy on `train`, and by its groups where the estimator heeds them."""
         with _explained(f"when fitted on {len(train)} records"):
-            fitted = fit_hard(self.estimator, _features(train.x), train.y.numpy(), None, seed=seed)
+            fitted = fit_hard(
+                self.estimator,
+                _features(train.x),
+                train.y.numpy(),
+                None,
+                seed=seed,
+                groups=None if train.groups is None else train.groups.numpy(),
+            )
         return FittedEstimator(fitted, int(train.y.max()) + 1)
 
 

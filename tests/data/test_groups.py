@@ -1,0 +1,77 @@
+"""Numbers of groups, where they stand in a split, and what links them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selena.data.groups import join_groups, number_groups, whole_groups
+from selena.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        ([7, -1, 3, 7], [2, -1, 1, 2]),
+        (["b", "-1", "a", "b"], [2, -1, 1, 2]),
+        ([True, False, True], [1, 0, 1]),
+        (np.array([2**60 + 1, 2**60, 2**60 + 1]), [1, 0, 1]),
+        (np.array([2**64 - 1, 2**64 - 2], dtype=np.uint64), [1, 0]),
+        (np.array(["7", 7, -1, "Eve"], dtype=object), [1, 1, -1, 2]),
+    ],
+)
+def test_names_of_every_kind_have_numbers(names: Any, numbers: list[int]) -> None:
+    assert number_groups(np.asarray(names)).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([0.5, 1.5], "integers or strings"),
+        ([[1], [2]], r"shape \(2, 1\)"),
+        (np.array(["a", None], dtype=object), r"of record 1 is missing \(1 in all\)"),
+        (np.array(["a", float("nan")], dtype=object), "of record 1 is missing"),
+        ([3, -5], "has the number -5.*-1 where"),
+    ],
+)
+def test_what_is_no_name_is_refused(names: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        number_groups(np.asarray(names))
+
+
+@given(st.lists(st.integers(-1, 20), min_size=30, max_size=120), st.integers(0, 2**31))
+def test_groups_are_brought_together_and_nothing_is_lost(groups: list[int], seed: int) -> None:
+    rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(groups)))
+    mine = torch.tensor(groups)
+    moved, sizes = whole_groups(rows, mine, [len(groups)])
+    assert sizes == [len(groups)]
+    assert sorted(moved.tolist()) == list(range(len(groups)))
+    found = mine[moved].tolist()
+    changes = sum(a != b or a == -1 for a, b in pairwise(found))
+    assert changes + 1 == len(set(groups) - {-1}) + groups.count(-1)
+
+
+def test_who_is_a_member_does_not_depend_on_how_many_rows_there_are() -> None:
+    """Placed at the first of its rows, a group of ten would nearly always come early."""
+    groups = torch.tensor([*range(300), *np.repeat(np.arange(300, 360), 10)])
+    shares = []
+    for seed in range(40):
+        rows = torch.from_numpy(np.random.default_rng(seed).permutation(900))
+        moved, (first, _) = whole_groups(rows, groups, [450, 450])
+        shares.append(float((groups[moved[:first]] >= 300).float().mean()))
+    assert np.mean(shares) == pytest.approx(2 / 3, abs=0.04)
+
+
+def test_one_row_that_all_have_links_all() -> None:
+    persons = np.repeat(np.arange(20), 3)
+    content = np.arange(60)
+    assert len(set(join_groups(content, persons).tolist())) == 20
+    content[::3] = 0
+    with pytest.raises(DataError, match=r"60 of 60 records are linked .* Drop rows that many"):
+        join_groups(content, persons)
