@@ -291,9 +291,10 @@ def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) 
     """An attacker's own Split-AI trains by groups."""
     kept, parts = Workspace(folder=tmp_path), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
-    members = replace(parts.known.members, groups=torch.arange(len(parts.known.members)) // 2)
-    for known in (parts.known, replace(parts.known, members=members)):
-        run_audit(model, replace(parts, known=known), ATTACKS, seed=0, kept_scores=kept)
+    alone = split(replace(RECORDS, groups=torch.full((200,), -1)))
+    members = replace(alone.known.members, groups=torch.arange(40) // 2)
+    for known in (alone.known, replace(alone.known, members=members)):
+        run_audit(model, replace(alone, known=known), ATTACKS, seed=0, kept_scores=kept)
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
 
 
