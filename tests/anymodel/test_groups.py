@@ -98,6 +98,7 @@ def test_rows_given_again_make_no_figure_surer() -> None:
         ),
         (["Al", "Eve", "Bo"], None, "of both members and non_members, or of neither"),
         ([1, 2, 3], ["4", "3", "5"], "1 groups .* on both sides: 3"),
+        ([1, 2, 3], np.array([4, 3, 5], dtype=np.uint64), "1 groups .* on both sides: 3"),
         (["Al", "Eve"], ["Cy", "Di", "Fa"], r"members: there are 3 records, .* shape \(2,\)"),
         ([0.5, 1.5, 2.5], ["Cy", "Di", "Fa"], r"members: .*float64.*integers or strings"),
         ([1, 2, 3], np.array(["Cy", None, "Fa"], dtype=object), "non_members: .* 1 is missing"),

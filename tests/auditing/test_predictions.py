@@ -211,3 +211,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "predictions.txt").write_text("")
     with pytest.raises(DataError, match=r"\.txt"):
         read_predictions(tmp_path / "predictions.txt")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["probabilities", "labels", "member", "known"])
+def test_only_groups_may_be_none(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} must be numbers"):
+        Predictions(**{**arrays(), name: cast(Any, None)})

@@ -199,13 +199,15 @@ def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndar
         return None
     if ours is None or theirs is None:
         raise DataError("Give groups of both members and non_members, or of neither.")
-    names = np.array([*ours.tolist(), *theirs.tolist()], dtype=object)
-    if {ours.dtype.kind, theirs.dtype.kind} <= {"i", "u"}:
+    if ours.dtype.kind == theirs.dtype.kind:
         names = np.concatenate([ours, theirs])
+    else:  # which NumPy might make floats of
+        names = np.array([*ours.tolist(), *theirs.tolist()], dtype=object)
     numbers = number_groups(names)
     both = np.setdiff1d(np.intersect1d(numbers[: len(ours)], numbers[len(ours) :]), [-1])
     if len(both):
-        shown = [names[int(np.flatnonzero(numbers == each)[0])] for each in both[: _SHOWN + 1]]
+        rows = [int(np.flatnonzero(numbers == each)[0]) for each in both[: _SHOWN + 1]]
+        shown = names[rows].tolist()
         raise DataError(
             f"{len(both)} groups have records on both sides: {_listed(shown)}. What tells of one "
             "of their records tells of the others. Leave their non-members out."

@@ -51,17 +51,13 @@ class Predictions:
     groups: Shaped[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in _READERS}
-        arrays = {
-            name: _READERS[name](np.asarray(values), name)
-            for name, values in given.items()
-            if values is not None
-        }
-        for name, array in arrays.items():
+        names = [name for name in _READERS if name != "groups" or self.groups is not None]
+        for name in names:
+            array = _READERS[name](np.asarray(getattr(self, name)), name)
             object.__setattr__(self, name, array)
         n = len(self.probabilities)
-        for name in arrays:
-            shape = arrays[name].shape[:1]
+        for name in names:
+            shape = getattr(self, name).shape[:1]
             if shape != (n,):
                 raise DataError(
                     f"Shapes disagree: probabilities hold {n} rows, {name} has shape {shape}."

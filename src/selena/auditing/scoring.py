@@ -300,9 +300,10 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
-    numbers, first, counts = np.unique(units(records), return_index=True, return_counts=True)
-    if len(numbers) < len(records):
-        scores = _means(scores, units(records), counts)
+    mine = units(records)
+    _, first, counts = np.unique(mine, return_index=True, return_counts=True)
+    if len(counts) < len(records):
+        scores = _means(scores, mine, counts)
     return Scored(
         scores.numpy(), truth.numpy()[first], records.y.numpy()[first], records.ids.numpy()[first]
     )

@@ -70,7 +70,7 @@ def share_draws(
 
     Args:
         X: n x d numbers, the training records.
-        groups: number of each one's group, from 0.
+        groups: number of each one's group, negative where it stands alone.
         k: number of sub-models.
         key: see `draw_non_models`.
     """
