@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,8 +15,9 @@ from selena.defenses.content import ContentIndex, content_digests, group_by_cont
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI, draw_non_model_sets
 from selena.errors import ConfigError, DataError, StoreError
+from selena.metrics.roc import roc_curve
 from selena.training.inference import predict
-from selena.types import Records, concatenate
+from selena.types import Records, TargetModel, concatenate
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 K, L = 5, 2
@@ -187,3 +189,26 @@ def test_bad_input_is_refused_before_training() -> None:
 def test_a_foreign_state_is_refused() -> None:
     with pytest.raises(StoreError, match="Split-AI"):
         SPLIT_AI.restore({"weights": torch.zeros(1)})
+
+
+def test_the_ensemble_gives_groups_away_and_the_student_does_not() -> None:
+    """As docs say: how much the answers to a person's records differ tells who was in training."""
+
+    def persons(seed: int) -> Records:
+        records = toy_records(80, seed=seed, start=1000 * seed).take(torch.arange(80).repeat(3))
+        near = 0.02 * torch.randn(records.x.shape, generator=torch.Generator().manual_seed(seed))
+        return replace(records, x=records.x + near, groups=torch.arange(80).repeat(3))
+
+    def spread(model: TargetModel, records: Records) -> np.ndarray:
+        answers = model.logits(records.x).exp().view(3, 80, -1)
+        return np.asarray(answers.std(dim=0).mean(dim=1))
+
+    members, strangers = persons(1), persons(2)
+    truth = np.arange(160) < 80
+    aucs = []
+    for defense in (SPLIT_AI, Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=K, l=L)):
+        model = defense.fit(members, VALIDATION, seed=1)
+        scores = np.concatenate([-spread(model, each) for each in (members, strangers)])
+        aucs.append(roc_curve(scores, truth).auc)
+    assert aucs[0] > 0.9
+    assert 0.35 < aucs[1] < 0.65
