@@ -5,6 +5,7 @@ python -m benchmarks
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from benchmarks import attacks, flips, membership_networks, memguard, thresholds
 
 
 def main() -> None:
-    result = attacks.run()
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    result = {"command": "python -m benchmarks", **attacks.run()}
     for benchmark in (thresholds, memguard, flips, membership_networks, training):
         result["stages"] |= benchmark.run()["stages"]
     path = Path(__file__).with_name("latest.json")

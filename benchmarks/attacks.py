@@ -37,6 +37,7 @@ from selena.networks.mlp import MLP
 from selena.seeding import seeded
 from selena.signals import confidence
 from selena.training.model import NetworkModel
+from selena.training.products import processor_name
 from selena.training.recipe import Recipe
 from selena.types import Attack, Records, Scorer
 from tests.attacks import plain
@@ -139,7 +140,7 @@ def run(n: int = 60, repeats: int = 3) -> dict[str, Any]:
     """
     stages = {name: _timed(name, stage, n, repeats) for name, stage in STAGES.items()}
     machine = {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "system": platform.system(),
         "python": platform.python_version(),

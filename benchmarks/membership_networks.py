@@ -43,8 +43,9 @@ ATTACK = NeuralAttack(epochs=12)
 GAME = AdversarialRegularization(
     NETWORK, CLASSES, Recipe(epochs=2), warm_up_epochs=1, attack_passes=2, attack_batches=13
 )
-# Sides that differ by rounding alone: scores against their spread, and probabilities.
-SCORE_TOLERANCE, TOLERANCE = 0.02, 1e-3
+# Sides that differ by rounding alone: scores against their spread (of which the plain side differs
+# by 0.03 from itself in float64), and probabilities.
+SCORE_TOLERANCE, TOLERANCE = 0.05, 1e-3
 # Test accuracy of bf16 and of float32; two seeds differ by as much.
 ACCURACY_TOLERANCE = 0.03
 

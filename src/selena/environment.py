@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from joblib import cpu_count
 
+from selena.training.products import processor_name
 from selena.training.recipe import has_fast_bfloat16
 from selena.version import __version__
 
@@ -39,6 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
+        "processor": processor_name(),
         "cores": cpu_count(),
         "threads": torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),

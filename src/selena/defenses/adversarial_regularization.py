@@ -30,6 +30,7 @@ from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.optimizer import Optimizer
+from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -147,8 +148,9 @@ class _Game:
             with self._progress.step("Adversarial regularization", recipe.epochs) as bar:
                 lane.start()
                 bar.advance(lane.epochs_done)
+                players = lane.network, self._inference
                 for epoch in range(lane.epochs_done, recipe.epochs):
-                    with seeded(self._seed, "dropout", epoch):
+                    with seeded(self._seed, "dropout", epoch), fast_products(players, self._device):
                         self._epoch(epoch)
                     # Of ordinary epochs none is chosen: they protect nobody.
                     private = epoch >= self._settings.warm_up_epochs
