@@ -115,12 +115,9 @@ def answers(stack: Sequence[Layer], x: Float[Tensor, "b *features"]) -> Float[Te
 
 
 def filled(x: Float[Tensor, "b m"]) -> Float[Tensor, "c m"]:
-    """Return `x`, contiguous, with rows of zeros up to a number that kernels are kept for.
-
-    Where rows are parts of longer ones, oneDNN takes fifteen to a hundred times as long.
-    """
+    """Return `x` with rows of zeros up to a number that kernels are kept for."""
     missing = -len(x) % _ROWS
-    return (functional.pad(x, (0, 0, 0, missing)) if missing else x).contiguous()
+    return functional.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 def fused_outputs(

@@ -72,7 +72,8 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Float[Tensor, "b m"], weight: Float[Tensor, "n m"], bias: Tensor | None
     ) -> Float[Tensor, "b n"]:
-        inputs = filled(x)
+        # Of rows that are parts of longer ones, the gradient of the weights took a second.
+        inputs = filled(x).contiguous()
         ctx.save_for_backward(inputs, weight)
         return linear(inputs, weight, bias, "none")[: len(x)]
 
@@ -81,7 +82,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Float[Tensor, "b n"]) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        filled_up = filled(gradient)
+        filled_up = filled(gradient).contiguous()
         return (
             linear(filled_up, weight.t(), None, "none")[: len(gradient)] if of_x else None,
             linear(filled_up.t(), inputs.t(), None, "none") if of_weight else None,
