@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
 from selena.seeding import child_seed, seeded, torch_generator
@@ -23,6 +25,7 @@ from selena.training.linear_stack import linear
 from selena.training.products import fast_products, mkl_is_slow
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 CPU = torch.device("cpu")
 
@@ -37,13 +40,12 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def multiplied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the left sides of all such products."""
     shapes: list[tuple[int, ...]] = []
-    plain = linear
 
     def count(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
         shapes.append(tuple(x.shape))
         for side in (x, weight):  # oneDNN may take a thousand times as long for others
             assert side.is_contiguous() or side.t().is_contiguous()
-        return plain(x, weight, *rest)
+        return linear(x, weight, *rest)
 
     monkeypatch.setattr(products_module, "linear", count)
     return shapes
@@ -163,14 +165,14 @@ def test_gradients_of_gradients_are_refused() -> None:
             (slope**2).sum().backward()
 
 
-def train(loss: Any = "cross_entropy", **settings: Any) -> nn.Module:
+def train(loss: Any = "cross_entropy") -> nn.Module:
     draw = torch_generator(2, "records")
     x = torch.rand(300, 20, generator=draw)
     y = (3 * x[:, 0]).long()
     recipe = Recipe(epochs=3, batch_size=128, precision="float32", loss=loss)
     job = Job("one", torch.arange(300), child_seed(0, "one"))
     network = MLP(20, 3, hidden=(32, 16))
-    return fit_networks(network, Examples(x, y), [job], recipe, workspace=Workspace(**settings))[0]
+    return fit_networks(network, Examples(x, y), [job], recipe, workspace=Workspace())[0]
 
 
 def test_training_takes_them(
@@ -184,6 +186,19 @@ def test_training_takes_them(
     assert len(multiplied) == 8 * 9
     for name, weights in usual.items():
         torch.testing.assert_close(ours[name], weights, rtol=1e-3, atol=1e-5)
+
+
+def test_both_players_of_adversarial_regularization_take_them(
+    multiplied: list[tuple[int, ...]],
+) -> None:
+    short = replace(RECIPE, epochs=1)
+    game = AdversarialRegularization(
+        NETWORK, CLASSES, short, warm_up_epochs=0, attack_passes=1, attack_recipe=short
+    )
+    game.fit(toy_records(20), toy_records(20, seed=1, start=100), seed=0)
+    widths = {width for _, width in multiplied}
+    assert {FEATURES, 16} <= widths, "the classifier's layers"
+    assert 128 in widths, "where the adversary joins its towers"
 
 
 def steep(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, epoch: int) -> Tensor:

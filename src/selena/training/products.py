@@ -61,7 +61,7 @@ def _forward(layer: nn.Linear, x: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"
     plain = torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active()
     bias: Tensor | None = layer.bias
     tensors = (x, layer.weight) if bias is None else (x, layer.weight, bias)
-    if plain or x.dim() < 2 or any(t.dtype != torch.float32 or t.is_cuda for t in tensors):
+    if plain or x.dim() < 2 or any(t.dtype != torch.float32 for t in tensors):
         return functional.linear(x, layer.weight, bias)
     apply: Callable[..., Tensor] = _Linear.apply
     return apply(x.flatten(0, -2), layer.weight, bias).view(*x.shape[:-1], -1)
