@@ -128,7 +128,7 @@ def read_results(folders: Sequence[Path]) -> Results:
             "data": manifest["data"]["sha256"],
             "partition": _partition(manifest),
             "settings": settings,
-            "families of attacks": sorted(row["best"]),
+            "families of attacks": sorted(row["families"]),
         }
         other, theirs = first.setdefault(defense, (path, same))
         differing = [name for name in same if same[name] != theirs[name]]

@@ -14,7 +14,8 @@ from selena.auditing.conditions import parse_condition
 from selena.auditing.gate import Bound, Outcome, check_bound, exit_code, judge
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError
-from selena.metrics.roc import roc_curve, tpr_at_fpr
+from selena.metrics.low_fpr import tpr_at_fpr
+from selena.metrics.roc import roc_curve
 from tests.auditing.verdicts import audited, verdict
 
 LEAKING, PRIVATE, TINY = (4000, 3.0), (4000, 0.0), (32, 0.0)

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from selena.data.groups import count_units
-from selena.metrics.roc import Roc, tpr_at_fpr
+from selena.metrics.low_fpr import tpr_at_fpr
+from selena.metrics.roc import Roc
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from selena.auditing.figure import figures_of
 from selena.files import atomic_path
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
@@ -21,7 +22,7 @@ _WIDEST = 40
 
 
 def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw ROC curves and score distributions of the best attack a family.
+    """Draw ROC curves and score distributions of the best attack per family.
 
     One line of panels a family: all defenses' ROC curves together, then each defense's scores.
     Of several seeds of a defense the lowest is drawn.
@@ -34,14 +35,14 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
         min((row for row in rows if row["defense"] == name), key=lambda row: row["seed"])
         for name in dict.fromkeys(row["defense"] for row in rows)
     ]
-    families = list(dict.fromkeys(family for row in shown for family in row["best"]))
+    families = list(dict.fromkeys(family for row in shown for family in row["families"]))
     columns = 1 + len(shown)
     figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
     panels = figure.subplots(len(families), columns, squeeze=False)
     for line, family in zip(panels, families, strict=True):
-        _draw_roc(line[0], [row for row in shown if family in row["best"]], family)
+        _draw_roc(line[0], [row for row in shown if family in row["families"]], family)
         for panel, row in zip(line[1:], shown, strict=True):
-            if family in row["best"]:
+            if family in row["families"]:
                 _draw_scores(panel, row, family)
             else:
                 panel.set_axis_off()
@@ -53,16 +54,16 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
     floor = 1.0
     for row, color in zip(rows, _COLORS * len(rows), strict=False):
-        best = row["best"][family]
-        fpr, tpr = np.array(best["roc"]["fpr"]), np.array(best["roc"]["tpr"])
-        floor = min(floor, 1 / best["non_members"])
+        roc = row["families"][family]["roc"]
+        fpr, tpr = np.array(roc["fpr"]), np.array(roc["tpr"])
+        floor = min(floor, 1 / roc["non_members"])
         # A step curve: the TPR that a FPR allows is that of the last corner before it.
         panel.step(
             np.maximum(fpr, 1e-9),
             np.maximum(tpr, 1e-9),
             where="post",
             color=color,
-            label=f"{row['defense']} (AUC {best['auc']:.3f})",
+            label=f"{row['defense']} (AUC {roc['auc']:.3f})",
         )
     grid = np.geomspace(floor, 1, 50)
     panel.plot(grid, grid, "--", color="grey", linewidth=1, label="random guess")
@@ -80,14 +81,15 @@ def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
 
 
 def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
-    best = row["best"][family]
-    edges = best["histogram"]["edges"]
+    histogram = row["families"][family]["histogram"]
+    accuracy = figures_of(row, family)["balanced_accuracy"].value
+    edges = histogram["edges"]
     for side, color, label in (
         ("members", _MEMBERS, "members"),
         ("non_members", _NON_MEMBERS, "non-members"),
     ):
         panel.stairs(
-            100 * np.array(best["histogram"][side]),
+            100 * np.array(histogram[side]),
             edges,
             fill=True,
             alpha=0.5,
@@ -95,10 +97,8 @@ def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
             label=label,
         )
     panel.set(
-        xlabel=f"{best['attack']}: {best['histogram']['axis']}",
-        ylabel="% of the records, a bin",
-        title=fill(
-            f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy", _WIDEST
-        ),
+        xlabel=f"{histogram['attack']}: {histogram['axis']}",
+        ylabel="% of the records per bin",
+        title=fill(f"{row['defense']}: {100 * accuracy:.1f} % attack accuracy", _WIDEST),
     )
     panel.legend(fontsize=8)

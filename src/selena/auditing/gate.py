@@ -6,32 +6,33 @@ that too few records are told from a safe model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from selena.auditing.conditions import TPR_AT_FPR, Condition
-from selena.auditing.report import AuditReport
+from selena.auditing.conditions import Condition
+from selena.auditing.figure import tpr_metric
+from selena.auditing.report import Accuracy, AuditReport
 from selena.errors import ConfigError, unknown_name
-from selena.metrics.intervals import Interval, advantage_interval
-from selena.metrics.roc import roc_curve, tpr_at_fpr
+from selena.metrics.intervals import Interval, difference_interval, wilson
 
 Bound = Literal["both", "upper", "lower", "point"]
 """What is compared with the limit. Named for conditions with `>`; those with `<` swap the ends.
 
-- "both": fails when the whole interval is beyond the limit, holds when none of it is, and is
+- "both": fails when the whole interval is beyond the limit, passes when none of it is, and is
   unresolved in between.
 - "upper": strict; fails unless the value was shown to be within the limit.
 - "lower": lenient; fails only when the value was shown to be beyond the limit.
 - "point": the value itself, however few records it comes from.
 """
 
-Outcome = Literal["holds", "unresolved", "fails"]
+Outcome = Literal["passes", "unresolved", "fails"]
 
-EXIT_CODES: dict[Outcome, int] = {"holds": 0, "unresolved": 2, "fails": 3}
+EXIT_CODES: dict[Outcome, int] = {"passes": 0, "unresolved": 2, "fails": 3}
 """What a command exits with; the highest of several verdicts wins."""
 
-_ATTACK_KEYS = {"advantage": "advantage", "accuracy": "balanced_accuracy", "auc": "auc"}
+_FIGURES = {"advantage": "advantage", "accuracy": "balanced_accuracy", "auc": "auc"}
+_CONFIDENCE = 0.95
 
 
 def check_bound(name: str) -> Bound:
@@ -49,10 +50,10 @@ class Measurement:
     Attributes:
         source: whose figure it is: "direct attack neural/global", or "target model".
         value: the figure.
-        interval: its 95 % interval.
+        interval: its interval; see `judge` for the confidence.
         n: how many records it comes from, by kind.
-        needed_non_members: where the non-members cannot resolve the false-positive rate asked
-            for, the fewest that could; otherwise None.
+        needed_non_members: where too few non-members were scored for the false-positive rate asked
+            for, the fewest that resolve it; otherwise None. The interval covers all the same.
     """
 
     source: str
@@ -69,7 +70,7 @@ class Verdict:
     Attributes:
         condition: the condition.
         bound: what was compared with its limit.
-        measured: the figure; of several attack families the one nearest to failing.
+        measured: the figure.
         subject: which of several audits was judged; may be empty.
     """
 
@@ -80,26 +81,24 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the condition fails the gate, holds, or cannot be resolved with these records."""
-        if self.measured.needed_non_members is not None:
+        """Whether the gate fails, passes, or cannot be resolved with these records."""
+        if self._point_of_few:
             return "unresolved"
         met = self.condition.met_by
         if self.bound == "both":
             if met(self._lenient_end):
                 return "fails"
-            return "unresolved" if met(self._strict_end) else "holds"
-        return "fails" if met(self._compared) else "holds"
+            return "unresolved" if met(self._strict_end) else "passes"
+        return "fails" if met(self._compared) else "passes"
 
     @property
     def reason(self) -> str:
         """Why, in plain words."""
-        if self.measured.needed_non_members is not None:
-            return (
-                f"{self.measured.n['non_members']:,} non-members cannot resolve a FPR of "
-                f"{self.condition.fpr:g}; at least {self.measured.needed_non_members:,} can"
-            )
+        if self._point_of_few:
+            return self._few
         if self.outcome == "unresolved":
-            return f"the limit lies within the interval; {self._records_that_settle}"
+            settle = self._few if self._is_few else self._records_that_settle
+            return f"the limit lies within the interval; {settle}"
         beyond = "above" if self.condition.upwards else "below"
         if self.condition.operator.endswith("="):
             beyond = f"at or {beyond}"
@@ -119,6 +118,22 @@ class Verdict:
             "interval": list(self.measured.interval),
             "n": dict(self.measured.n),
         }
+
+    @property
+    def _is_few(self) -> bool:
+        return self.measured.needed_non_members is not None
+
+    @property
+    def _point_of_few(self) -> bool:
+        """Whether a value that says nothing without its interval is to be judged alone."""
+        return self._is_few and self.bound == "point"
+
+    @property
+    def _few(self) -> str:
+        return (
+            f"{self.measured.n['non_members']:,} non-members are too few for a FPR of "
+            f"{self.condition.fpr:g}; {self.measured.needed_non_members:,} resolve it"
+        )
 
     @property
     def _lenient_end(self) -> float:
@@ -159,34 +174,33 @@ class Verdict:
 
 
 def judge(
-    report: AuditReport | Mapping[str, Any],
+    report: AuditReport,
     conditions: Iterable[Condition],
     bound: Bound = "both",
     *,
     subject: str = "",
+    audits: int = 1,
 ) -> list[Verdict]:
     """Judge an audit by `conditions`; return one verdict each, in their order.
 
-    Of each attack family that was run, the attack that did best on known records is judged; the
-    verdict is that of the family nearest to failing.
+    The figure of a condition is that of the attack, of all families, that did best in it on known
+    records. Its interval has 95 % confidence for all conditions of all audits together: on a model
+    that leaks nothing, a gate fails wrongly in at most 2.5 % of the cases by conditions with `>`.
 
     Args:
-        report: an audit, or its JSON (`selena-audit/1`). The JSON can be asked for a TPR at the
-            false-positive rates that it holds only.
+        report: an audit.
         conditions: when to fail.
         bound: what is compared with the limits.
         subject: a name for the audit, where there are several.
+        audits: how many audits are judged by these conditions.
 
     Raises:
         ConfigError: the report lacks what a condition is about.
     """
     conditions = list(conditions)
-    audit = _as_json(report, conditions) if isinstance(report, AuditReport) else report
+    comparisons = len(conditions) * audits
     return [
-        max(
-            (Verdict(condition, bound, m, subject) for m in _measurements(audit, condition)),
-            key=_severity,
-        )
+        Verdict(condition, bound, _measure(report, condition, comparisons), subject)
         for condition in conditions
     ]
 
@@ -196,72 +210,37 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return max((EXIT_CODES[verdict.outcome] for verdict in verdicts), default=0)
 
 
-def _severity(verdict: Verdict) -> tuple[int, float]:
-    value = verdict.measured.value
-    return EXIT_CODES[verdict.outcome], value if verdict.condition.upwards else -value
-
-
-def _as_json(report: AuditReport, conditions: Iterable[Condition]) -> dict[str, Any]:
-    """Return the report as JSON, with the TPR at every false-positive rate asked for."""
-    audit = report.to_json()
-    asked = [condition.fpr for condition in conditions if condition.fpr is not None]
-    for family in report.families:
-        scored = report.best(family).result.scores.evaluation
-        curve = roc_curve(scored.scores, scored.truth)
-        points = {str(fpr): asdict(tpr_at_fpr(curve, fpr)) for fpr in asked}
-        audit["best"][family]["tpr_at_fpr"] |= points
-    return audit
-
-
-def _measurements(audit: Mapping[str, Any], condition: Condition) -> list[Measurement]:
-    """Return the figure of the target model, or one figure a family of attacks."""
+def _measure(report: AuditReport, condition: Condition, comparisons: int) -> Measurement:
     if condition.metric == "gap":
-        return [_gap(audit)]
+        return _gap(report, comparisons)
     if condition.metric in ("train_accuracy", "test_accuracy"):
-        n = {"records": audit[condition.metric.replace("accuracy", "n")]}
-        return [_measurement("target model", audit, condition.metric, n)]
-    if not audit["best"]:
+        accuracy: Accuracy = getattr(report, condition.metric)
+        interval = wilson(accuracy.value, accuracy.trials, comparisons=comparisons)
+        if comparisons == 1:
+            interval = accuracy.interval
+        return Measurement("target model", accuracy.value, interval, {"records": accuracy.n})
+    if not report.attacks:
         raise ConfigError(f"{condition} is about an attack, and the report holds none. Run one.")
-    return [_of_attack(best, condition, family) for family, best in audit["best"].items()]
-
-
-def _of_attack(best: Mapping[str, Any], condition: Condition, family: str) -> Measurement:
-    n = {"members": best["members"], "non_members": best["non_members"]}
-    source = f"{family} attack {best['attack']}"
-    if condition.metric == TPR_AT_FPR:
-        return _tpr(best["tpr_at_fpr"], condition, source, n)
-    return _measurement(source, best, _ATTACK_KEYS[condition.metric], n)
-
-
-def _measurement(
-    source: str, figures: Mapping[str, Any], key: str, n: dict[str, int]
-) -> Measurement:
-    low, high = figures[f"{key}_interval"]
-    return Measurement(source, figures[key], (low, high), n)
-
-
-def _gap(audit: Mapping[str, Any]) -> Measurement:
-    """Return train minus test accuracy, a difference of proportions as the advantage is one."""
-    train, test = audit["train_n"], audit["test_n"]
-    right = round(audit["train_accuracy"] * train), round(audit["test_accuracy"] * test)
+    fpr = condition.fpr
+    metric = _FIGURES[condition.metric] if fpr is None else tpr_metric(fpr)
+    figure = report.figure(metric, confidence=1 - (1 - _CONFIDENCE) / comparisons)
     return Measurement(
-        "target model",
-        audit["train_accuracy"] - audit["test_accuracy"],
-        advantage_interval(right[0], train, right[1], test),
-        {"train": train, "test": test},
+        f"{figure.family} attack {figure.attack}",
+        figure.value,
+        figure.interval,
+        {"members": figure.members, "non_members": figure.non_members},
+        None if figure.resolved else figure.needed_non_members,
     )
 
 
-def _tpr(
-    points: Mapping[str, Any], condition: Condition, source: str, n: dict[str, int]
-) -> Measurement:
-    if str(condition.fpr) not in points:
-        held = ", ".join(sorted(points, key=float))
-        raise ConfigError(
-            f"{condition}: the report holds the TPR at FPRs of {held} only. Ask for one of them, "
-            "or audit again with the condition."
-        )
-    point = points[str(condition.fpr)]
-    low, high = point["interval"]
-    needed = None if point["resolved"] else point["needed_non_members"]
-    return Measurement(source, point["tpr"], (low, high), n, needed)
+def _gap(report: AuditReport, comparisons: int) -> Measurement:
+    """Return train minus test accuracy, by Newcombe's interval of a difference of proportions."""
+    train, test = report.train_accuracy, report.test_accuracy
+    return Measurement(
+        "target model",
+        train.value - test.value,
+        difference_interval(
+            train.value, train.trials, test.value, test.trials, comparisons=comparisons
+        ),
+        {"train": train.n, "test": test.n},
+    )

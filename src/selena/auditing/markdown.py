@@ -13,7 +13,9 @@ from selena.auditing.table import (
     Cell,
     canary_cells,
     canary_words,
+    few_words,
     table_cells,
+    table_figures,
 )
 
 
@@ -55,6 +57,7 @@ def render_markdown(
         canary_titles=CANARY_TITLES,
         canary_lines=canaries,
         canary_words=canary_words(rows),
+        few=few_words(table_figures(rows)),
         rows=rows,
         synthetic=any(row["synthetic"] for row in rows),
         flagged=any(row["selected_on_evaluation"] for row in rows),
@@ -65,7 +68,8 @@ def render_markdown(
 
 def _escape(cell: Cell) -> str:
     spread = cell.spread if cell.spread.startswith("±") or not cell.spread else f"({cell.spread})"
-    return _plain(f"{cell.text} {spread}".strip())
+    by = f"by {cell.by}" if cell.by else ""
+    return _plain(" ".join(filter(None, (cell.text, spread, by))))
 
 
 def _plain(text: str) -> str:

@@ -1,33 +1,27 @@
-"""The audit report: every attack's figures, and the best attack of each family.
+"""The audit report: every attack's figures, and for each metric the attack that is strongest in it.
 
-The best attack is chosen by its cross-fitted accuracy on known records, never on evaluation
-records: choosing there would report the luckiest attack instead of the strongest one. The accuracy
-counts less its standard error, since a trained attack is judged by the few records it held out, and
-the highest of several noisy figures is the noisiest.
+The strongest attack is chosen on known records, per metric (`selena.auditing.choice`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Bool, Float
-
-from selena.auditing.scoring import AttackScores
+from selena.auditing.choice import choose, chosen_figure
+from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
+from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.terminal import as_text, audit_notes, audit_table
-from selena.errors import unknown_name
+from selena.auditing.verdict import Verdict, verdict
+from selena.errors import ConfigError, unknown_name
 from selena.metrics.intervals import Interval
-from selena.metrics.one_run import EpsilonBound
-from selena.metrics.roc import roc_curve
 from selena.metrics.summary import Summary
-from selena.types import Access, Family
+from selena.types import Family
 
-SCHEMA = "selena-audit/1"
-
-_BINS = 60
+SCHEMA = "selena-audit/2"
 
 
 @dataclass(frozen=True)
@@ -36,108 +30,27 @@ class Accuracy:
 
     Attributes:
         value: in [0, 1].
-        interval: 95 % Clopper-Pearson interval.
+        interval: 95 % interval: Clopper-Pearson; where subjects have several records Wilson's,
+            with as many trials as the spread between subjects allows.
         n: number of records.
+        trials: what an interval counts as independent: n, or fewer where subjects have several
+            records.
     """
 
     value: float
     interval: Interval
     n: int
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way of reading an attack's scores: one threshold, or one a class.
-
-    Attributes:
-        summary: figures on evaluation records.
-        known_accuracy: cross-fitted balanced accuracy on known records.
-        known_records: how many records that is an average over.
-    """
-
-    summary: Summary
-    known_accuracy: float
-    known_records: int
-
-    @property
-    def sure_accuracy(self) -> float:
-        """The accuracy on known records less its standard error: attacks are chosen by it."""
-        spread = self.known_accuracy * (1 - self.known_accuracy) / self.known_records
-        return self.known_accuracy - sqrt(spread)
-
-
-@dataclass(frozen=True)
-class OnCanaries:
-    """What one attack achieved on planted records, which no threshold was fitted on.
-
-    Attributes:
-        summary: figures, with one threshold for all classes.
-        bound: the lower bound on epsilon that its scores prove.
-        copies: how many near copies were trained on besides.
-        copies_grouped: whether the defense was told which canary each is a copy of.
-    """
-
-    summary: Summary
-    bound: EpsilonBound
-    copies: int
-    copies_grouped: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            **self.summary.to_json(),
-            "copies": self.copies,
-            "copies_grouped": self.copies_grouped,
-            "epsilon_lower_bound": self.bound.to_json(),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class AttackResult:
-    """What one attack achieved.
-
-    Attributes:
-        name: of the attack.
-        family: "direct", "label-only", "adaptive" or "reference-model".
-        access: what it asked of the oracle.
-        settings: its hyperparameters.
-        variants: "global" and "per_class".
-        scores: the scores behind the figures, with queries and seconds.
-        canaries: what it achieved on planted records, where there are some.
-    """
-
-    name: str
-    family: Family
-    access: Access
-    settings: dict[str, Any]
-    variants: dict[str, Variant]
-    scores: AttackScores = field(repr=False)
-    canaries: OnCanaries | None = None
-
-    @property
-    def queries_per_record(self) -> float:
-        """Queries spent a record, known ones included: an attacker's cost."""
-        return self.scores.queries / self.scores.all_records
-
-    def to_json(self) -> dict[str, Any]:
-        """Return figures and cost; no times, so that equal seeds give equal bytes."""
-        variants = {
-            name: {**v.summary.to_json(), "known_accuracy": v.known_accuracy}
-            for name, v in self.variants.items()
-        }
-        return {
-            "family": self.family,
-            "access": self.access,
-            "settings": self.settings,
-            "queries_per_record": self.queries_per_record,
-            **variants,
-            **({} if self.canaries is None else {"canaries": self.canaries.to_json()}),
-        }
+    trials: float
 
 
 @dataclass(frozen=True)
 class Best:
-    """One attack in one variant."""
+    """An attack, and the way of reading its scores that did best on known records.
+
+    Attributes:
+        result: the attack.
+        variant: "global" or "per_class".
+    """
 
     result: AttackResult
     variant: str
@@ -152,96 +65,164 @@ class Best:
         """Its figures."""
         return self.result.variants[self.variant]
 
-    def roc(self) -> dict[str, list[float]]:
-        """Return exact corners of the ROC curve, thinned for plotting."""
-        scored = self.result.scores.evaluation
-        fpr, tpr = roc_curve(scored.scores, scored.truth).thinned()
-        return {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
-
-    def histogram(self) -> dict[str, Any]:
-        """Return how the scores of members and of non-members are distributed (shares a bin)."""
-        scored = self.result.scores.evaluation
-        return score_histogram(scored.scores, scored.truth)
-
-
-def score_histogram(
-    scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
-) -> dict[str, Any]:
-    """Return bin edges, the shares of members and of non-members a bin, and what the axis is.
-
-    The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
-    squeeze all others into one. Where most scores crowd together all the same, as those of sure
-    predictions do, the axis is the logarithm of the distance from the highest score; not where a
-    crowd is one value over and over, which no axis takes apart.
-    """
-    finite = scores[np.isfinite(scores)]
-    low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
-    shown, axis = np.clip(scores, low, high), "score"
-    edges = np.histogram_bin_edges(shown, _BINS)
-    fullest = int(np.histogram(shown, edges)[0].argmax())
-    crowd = shown[(shown >= edges[fullest]) & (shown <= edges[fullest + 1])]
-    if len(crowd) > len(shown) / 2 and np.ptp(crowd) > 0:
-        distance = high - shown
-        # The highest score itself has no logarithm: it stands beside the nearest one.
-        shown = -np.log10(np.maximum(distance, distance[distance > 0].min() / 2))
-        axis = "-log10(highest - score)"
-        edges = np.histogram_bin_edges(shown, _BINS)
-    shares = {
-        name: (np.histogram(shown[chosen], edges)[0] / chosen.sum()).tolist()
-        for name, chosen in (("members", truth), ("non_members", ~truth))
-    }
-    return {"edges": edges.tolist(), "axis": axis, **shares}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
     """Utility and leakage of one target model; `print` shows every attack.
 
+    Each figure (`advantage`, `balanced_accuracy`, `auc`, `tpr(0.01)`, `epsilon`) is that of the
+    attack that did best in it on known records, and has `.value`, `.interval` and `.attack`.
+
     Attributes:
         train_accuracy: on the target's training set, canaries left out.
         test_accuracy: on evaluation non-members.
         attacks: results by attack name.
+        setup: what figures depend on besides the scores.
+        inputs: what was audited: SHA-256 of "records" and, where its weights are known, "model",
+            and the "version" of selena.
     """
 
     train_accuracy: Accuracy
     test_accuracy: Accuracy
     attacks: dict[str, AttackResult]
+    setup: AuditSetup
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         audit = self.to_json()
         return as_text(audit_table(audit), audit_notes(audit))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AuditReport) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.attacks))
 
     @property
     def families(self) -> list[Family]:
         """The families attacked with, in the order they were run."""
         return list(dict.fromkeys(result.family for result in self.attacks.values()))
 
+    @property
+    def advantage(self) -> Figure:
+        """TPR - FPR of the decisions of the attack that is strongest in it; 0 is guessing."""
+        return self.figure("advantage")
+
+    @property
+    def balanced_accuracy(self) -> Figure:
+        """(TPR + TNR) / 2 of the decisions of the strongest attack; 0.5 is guessing."""
+        return self.figure("balanced_accuracy")
+
+    @property
+    def auc(self) -> Figure:
+        """Area under the ROC curve of the attack that is strongest in it; 0.5 is guessing."""
+        return self.figure("auc")
+
+    def tpr(self, fpr: float) -> Figure:
+        """Return the share of the members found at `fpr`, in (0, 1], by the strongest attack.
+
+        Raises:
+            ConfigError: `fpr` outside (0, 1], or no attack was run.
+        """
+        return self.figure(tpr_metric(fpr))
+
+    @property
+    def epsilon(self) -> Figure | None:
+        """The lower bound on epsilon that canaries prove; None where none were planted."""
+        return self.figure(EPSILON) if self._has_canaries(list(self.attacks.values())) else None
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """How much the audit shows: `.level` and `.reason` (`selena.auditing.verdict`)."""
+        return verdict(list(self.attacks.values()))
+
+    def figure(
+        self, metric: str, family: Family | None = None, *, confidence: float = 0.95
+    ) -> Figure:
+        """Return one figure, of the attack that did best in it on known records.
+
+        Args:
+            metric: "balanced_accuracy", "advantage", "auc", "tpr@fpr=X", or "epsilon".
+            family: of which the attack is; None for all.
+            confidence: of the interval.
+
+        Raises:
+            ConfigError: no attack of that family was run, or the metric is unknown or needs
+                canaries.
+        """
+        results = self._of(family)
+        if metric == EPSILON and not self._has_canaries(results):
+            raise ConfigError("An epsilon needs canaries. Plant some before training.")
+        return chosen_figure(results, metric, confidence=confidence)
+
     def best(self, family: Family) -> Best:
-        """Return the attack of `family` that did best on known records.
+        """Return the attack of `family` with the best balanced accuracy on known records.
+
+        Other figures have other best attacks: see `figure`.
 
         Raises:
             ConfigError: no attack of that family was run.
         """
-        return max(self._all(family), key=lambda best: best.figures.sure_accuracy)
+        found, _ = choose(self._of(family), "balanced_accuracy")
+        return Best(found.result, found.variant or "global")
 
-    def strongest_on_evaluation(self, family: Family) -> Best:
+    def strongest(self, metric: str, family: Family | None = None) -> AttackResult:
+        """Return the attack behind `figure(metric, family)`."""
+        best, _ = choose(self._of(family), metric)
+        return best.result
+
+    def strongest_on_evaluation(self, family: Family | None = None) -> tuple[str, Summary]:
         """Return the attack that did best on evaluation records: the paper's choice, biased up."""
-        return max(self._all(family), key=lambda best: best.figures.summary.balanced_accuracy)
+        return max(
+            (
+                (f"{result.name}/{name}", variant.summary)
+                for result in self._of(family)
+                for name, variant in result.variants.items()
+            ),
+            key=lambda each: each[1].balanced_accuracy,
+        )
+
+    def figures(self, family: Family | None = None) -> dict[str, Figure]:
+        """Return every figure by metric: those of `METRICS`, and "epsilon" with canaries."""
+        if not self.attacks:
+            return {}
+        more = [EPSILON] if self._has_canaries(self._of(family)) else []
+        return {metric: self.figure(metric, family) for metric in (*METRICS, *more)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report; the same seed gives the same bytes."""
         return {
             "schema": SCHEMA,
+            "inputs": dict(self.inputs),
+            "verdict": self.verdict.to_json(),
             **self._accuracies(),
             "n": self.counts(),
+            "figures": {name: figure.to_json() for name, figure in self.figures().items()},
+            "families": {family: self._family_json(family) for family in self.families},
             "attacks": {name: result.to_json() for name, result in self.attacks.items()},
-            "best": {family: self._best_json(family) for family in self.families},
         }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report to one file, from which `load` gives an equal one; return the path."""
+        from selena.auditing.saved import save_report
+
+        return save_report(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> AuditReport:
+        """Return the report that `save` wrote; figures are computed anew from its scores.
+
+        Raises:
+            StoreError: the file is absent, damaged, or no report.
+        """
+        from selena.auditing.saved import load_report
+
+        return load_report(Path(path))
 
     def counts(self) -> dict[str, int]:
         """Return how many records thresholds were fitted on and how many were scored.
 
-        A group counts as one; "evaluation_records", where there are groups, are all its records.
+        A subject counts as one; "evaluation_records", where there are subjects, are all records.
         """
         if not self.attacks:
             return {}
@@ -274,27 +255,28 @@ class AuditReport:
             )
         }
 
-    def _all(self, family: Family) -> Iterator[Best]:
-        if family not in self.families:
+    def _of(self, family: Family | None) -> list[AttackResult]:
+        found = [r for r in self.attacks.values() if family in (None, r.family)]
+        if family is not None and not found:
             raise unknown_name("family in this report", family, self.families)
-        for result in self.attacks.values():
-            if result.family == family:
-                for variant in result.variants:
-                    yield Best(result, variant)
+        if not found:
+            raise ConfigError("The report holds no attack. Run one.")
+        return found
 
-    def _best_json(self, family: Family) -> dict[str, Any]:
-        best, strongest = self.best(family), self.strongest_on_evaluation(family)
+    @staticmethod
+    def _has_canaries(results: Sequence[AttackResult]) -> bool:
+        return bool(results) and all(result.canaries is not None for result in results)
+
+    def _family_json(self, family: Family) -> dict[str, Any]:
+        ranking, deciding = self.strongest("auc", family), self.strongest("advantage", family)
+        name, summary = self.strongest_on_evaluation(family)
         return {
-            "attack": best.name,
-            "access": best.result.access,
-            "queries_per_record": best.result.queries_per_record,
-            **best.figures.summary.to_json(),
-            "known_accuracy": best.figures.known_accuracy,
-            "known_records": best.figures.known_records,
-            "roc": best.roc(),
-            "histogram": best.histogram(),
+            "figures": {m: figure.to_json() for m, figure in self.figures(family).items()},
+            "roc": ranking.roc(),
+            "histogram": deciding.histogram(),
             "strongest_on_evaluation": {
-                "attack": strongest.name,
-                "balanced_accuracy": strongest.figures.summary.balanced_accuracy,
+                "attack": name,
+                "balanced_accuracy": summary.balanced_accuracy,
+                "balanced_accuracy_interval": list(summary.balanced_accuracy_interval),
             },
         }

@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
 from typing import get_args
 
+import numpy as np
 import torch
 
 from selena.auditing.oracle import labelling
-from selena.auditing.report import Accuracy, AttackResult, AuditReport, OnCanaries, Variant
-from selena.auditing.scoring import AttackScores, Scene, Scored, balanced, score_attacks
+from selena.auditing.report import Accuracy, AuditReport
+from selena.auditing.results import attack_result, audit_setup
+from selena.auditing.scoring import Scene, balanced, score_attacks
 from selena.checks import check_records, check_same_features
+from selena.data.groups import units
 from selena.errors import ConfigError, DataError, unknown_name
-from selena.fingerprint import describe
-from selena.metrics.intervals import clopper_pearson
-from selena.metrics.one_run import epsilon_lower_bound
-from selena.metrics.summary import summarize
-from selena.metrics.thresholds import (
-    Threshold,
-    cross_fitted_accuracy,
-    fit_class_thresholds,
-    fit_threshold,
-)
+from selena.fingerprint import describe, fingerprint, tensor_digest
+from selena.metrics.intervals import clopper_pearson, wilson
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -31,9 +26,11 @@ from selena.types import (
     Family,
     Knowledge,
     Records,
+    StoredModel,
     TargetModel,
     concatenate,
 )
+from selena.version import __version__
 from selena.workspace import Workspace
 
 ASKED_TWICE = 32
@@ -85,16 +82,35 @@ def run_audit(
         ),
         attacks,
     )
+    setup = audit_setup(target.num_classes, seed, split.canaries)
     return AuditReport(
         train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
-            attack.name: _result(
-                attack, scores[attack.name], target.num_classes, seed, split.canaries
+            attack.name: attack_result(
+                attack.name,
+                attack.family,
+                attack.access,
+                describe(attack),
+                scores[attack.name],
+                setup,
             )
             for attack in attacks
         },
+        setup=setup,
+        inputs=_inputs(target, split),
     )
+
+
+def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
+    """Return what was audited, so that a report can be bound to it."""
+    sides = [split.known.all_members, split.known.non_members]
+    sides += [split.evaluation.all_members, split.evaluation.non_members]
+    found = {"records": fingerprint([tensor_digest(*side.tensors) for side in sides])}
+    if isinstance(target, StoredModel):
+        state = sorted(target.state().items())
+        found["model"] = fingerprint({name: tensor_digest(tensor) for name, tensor in state})
+    return {**found, "version": __version__}
 
 
 def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
@@ -124,68 +140,29 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
 
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
-    """Return how often the target model is right, with its Clopper-Pearson interval."""
+    """Return how often the target model is right.
+
+    Records of one subject are right or wrong together. So where subjects have several, the
+    interval takes no more trials than the spread between subjects allows.
+    """
     labels = labelling(target).logits(records.x).argmax(dim=1)
-    correct = int((labels == records.y).sum())
-    return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
-
-
-def _result(
-    attack: Attack, scores: AttackScores, num_classes: int, seed: int, canaries: Knowledge | None
-) -> AttackResult:
-    known, scored = scores.calibration, scores.evaluation
-
-    def variant(threshold: Threshold) -> Variant:
-        decisions = threshold.decide(scored.scores, scored.labels)
-        return Variant(
-            summary=summarize(scored.scores, decisions, scored.truth),
-            known_accuracy=cross_fitted_accuracy(
-                known.scores,
-                known.truth,
-                known.labels,
-                num_classes,
-                per_class=threshold.per_class,
-                seed=seed,
-            ),
-            known_records=len(known.truth),
-        )
-
-    threshold = fit_threshold(known.scores, known.truth)
-    return AttackResult(
-        name=attack.name,
-        family=attack.family,
-        access=attack.access,
-        settings=describe(attack),
-        variants={
-            "global": variant(threshold),
-            "per_class": variant(
-                fit_class_thresholds(known.scores, known.truth, known.labels, num_classes)
-            ),
-        },
-        scores=scores,
-        canaries=_on_canaries(scores.canaries, threshold, canaries),
-    )
+    right = (labels == records.y).numpy()
+    n, share = len(right), float(right.mean())
+    subjects = units(records)
+    count = int(subjects.max()) + 1
+    if count == n:
+        return Accuracy(share, clopper_pearson(int(right.sum()), n), n, n)
+    sizes = np.bincount(subjects)
+    residuals = np.bincount(subjects, weights=right) - share * sizes
+    variance = float(count / max(count - 1, 1) * (residuals**2).sum() / n**2)
+    # Never more trials than records, nor more than subjects where none errs.
+    trials = min(share * (1 - share) / variance, n) if variance > 0 else count
+    return Accuracy(share, wilson(share, trials), n, trials)
 
 
 def _ungrouped(canaries: Knowledge) -> Knowledge:
     sides = (canaries.members, canaries.non_members)
     return Knowledge(*(replace(records, groups=None) for records in sides))
-
-
-def _on_canaries(
-    scored: Scored | None, threshold: Threshold, canaries: Knowledge | None
-) -> OnCanaries | None:
-    if scored is None or canaries is None:
-        return None
-    decisions, twins = threshold.decide(scored.scores, scored.labels), canaries.more_members
-    return OnCanaries(
-        summarize(scored.scores, decisions, scored.truth),
-        epsilon_lower_bound(scored.scores, scored.truth),
-        copies=0 if twins is None else len(twins),
-        copies_grouped=twins is not None
-        and twins.groups is not None
-        and bool((twins.groups >= 0).all()),
-    )
 
 
 def _check(split: AuditSplit, num_classes: int) -> None:

@@ -214,7 +214,7 @@ class Scene:
         piece = self._piece_name(attack)
         if piece is not None:
             for place in self._places(attack):
-                place.save(piece, _pack(result))
+                place.save(piece, pack_scores(result))
         return result
 
     def find(self, attack: Attack) -> AttackScores | None:
@@ -326,7 +326,8 @@ def _unnamed(records: Records, first_group: int = 0) -> Records:
     return replace(records, ids=torch.arange(len(records)), groups=groups)
 
 
-def _pack(result: AttackScores) -> dict[str, Tensor]:
+def pack_scores(result: AttackScores) -> dict[str, Tensor]:
+    """Return the scores as named tensors, for a file."""
     tensors = {
         "known_records": torch.tensor(result.known_records),
         "queries": torch.tensor(result.queries),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any, get_args
 
+from selena.auditing.figure import EPSILON, Figure, figures_of, fpr_of, tpr_metric
+from selena.auditing.verdict import Verdict, over_seeds
+from selena.metrics.low_fpr import RESOLVED
 from selena.types import Family
 
 TITLES = (
@@ -29,6 +32,9 @@ CANARY_TITLES = (
 )
 
 _FPR = "0.01"
+_LOW = tpr_metric(0.01)
+FEW = "†"
+"""Marks a TPR whose interval is wide because few false positives are allowed."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,20 @@ class Cell:
     Attributes:
         text: the figure.
         spread: its 95 % interval, or mean and standard deviation over seeds; may be empty.
+        by: the attack that it is of, where that is not the one named in its line.
     """
 
     text: str
     spread: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Values of one figure, one a seed, and the interval of the first.
+    """Values of one figure, one per seed, and the interval of the first.
 
     Attributes:
-        values: one a seed.
+        values: one per seed.
         interval: 95 % interval of a single value.
     """
 
@@ -69,24 +77,63 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def accuracy_quantity(rows: Sequence[Mapping[str, Any]], name: str) -> Quantity:
+    """Return an accuracy by its key, as "test_accuracy", one value per row."""
+    low, high = rows[0][f"{name}_interval"]
+    return Quantity(tuple(row[name] for row in rows), (low, high))
+
+
+def figure_quantity(figures: Sequence[Figure]) -> Quantity:
+    """Return a figure, one value per seed, with the interval of the first."""
+    return Quantity(tuple(figure.value for figure in figures), figures[0].interval)
+
+
+def figure_cell(figures: Sequence[Figure], line: Sequence[str] = ()) -> Cell:
+    """Return the cell of a figure, one value per seed.
+
+    A TPR whose FPR takes more non-members to resolve is marked with `FEW`.
+
+    Args:
+        figures: one per seed.
+        line: the attacks that are named in the cell's line, one per seed.
+    """
+    cell = figure_quantity(figures).cell()
+    few = "" if all(figure.resolved for figure in figures) else f" {FEW}"
+    names = [figure.name for figure in figures]
+    by = "" if not line or names == list(line) else attack_words(*_one_of(names))
+    return Cell(cell.text + few, cell.spread, by)
+
+
+def few_words(figures: Iterable[Figure]) -> str:
+    """Return what `FEW` stands for; empty where no figure has it."""
+    needed = {figure.needed_non_members for figure in figures if not figure.resolved}
+    if not needed:
+        return ""
+    return (
+        f"{FEW}: fewer than {RESOLVED} false positives are allowed; "
+        f"{max(needed):,} non-members would resolve this rate."
+    )
+
+
+def figures_by_row(
+    rows: Iterable[Mapping[str, Any]], metric: str, family: str | None = None
+) -> list[Figure]:
+    """Return one figure per row, over all families or of one."""
+    return [figures_of(row, family)[metric] for row in rows]
+
+
 def summarize_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return mean, standard deviation and n over seeds, one entry a defense."""
+    """Return mean, standard deviation and n over seeds, one entry per defense."""
     entries = []
     for defense, group in _by_defense(rows):
         entry: dict[str, Any] = {"defense": defense, "seeds": [row["seed"] for row in group]}
         for name in ("train_accuracy", "test_accuracy"):
             entry[name] = _moments([row[name] for row in group])
-        entry["best"] = {
-            family: {
-                "balanced_accuracy": _moments(
-                    [row["best"][family]["balanced_accuracy"] for row in group]
-                ),
-                "auc": _moments([row["best"][family]["auc"] for row in group]),
-                "tpr_at_1_percent_fpr": _moments(
-                    [row["best"][family]["tpr_at_fpr"][_FPR]["tpr"] for row in group]
-                ),
-            }
-            for family in group[0]["best"]
+        entry["verdict"] = over_seeds([Verdict.from_json(row["verdict"]) for row in group]).level
+        if all(row["figures"] for row in group):
+            entry["figures"] = _metric_moments(group, None)
+        entry["families"] = {
+            family: _metric_moments(group, family) for family in group[0]["families"]
         }
         canaries = _canary_moments(group)
         if canaries:
@@ -95,18 +142,30 @@ def summarize_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return entries
 
 
+def _metric_moments(group: Sequence[Mapping[str, Any]], family: str | None) -> dict[str, Any]:
+    first = figures_of(group[0], family)
+    return {
+        metric: _moments([figure.value for figure in figures_by_row(group, metric, family)])
+        for metric in first
+        if all(metric in figures_of(row, family) for row in group)
+    }
+
+
 def _canary_moments(group: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return by family what its best attack found of canaries, where all rows have some."""
+    """Return by family what its strongest attacks found of canaries, where all rows have some."""
     moments = {}
-    for family in group[0]["best"]:
-        found = [each for row in group if (each := on_canaries(row, family))]
-        if len(found) == len(group):
+    for family in group[0]["families"]:
+        if all(has_canaries(row, family) for row in group):
             moments[family] = {
-                "auc": _moments([each["auc"] for each in found]),
-                "tpr_at_1_percent_fpr": _moments(
-                    [each["tpr_at_fpr"][_FPR]["tpr"] for each in found]
+                "auc": _moments([on_canaries(row, family, "auc")["auc"] for row in group]),
+                **{
+                    _LOW: _moments(
+                        [on_canaries(row, family, _LOW)["tpr_at_fpr"][_FPR]["tpr"] for row in group]
+                    )
+                },
+                EPSILON: _moments(
+                    [figure.value for figure in figures_by_row(group, EPSILON, family)]
                 ),
-                "epsilon": _moments([each["epsilon_lower_bound"]["epsilon"] for each in found]),
             }
     return moments
 
@@ -114,7 +173,10 @@ def _canary_moments(group: list[dict[str, Any]]) -> dict[str, Any]:
 def table_cells(
     rows: Sequence[dict[str, Any]], seconds: dict[str, float] | None = None
 ) -> list[list[Cell]]:
-    """Return one line of cells a defense and family, under `TITLES`.
+    """Return one line of cells per defense and family, under `TITLES`.
+
+    The attack that a line names is the one that decides best; an AUC or a TPR of another attack
+    says so.
 
     Args:
         rows: results as `selena run` has them; rows of one defense are its seeds.
@@ -122,26 +184,32 @@ def table_cells(
     """
     lines = []
     for defense, group in _by_defense(rows):
-        for i, family in enumerate(f for f in get_args(Family) if f in group[0]["best"]):
-            bests = [row["best"][family] for row in group]
+        for i, family in enumerate(f for f in get_args(Family) if f in group[0]["families"]):
+            deciding = figures_by_row(group, "balanced_accuracy", family)
+            names = [figure.name for figure in deciding]
             head = [Cell("")] * 3
             if i == 0:
                 seeds = "" if len(group) == 1 else f"{len(group)} seeds"
                 head = [
                     Cell(defense, seeds),
-                    _quantity(group, "train_accuracy").cell(),
-                    _quantity(group, "test_accuracy").cell(),
+                    accuracy_quantity(group, "train_accuracy").cell(),
+                    accuracy_quantity(group, "test_accuracy").cell(),
                 ]
             lines.append(
                 [
                     *head,
-                    _attack_cell(family, bests, (seconds or {}).get(f"{defense}/{family}")),
-                    _quantity(bests, "balanced_accuracy").cell(),
-                    _quantity(bests, "auc").cell(),
-                    _low_fpr(bests),
+                    _attack_cell(family, deciding, (seconds or {}).get(f"{defense}/{family}")),
+                    figure_cell(deciding),
+                    figure_cell(figures_by_row(group, "auc", family), names),
+                    figure_cell(figures_by_row(group, _LOW, family), names),
                 ]
             )
     return lines
+
+
+def table_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Return the figures of `table_cells` that may be marked with `FEW`."""
+    return [figures_of(row, family)[_LOW] for row in rows for family in row["families"]]
 
 
 def are_grouped(rows: Iterable[Mapping[str, Any]]) -> bool:
@@ -149,61 +217,85 @@ def are_grouped(rows: Iterable[Mapping[str, Any]]) -> bool:
     return any("evaluation_records" in row["n"] for row in rows)
 
 
-def attack_of(best: dict[str, Any]) -> str:
-    """Return the name of a family's best attack without the reading of its scores."""
-    return str(best["attack"]).rsplit("/", 1)[0]
+def has_canaries(row: Mapping[str, Any], family: str) -> bool:
+    """Return whether the attacks of `family` were scored on canaries."""
+    return EPSILON in row["families"][family]["figures"]
 
 
-def on_canaries(row: Mapping[str, Any], family: str) -> dict[str, Any] | None:
-    """Return what the best attack of `family` on ordinary known records found of canaries."""
-    attack = row.get("attacks", {}).get(attack_of(row["best"][family]), {})
-    found: dict[str, Any] | None = attack.get("canaries")
+def on_canaries(row: Mapping[str, Any], family: str, metric: str) -> dict[str, Any]:
+    """Return what the attack of `family` that is strongest in `metric` found of canaries."""
+    found: dict[str, Any] = row["attacks"][figures_of(row, family)[metric].name]["canaries"]
     return found
 
 
 def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
-    """Return one line a defense and family, under `CANARY_TITLES`.
+    """Return one line per defense and family, under `CANARY_TITLES`.
 
     No lines where no canaries were planted.
     """
     lines = []
     for defense, group in _by_defense(rows):
-        families = [f for f in get_args(Family) if all(f in row["best"] for row in group)]
+        families = [f for f in get_args(Family) if all(f in row["families"] for row in group)]
         for i, family in enumerate(families):
-            found = [each for row in group if (each := on_canaries(row, family))]
-            if len(found) < len(group):
+            if not all(has_canaries(row, family) for row in group):
                 continue
-            name, others = _one_of(attack_of(row["best"][family]) for row in group)
+            bounds = figures_by_row(group, EPSILON, family)
+            names = [figure.name for figure in bounds]
             seeds = "" if len(group) == 1 else f"{len(group)} seeds"
             lines.append(
                 [
                     Cell(defense, seeds) if i == 0 else Cell(""),
-                    Cell(f"{family}: {name}{others}"),
-                    _quantity(found, "auc").cell(),
-                    _low_fpr(found),
-                    _low_fpr(found, "0.1"),
-                    _epsilon([each["epsilon_lower_bound"] for each in found]),
+                    Cell(f"{family}: {attack_words(*_one_of(names))}"),
+                    _canary_cell(group, family, "auc", names),
+                    _canary_cell(group, family, _LOW, names),
+                    _canary_cell(group, family, tpr_metric(0.1), names),
+                    _epsilon(
+                        [on_canaries(row, family, EPSILON)["epsilon_lower_bound"] for row in group]
+                    ),
                 ]
             )
     return lines
 
 
+def _canary_cell(
+    group: Sequence[Mapping[str, Any]], family: str, metric: str, line: Sequence[str]
+) -> Cell:
+    found = []
+    for row in group:
+        of = figures_of(row, family)[metric]
+        planted = on_canaries(row, family, metric)
+        if metric == "auc":
+            value, interval, more = planted["auc"], planted["auc_interval"], {}
+        else:
+            point = planted["tpr_at_fpr"][str(fpr_of(metric))]
+            value, interval = point["tpr"], point["interval"]
+            more = {name: point[name] for name in ("resolved", "needed_non_members")}
+        found.append(replace(of, value=value, interval=tuple(interval), **more))
+    return figure_cell(found, line)
+
+
 def canary_words(rows: Sequence[dict[str, Any]]) -> str:
     """Return what the figures of `canary_cells` are of."""
-    found = [each for row in rows for f in row["best"] if (each := on_canaries(row, f))]
+    found = [
+        on_canaries(row, family, EPSILON)
+        for row in rows
+        for family in row["families"]
+        if has_canaries(row, family)
+    ]
     counts = sorted({each["members"] + each["non_members"] for each in found})
+    deltas = sorted({each["epsilon_lower_bound"]["delta"] for each in found})
     twins = any(each["copies"] for each in found)
     grouped = any(each.get("copies_grouped") for each in found)  # older reports do not say
     copies = ", and beside each of these a near copy of it" if twins else ""
     copies += " (of which the defense is told)" if grouped else ""
     both = ", of a record and its copy together" if twins else ""
     several = len({row["seed"] for row in rows}) > 1
-    mean = " (here the mean of such bounds, one a seed)" if several else ""
+    mean = " (here the mean of such bounds, one per seed)" if several else ""
     return (
-        f"{' or '.join(map(str, counts))} canaries got a wrong label, and a coin each put about "
-        f"half of them into training{copies}. Shares in percent. ε at least: by each line alone, "
-        "with 95 % confidence, training like this gives differential privacy with no smaller "
-        f"epsilon (delta = 1e-5){both}{mean}."
+        f"{' or '.join(map(str, counts))} canaries got a wrong label, and one coin per canary put "
+        f"about half of them into training{copies}. Shares in percent. ε at least: by each line "
+        "alone, with 95 % confidence, training like this gives differential privacy with no "
+        f"smaller epsilon (delta = {' or '.join(f'{d:g}' for d in deltas)}){both}{mean}."
     )
 
 
@@ -214,34 +306,26 @@ def _by_defense(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str
     return list(groups.items())
 
 
-def _quantity(rows: Sequence[dict[str, Any]], name: str) -> Quantity:
-    low, high = rows[0][f"{name}_interval"]
-    return Quantity(tuple(row[name] for row in rows), (low, high))
+def attack_words(name: str, others: int = 0) -> str:
+    """Return "modified_entropy/per_class" in words, and how many other attacks stand beside it."""
+    words = name.replace("/", ", ").replace("_", " ")
+    return f"{words} (or {others} other)" if others else words
 
 
-def _low_fpr(bests: Sequence[dict[str, Any]], fpr: str = _FPR) -> Cell:
-    points = [best["tpr_at_fpr"][fpr] for best in bests]
-    if not all(point["resolved"] for point in points):
-        needed = max(point["needed_non_members"] for point in points)
-        return Cell("unresolved", f"needs {needed} non-members")
-    low, high = points[0]["interval"]
-    return Quantity(tuple(point["tpr"] for point in points), (low, high)).cell()
-
-
-def _attack_cell(family: str, bests: Sequence[dict[str, Any]], seconds: float | None) -> Cell:
-    """Name the family's best attack and what it cost: queries a record, time of the family."""
-    name, others = _one_of(best["attack"].replace("/", ", ") for best in bests)
-    inside = " (white-box)" if any(best["access"] == "gradient" for best in bests) else ""
-    queries = fmean(best["queries_per_record"] for best in bests)
+def _attack_cell(family: str, bests: Sequence[Figure], seconds: float | None) -> Cell:
+    """Name the family's best attack and what it cost: queries per record, time of the family."""
+    inside = " (white-box)" if any(best.access == "gradient" for best in bests) else ""
+    name, others = _one_of(best.attack for best in bests)
+    queries = fmean(best.queries_per_record for best in bests)
     cost = f"{queries:.3g} {'query' if queries == 1 else 'queries'}"
-    return Cell(f"{family}: {name}{inside}{others}", f"{cost}{_duration(seconds)}")
+    words = attack_words(name) + inside + (f" (or {others} other)" if others else "")
+    return Cell(f"{family}: {words}", f"{cost}{_duration(seconds)}")
 
 
-def _one_of(attacks: Iterable[str]) -> tuple[str, str]:
-    """Return the first name in words, and how many others there are."""
+def _one_of(attacks: Iterable[str]) -> tuple[str, int]:
+    """Return the first name, and how many others there are."""
     names = list(dict.fromkeys(attacks))
-    others = "" if len(names) == 1 else f" (or {len(names) - 1} other)"
-    return names[0].replace("_", " "), others
+    return names[0], len(names) - 1
 
 
 def _epsilon(bounds: Sequence[dict[str, Any]]) -> Cell:

@@ -9,21 +9,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from selena.auditing.figure import EPSILON, Figure, chance, figures_of, tpr_metric
 from selena.auditing.table import (
     CANARY_TITLES,
+    FEW,
     TITLES,
     Cell,
     are_grouped,
+    attack_words,
     canary_cells,
     canary_words,
-    on_canaries,
+    few_words,
     percent,
     table_cells,
+    table_figures,
 )
 
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
-_GROUPED = "Records of one group count as one, by the mean of their scores."
+_GROUPED = "Records of one subject count as one, by the mean of their scores."
+_HEADLINES = (tpr_metric(0.01), "balanced_accuracy", "auc", EPSILON)
+METRIC_TITLES = {
+    tpr_metric(0.01): "TPR at 1 % FPR",
+    "balanced_accuracy": "Attack accuracy",
+    "auc": "AUC",
+    EPSILON: "Epsilon, by canaries",
+}
 
 
 def results_table(
@@ -67,17 +78,24 @@ def _table_of_cells(
         table.add_column(heading, justify="left" if left else "right", no_wrap=not breaks)
     for line in lines:
         # A space where there is nothing keeps figures of a line on one height.
-        table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
+        table.add_row(*(escape("\n".join(_lines(cell))) for cell in line))
     return table
+
+
+def _lines(cell: Cell) -> list[str]:
+    return [cell.text or " ", cell.spread, *([f"by {cell.by}"] if cell.by else [])]
 
 
 def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return what has to be said below `results_table`."""
     single = len({row["seed"] for row in rows}) == 1
     notes = [
-        "In percent; attack accuracy 50 is a random guess. "
+        "In percent; attack accuracy 50 is a random guess. Each figure is of the attack that is "
+        "strongest in it on known records. "
         + ("Below: 95 % intervals." if single else "±: standard deviation over seeds.")
     ]
+    if few := few_words(table_figures(rows)):
+        notes.append(few)
     if any(row["synthetic"] for row in rows):
         notes.append("The data are synthetic: no real person stands behind a record.")
     if any(row["selected_on_evaluation"] for row in rows):
@@ -97,41 +115,43 @@ def audit_table(audit: dict[str, Any], *, title: str | None = None) -> Table:
             figures = result[variant]
             point = figures["tpr_at_fpr"]["0.01"]
             table.add_row(
-                escape(name.replace("_", " ")),
-                variant.replace("_", " "),
+                escape(attack_words(name)),
+                attack_words(variant),
                 *(_with_interval(figures, key) for key in ("balanced_accuracy", "auc")),
-                percent(point["tpr"]) if point["resolved"] else "unresolved",
+                _interval_text(point["tpr"], point["interval"])
+                + ("" if point["resolved"] else f" {FEW}"),
             )
     return table
 
 
 def audit_notes(audit: dict[str, Any]) -> list[str]:
-    """Return how good the model is, and the best attack of each family."""
+    """Return the verdict, the strongest attack in each figure, and how good the model is."""
     accuracies = ", ".join(
         f"{_with_interval(audit, f'{which}_accuracy')} {where}"
         for which, where in (("train", "of its training records"), ("test", "of the others"))
     )
+    figures = figures_of(audit)
+    shown = [figures[metric] for metric in _HEADLINES if metric in figures]
+    few = few_words(shown)
     return [
+        f"Leak: {audit['verdict']['level']}. {audit['verdict']['reason']}",
         f"In percent, with 95 % intervals. The model is right for {accuracies}.",
-        *(
-            f"Best {family} attack by the known rows: {best['attack']}, "
-            f"{100 * best['balanced_accuracy']:.1f} % on the others (50 is a random guess)."
-            + _of_canaries(on_canaries(audit, family))
-            for family, best in audit["best"].items()
-        ),
+        *map(_figure_line, shown),
+        *([few] if few else []),
         *([_GROUPED] if are_grouped([audit]) else []),
     ]
 
 
-def _of_canaries(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return ""
-    return (
-        f" On the {found['members'] + found['non_members']} canaries: AUC "
-        f"{_with_interval(found, 'auc')}, epsilon at least "
-        f"{found['epsilon_lower_bound']['epsilon']:.2f}"
-        f"{' (of a record and its copy together)' if found['copies'] else ''}."
-    )
+def _figure_line(figure: Figure) -> str:
+    title = METRIC_TITLES[figure.metric]
+    tied = f"; tied with {len(figure.ties)} more" if figure.ties else ""
+    by = f"by {attack_words(figure.attack)} ({figure.family}{tied})"
+    if figure.metric == EPSILON:
+        return f"{title}: at least {figure.value:.2f} {by}."
+    guess = f"{100 * chance(figure.metric):g}"
+    few = "" if figure.resolved else f" {FEW}"
+    value = _interval_text(figure.value, figure.interval)
+    return f"{title}: {value}{few} {by}; guessing gives {guess}."
 
 
 def as_text(table: Table, notes: Sequence[str]) -> str:
@@ -144,5 +164,9 @@ def as_text(table: Table, notes: Sequence[str]) -> str:
 
 
 def _with_interval(figures: dict[str, Any], key: str) -> str:
-    low, high = figures[f"{key}_interval"]
-    return f"{percent(figures[key])} ({percent(low)}–{percent(high)})"
+    return _interval_text(figures[key], figures[f"{key}_interval"])
+
+
+def _interval_text(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{percent(value)} ({percent(low)}–{percent(high)})"

@@ -46,9 +46,9 @@ class Gate:
             raise ConfigError("--junit writes verdicts, and there is no condition: add --fail-if.")
         return cls(conditions, check_bound(bound), junit)
 
-    def judge(self, report: AuditReport | Mapping[str, Any], *, subject: str = "") -> list[Verdict]:
-        """Return the verdicts on one audit."""
-        return judge(report, self.conditions, self.bound, subject=subject)
+    def judge(self, report: AuditReport, *, subject: str = "", audits: int = 1) -> list[Verdict]:
+        """Return the verdicts on one audit of `audits`."""
+        return judge(report, self.conditions, self.bound, subject=subject, audits=audits)
 
     def to_json(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         """Return what the gate adds to a report: the key `gate`, or nothing without conditions."""

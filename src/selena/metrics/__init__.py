@@ -7,8 +7,9 @@ from selena.metrics.intervals import (
     clopper_pearson,
     wilson,
 )
+from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
 from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
-from selena.metrics.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
+from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
     Threshold,

@@ -1,4 +1,4 @@
-"""The exact ROC curve of a score, and what is read off it.
+"""The exact ROC curve of a score.
 
 The rule is always "score >= threshold means member". Records of one score are decided
 together, so a curve has one corner a distinct score and ties cost nothing in exactness.
@@ -7,15 +7,12 @@ together, so a curve has one corner a distinct score and ties cost nothing in ex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from selena.errors import ConfigError
 from selena.metrics.inputs import check_scores
-from selena.metrics.intervals import Interval, clopper_pearson
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,58 +95,4 @@ def roc_curve(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> R
         falling[last_of_score],
         np.append(0, true_positives).astype(np.int64),
         np.append(0, false_positives).astype(np.int64),
-    )
-
-
-@dataclass(frozen=True)
-class TprAtFpr:
-    """The largest TPR that stays within a FPR.
-
-    Attributes:
-        tpr: the TPR, in [0, 1].
-        interval: its Clopper-Pearson interval, the threshold taken as given.
-        realized_fpr: the FPR at that corner, at most the one asked for.
-        allowed_false_positives: floor(FPR asked for x non-members).
-        resolved: whether one false positive is allowed at all; where not, the non-members are
-            too few to tell this FPR from 0, and `tpr` is that without a false positive.
-        needed_non_members: the fewest non-members that resolve this FPR.
-    """
-
-    tpr: float
-    interval: Interval
-    realized_fpr: float
-    allowed_false_positives: int
-    resolved: bool
-    needed_non_members: int
-
-
-def tpr_at_fpr(
-    curve: Roc, fpr: float, *, confidence: float = 0.95, comparisons: int = 1
-) -> TprAtFpr:
-    """Return the largest TPR of `curve` with at most floor(fpr x non-members) false positives.
-
-    Args:
-        curve: from `roc_curve`.
-        fpr: in (0, 1]; taken as the decimal it is written as, so that 0.29 of 100 is 29.
-        confidence: of the interval.
-        comparisons: number of intervals that shall hold together (Bonferroni).
-
-    Raises:
-        ConfigError: `fpr` outside (0, 1].
-    """
-    if not 0 < fpr <= 1:
-        raise ConfigError(f"A FPR of {fpr} was asked for; it must lie in (0, 1].")
-    rate = Fraction(str(float(fpr)))
-    allowed = floor(rate * curve.non_members)
-    corner = int(np.searchsorted(curve.false_positives, allowed, side="right")) - 1
-    hits = int(curve.true_positives[corner])
-    return TprAtFpr(
-        tpr=hits / curve.members,
-        interval=clopper_pearson(
-            hits, curve.members, confidence=confidence, comparisons=comparisons
-        ),
-        realized_fpr=int(curve.false_positives[corner]) / curve.non_members,
-        allowed_false_positives=allowed,
-        resolved=allowed > 0,
-        needed_non_members=ceil(1 / rate),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from jaxtyping import Bool, Num
 
 from selena.errors import DataError
 from selena.metrics.intervals import Interval, advantage_interval, auc_interval
-from selena.metrics.roc import TprAtFpr, roc_curve, tpr_at_fpr
+from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
+from selena.metrics.roc import roc_curve
 
 LOW_FPRS = (0.1, 0.01, 0.001)
 """The false-positive rates at which a TPR is reported."""
@@ -27,7 +28,7 @@ class Summary:
         fpr: share of the non-members that they call members.
         advantage_interval: Newcombe's interval of TPR - FPR.
         auc: area under the ROC curve of the scores.
-        auc_interval: DeLong's interval of it.
+        auc_interval: its interval, DeLong's on the logit scale.
         tpr_at_fpr: for each FPR asked for, the best TPR within it.
     """
 
@@ -44,6 +45,16 @@ class Summary:
     def advantage(self) -> float:
         """TPR - FPR, in [-1, 1]; 0 is a random guess."""
         return self.tpr - self.fpr
+
+    def advantage_at(self, confidence: float) -> Interval:
+        """Return Newcombe's interval of the advantage with another confidence."""
+        return advantage_interval(
+            round(self.tpr * self.members),
+            self.members,
+            round(self.fpr * self.non_members),
+            self.non_members,
+            confidence=confidence,
+        )
 
     @property
     def balanced_accuracy(self) -> float:
@@ -69,10 +80,7 @@ class Summary:
             "fpr": self.fpr,
             "auc": self.auc,
             "auc_interval": list(self.auc_interval),
-            "tpr_at_fpr": {
-                str(fpr): {**asdict(point), "interval": list(point.interval)}
-                for fpr, point in self.tpr_at_fpr.items()
-            },
+            "tpr_at_fpr": {str(fpr): point.to_json() for fpr, point in self.tpr_at_fpr.items()},
         }
 
 

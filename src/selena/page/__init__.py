@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from selena.page.comparison import Comparison, compare
 from selena.page.render import render_page, write_page
-from selena.page.runs import KeptBest, Run, run_of_audit, runs_of_results
+from selena.page.runs import Run, run_of_audit, runs_of_results
 
 __all__ = [
     "Comparison",
-    "KeptBest",
     "Run",
     "compare",
     "render_page",

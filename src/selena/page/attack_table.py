@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from selena.auditing.table import Cell, attack_of
-from selena.page.groups import Group, headline_family, quantity
-from selena.page.words import attack_title
+from selena.auditing.figure import figures_of
+from selena.auditing.table import FEW, Cell, accuracy_quantity, attack_words
+from selena.page.groups import Group
 
 TITLES = (
     "Defense",
@@ -27,6 +27,12 @@ WORDS = 4
 
 _FPRS = ("0.01", "0.001")
 _VARIANTS = ("global", "per_class")
+_MARKS = {
+    "tpr@fpr=0.01": "TPR at 1 %",
+    "tpr@fpr=0.001": "TPR at 0.1 %",
+    "balanced_accuracy": "accuracy",
+    "auc": "AUC",
+}
 _SEES = {"label": "labels", "logits": "confidences", "gradient": "gradients"}
 
 
@@ -49,7 +55,7 @@ class Line:
 
     Attributes:
         cells: under `TITLES`.
-        mark: "best of all", "best of its family" or nothing, by the first seed.
+        mark: the figures that the attack is the strongest in, by the first seed.
     """
 
     cells: list[SortCell]
@@ -57,7 +63,7 @@ class Line:
 
 
 def attack_lines(groups: Sequence[Group]) -> list[Line]:
-    """Return one line a defense and attack, the attacks of one family together."""
+    """Return one line per defense and attack, the attacks of one family together."""
     return [
         _line(group, name)
         for group in groups
@@ -78,29 +84,30 @@ def _line(group: Group, name: str) -> Line:
     return Line(
         [
             SortCell(Cell(group.label)),
-            SortCell(Cell(attack_title(name), _threshold(variant))),
+            SortCell(Cell(attack_words(name), _threshold(variant))),
             SortCell(Cell(first["family"])),
             SortCell(Cell(_SEES.get(first["access"], first["access"]))),
             SortCell(Cell(f"{queries:.3g}"), queries),
             *(_figure(figures, key) for key in ("balanced_accuracy", "auc")),
             *(_low_fpr(figures, fpr) for fpr in _FPRS),
         ],
-        _mark(group.first, first["family"], name),
+        _marks(group.first, name),
     )
 
 
 def _threshold(variant: str) -> str:
-    return "one threshold a class" if variant == "per_class" else "one threshold"
+    return "one threshold per class" if variant == "per_class" else "one threshold"
 
 
-def _mark(row: dict[str, Any], family: str, name: str) -> str:
-    if attack_of(row["best"][family]) != name:
-        return ""
-    return "best of all" if headline_family(row) == family else "best of its family"
+def _marks(row: dict[str, Any], name: str) -> str:
+    """Name the figures that the attack is the strongest in, by the first seed."""
+    figures = figures_of(row)
+    titles = [title for metric, title in _MARKS.items() if figures[metric].name == name]
+    return f"strongest in {', '.join(titles)}" if titles else ""
 
 
 def _figure(figures: Sequence[dict[str, Any]], key: str) -> SortCell:
-    found = quantity(figures, key)
+    found = accuracy_quantity(figures, key)
     return SortCell(found.cell(), fmean(found.values))
 
 
@@ -108,8 +115,8 @@ def _low_fpr(figures: Sequence[dict[str, Any]], fpr: str) -> SortCell:
     points = [each["tpr_at_fpr"].get(fpr) for each in figures]
     if not all(points):
         return SortCell(Cell("–"))
-    if not all(point["resolved"] for point in points):
-        needed = max(point["needed_non_members"] for point in points)
-        return SortCell(Cell("unresolved", f"needs {needed:,}"))
     renamed = [{"tpr": point["tpr"], "tpr_interval": point["interval"]} for point in points]
-    return _figure(renamed, "tpr")
+    found = _figure(renamed, "tpr")
+    if all(point["resolved"] for point in points):
+        return found
+    return replace(found, cell=replace(found.cell, text=f"{found.cell.text} {FEW}"))

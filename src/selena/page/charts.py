@@ -14,11 +14,9 @@ from math import log10
 from statistics import fmean, stdev
 from typing import Any
 
-from selena.auditing.table import Quantity, attack_of, percent
+from selena.auditing.table import Quantity, attack_words, figure_quantity, percent
 from selena.auditing.vulnerability import ClassLeakage
-from selena.metrics.intervals import clopper_pearson
-from selena.page.groups import Group, quantity
-from selena.page.words import attack_title
+from selena.page.groups import Group
 
 COLORS = 7
 """Number of colors a theme has for defenses: "@c0" to "@c6"."""
@@ -47,12 +45,12 @@ def plotly_text(text: str) -> str:
 
 
 def draw_roc(groups: Sequence[Group], family: str) -> Chart:
-    """Draw ROC curves of the best attack of `family`, with the first seed's pointwise band."""
-    shown = [(i, g) for i, g in enumerate(groups) if family in g.first["best"]]
-    floor = min(1 / group.first["best"][family]["non_members"] for _, group in shown)
+    """Draw the first seed's ROC curves of the attack of `family` that is strongest in AUC."""
+    shown = [(i, g) for i, g in enumerate(groups) if family in g.first["families"]]
+    floor = min(1 / _roc(group, family)["non_members"] for _, group in shown)
     data: list[dict[str, Any]] = []
     for color, group in shown:
-        data += _roc_traces(group.first["best"][family], group.label, f"@c{color % COLORS}", floor)
+        data += _roc_traces(_roc(group, family), group.label, f"@c{color % COLORS}", floor)
     guess = {
         "x": [floor, 1],
         "y": [floor, 1],
@@ -63,7 +61,7 @@ def draw_roc(groups: Sequence[Group], family: str) -> Chart:
     }
     axis = {"type": "log", "tickformat": "~%", "dtick": 1, "range": _decades(floor)}
     areas = ", ".join(
-        f"{group.label} {percent(group.first['best'][family]['auc'])} %" for _, group in shown
+        f"{group.label} {percent(_roc(group, family)['auc'])} %" for _, group in shown
     )
     return Chart(
         f"Best {family} attack",
@@ -79,32 +77,43 @@ def draw_roc(groups: Sequence[Group], family: str) -> Chart:
     )
 
 
-def _roc_traces(best: dict[str, Any], name: str, color: str, floor: float) -> list[dict[str, Any]]:
-    members = best["members"]
-    hits = [round(share * members) for share in best["roc"]["tpr"]]
-    intervals = {count: clopper_pearson(count, members) for count in set(hits)}
+def _roc(group: Group, family: str) -> dict[str, Any]:
+    found: dict[str, Any] = group.first["families"][family]["roc"]
+    return found
+
+
+def _roc_traces(roc: dict[str, Any], name: str, color: str, floor: float) -> list[dict[str, Any]]:
     # A logarithmic axis has no 0; what lies this far below the axis is not seen.
     below = floor / 10
-    lows, highs = ([max(intervals[count][end], below) for count in hits] for end in (0, 1))
-    common = {
-        "x": [max(share, below) for share in best["roc"]["fpr"]],
-        "legendgroup": f"{color} {name}",
-        "mode": "lines",
+
+    def shown(shares: Sequence[float]) -> list[float]:
+        return [max(share, below) for share in shares]
+
+    band, legend = roc.get("band"), {"legendgroup": f"{color} {name}", "mode": "lines"}
+    edge = {**legend, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    edges = (
+        []
+        if band is None
+        else [
+            {**edge, "x": shown(band["fpr"]), "y": shown(band["low"])},
+            {
+                **edge,
+                "x": shown(band["fpr"]),
+                "y": shown(band["high"]),
+                "fill": "tonexty",
+                "fillcolor": f"{color}/0.15",
+            },
+        ]
+    )
+    curve = {
+        **legend,
+        "x": shown(roc["fpr"]),
+        "y": shown(roc["tpr"]),
+        "name": plotly_text(name),
+        "line": {"color": color, "shape": "hv", "width": 2},
+        "hovertemplate": "FPR %{x:.2%}<br>TPR %{y:.2%}",
     }
-    edge = {**common, "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip", "showlegend": False}
-    return [
-        {**edge, "y": lows},
-        {**edge, "y": highs, "fill": "tonexty", "fillcolor": f"{color}/0.15"},
-        {
-            **common,
-            "y": [max(count / members, below) for count in hits],
-            "name": plotly_text(name),
-            "line": {"color": color, "shape": "hv", "width": 2},
-            "customdata": [list(intervals[count]) for count in hits],
-            "hovertemplate": "FPR %{x:.2%}<br>TPR %{y:.2%} "
-            "(%{customdata[0]:.2%} – %{customdata[1]:.2%})",
-        },
-    ]
+    return [*edges, curve]
 
 
 def _decades(floor: float) -> list[float]:
@@ -114,8 +123,9 @@ def _decades(floor: float) -> list[float]:
 
 def draw_scores(group: Group) -> Chart:
     """Draw how the scores of the first seed's best attack are distributed."""
-    best = group.headlines()[0]
-    histogram = best["histogram"]
+    deciding = group.figures("advantage")[0]
+    histogram = group.first["families"][deciding.family]["histogram"]
+    accuracy = group.figures("balanced_accuracy")[0].value
     edges = histogram["edges"]
     data = [
         {
@@ -132,18 +142,18 @@ def draw_scores(group: Group) -> Chart:
             ("non_members", "non-members", "@others"),
         )
     ]
-    attack = attack_title(attack_of(best))
+    attack = attack_words(deciding.name)
     return Chart(
         f"{group.label}: {attack}",
         f"Distributions of the scores that {attack} gives members and non-members of "
-        f"{group.label}; the attack is right for {percent(best['balanced_accuracy'])} %.",
+        f"{group.label}; the attack is right for {percent(accuracy)} %.",
         {
             "data": data,
             "layout": {
                 "barmode": "overlay",
                 "bargap": 0,
                 "xaxis": {"title": plotly_text(histogram.get("axis", "score"))},
-                "yaxis": {"title": "% of the records, a bin", "rangemode": "tozero"},
+                "yaxis": {"title": "% of the records per bin", "rangemode": "tozero"},
                 "hovermode": "x unified",
                 "height": 300,
             },
@@ -212,11 +222,11 @@ def _draw_classes(
 
 
 def draw_tradeoff(groups: Sequence[Group]) -> Chart:
-    """Draw test accuracy against the accuracy of the best attack, one marker a defense."""
+    """Draw test accuracy against the accuracy of the best attack, one marker per defense."""
     points = [
         (i, group, group.accuracy("test_accuracy"), _leakage(group))
         for i, group in enumerate(groups)
-        if group.headlines()
+        if group.is_attacked
     ]
     data = [
         {
@@ -259,7 +269,7 @@ def draw_tradeoff(groups: Sequence[Group]) -> Chart:
 
 
 def _leakage(group: Group) -> Quantity:
-    return quantity(group.headlines(), "balanced_accuracy")
+    return figure_quantity(group.figures("balanced_accuracy"))
 
 
 def _with_ends(figure: Quantity) -> tuple[float, float, float]:

@@ -11,11 +11,11 @@ from selena.auditing.vulnerability import (
     ExposedRecord,
     Exposure,
     compare,
-    exposure,
+    report_exposure,
 )
 from selena.errors import DataError
 from selena.page.attack_table import SortCell
-from selena.page.groups import Group, baseline_of, headline_scores
+from selena.page.groups import Group, baseline_of
 from selena.page.runs import Run
 from selena.page.words import one_in
 
@@ -45,7 +45,7 @@ class ExposedTable:
 
 
 def exposed_tables(groups: Sequence[Group]) -> list[ExposedTable]:
-    """Return one table a data set, of the model that its defenses are compared with.
+    """Return one table per data set, of the model that its defenses are compared with.
 
     Only models whose scores are at hand have one.
     """
@@ -59,8 +59,9 @@ def exposed_tables(groups: Sequence[Group]) -> list[ExposedTable]:
 
 
 def _exposure(run: Run) -> Exposure | None:
-    kept = headline_scores(run)
-    return None if kept is None else exposure(kept.scores.evaluation)
+    if run.report is None or not run.report.attacks:
+        return None
+    return report_exposure(run.report)
 
 
 def _table(base: Group, before: Exposure, others: Sequence[Group]) -> ExposedTable:
@@ -124,7 +125,7 @@ def _found_at(record: ExposedRecord) -> SortCell:
 def _counts(base: str, label: str, comparison: Comparison, fpr: float) -> str:
     before, after, both = comparison.found(fpr)
     return (
-        f"With at most {one_in(str(fpr))} accused wrongly, {before:,} of "
+        f"With at most {one_in(fpr)} accused wrongly, {before:,} of "
         f"{len(comparison.before):,} members are found in {base} and {after:,} of the same "
         f"members in {label}: {both:,} in both, {after - both:,} only in {label}."
     )

@@ -6,11 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any, get_args
 
-from selena.auditing.table import Quantity
-from selena.page.runs import KeptBest, Run
+from selena.auditing.figure import Figure
+from selena.auditing.table import Quantity, accuracy_quantity, figures_by_row
+from selena.auditing.verdict import Verdict, over_seeds
+from selena.page.runs import Run
 from selena.types import Family
 
 UNDEFENDED = "undefended"
@@ -40,42 +41,26 @@ class Group:
 
     @property
     def families(self) -> list[str]:
-        """The families that every seed was attacked with."""
-        return ordered_families([family for row in self.rows for family in row["best"]])
+        """The families that some seed was attacked with."""
+        return ordered_families([family for row in self.rows for family in row["families"]])
 
-    def headlines(self) -> list[dict[str, Any]]:
-        """Return each seed's best attack over all families; empty where none was run."""
-        return [row["best"][headline_family(row)] for row in self.rows if row["best"]]
+    @property
+    def is_attacked(self) -> bool:
+        """Whether every seed was attacked."""
+        return all(row["figures"] for row in self.rows)
+
+    def figures(self, metric: str, family: str | None = None) -> list[Figure]:
+        """Return a figure of every seed, over all families or of one."""
+        return figures_by_row(self.rows, metric, family)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that more than half of the seeds reach at least."""
+        return over_seeds([Verdict.from_json(row["verdict"]) for row in self.rows])
 
     def accuracy(self, name: str) -> Quantity:
         """Return "train_accuracy" or "test_accuracy"."""
-        return quantity(self.rows, name)
-
-
-def quantity(figures: Sequence[dict[str, Any]], name: str) -> Quantity:
-    """Return the figure `name`, one value a seed, with the interval of the first."""
-    low, high = figures[0][f"{name}_interval"]
-    return Quantity(tuple(each[name] for each in figures), (low, high))
-
-
-def headline_family(row: dict[str, Any]) -> str:
-    """Return the family whose best attack did best on known records: never on scored ones."""
-    if "best_of_all" in row:
-        return str(row["best_of_all"]["family"])
-    families: list[str] = list(row["best"])
-    return max(families, key=lambda family: _sure_accuracy(row, row["best"][family]))
-
-
-def _sure_accuracy(row: dict[str, Any], best: dict[str, Any]) -> float:
-    """Return the accuracy on known records less its standard error, as audits choose by it."""
-    records = best.get("known_records", row["n"]["known_members"] + row["n"]["known_non_members"])
-    value = best["known_accuracy"]
-    return float(value - sqrt(value * (1 - value) / records))
-
-
-def headline_scores(run: Run) -> KeptBest | None:
-    """Return the scores behind a run's best attack over all families, if they are at hand."""
-    return run.best.get(headline_family(run.row)) if run.row["best"] else None
+        return accuracy_quantity(self.rows, name)
 
 
 def ordered_families(names: Sequence[str]) -> list[str]:

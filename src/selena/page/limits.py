@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
+from selena.auditing.figure import figures_of, fpr_of
 from selena.page.groups import Group
-from selena.types import Family
 
 
 def limits(groups: Sequence[Group]) -> list[str]:
     """Return the limits of these results, one sentence or two each."""
-    return [*_about_the_data(groups), *_families(groups), *_general(groups)]
+    return [*_about_the_data(groups), *_general(groups)]
 
 
 def _about_the_data(groups: Sequence[Group]) -> list[str]:
@@ -30,25 +29,10 @@ def _about_the_data(groups: Sequence[Group]) -> list[str]:
     return said
 
 
-def _families(groups: Sequence[Group]) -> list[str]:
-    """Name the families of attacks that were not run."""
-    absent: dict[str, list[str]] = {}
-    for group in groups:
-        missing = [family for family in get_args(Family) if family not in group.families]
-        if missing:
-            *most, last = missing
-            words = f"{', '.join(most)} or {last}" if most else last
-            absent.setdefault(words, []).append(group.label)
-    return [
-        f"Not attacked by {families} attacks: {', '.join(labels)}."
-        for families, labels in absent.items()
-    ]
-
-
 def _general(groups: Sequence[Group]) -> list[str]:
     said = [
-        "Figures are of the best of the attacks that were run: a stronger attack, or an attacker "
-        "who knows more, may find more.",
+        "Each figure is of the strongest of the attacks that were run: a stronger attack, or an "
+        "attacker who knows more, may find more.",
         "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
         "than the average, and nothing here bounds the risk of a single one.",
         *_canaries(groups),
@@ -85,21 +69,21 @@ def _comparisons(groups: Sequence[Group]) -> list[str]:
     if attacks < 2:
         return []
     return [
-        f"Intervals hold with 95 % confidence each on its own: of {attacks} attacks in the table, "
-        f"about {max(1, round(attacks / 20))} may miss by chance."
+        f"Each interval covers with 95 % confidence on its own: of {attacks} attacks in the table, "
+        f"about {max(1, round(attacks / 20))} may miss by chance. The verdict allows for that."
     ]
 
 
 def _too_few(groups: Sequence[Group]) -> list[str]:
-    """Name the lowest FPRs that this many non-members cannot resolve."""
-    points = [
-        (fpr, point["needed_non_members"])
+    """Name the lowest FPRs for which too few non-members were scored."""
+    few = {
+        (fpr, figure.needed_non_members)
         for group in groups
-        for best in group.headlines()
-        for fpr, point in best["tpr_at_fpr"].items()
-        if not point["resolved"]
-    ]
+        for row in group.rows
+        for metric, figure in figures_of(row).items()
+        if not figure.resolved and (fpr := fpr_of(metric)) is not None
+    }
     return [
-        f"A FPR of {100 * float(fpr):g} % is unresolved: that takes {needed:,} non-members."
-        for fpr, needed in sorted(set(points), reverse=True)
+        f"At a FPR of {100 * fpr:g} % intervals are wide: {needed:,} non-members would resolve it."
+        for fpr, needed in sorted(few, reverse=True)
     ]

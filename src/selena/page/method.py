@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from selena.page.groups import Group
@@ -14,7 +15,7 @@ _SIZES = {
     "known_non_members": "Known non-members",
     "evaluation_members": "Scored members",
     "evaluation_non_members": "Scored non-members",
-    "evaluation_records": "Scored records, of whom groups have their mean score",
+    "evaluation_records": "Scored records, of whom subjects have their mean score",
 }
 
 
@@ -29,6 +30,35 @@ class Setting:
 
     title: str
     text: str
+
+
+def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
+    """Return what stands at the top of a page: what was audited, how much of it, and when."""
+    rows = [row for group in groups for row in group.rows]
+    scored = _distinct(
+        f"{row['n']['evaluation_members']:,} members and "
+        f"{row['n']['evaluation_non_members']:,} non-members"
+        for row in rows
+        if row["n"]
+    )
+    found = [
+        ("Data set", ", ".join(_distinct(str(row["dataset"]) for row in rows))),
+        ("Scored", " or ".join(scored) or "nothing"),
+        ("Page written", written.isoformat()),
+    ]
+    for name, title in (("records", "Records"), ("model", "Model")):
+        hashes = [
+            (group.label, row["inputs"][name])
+            for group in groups
+            for row in group.rows
+            if name in row.get("inputs", {})
+        ]
+        if len({digest for _, digest in hashes}) == 1:
+            found.append((f"{title}, SHA-256", hashes[0][1]))
+        else:
+            short = ", ".join(f"{label} {digest[:16]}…" for label, digest in hashes)
+            found += [(f"{title}, SHA-256", short)] if short else []
+    return found
 
 
 def facts(groups: Sequence[Group], command: str) -> list[tuple[str, str]]:

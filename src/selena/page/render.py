@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selena.auditing.table import CANARY_TITLES, are_grouped, canary_cells, canary_words
-from selena.auditing.vulnerability import WIDEST, class_leakage
+from selena.auditing.report import AuditReport
+from selena.auditing.table import (
+    CANARY_TITLES,
+    FEW,
+    are_grouped,
+    canary_cells,
+    canary_words,
+)
+from selena.auditing.vulnerability import WIDEST, ClassLeakage, class_leakage
 from selena.environment import describe_environment
 from selena.errors import DataError
 from selena.experiment import Results
@@ -19,11 +27,11 @@ from selena.files import write_text
 from selena.page import attack_table
 from selena.page.charts import Chart, draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.page.exposed import exposed_tables
-from selena.page.groups import Group, group_runs, headline_scores, ordered_families
+from selena.page.groups import Group, group_runs, ordered_families
 from selena.page.limits import limits
-from selena.page.method import facts, settings
+from selena.page.method import about, facts, settings
 from selena.page.runs import Run, runs_of_results
-from selena.page.words import summarize_groups
+from selena.page.words import summarize_groups, verdict_limits
 from selena.version import __version__
 
 
@@ -48,14 +56,16 @@ def render_page(
     title: str,
     command: str = "",
     environment: dict[str, Any] | None = None,
+    date: date | None = None,
 ) -> str:
-    """Return the page of `runs` as HTML; the same input gives the same text.
+    """Return the page of `runs` as HTML; the same input on the same day gives the same text.
 
     Args:
         runs: one a defense and seed; sections that need kept scores are of those that have them.
         title: heading.
         command: the command that gave them, if there was one.
         environment: see `describe_environment`.
+        date: of the page; by default today.
 
     Raises:
         DataError: no runs.
@@ -64,7 +74,7 @@ def render_page(
         raise DataError("A page needs at least one run. Give folders of runs that were attacked.")
     groups = group_runs(runs)
     rows = [row for group in groups for row in group.rows]
-    attacked = [group for group in groups if group.first["best"]]
+    attacked = [group for group in groups if group.is_attacked]
     charts = _charts(attacked)
     return (
         _environment()
@@ -91,6 +101,9 @@ def render_page(
                 }
             ),
             exposed=exposed_tables(groups),
+            few=FEW,
+            verdict_limits=verdict_limits(),
+            about=about(groups, date or datetime.now(UTC).date()),
             widest=WIDEST,
             facts=facts(groups, command),
             settings=settings(groups, environment),
@@ -102,20 +115,24 @@ def render_page(
 
 def _charts(groups: Sequence[Group]) -> dict[str, list[Chart]]:
     """Return the charts of each section of the page."""
-    families = ordered_families([family for group in groups for family in group.first["best"]])
-    kept = [(group, headline_scores(group.runs[0])) for group in groups]
+    families = ordered_families([family for group in groups for family in group.first["families"]])
     return {
         "roc": [draw_roc(groups, family) for family in families],
         "scores": [draw_scores(group) for group in groups],
         "classes": draw_classes(
             [
-                (group, class_leakage(best.scores, per_class=best.per_class))
-                for group, best in kept
-                if best is not None
+                (group, _class_leakage(report))
+                for group in groups
+                if (report := group.runs[0].report) is not None
             ]
         ),
         "tradeoff": [draw_tradeoff(groups)] if groups else [],
     }
+
+
+def _class_leakage(report: AuditReport) -> list[ClassLeakage]:
+    name, variant = report.advantage.attack.rsplit("/", 1)
+    return class_leakage(report.attacks[name].scores, per_class=variant == "per_class")
 
 
 def _environment() -> Environment:

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from selena.auditing.report import AuditReport
-from selena.auditing.scoring import AttackScores, unpack_scores
 from selena.experiment import Results
-from selena.metrics.roc import roc_curve
 from selena.store import RunFolder
-from selena.workspace import Workspace
-
-_PER_CLASS = "per_class"
-
-
-@dataclass(frozen=True, eq=False)
-class KeptBest:
-    """The scores behind the best attack of one family.
-
-    Attributes:
-        scores: of known and of evaluation records.
-        per_class: whether it has one threshold a class.
-    """
-
-    scores: AttackScores
-    per_class: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +15,13 @@ class Run:
     """One row of results and what is known behind it.
 
     Attributes:
-        row: as `selena-run/1` has it.
-        best: by family, the scores behind its best attack; those at hand.
+        row: as `selena-run/2` has it.
+        report: the audit with its scores, if they are at hand.
         manifest: of the run folder, if there is one.
     """
 
     row: dict[str, Any]
-    best: Mapping[str, KeptBest] = field(default_factory=dict)
+    report: AuditReport | None = None
     manifest: dict[str, Any] | None = None
 
 
@@ -68,14 +49,7 @@ def run_of_audit(
         "synthetic": synthetic,
         "selected_on_evaluation": False,
     }
-    bests = {family: report.best(family) for family in report.families}
-    return Run(
-        {**head, **report.to_json()},
-        {
-            family: KeptBest(best.result.scores, best.variant == _PER_CLASS)
-            for family, best in bests.items()
-        },
-    )
+    return Run({**head, **report.to_json()}, report)
 
 
 def runs_of_results(results: Results) -> list[Run]:
@@ -88,38 +62,6 @@ def runs_of_results(results: Results) -> list[Run]:
         return [Run(row) for row in results.rows]
     folders = [RunFolder(path) for path in results.folders]
     return [
-        Run(row, _kept_bests(folder, row), folder.manifest())
+        Run(row, folder.report(), folder.manifest())
         for row, folder in zip(results.rows, folders, strict=True)
     ]
-
-
-def _kept_bests(folder: RunFolder, row: dict[str, Any]) -> dict[str, KeptBest]:
-    found = {}
-    for family, best in row["best"].items():
-        name, variant = best["attack"].rsplit("/", 1)
-        scores = _kept_scores(folder, name, best)
-        if scores is not None:
-            found[family] = KeptBest(scores, variant == _PER_CLASS)
-    return found
-
-
-def _kept_scores(folder: RunFolder, name: str, best: dict[str, Any]) -> AttackScores | None:
-    """Find the scores behind `best`.
-
-    A folder may hold scores of earlier code as well: the right ones give the same AUC to the last
-    bit, for it is a quotient of whole numbers.
-    """
-    kept = Workspace(folder=folder.path / "scores")
-    for path in sorted((folder.path / "scores").glob(f"{name}-{'?' * 24}.safetensors")):
-        tensors = kept.load(path.stem)
-        if tensors is None:
-            continue
-        scores = unpack_scores(tensors)
-        curve = roc_curve(scores.evaluation.scores, scores.evaluation.truth)
-        if (curve.auc, curve.members, curve.non_members) == (
-            best["auc"],
-            best["members"],
-            best["non_members"],
-        ):
-            return scores
-    return None

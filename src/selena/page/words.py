@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import get_args
 
-from selena.auditing.table import on_canaries, percent
-from selena.page.groups import Group, baseline_of, headline_family
+from selena.auditing.figure import EPSILON, Figure, chance, fpr_of, tpr_metric
+from selena.auditing.table import attack_words, percent
+from selena.auditing.verdict import LIMITS, Level
+from selena.page.groups import Group, baseline_of
+from selena.types import Family
 
-_GUESS = 0.5
-_FPR, _COARSE_FPR = "0.01", "0.1"
+_LOW = tpr_metric(0.01)
+
+VERDICTS: dict[Level, str] = {
+    "severe": "severe leak",
+    "large": "large leak",
+    "small": "small leak",
+    "none shown": "no leak shown",
+    "too few records": "too few records to tell",
+    "not attacked": "not attacked",
+}
 
 
 @dataclass(frozen=True)
@@ -20,159 +31,144 @@ class Summary:
 
     Attributes:
         label: its name.
-        verdict: a few words.
-        leaks: whether membership shows in any seed.
-        sentences: what an attacker finds, and what the model is good for.
+        level: of the verdict.
+        verdict: the level in words.
+        sentences: what an attacker finds, what the model is good for, and what was not tried.
     """
 
     label: str
+    level: Level
     verdict: str
-    leaks: bool
     sentences: list[str]
 
 
 def summarize_groups(groups: Sequence[Group]) -> list[Summary]:
-    """Return one summary a defense."""
+    """Return one summary per defense."""
     return [_summary(group, baseline_of(group, groups)) for group in groups]
 
 
-def attack_title(name: str) -> str:
-    """Return "modified_entropy/per_class" as people write it."""
-    return name.replace("_", " ").replace("/", ", ")
+def verdict_limits() -> str:
+    """Return from where a figure is called large and severe."""
+    parts = []
+    for metric, (large, severe) in LIMITS.items():
+        fpr = fpr_of(metric)
+        if fpr is not None:
+            name = f"members found at a false-positive rate of {100 * fpr:g} %"
+        else:
+            name = {"advantage": "advantage", "auc": "AUC"}.get(metric, "ε that canaries prove")
+        ends = (large, severe) if metric == EPSILON else (100 * large, 100 * severe)
+        unit = "" if metric == EPSILON else " %"
+        parts.append(f"{name}: {ends[0]:g} and {ends[1]:g}{unit}")
+    return "; ".join(parts)
 
 
-def one_in(fpr: str) -> str:
-    """Return "0.01" as "1 non-member in 100"."""
-    return f"1 non-member in {round(1 / float(fpr)):,}"
+def one_in(fpr: float) -> str:
+    """Return 0.01 as "1 non-member in 100"."""
+    return f"1 non-member in {round(1 / fpr):,}"
 
 
 def _summary(group: Group, base: Group | None) -> Summary:
-    bests = group.headlines()
-    if not bests:
-        return Summary(group.label, "not attacked", False, [_usefulness(group, base)])
-    planted = [on_canaries(row, headline_family(row)) for row in group.rows if row["best"]]
-    canaries = [each for each in planted if each is not None]
-    sentences = [
-        *_finds(bests),
-        *_is_right(bests),
-        *_finds_planted(canaries),
-        _usefulness(group, base),
-    ]
-    leaking = sum(
-        _above_guess(best) or _finds_more(best) or (found is not None and _ranks_higher(found))
-        for best, found in zip(bests, planted, strict=True)
-    )
-    return Summary(
-        group.label,
-        _verdict(leaking, len(bests)),
-        leaking > 0,
-        [each.replace(" %", "\u00a0%") for each in (*sentences, *_no_proof(leaking))],
-    )
-
-
-def _above_guess(best: dict[str, Any]) -> bool:
-    return bool(best["balanced_accuracy_interval"][0] > _GUESS)
-
-
-def _finds_more(best: dict[str, Any]) -> bool:
-    point = best["tpr_at_fpr"][_FPR]
-    return bool(point["resolved"] and point["interval"][0] > float(_FPR))
-
-
-def _ranks_higher(canaries: dict[str, Any]) -> bool:
-    return bool(canaries["auc_interval"][0] > _GUESS)
-
-
-def _verdict(leaking: int, seeds: int) -> str:
-    if seeds == 1:
-        return "membership leaks" if leaking else "no leak shown"
-    return f"membership leaks in {leaking} of {seeds} seeds" if leaking else "no leak shown"
-
-
-def _finds(bests: Sequence[dict[str, Any]]) -> list[str]:
-    """Say what share of the members is found at a low FPR, where the records suffice for that."""
-    if all(best["tpr_at_fpr"][_FPR]["resolved"] for best in bests):
-        return [_found_at(bests, _FPR)]
-    point = max((b["tpr_at_fpr"][_FPR] for b in bests), key=lambda p: p["needed_non_members"])
-    fewest = min(best["non_members"] for best in bests)
-    said = [
-        f"What an attacker finds who may be wrong for {one_in(_FPR)} is unresolved: "
-        f"{fewest:,} non-members were scored, and it takes at least "
-        f"{point['needed_non_members']:,}."
-    ]
-    if all(best["tpr_at_fpr"].get(_COARSE_FPR, {}).get("resolved") for best in bests):
-        said.append(_found_at(bests, _COARSE_FPR))
-    return said
-
-
-def _found_at(bests: Sequence[dict[str, Any]], fpr: str) -> str:
-    points = [best["tpr_at_fpr"][fpr] for best in bests]
-    shares = [point["tpr"] for point in points]
-    who = f"n attacker who may be wrong for {one_in(fpr)} finds {percent(fmean(shares))} %"
-    guess = f"guessing would find {float(fpr):.0%}".replace("%", " %")
-    if len(points) > 1:
-        return (
-            f"Over {len(points)} seeds, a{who} of the members on average (from "
-            f"{percent(min(shares))} to {percent(max(shares))} %); {guess}."
-        )
-    low, high = points[0]["interval"]
-    told = _told(low, float(fpr), high)
-    return (
-        f"A{who} of the members (between {percent(low)} and {percent(high)} %, with 95 % "
-        f"confidence); {guess}.{told}"
-    )
-
-
-def _finds_planted(canaries: Sequence[dict[str, Any]]) -> list[str]:
-    """Say what share of the canaries that were trained on the same attack finds."""
-    for fpr in (_FPR, _COARSE_FPR):
-        points = [each["tpr_at_fpr"][fpr] for each in canaries]
-        if points and all(point["resolved"] for point in points):
-            share = fmean(point["tpr"] for point in points)
-            low = min(point["interval"][0] for point in points)
-            high = max(point["interval"][1] for point in points)
-            return [
-                f"Of records planted with a wrong label, the canaries, it finds {percent(share)} % "
-                f"(between {percent(low)} and {percent(high)} %) where it may be wrong for "
-                f"{one_in(fpr)}."
-            ]
-    return []
-
-
-def _is_right(bests: Sequence[dict[str, Any]]) -> list[str]:
-    values = [best["balanced_accuracy"] for best in bests]
-    said = (
-        "Asked about as many members as non-members, the best attack is right for "
-        f"{percent(fmean(values))} % of them"
-    )
-    above = sum(map(_above_guess, bests))
-    if len(values) > 1:
-        seeds = f"In {above or 'none'} of {len(values)} seeds the 95 % interval"
-        return [
-            f"{said} on average (from {percent(min(values))} to {percent(max(values))} %); "
-            f"guessing is right for 50 %. {seeds} lies above guessing."
+    level = group.verdict.level
+    words = VERDICTS[level]
+    if len(group.rows) > 1 and group.is_attacked:
+        words += f" (in most of {len(group.rows)} seeds)"
+    sentences = [_usefulness(group, base)]
+    if group.is_attacked:
+        sentences = [
+            _found(group.figures(_LOW)),
+            _right(group.figures("balanced_accuracy")),
+            *_canaries(group),
+            *sentences,
+            *_no_proof(level),
+            *_missing(group),
         ]
-    low, high = bests[0]["balanced_accuracy_interval"]
-    told = _told(low, _GUESS, high)
+    return Summary(group.label, level, words, [each.replace(" %", "\u00a0%") for each in sentences])
+
+
+def _found(figures: Sequence[Figure]) -> str:
+    """Say what share of the members is found at a low FPR."""
+    fpr = fpr_of(figures[0].metric) or 1.0
+    said = (
+        f"An attacker who accepts one wrong accusation per {round(1 / fpr):,} non-members finds "
+        f"{_values(figures)} of the members; guessing finds {percent(fpr)} %."
+    )
+    few = [figure for figure in figures if not figure.resolved]
+    if few:
+        return (
+            f"{said} That is a rough figure: {few[0].non_members:,} non-members were scored, and "
+            f"{few[0].needed_non_members:,} would make it a firm one."
+        )
+    return said + _compared(figures)
+
+
+def _right(figures: Sequence[Figure]) -> str:
+    return (
+        "Asked to tell members from as many non-members, the strongest attack "
+        f"({attack_words(figures[0].name)}) is right in {_values(figures)} of the cases; guessing "
+        f"is right in 50 %.{_compared(figures)}"
+    )
+
+
+def _values(figures: Sequence[Figure]) -> str:
+    """Return a value with its interval, or the mean and range over seeds."""
+    values = [figure.value for figure in figures]
+    if len(values) > 1:
+        return (
+            f"{percent(fmean(values))} % (mean of {len(values)} seeds, from "
+            f"{percent(min(values))} to {percent(max(values))} %)"
+        )
+    low, high = figures[0].interval
+    return f"{percent(values[0])} % ({percent(low)} to {percent(high)} % with 95 % confidence)"
+
+
+def _compared(figures: Sequence[Figure]) -> str:
+    """Say what an interval means beside guessing; nothing where it lies above."""
+    if len(figures) > 1:
+        above = sum(figure.above_chance for figure in figures)
+        return f" In {above or 'none'} of {len(figures)} seeds the 95 % interval is above guessing."
+    figure = figures[0]
+    if figure.above_chance:
+        return ""
+    if figure.interval[1] < chance(figure.metric):
+        return " That is less than guessing."
+    return " These records cannot tell the two apart."
+
+
+def _canaries(group: Group) -> list[str]:
+    """Say what share of the canaries that were trained on is found."""
+    if not all(EPSILON in row["figures"] for row in group.rows):
+        return []
+    points = [
+        row["attacks"][figure.name]["canaries"]["tpr_at_fpr"][str(fpr_of(_LOW))]
+        for row, figure in zip(group.rows, group.figures(_LOW), strict=True)
+    ]
+    share = fmean(point["tpr"] for point in points)
+    low = min(point["interval"][0] for point in points)
+    high = max(point["interval"][1] for point in points)
     return [
-        f"{said} (between {percent(low)} and {percent(high)} %, with 95 % confidence); guessing is "
-        f"right for 50 %.{told}"
+        f"Of records planted with a wrong label, the canaries, it finds {percent(share)} % "
+        f"({percent(low)} to {percent(high)} %) at the same rate of wrong accusations."
     ]
 
 
-def _told(low: float, guess: float, high: float) -> str:
-    """Say what an interval means beside the guess; nothing where it lies above."""
-    if low > guess:
-        return ""
-    if high < guess:
-        return " That is less than guessing."
-    return " The two cannot be told apart with so few records."
-
-
-def _no_proof(leaking: int) -> list[str]:
-    if leaking:
+def _no_proof(level: Level) -> list[str]:
+    if level in ("small", "large", "severe"):
         return []
     return ["This is no proof that nothing leaks: more records, or a better attack, may show more."]
+
+
+def _missing(group: Group) -> list[str]:
+    """Name what was not tried: LiRA and RMIA first, the strongest attacks there are."""
+    missing = [family for family in get_args(Family) if family not in group.families]
+    if not missing:
+        return []
+    names = [_FAMILY_WORDS.get(family, family) for family in reversed(missing)]
+    *most, last = names
+    words = f"{', '.join(most)} or {last}" if most else last
+    return [f"Not attacked by {words} attacks."]
+
+
+_FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
 
 
 def _usefulness(group: Group, base: Group | None) -> str:

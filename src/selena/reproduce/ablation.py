@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selena.auditing.table import Cell
+from selena.auditing.table import Cell, accuracy_quantity
 from selena.errors import ConfigError
 from selena.experiment import collect
 from selena.pipeline import cases
 from selena.reproduce.budget import Line, plan_lines
 from selena.reproduce.document import Document, Table
-from selena.reproduce.figures import drawn, notes, quantity
+from selena.reproduce.figures import attack_quantity, drawn, notes
 from selena.reproduce.plots import Course, draw_courses
 from selena.reproduce.runs import Tell, run_items
 from selena.reproduce.task import Item, Task
@@ -113,13 +113,13 @@ def _items(task: Task) -> dict[Size, Item]:
 
 def _course(rows: dict[Size, dict[str, Any]], sweep: Sequence[Size], *, axis: int) -> Course:
     def leakage(row: dict[str, Any]) -> float:
-        return float(row["best"]["direct"]["balanced_accuracy"])
+        return attack_quantity([row], "direct").values[0]
 
     undefended, shown = rows[_UNDEFENDED], [rows[size] for size in sweep]
     return Course(
         [size[axis] for size in sweep],
-        utility=[drawn(quantity([row], "test_accuracy")) for row in shown],
-        leakage=[drawn(quantity([row["best"]["direct"]], "balanced_accuracy")) for row in shown],
+        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in shown],
+        leakage=[drawn(attack_quantity([row], "direct")) for row in shown],
         levels=(100 * undefended["test_accuracy"], 100 * leakage(undefended)),
     )
 
@@ -130,6 +130,6 @@ def _cells(size: Size, row: dict[str, Any]) -> list[Cell]:
         Cell(row["defense"]),
         Cell(k),
         Cell(l),
-        *(quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
-        quantity([row["best"]["direct"]], "balanced_accuracy").cell(),
+        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
+        attack_quantity([row], "direct").cell(),
     ]

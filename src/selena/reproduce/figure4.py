@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.auditing.table import Cell
+from selena.auditing.table import Cell, accuracy_quantity
 from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment
@@ -20,7 +20,7 @@ from selena.pipeline import RunSettings, cases
 from selena.registry import build_attacks
 from selena.reproduce.budget import Line, plan_lines
 from selena.reproduce.document import Document, Table
-from selena.reproduce.figures import drawn, notes, quantity
+from selena.reproduce.figures import attack_quantity, drawn, notes
 from selena.reproduce.plots import Course, Value, draw_courses
 from selena.reproduce.runs import Tell, run_items
 from selena.reproduce.task import Item, Task
@@ -30,7 +30,7 @@ from selena.signals import SignalName
 from selena.version import __version__
 from selena.workspace import Progress, Silent
 
-SCHEMA = "selena-figure4/1"
+SCHEMA = "selena-figure4/2"
 TITLES = ("Model", "Epoch", "Train acc.", "Test acc.", "Best direct attack")
 ATTACKS: tuple[str, ...] = get_args(SignalName)
 """Direct attacks that need nothing trained: each epoch is attacked with all of them."""
@@ -75,7 +75,7 @@ def run(
     dataset, settings = task.load().name, task.describe()
     course = Course(
         [row["epoch"] for row in rows],
-        utility=[drawn(quantity([row], "test_accuracy")) for row in rows],
+        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in rows],
         leakage=[_leakage(row) for row in rows],
         levels=(100 * selena["test_accuracy"], _leakage(selena).percent),
     )
@@ -148,27 +148,29 @@ def _epochs(task: Task, runs: Path, progress: Progress) -> list[dict[str, Any]]:
 def _row(report: AuditReport) -> dict[str, Any]:
     """Return the report without each attack's figures, ROC curve and histogram."""
     whole = report.to_json()
-    best = whole["best"]["direct"]
-    names = ("attack", "balanced_accuracy", "balanced_accuracy_interval", "auc", "auc_interval")
+    direct = whole["families"]["direct"]
     accuracies = {
         name: value for name, value in whole.items() if name.startswith(("train", "test"))
     }
     return {
         **accuracies,
-        "direct": {name: best[name] for name in (*names, "strongest_on_evaluation")},
+        "verdict": whole["verdict"],
+        "families": {
+            "direct": {name: direct[name] for name in ("figures", "strongest_on_evaluation")}
+        },
     }
 
 
 def _leakage(row: dict[str, Any]) -> Value:
-    return drawn(quantity([row["direct"]], "balanced_accuracy"))
+    return drawn(attack_quantity([row], "direct"))
 
 
 def _cells(model: str, epoch: str, row: dict[str, Any]) -> list[Cell]:
     return [
         Cell(model),
         Cell(epoch),
-        *(quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
-        quantity([row["direct"]], "balanced_accuracy").cell(),
+        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
+        attack_quantity([row], "direct").cell(),
     ]
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from selena.auditing.report import AuditReport, Best
-from selena.auditing.table import Quantity
+from selena.auditing.table import (
+    Quantity,
+    accuracy_quantity,
+    figure_quantity,
+    figures_by_row,
+)
 from selena.reproduce.plots import Value
 from selena.reproduce.task import Task
-
-
-def quantity(figures: Sequence[dict[str, Any]], name: str) -> Quantity:
-    """Return the figure `name`, one value a seed, with the interval of the first."""
-    low, high = figures[0][f"{name}_interval"]
-    return Quantity(tuple(each[name] for each in figures), (low, high))
 
 
 def drawn(quantity: Quantity) -> Value:
@@ -28,18 +26,24 @@ def drawn(quantity: Quantity) -> Value:
     return Value(mean, mean - spread, mean + spread)
 
 
-def best_of_all(report: AuditReport) -> dict[str, Any]:
-    """Return the best attack over all families, chosen on known records as within a family.
+def attack_quantity(rows: Sequence[Mapping[str, Any]], family: str | None = None) -> Quantity:
+    """Return the attack accuracy per row, over all families or of one."""
+    return figure_quantity(figures_by_row(rows, "balanced_accuracy", family))
 
-    Under `strongest_on_evaluation` stands the one that did best where it is scored: the paper's
-    convention, biased upwards.
+
+def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
+    """Return the attack accuracy of the attack that did best where it is scored.
+
+    That is the paper's convention, biased upwards.
     """
-    best = max(map(report.best, report.families), key=lambda best: best.figures.sure_accuracy)
-    strongest = max(
-        map(report.strongest_on_evaluation, report.families),
-        key=lambda best: best.figures.summary.balanced_accuracy,
-    )
-    return {**_attack(best), "strongest_on_evaluation": _attack(strongest)}
+    best = [
+        max(
+            (family["strongest_on_evaluation"] for family in row["families"].values()),
+            key=lambda each: float(each["balanced_accuracy"]),
+        )
+        for row in rows
+    ]
+    return accuracy_quantity(best, "balanced_accuracy")
 
 
 def notes(task: Task) -> list[str]:
@@ -63,12 +67,3 @@ def notes(task: Task) -> list[str]:
             "and what holds for them need not hold for the real set."
         )
     return found
-
-
-def _attack(best: Best) -> dict[str, Any]:
-    figures = best.figures.summary.to_json()
-    return {
-        "family": best.result.family,
-        "attack": best.name,
-        **{key: figures[key] for key in ("balanced_accuracy", "balanced_accuracy_interval")},
-    }

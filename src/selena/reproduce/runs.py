@@ -69,7 +69,7 @@ def kept_audit(folder: RunFolder) -> dict[str, Any]:
 
 def _news(report: AuditReport) -> str:
     attacks = ", ".join(
-        f"{family} {percent(report.best(family).figures.summary.balanced_accuracy)}"
+        f"{family} {percent(report.figure('balanced_accuracy', family).value)}"
         for family in report.families
     )
     return f"test accuracy {percent(report.test_accuracy.value)}, attacks: {attacks}"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selena.auditing.table import Cell
+from selena.auditing.table import Cell, accuracy_quantity
 from selena.experiment import collect
 from selena.pipeline import cases
 from selena.reproduce.budget import Line, plan_lines
 from selena.reproduce.document import Document, Table
-from selena.reproduce.figures import best_of_all, drawn, notes, quantity
+from selena.reproduce.figures import attack_quantity, drawn, notes, quantity_on_evaluation
 from selena.reproduce.paper import Published, published, real_name
 from selena.reproduce.plots import Point, draw_tradeoff
 from selena.reproduce.runs import Tell, run_items
@@ -70,11 +70,7 @@ def run(
     """Train and attack what `runs` does not hold yet, and return the table."""
     found = run_items(items(task), task, runs, progress=progress, tell=tell)
     results = collect(found)
-    overall = {folder.path: best_of_all(report) for folder, report in found}
-    rows = [
-        {**row, "best_of_all": overall[path]}
-        for row, path in zip(results.rows, results.folders, strict=True)
-    ]
+    rows = results.rows
     dataset = task.load().name
     paper = published(dataset)
     settings = task.describe()
@@ -91,7 +87,6 @@ def run(
         settings=settings,
         data={
             **results.to_json(command),
-            "rows": rows,
             "table": "table2",
             "seeds": list(task.seeds),
             "reproduction": settings,
@@ -117,8 +112,7 @@ def lines(rows: Sequence[dict[str, Any]], dataset: str) -> list[list[Cell]]:
     """Return one line of cells a defense, and the paper's below it where there is one.
 
     Args:
-        rows: results as `selena run` has them, each with `best_of_all`; rows of one defense are
-            its seeds.
+        rows: results as `selena run` has them; rows of one defense are its seeds.
         dataset: the data set's name.
     """
     found = []
@@ -131,18 +125,12 @@ def lines(rows: Sequence[dict[str, Any]], dataset: str) -> list[list[Cell]]:
 
 
 def _our_line(name: str, rows: Sequence[dict[str, Any]]) -> list[Cell]:
-    accuracies = [quantity(rows, f"{part}_accuracy").cell() for part in ("train", "test")]
+    accuracies = [accuracy_quantity(rows, f"{part}_accuracy").cell() for part in ("train", "test")]
     families = [
-        quantity([row["best"][family] for row in rows], "balanced_accuracy").cell()
-        if family in rows[0]["best"]
-        else Cell(_NOTHING)
+        attack_quantity(rows, family).cell() if family in rows[0]["families"] else Cell(_NOTHING)
         for family in FAMILIES
     ]
-    best = [row["best_of_all"] for row in rows]
-    overall = [
-        quantity(figures, "balanced_accuracy").cell()
-        for figures in (best, [each["strongest_on_evaluation"] for each in best])
-    ]
+    overall = [attack_quantity(rows).cell(), quantity_on_evaluation(rows).cell()]
     return [Cell(name), Cell("this run"), *accuracies, *families, *overall]
 
 
@@ -161,8 +149,8 @@ def _published_line(name: str, line: Published, label: str) -> list[Cell]:
 def _point(rows: Sequence[dict[str, Any]], line: Published | None) -> Point:
     return Point(
         rows[0]["defense"],
-        utility=drawn(quantity(rows, "test_accuracy")),
-        leakage=drawn(quantity([row["best_of_all"] for row in rows], "balanced_accuracy")),
+        utility=drawn(accuracy_quantity(rows, "test_accuracy")),
+        leakage=drawn(attack_quantity(rows)),
         published=(line.test_accuracy, line.best) if line else None,
     )
 

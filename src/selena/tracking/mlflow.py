@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selena.auditing.table import on_canaries
+from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
 from selena.experiment import Results
 from selena.version import __version__
@@ -81,31 +81,21 @@ def log_results(
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """Return a row's figures by name, each with its 95 % interval as two more.
 
-    Accuracies are shares. The best attack of a family ("direct", "label-only", ...) is the one
-    chosen on known records; "direct/tpr_at_fpr_0.01" is there only where so many non-members
-    were scored that it is resolved. Of canaries that attack's figures are "direct/canaries/auc"
-    and so on, and "direct/canaries/epsilon", a lower bound.
+    Figures are shares. "attack/auc" is that of the attack, of all families, that is strongest in it
+    on known records; "direct/auc" of the direct attacks alone, and so on. A TPR is there only where
+    enough non-members were scored for its FPR. "attack/epsilon" is a lower bound, by canaries.
     """
     found: dict[str, float] = {}
     for name in ("train_accuracy", "test_accuracy"):
         _with_interval(found, name, row[name], row[f"{name}_interval"])
-    for family, best in row["best"].items():
-        for name in ("balanced_accuracy", "advantage", "auc"):
-            _with_interval(found, f"{family}/{name}", best[name], best[f"{name}_interval"])
-        _low_fprs(found, family, best)
-        canaries = on_canaries(row, family)
-        if canaries is not None:
-            name = f"{family}/canaries"
-            _with_interval(found, f"{name}/auc", canaries["auc"], canaries["auc_interval"])
-            _low_fprs(found, name, canaries)
-            found[f"{name}/epsilon"] = canaries["epsilon_lower_bound"]["epsilon"]
+    for prefix, family in (("attack", None), *((family, family) for family in row["families"])):
+        for metric, figure in figures_of(row, family).items():
+            name = f"{prefix}/{metric.replace(TPR_AT_FPR, 'tpr_at_fpr_')}"
+            if metric == EPSILON:
+                found[name] = figure.value
+            elif figure.resolved:
+                _with_interval(found, name, figure.value, figure.interval)
     return found
-
-
-def _low_fprs(found: dict[str, float], name: str, figures: Mapping[str, Any]) -> None:
-    for fpr, point in figures["tpr_at_fpr"].items():
-        if point["resolved"]:
-            _with_interval(found, f"{name}/tpr_at_fpr_{fpr}", point["tpr"], point["interval"])
 
 
 def _with_interval(
@@ -116,7 +106,8 @@ def _with_interval(
 
 def _tags(row: Mapping[str, Any]) -> dict[str, str]:
     names = ("defense", "seed", "dataset", "synthetic", "selected_on_evaluation")
-    bests = {f"best_attack/{family}": best["attack"] for family, best in row["best"].items()}
+    bests = {f"best_attack/{m}": figure.attack for m, figure in figures_of(row).items()}
+    bests["verdict"] = row["verdict"]["level"]
     return {name: str(row[name]) for name in names} | bests
 
 

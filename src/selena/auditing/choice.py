@@ -1,0 +1,143 @@
+"""Which attack a figure is of: the one that did best in that very figure on known records.
+
+Choosing on the evaluation records would report the luckiest attack instead of the strongest one.
+An attack counts with the lower end of its one-sigma interval on known records: a trained attack is
+judged by the few records it held out, and the highest of several noisy figures is the noisiest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from selena.auditing.figure import DECISION_METRICS, EPSILON, Figure, fpr_of
+from selena.auditing.results import AttackResult
+from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval, wilson
+from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
+from selena.metrics.one_run import epsilon_lower_bound
+from selena.metrics.roc import Roc
+from selena.metrics.summary import LOW_FPRS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An attack, read in one way, on known records.
+
+    Attributes:
+        result: the attack.
+        variant: "global" or "per_class"; None for figures of the ranking.
+        value: the metric on known records.
+        interval: its one-sigma interval there.
+        rank: what candidates are compared by, the highest first.
+    """
+
+    result: AttackResult
+    variant: str | None
+    value: float
+    interval: Interval
+    rank: tuple[float, ...]
+
+    @property
+    def attack(self) -> str:
+        """NAME, or NAME/VARIANT."""
+        return f"{self.result.name}/{self.variant}" if self.variant else self.result.name
+
+
+def choose(results: Iterable[AttackResult], metric: str) -> tuple[Candidate, list[Candidate]]:
+    """Return the candidate that did best in `metric` on known records, and those tied with it."""
+    candidates = [each for result in results for each in _candidates(result, metric)]
+    best = max(candidates, key=lambda each: each.rank)
+    tied = [each for each in candidates if each is not best and each.interval[1] >= best.value]
+    return best, sorted(tied, key=lambda each: each.rank, reverse=True)
+
+
+def chosen_figure(
+    results: Sequence[AttackResult], metric: str, *, confidence: float = 0.95
+) -> Figure:
+    """Return `metric` on evaluation records, of the attack that did best in it on known ones.
+
+    Args:
+        results: the attacks to choose from.
+        metric: see `Figure`; "epsilon" needs canaries.
+        confidence: of the interval; of "epsilon" that of the bound.
+    """
+    best, tied = choose(results, metric)
+    value, interval, point = _evaluate(best, metric, confidence)
+    summary = best.result.variants[best.variant or "global"].summary
+    canaries = best.result.canaries
+    scored = canaries.summary if metric == EPSILON and canaries else summary
+    return Figure(
+        metric=metric,
+        value=value,
+        interval=interval,
+        attack=best.attack,
+        family=best.result.family,
+        access=best.result.access,
+        queries_per_record=best.result.queries_per_record,
+        members=scored.members,
+        non_members=scored.non_members,
+        known_value=best.value,
+        ties=tuple(each.attack for each in tied),
+        resolved=point is None or point.resolved,
+        needed_non_members=0 if point is None else point.needed_non_members,
+    )
+
+
+def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
+    if metric in DECISION_METRICS:
+        scale: Callable[[float], float] = float if metric != "advantage" else _as_advantage
+        return [
+            Candidate(result, name, scale(value), (scale(low), scale(high)), (low,))
+            for name, variant in result.variants.items()
+            for value in [variant.known_accuracy]
+            for low, high in [wilson(value, variant.known_records, confidence=ONE_SIGMA)]
+        ]
+    curve, area = result.known_curve, result.known_area
+    if metric == "auc":
+        return [Candidate(result, None, curve.auc, area, (area[0],))]
+    if metric == EPSILON:
+        # Known records are no canaries: here the bound is nothing but a way of comparing attacks.
+        known = result.scores.calibration
+        value = epsilon_lower_bound(known.scores, known.truth).epsilon
+        return [Candidate(result, None, value, (value, value), (value, area[0]))]
+    return [_at_fpr(result, curve, fpr_of(metric) or 1.0, area)]
+
+
+def _at_fpr(result: AttackResult, curve: Roc, fpr: float, area: Interval) -> Candidate:
+    """Compare by the TPR at `fpr`; where too few known records tell it, by coarser figures."""
+    coarser = sorted(each for each in LOW_FPRS if each > fpr)
+    points = [tpr_at_fpr(curve, each, confidence=ONE_SIGMA) for each in (fpr, *coarser)]
+    rank = (*(point.interval[0] for point in points), area[0])
+    return Candidate(result, None, points[0].tpr, points[0].interval, rank)
+
+
+def _evaluate(
+    best: Candidate, metric: str, confidence: float
+) -> tuple[float, Interval, TprAtFpr | None]:
+    result, scored = best.result, best.result.scores.evaluation
+    if metric == EPSILON:
+        assert result.canaries is not None and result.scores.canaries is not None
+        planted = result.scores.canaries
+        bound = epsilon_lower_bound(
+            planted.scores,
+            planted.truth,
+            delta=result.canaries.bound.delta,
+            confidence=confidence,
+        )
+        return bound.epsilon, (bound.epsilon, inf), None
+    if best.variant is not None:
+        summary = result.variants[best.variant].summary
+        low, high = summary.advantage_at(confidence)
+        if metric == "advantage":
+            return summary.advantage, (low, high), None
+        return summary.balanced_accuracy, ((1 + low) / 2, (1 + high) / 2), None
+    if metric == "auc":
+        interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
+        return result.curve.auc, interval, None
+    point = tpr_at_fpr(result.curve, fpr_of(metric) or 1.0, confidence=confidence)
+    return point.tpr, point.interval, point
+
+
+def _as_advantage(accuracy: float) -> float:
+    return 2 * accuracy - 1

@@ -1,0 +1,261 @@
+"""From scores to figures: what every attack of an audit achieved.
+
+Figures are always computed from scores, also when a report is read back: nothing that a file says
+about a figure is believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from selena.auditing.scoring import AttackScores, Scored
+from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
+from selena.metrics.low_fpr import tpr_band
+from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
+from selena.metrics.roc import Roc, roc_curve
+from selena.metrics.summary import Summary, summarize
+from selena.metrics.thresholds import (
+    Threshold,
+    cross_fitted_accuracy,
+    fit_class_thresholds,
+    fit_threshold,
+)
+from selena.types import Access, Family, Knowledge
+
+_BINS = 60
+
+
+@dataclass(frozen=True)
+class AuditSetup:
+    """What figures depend on besides the scores.
+
+    Attributes:
+        num_classes: of the target model.
+        seed: the audit's; it draws the folds of cross-fitting.
+        delta: for which canaries bound epsilon.
+        copies: how many near copies of canaries were trained on.
+        copies_grouped: whether the defense was told which canary each is a copy of.
+    """
+
+    num_classes: int
+    seed: int
+    delta: float = 1e-5
+    copies: int = 0
+    copies_grouped: bool = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of reading an attack's scores: one threshold, or one a class.
+
+    Attributes:
+        summary: figures on evaluation records.
+        known_accuracy: cross-fitted balanced accuracy on known records.
+        known_records: how many records that is an average over.
+    """
+
+    summary: Summary
+    known_accuracy: float
+    known_records: int
+
+
+@dataclass(frozen=True)
+class OnCanaries:
+    """What one attack achieved on planted records, which no threshold was fitted on.
+
+    Attributes:
+        summary: figures, with one threshold for all classes.
+        bound: the lower bound on epsilon that its scores prove.
+        copies: how many near copies were trained on besides.
+        copies_grouped: whether the defense was told which canary each is a copy of.
+    """
+
+    summary: Summary
+    bound: EpsilonBound
+    copies: int
+    copies_grouped: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            **self.summary.to_json(),
+            "copies": self.copies,
+            "copies_grouped": self.copies_grouped,
+            "epsilon_lower_bound": self.bound.to_json(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """What one attack achieved.
+
+    Attributes:
+        name: of the attack.
+        family: "direct", "label-only", "adaptive" or "reference-model".
+        access: what it asked of the oracle.
+        settings: its hyperparameters.
+        variants: "global" and "per_class".
+        scores: the scores behind the figures, with queries and seconds.
+        canaries: what it achieved on planted records, where there are some.
+    """
+
+    name: str
+    family: Family
+    access: Access
+    settings: dict[str, Any]
+    variants: dict[str, Variant]
+    scores: AttackScores = field(repr=False)
+    canaries: OnCanaries | None = None
+
+    @property
+    def queries_per_record(self) -> float:
+        """Queries spent per record, known ones included: an attacker's cost."""
+        return self.scores.queries / self.scores.all_records
+
+    @cached_property
+    def curve(self) -> Roc:
+        """The ROC curve on evaluation records."""
+        return roc_curve(self.scores.evaluation.scores, self.scores.evaluation.truth)
+
+    @cached_property
+    def known_curve(self) -> Roc:
+        """The ROC curve on known records."""
+        return roc_curve(self.scores.calibration.scores, self.scores.calibration.truth)
+
+    @cached_property
+    def known_area(self) -> Interval:
+        """The one-sigma interval of the AUC on known records."""
+        known = self.scores.calibration
+        return auc_interval(known.scores, known.truth, confidence=ONE_SIGMA)
+
+    def roc(self) -> dict[str, Any]:
+        """Return exact corners of the ROC curve, thinned for plotting, and a pointwise band."""
+        fpr, tpr = self.curve.thinned()
+        return {
+            "attack": self.name,
+            "auc": self.curve.auc,
+            "members": self.curve.members,
+            "non_members": self.curve.non_members,
+            "fpr": fpr.tolist(),
+            "tpr": tpr.tolist(),
+            "band": tpr_band(self.curve),
+        }
+
+    def histogram(self) -> dict[str, Any]:
+        """Return how the scores of members and of non-members are distributed (shares per bin)."""
+        scored = self.scores.evaluation
+        return {"attack": self.name, **score_histogram(scored.scores, scored.truth)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return figures and cost; no times, so that equal seeds give equal bytes."""
+        variants = {
+            name: {**v.summary.to_json(), "known_accuracy": v.known_accuracy}
+            for name, v in self.variants.items()
+        }
+        return {
+            "family": self.family,
+            "access": self.access,
+            "settings": self.settings,
+            "queries_per_record": self.queries_per_record,
+            **variants,
+            **({} if self.canaries is None else {"canaries": self.canaries.to_json()}),
+        }
+
+
+def score_histogram(
+    scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
+) -> dict[str, Any]:
+    """Return bin edges, the shares of members and of non-members a bin, and what the axis is.
+
+    The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
+    squeeze all others into one. Where most scores crowd together all the same, as those of sure
+    predictions do, the axis is the logarithm of the distance from the highest score; not where a
+    crowd is one value over and over, which no axis takes apart.
+    """
+    finite = scores[np.isfinite(scores)]
+    low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
+    shown, axis = np.clip(scores, low, high), "score"
+    edges = np.histogram_bin_edges(shown, _BINS)
+    fullest = int(np.histogram(shown, edges)[0].argmax())
+    crowd = shown[(shown >= edges[fullest]) & (shown <= edges[fullest + 1])]
+    if len(crowd) > len(shown) / 2 and np.ptp(crowd) > 0:
+        distance = high - shown
+        # The highest score itself has no logarithm: it stands beside the nearest one.
+        shown = -np.log10(np.maximum(distance, distance[distance > 0].min() / 2))
+        axis = "-log10(highest - score)"
+        edges = np.histogram_bin_edges(shown, _BINS)
+    shares = {
+        name: (np.histogram(shown[chosen], edges)[0] / chosen.sum()).tolist()
+        for name, chosen in (("members", truth), ("non_members", ~truth))
+    }
+    return {"edges": edges.tolist(), "axis": axis, **shares}
+
+
+def audit_setup(num_classes: int, seed: int, canaries: Knowledge | None) -> AuditSetup:
+    """Return the setup of an audit with `canaries`, or without."""
+    twins = None if canaries is None else canaries.more_members
+    if twins is None:
+        return AuditSetup(num_classes, seed)
+    grouped = twins.groups is not None and bool((twins.groups >= 0).all())
+    return AuditSetup(num_classes, seed, copies=len(twins), copies_grouped=grouped)
+
+
+def attack_result(
+    name: str,
+    family: Family,
+    access: Access,
+    settings: dict[str, Any],
+    scores: AttackScores,
+    setup: AuditSetup,
+) -> AttackResult:
+    """Return the figures of one attack.
+
+    Thresholds, one for all classes and one per class, are fitted on the calibration records.
+    """
+    known, scored = scores.calibration, scores.evaluation
+
+    def variant(threshold: Threshold) -> Variant:
+        decisions = threshold.decide(scored.scores, scored.labels)
+        return Variant(
+            summary=summarize(scored.scores, decisions, scored.truth),
+            known_accuracy=cross_fitted_accuracy(
+                known.scores,
+                known.truth,
+                known.labels,
+                setup.num_classes,
+                per_class=threshold.per_class,
+                seed=setup.seed,
+            ),
+            known_records=len(known.truth),
+        )
+
+    threshold = fit_threshold(known.scores, known.truth)
+    per_class = fit_class_thresholds(known.scores, known.truth, known.labels, setup.num_classes)
+    return AttackResult(
+        name=name,
+        family=family,
+        access=access,
+        settings=settings,
+        variants={"global": variant(threshold), "per_class": variant(per_class)},
+        scores=scores,
+        canaries=_on_canaries(scores.canaries, threshold, setup),
+    )
+
+
+def _on_canaries(
+    scored: Scored | None, threshold: Threshold, setup: AuditSetup
+) -> OnCanaries | None:
+    if scored is None:
+        return None
+    decisions = threshold.decide(scored.scores, scored.labels)
+    return OnCanaries(
+        summarize(scored.scores, decisions, scored.truth),
+        epsilon_lower_bound(scored.scores, scored.truth, delta=setup.delta),
+        copies=setup.copies,
+        copies_grouped=setup.copies_grouped,
+    )

@@ -1,0 +1,132 @@
+"""The verdict: how much an audit shows, in one of five words.
+
+It is read off the strongest figure. A figure counts where its interval lies above guessing, with
+the error divided by the number of figures looked at: on a model that leaks nothing, a verdict other
+than "none shown" comes in at most one of twenty audits in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from selena.auditing.choice import chosen_figure
+from selena.auditing.figure import EPSILON, Figure, chance, fpr_of
+from selena.auditing.results import AttackResult
+
+Level = Literal["none shown", "small", "large", "severe", "too few records", "not attacked"]
+LEVELS: tuple[Level, ...] = (
+    "not attacked",
+    "too few records",
+    "none shown",
+    "small",
+    "large",
+    "severe",
+)
+"""From the least to the most that is shown."""
+
+ERROR = 0.05
+"""How often a verdict may be wrong on a model that leaks nothing."""
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "tpr@fpr=0.001": (0.02, 0.1),
+    "tpr@fpr=0.01": (0.05, 0.2),
+    "tpr@fpr=0.1": (0.3, 0.6),
+    EPSILON: (1.0, 3.0),
+    "advantage": (0.2, 0.5),
+    "auc": (0.65, 0.8),
+}
+"""From where a figure above guessing is "large", and from where "severe". The lowest FPRs lead:
+they tell what happens to a person, where averages tell what happens to most."""
+
+_TOO_WIDE = 0.2
+"""Where no leak is shown, an advantage of so much must be excluded, or records are too few."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an audit shows.
+
+    Attributes:
+        level: "none shown", "small", "large", "severe", "too few records" or "not attacked".
+        reason: the figure that decides, in words.
+        figure: the metric that decides, empty where none does.
+    """
+
+    level: Level
+    reason: str
+    figure: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Verdict:
+        """Return the verdict that `to_json` wrote."""
+        return cls(**read)
+
+
+def verdict(results: Sequence[AttackResult]) -> Verdict:
+    """Return the verdict on the attacks of one audit."""
+    if not results:
+        return Verdict("not attacked", "No attack was run.")
+    metrics = [m for m in LIMITS if m != EPSILON or all(r.canaries for r in results)]
+    tail = ERROR / len(metrics)
+    figures = [
+        chosen_figure(results, metric, confidence=1 - (tail if metric == EPSILON else 2 * tail))
+        for metric in metrics
+    ]
+    return judge_figures(figures)
+
+
+def judge_figures(figures: Sequence[Figure]) -> Verdict:
+    """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
+    shown = [figure for figure in figures if figure.above_chance]
+    if not shown:
+        widest = next(f.interval[1] for f in figures if f.metric == "advantage")
+        if widest >= _TOO_WIDE:
+            scored = min(figures[0].members, figures[0].non_members)
+            return Verdict(
+                "too few records",
+                f"No figure is above guessing, but with {scored:,} records per side an advantage "
+                f"of {_TOO_WIDE:.0%} cannot be ruled out.",
+            )
+        return Verdict("none shown", "No figure is above guessing.")
+    worst = max(shown, key=lambda figure: LEVELS.index(_grade(figure)))
+    return Verdict(_grade(worst), describe(worst), worst.metric)
+
+
+def over_seeds(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict that more than half of the seeds reach at least.
+
+    Its error stays below that of one seed, however many seeds there are.
+    """
+    ordered = sorted(verdicts, key=lambda each: LEVELS.index(each.level))
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def describe(figure: Figure) -> str:
+    """Return a figure above guessing in one sentence."""
+    attack = figure.name.replace("_", " ")
+    fpr = fpr_of(figure.metric)
+    if fpr is not None:
+        return (
+            f"The attack {attack} finds {figure.value:.1%} of the members at a false-positive rate "
+            f"of {100 * fpr:g}%; guessing finds {100 * fpr:g}%."
+        )
+    if figure.metric == EPSILON:
+        return f"The attack {attack} proves an epsilon of at least {figure.value:.2f}."
+    name = "AUC" if figure.metric == "auc" else figure.metric
+    return (
+        f"The attack {attack} reaches an {name} of {figure.value:.3f}; guessing reaches "
+        f"{chance(figure.metric):g}."
+    )
+
+
+def _grade(figure: Figure) -> Level:
+    large, severe = LIMITS[figure.metric]
+    if figure.value >= severe:
+        return "severe"
+    return "large" if figure.value >= large else "small"
