@@ -115,7 +115,7 @@ def test_markdown_flags_synthetic_data_and_leaking_selection() -> None:
 def test_names_cannot_break_the_markdown_table() -> None:
     lines = render_markdown([row("a|b<script>")], title="T", command="c").splitlines()
     (line,) = [line for line in lines if "script" in line]
-    assert "a\\|b&lt;script>" in line
+    assert "a\\|b&lt;script&gt;" in line
     assert line.replace("\\|", "").count("|") == 8
 
 

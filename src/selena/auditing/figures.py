@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from selena.escaping import figure as plain
 from selena.files import atomic_path
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
@@ -62,7 +63,7 @@ def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
             np.maximum(tpr, 1e-9),
             where="post",
             color=color,
-            label=f"{row['defense']} (AUC {best['auc']:.3f})",
+            label=plain(f"{row['defense']} (AUC {best['auc']:.3f})"),
         )
     grid = np.geomspace(floor, 1, 50)
     panel.plot(grid, grid, "--", color="grey", linewidth=1, label="random guess")
@@ -95,10 +96,11 @@ def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
             label=label,
         )
     panel.set(
-        xlabel=f"{best['attack']}: {best['histogram']['axis']}",
+        xlabel=plain(f"{best['attack']}: {best['histogram']['axis']}"),
         ylabel="% of the records, a bin",
         title=fill(
-            f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy", _WIDEST
+            plain(f"{row['defense']}: {100 * best['balanced_accuracy']:.1f} % attack accuracy"),
+            _WIDEST,
         ),
     )
     panel.legend(fontsize=8)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from selena.auditing.gate import Verdict
-
-# What XML 1.0 cannot hold, not even escaped: control characters, lone surrogates (a file name
-# that is no UTF-8 has them) and two non-characters.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from selena.escaping import xml
 
 
 def junit_xml(
@@ -64,7 +60,7 @@ def _case(suite: ElementTree.Element, verdict: Verdict) -> None:
     if verdict.outcome in tags:
         tag = tags[verdict.outcome]
         found = _element(tag, case, type=verdict.outcome, message=verdict.reason)
-        found.text = _printable(
+        found.text = xml(
             f"{verdict.condition}: {verdict.reason}\n{verdict.measured.source}: "
             f"{verdict.measured.value:.4f}, 95 % interval {low:.4f} to {high:.4f}"
         )
@@ -80,11 +76,7 @@ def _properties(parent: ElementTree.Element, values: Mapping[str, object]) -> No
 def _element(
     tag: str, parent: ElementTree.Element | None, **attributes: object
 ) -> ElementTree.Element:
-    values = {name: _printable(str(value)) for name, value in attributes.items()}
+    values = {name: xml(str(value)) for name, value in attributes.items()}
     if parent is None:
         return ElementTree.Element(tag, values)
     return ElementTree.SubElement(parent, tag, values)
-
-
-def _printable(text: str) -> str:
-    return _FORBIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -15,6 +15,7 @@ from selena.auditing.table import (
     canary_words,
     table_cells,
 )
+from selena.escaping import markdown, markdown_code
 
 
 def render_markdown(
@@ -47,8 +48,8 @@ def render_markdown(
         for cells in (table_cells(rows, seconds), canary_cells(rows))
     )
     return environment.get_template("report.md.j2").render(
-        title=_plain(title),
-        command=command,
+        title=markdown(title),
+        command=command and markdown_code(command),
         figure=figure,
         titles=TITLES,
         lines=lines,
@@ -65,9 +66,4 @@ def render_markdown(
 
 def _escape(cell: Cell) -> str:
     spread = cell.spread if cell.spread.startswith("±") or not cell.spread else f"({cell.spread})"
-    return _plain(f"{cell.text} {spread}".strip())
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is, in a cell too."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return markdown(f"{cell.text} {spread}".strip())

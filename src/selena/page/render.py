@@ -14,6 +14,7 @@ from selena.auditing.table import CANARY_TITLES, are_grouped, canary_cells, cana
 from selena.auditing.vulnerability import WIDEST, class_leakage
 from selena.environment import describe_environment
 from selena.errors import DataError
+from selena.escaping import html_value
 from selena.experiment import Results
 from selena.files import write_text
 from selena.page import attack_table
@@ -123,6 +124,7 @@ def _environment() -> Environment:
         loader=PackageLoader("selena.page"),
         undefined=StrictUndefined,
         autoescape=True,
+        finalize=html_value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
