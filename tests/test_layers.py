@@ -16,7 +16,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "escaping", "files", "version"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
-    ("checks",),
+    ("checks", "manifest"),
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),

@@ -71,13 +71,12 @@ class _Part:
         before: os.stat_result | None = None
         with suppress(FileNotFoundError):
             before = os.stat(path)
-        place: Path | None = Path(os.path.realpath(path))
+        real = Path(os.path.realpath(path))
         if before is None:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            real.parent.mkdir(parents=True, exist_ok=True)
         elif stat.S_ISDIR(before.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        elif not _is_replaced(place, before):
-            place = None
+        place = real if before is None or _is_replaced(real, before) else None
         folder = Path(tempfile.gettempdir()) if place is None else place.parent
         mode = 0o600 if place is None else 0o666 if before is None else before.st_mode & 0o666
         try:

@@ -121,7 +121,7 @@ def test_names_cannot_break_the_markdown_table() -> None:
 
 def test_titles_cannot_break_the_markdown() -> None:
     first = render_markdown([row()], title="a<script>.csv", command="c").splitlines()[0]
-    assert first == "# a&lt;script>.csv"
+    assert first == "# a&lt;script&gt;.csv"
 
 
 def test_a_report_that_no_command_wrote_names_none() -> None:

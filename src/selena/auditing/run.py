@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -89,8 +89,15 @@ def run_audit(
         train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
-            attack.name: _result(
-                attack, scores[attack.name], target.num_classes, seed, split.canaries
+            attack.name: result_of_scores(
+                attack.name,
+                attack.family,
+                attack.access,
+                describe(attack),
+                scores[attack.name],
+                num_classes=target.num_classes,
+                seed=seed,
+                copies=_copies(split.canaries),
             )
             for attack in attacks
         },
@@ -126,13 +133,41 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
     labels = labelling(target).logits(records.x).argmax(dim=1)
-    correct = int((labels == records.y).sum())
-    return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
+    return accuracy_of(int((labels == records.y).sum()), len(records))
 
 
-def _result(
-    attack: Attack, scores: AttackScores, num_classes: int, seed: int, canaries: Knowledge | None
+def accuracy_of(correct: int, n: int) -> Accuracy:
+    """Return the share of `correct` among `n` records with its Clopper-Pearson interval."""
+    return Accuracy(correct / n, clopper_pearson(correct, n), n)
+
+
+def result_of_scores(
+    name: str,
+    family: Family,
+    access: Access,
+    settings: dict[str, Any],
+    scores: AttackScores,
+    *,
+    num_classes: int,
+    seed: int,
+    copies: tuple[int, bool] | None,
 ) -> AttackResult:
+    """Return the figures that an attack's scores give.
+
+    Args:
+        name: of the attack.
+        family: of the attack.
+        access: what it asked of the oracle.
+        settings: its hyperparameters.
+        scores: its scores.
+        num_classes: of the target model.
+        seed: of the audit.
+        copies: of canaries: how many near copies were trained on, and whether the defense was told
+            of them; None where no canaries were planted.
+
+    Raises:
+        DataError: scores or labels that no figure can be made of.
+    """
     known, scored = scores.calibration, scores.evaluation
 
     def variant(threshold: Threshold) -> Variant:
@@ -152,10 +187,10 @@ def _result(
 
     threshold = fit_threshold(known.scores, known.truth)
     return AttackResult(
-        name=attack.name,
-        family=attack.family,
-        access=attack.access,
-        settings=describe(attack),
+        name=name,
+        family=family,
+        access=access,
+        settings=settings,
         variants={
             "global": variant(threshold),
             "per_class": variant(
@@ -163,7 +198,7 @@ def _result(
             ),
         },
         scores=scores,
-        canaries=_on_canaries(scores.canaries, threshold, canaries),
+        canaries=_on_canaries(scores.canaries, threshold, copies),
     )
 
 
@@ -173,19 +208,26 @@ def _ungrouped(canaries: Knowledge) -> Knowledge:
 
 
 def _on_canaries(
-    scored: Scored | None, threshold: Threshold, canaries: Knowledge | None
+    scored: Scored | None, threshold: Threshold, copies: tuple[int, bool] | None
 ) -> OnCanaries | None:
-    if scored is None or canaries is None:
+    if scored is None or copies is None:
         return None
-    decisions, twins = threshold.decide(scored.scores, scored.labels), canaries.more_members
+    decisions = threshold.decide(scored.scores, scored.labels)
     return OnCanaries(
         summarize(scored.scores, decisions, scored.truth),
         epsilon_lower_bound(scored.scores, scored.truth),
-        copies=0 if twins is None else len(twins),
-        copies_grouped=twins is not None
-        and twins.groups is not None
-        and bool((twins.groups >= 0).all()),
+        *copies,
     )
+
+
+def _copies(canaries: Knowledge | None) -> tuple[int, bool] | None:
+    """Return how many near copies of canaries there are, and whether the defense knows them."""
+    if canaries is None:
+        return None
+    twins = canaries.more_members
+    if twins is None:
+        return 0, False
+    return len(twins), twins.groups is not None and bool((twins.groups >= 0).all())
 
 
 def _check(split: AuditSplit, num_classes: int) -> None:

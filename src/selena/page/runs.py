@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from selena.auditing.report import AuditReport
-from selena.auditing.scoring import AttackScores, unpack_scores
+from selena.auditing.scoring import AttackScores
 from selena.experiment import Results
-from selena.metrics.roc import roc_curve
 from selena.store import RunFolder
-from selena.workspace import Workspace
 
 _PER_CLASS = "per_class"
 
@@ -97,29 +95,5 @@ def _kept_bests(folder: RunFolder, row: dict[str, Any]) -> dict[str, KeptBest]:
     found = {}
     for family, best in row["best"].items():
         name, variant = best["attack"].rsplit("/", 1)
-        scores = _kept_scores(folder, name, best)
-        if scores is not None:
-            found[family] = KeptBest(scores, variant == _PER_CLASS)
+        found[family] = KeptBest(folder.scores(name), variant == _PER_CLASS)
     return found
-
-
-def _kept_scores(folder: RunFolder, name: str, best: dict[str, Any]) -> AttackScores | None:
-    """Find the scores behind `best`.
-
-    A folder may hold scores of earlier code as well: the right ones give the same AUC to the last
-    bit, for it is a quotient of whole numbers.
-    """
-    kept = Workspace(folder=folder.path / "scores")
-    for path in sorted((folder.path / "scores").glob(f"{name}-{'?' * 24}.safetensors")):
-        tensors = kept.load(path.stem)
-        if tensors is None:
-            continue
-        scores = unpack_scores(tensors)
-        curve = roc_curve(scores.evaluation.scores, scores.evaluation.truth)
-        if (curve.auc, curve.members, curve.non_members) == (
-            best["auc"],
-            best["members"],
-            best["non_members"],
-        ):
-            return scores
-    return None
