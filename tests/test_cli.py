@@ -160,11 +160,6 @@ def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
     selena("attack", other, "--attack", "confidence", cwd=tmp_path)
     assert "2 seeds" in selena("report", one, other, cwd=tmp_path).stdout
-    # Folders of earlier versions tell sizes alone.
-    manifest = read(tmp_path / one / "manifest.json")
-    del manifest["partition"]
-    (tmp_path / one / "manifest.json").write_text(json.dumps(manifest))
-    assert "2 seeds" in selena("report", one, other, cwd=tmp_path).stdout
 
 
 def test_wrong_settings_show_before_anything_is_trained(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "version"),
+    ("errors", "escaping", "files", "version"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
-    ("checks",),
+    ("checks", "manifest"),
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),

@@ -12,13 +12,13 @@ from selena.auditing.report import AuditReport
 from selena.auditing.table import summarize_rows
 from selena.environment import describe_environment
 from selena.errors import ConfigError
-from selena.files import write_json, write_text
-from selena.pipeline import Case, RunSettings, attack, cases, check_settings, row_head, train
-from selena.store import RunFolder
+from selena.files import together, write_json, write_text
+from selena.pipeline import Case, RunSettings, attack, cases, check_settings, train
+from selena.store import RunFolder, row_head
 from selena.version import __version__
 from selena.workspace import Progress, Silent, TrainingLog, Workspace
 
-SCHEMA = "selena-run/1"
+SCHEMA = "selena-run/2"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ class Results:
         from selena.auditing.figures import draw_report
 
         paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "png")]
-        write_json(paths[0], self.to_json(command))
-        draw_report(self.rows, paths[2])
         text = render_markdown(
             self.rows,
             title=title,
@@ -67,7 +65,10 @@ class Results:
             figure=paths[2].name,
             seconds=self.family_seconds,
         )
-        write_text(paths[1], text)
+        with together():
+            write_json(paths[0], self.to_json(command))
+            draw_report(self.rows, paths[2])
+            write_text(paths[1], text)
         return paths
 
 
@@ -126,7 +127,7 @@ def read_results(folders: Sequence[Path]) -> Results:
         settings = {k: v for k, v in manifest["settings"].items() if k not in ("seed", "data")}
         same = {
             "data": manifest["data"]["sha256"],
-            "partition": _partition(manifest),
+            "partition": manifest["partition"],
             "settings": settings,
             "families of attacks": sorted(row["families"]),
         }
@@ -146,20 +147,6 @@ def read_results(folders: Sequence[Path]) -> Results:
         family_seconds={},
         folders=list(folders),
     )
-
-
-def _partition(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what sizes were asked for; folders of earlier versions hold what came of it."""
-    if "partition" in manifest:
-        return dict(manifest["partition"])
-    sizes = manifest["split"]
-    planted = {name: sizes[name] for name in ("canaries", "canary_kind") if name in sizes}
-    return {
-        "members": sizes["known_members"] + sizes["evaluation_members"],
-        "reference": sizes["known_non_members"],
-        "validation": sizes["validation"],
-        **planted,
-    }
 
 
 def pieces(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:

@@ -99,7 +99,7 @@ def export_onnx(
     manifest = run.manifest()
     case = Case.from_manifest(manifest, data_dir)
     dataset = case.dataset(progress)
-    network = single_network(case.build_defense(dataset).restore(run.load_model()))
+    network = single_network(run.restore(case.build_defense(dataset)))
     if probabilities:
         network = nn.Sequential(network, nn.Softmax(dim=1))
     network.eval()

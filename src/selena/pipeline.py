@@ -367,27 +367,17 @@ def attack(
             "Restore the data or train again."
         )
     plan = case.build_plan(dataset)
-    state = {name: t.to(workspace.torch_device) for name, t in run.load_model().items()}
-    defense = case.build_defense(dataset)
+    defense, seed = case.build_defense(dataset), child_seed(case.seed, "audit")
+    target = run.restore(defense, workspace.torch_device)
+    run.discard_damaged_scores()
+    kept = Workspace(folder=run.scores_folder)
     report = run_audit(
-        defense.restore(state),
+        target,
         case.split(dataset),
         build_attacks(attacks, plan, dataset, attack_settings, defense),
-        seed=child_seed(case.seed, "audit"),
+        seed=seed,
         workspace=workspace,
-        kept_scores=Workspace(folder=run.path / "scores"),
+        kept_scores=kept,
     )
-    run.save_audit({**row_head(manifest), **report.to_json()})
+    run.save_audit(report, kept.touched)
     return report
-
-
-def row_head(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row of results says about the run itself."""
-    settings = manifest["settings"]
-    return {
-        "defense": settings["defense"],
-        "seed": settings["seed"],
-        "dataset": manifest["data"]["name"],
-        "synthetic": manifest["data"]["synthetic"],
-        "selected_on_evaluation": manifest["selected_on_evaluation"],
-    }

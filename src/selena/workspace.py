@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from selena.errors import ConfigError, StoreError
-from selena.files import atomic_path
+from selena.files import atomic_path, sweep
 
 T = TypeVar("T")
 
@@ -138,6 +138,7 @@ class Workspace:
         for name in sorted(self.touched):
             self.discard(name)
         if self.folder is not None:
+            sweep(self.folder)
             with suppress(OSError):  # others work in it, or were quicker
                 self.folder.rmdir()
 

@@ -115,13 +115,13 @@ def test_markdown_flags_synthetic_data_and_leaking_selection() -> None:
 def test_names_cannot_break_the_markdown_table() -> None:
     lines = render_markdown([row("a|b<script>")], title="T", command="c").splitlines()
     (line,) = [line for line in lines if "script" in line]
-    assert "a\\|b&lt;script>" in line
+    assert "a\\|b&lt;script&gt;" in line
     assert line.replace("\\|", "").count("|") == 8
 
 
 def test_titles_cannot_break_the_markdown() -> None:
     first = render_markdown([row()], title="a<script>.csv", command="c").splitlines()[0]
-    assert first == "# a&lt;script>.csv"
+    assert first == "# a&lt;script&gt;.csv"
 
 
 def test_a_report_that_no_command_wrote_names_none() -> None:

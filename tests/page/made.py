@@ -18,7 +18,6 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.files import write_json
 from selena.page import Run, run_of_audit
 from selena.store import RunFolder
 from selena.workspace import Workspace
@@ -80,27 +79,37 @@ def runs(seeds: Sequence[int] = (0,)) -> list[Run]:
 
 def folder(path: Path, leak: float = 1.5, *, name: str = "undefended") -> RunFolder:
     """Write a run folder as `selena run` leaves it, without a model that could be attacked."""
-    found = report(leak, kept=Workspace(folder=path / "scores"))
-    head: dict[str, Any] = {
-        "defense": name,
-        "seed": 0,
-        "dataset": "toy",
-        "synthetic": False,
+    kept = Workspace(folder=path / "scores")
+    found = report(leak, kept=kept)
+    run_folder = RunFolder(path)
+    run_folder.save_model({"p": torch.zeros(1)}, manifest_of(name), 1.0)
+    run_folder.save_audit(found, kept.touched, seed=0, classes=CLASSES)
+    return run_folder
+
+
+def manifest_of(name: str) -> dict[str, Any]:
+    """Return what a manifest says of a run of the defense `name`."""
+    return {
+        "settings": {
+            "data": {},
+            "defense": name,
+            "seed": 0,
+            "selection": "last",
+            "plan": {},
+            "defense_settings": {},
+        },
+        "data": {
+            "name": "toy",
+            "records": 800,
+            "classes": CLASSES,
+            "sha256": "",
+            "source": "made up",
+            "synthetic": False,
+        },
+        "partition": {},
+        "split": {},
         "selected_on_evaluation": False,
     }
-    run_folder = RunFolder(path)
-    run_folder.save_model(
-        {"p": torch.zeros(1)},
-        {
-            "settings": {"defense": name, "seed": 0, "plan": {}},
-            "data": {"name": "toy", "source": "made up", "synthetic": False},
-            "split": {},
-            "selected_on_evaluation": False,
-        },
-        1.0,
-    )
-    write_json(path / "audit.json", {**head, **found.to_json()})
-    return run_folder
 
 
 def plain(value: Any) -> Any:

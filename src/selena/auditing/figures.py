@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from selena.auditing.figure import figures_of
+from selena.escaping import figure as plain
 from selena.files import atomic_path
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
@@ -63,7 +64,7 @@ def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
             np.maximum(tpr, 1e-9),
             where="post",
             color=color,
-            label=f"{row['defense']} (AUC {roc['auc']:.3f})",
+            label=plain(f"{row['defense']} (AUC {roc['auc']:.3f})"),
         )
     grid = np.geomspace(floor, 1, 50)
     panel.plot(grid, grid, "--", color="grey", linewidth=1, label="random guess")
@@ -97,8 +98,8 @@ def _draw_scores(panel: Axes, row: dict[str, Any], family: str) -> None:
             label=label,
         )
     panel.set(
-        xlabel=f"{histogram['attack']}: {histogram['axis']}",
+        xlabel=plain(f"{histogram['attack']}: {histogram['axis']}"),
         ylabel="% of the records per bin",
-        title=fill(f"{row['defense']}: {100 * accuracy:.1f} % attack accuracy", _WIDEST),
+        title=fill(plain(f"{row['defense']}: {100 * accuracy:.1f} % attack accuracy"), _WIDEST),
     )
     panel.legend(fontsize=8)

@@ -6,8 +6,8 @@ that too few records are told from a safe model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from selena.auditing.conditions import Condition
@@ -72,12 +72,14 @@ class Verdict:
         bound: what was compared with its limit.
         measured: the figure.
         subject: which of several audits was judged; may be empty.
+        inputs: hashes of the records and the model, and the version of selena that judged them.
     """
 
     condition: Condition
     bound: Bound
     measured: Measurement
     subject: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -117,6 +119,7 @@ class Verdict:
             "value": self.measured.value,
             "interval": list(self.measured.interval),
             "n": dict(self.measured.n),
+            "inputs": dict(self.inputs),
         }
 
     @property
@@ -200,7 +203,7 @@ def judge(
     conditions = list(conditions)
     comparisons = len(conditions) * audits
     return [
-        Verdict(condition, bound, _measure(report, condition, comparisons), subject)
+        Verdict(condition, bound, _measure(report, condition, comparisons), subject, report.inputs)
         for condition in conditions
     ]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from selena.auditing.gate import Verdict
-
-# What XML 1.0 cannot hold, not even escaped: control characters, lone surrogates (a file name
-# that is no UTF-8 has them) and two non-characters.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from selena.escaping import xml
 
 
 def junit_xml(
@@ -19,7 +15,7 @@ def junit_xml(
     suite: str = "selena gate",
     properties: Mapping[str, object] | None = None,
 ) -> str:
-    """Return verdicts as JUnit XML: one test case a condition.
+    """Return verdicts as JUnit XML: one test case per condition.
 
     A condition that fails becomes a `failure`. One that is unresolved becomes an `error`: systems
     show a skipped test as harmless, and a gate that could not judge is not. There are no times, so
@@ -59,14 +55,15 @@ def _case(suite: ElementTree.Element, verdict: Verdict) -> None:
     low, high = verdict.measured.interval
     counts = {f"n_{kind}": count for kind, count in verdict.measured.n.items()}
     shown = {key: figures[key] for key in ("outcome", "judged", "bound", "value")}
-    _properties(case, {**shown, "interval_low": low, "interval_high": high, **counts})
+    inputs = {f"input_{name}": value for name, value in verdict.inputs.items()}
+    _properties(case, {**shown, "interval_low": low, "interval_high": high, **counts, **inputs})
     tags = {"fails": "failure", "unresolved": "error"}
     if verdict.outcome in tags:
         tag = tags[verdict.outcome]
         found = _element(tag, case, type=verdict.outcome, message=verdict.reason)
-        found.text = _printable(
+        found.text = xml(
             f"{verdict.condition}: {verdict.reason}\n{verdict.measured.source}: "
-            f"{verdict.measured.value:.4f}, 95 % interval {low:.4f} to {high:.4f}"
+            f"{verdict.measured.value:.4f}, interval {low:.4f} to {high:.4f}"
         )
 
 
@@ -80,11 +77,7 @@ def _properties(parent: ElementTree.Element, values: Mapping[str, object]) -> No
 def _element(
     tag: str, parent: ElementTree.Element | None, **attributes: object
 ) -> ElementTree.Element:
-    values = {name: _printable(str(value)) for name, value in attributes.items()}
+    values = {name: xml(str(value)) for name, value in attributes.items()}
     if parent is None:
         return ElementTree.Element(tag, values)
     return ElementTree.SubElement(parent, tag, values)
-
-
-def _printable(text: str) -> str:
-    return _FORBIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -17,6 +17,7 @@ from selena.auditing.table import (
     table_cells,
     table_figures,
 )
+from selena.escaping import markdown, markdown_code
 
 
 def render_markdown(
@@ -49,8 +50,8 @@ def render_markdown(
         for cells in (table_cells(rows, seconds), canary_cells(rows))
     )
     return environment.get_template("report.md.j2").render(
-        title=_plain(title),
-        command=command,
+        title=markdown(title),
+        command=command and markdown_code(command),
         figure=figure,
         titles=TITLES,
         lines=lines,
@@ -69,9 +70,4 @@ def render_markdown(
 def _escape(cell: Cell) -> str:
     spread = cell.spread if cell.spread.startswith("±") or not cell.spread else f"({cell.spread})"
     by = f"by {cell.by}" if cell.by else ""
-    return _plain(" ".join(filter(None, (cell.text, spread, by))))
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is, in a cell too."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return markdown(" ".join(filter(None, (cell.text, spread, by))))

@@ -17,7 +17,7 @@ from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.terminal import as_text, audit_notes, audit_table
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
-from selena.metrics.intervals import Interval
+from selena.metrics.intervals import Interval, clopper_pearson, wilson
 from selena.metrics.summary import Summary
 from selena.types import Family
 
@@ -41,6 +41,17 @@ class Accuracy:
     interval: Interval
     n: int
     trials: float
+
+    @classmethod
+    def of(cls, correct: int, n: int, trials: float) -> Accuracy:
+        """Return the share of `correct` among `n` records that count as `trials`."""
+        share = correct / n
+        interval = clopper_pearson(correct, n) if trials == n else wilson(share, trials)
+        return cls(share, interval, n, trials)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, from which `of` makes an equal one."""
+        return {"correct": round(self.value * self.n), "n": self.n, "trials": self.trials}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 
 from selena.auditing.oracle import labelling
 from selena.auditing.report import Accuracy, AuditReport
@@ -17,7 +18,6 @@ from selena.checks import check_records, check_same_features
 from selena.data.groups import units
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe, fingerprint, tensor_digest
-from selena.metrics.intervals import clopper_pearson, wilson
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -147,17 +147,19 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """
     labels = labelling(target).logits(records.x).argmax(dim=1)
     right = (labels == records.y).numpy()
-    n, share = len(right), float(right.mean())
-    subjects = units(records)
-    count = int(subjects.max()) + 1
+    return Accuracy.of(int(right.sum()), len(right), _trials(right, units(records)))
+
+
+def _trials(right: Bool[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]) -> float:
+    """Return as how many independent records `right` counts, where subjects have several."""
+    n, share, sizes = len(right), right.mean(), np.bincount(subjects)
+    count = len(sizes)
     if count == n:
-        return Accuracy(share, clopper_pearson(int(right.sum()), n), n, n)
-    sizes = np.bincount(subjects)
+        return n
     residuals = np.bincount(subjects, weights=right) - share * sizes
     variance = float(count / max(count - 1, 1) * (residuals**2).sum() / n**2)
-    # Never more trials than records, nor more than subjects where none errs.
-    trials = min(share * (1 - share) / variance, n) if variance > 0 else count
-    return Accuracy(share, wilson(share, trials), n, trials)
+    # Never more than there are records, and one per subject where none errs.
+    return min(float(share * (1 - share)) / variance, n) if variance > 0 else count
 
 
 def _ungrouped(canaries: Knowledge) -> Knowledge:

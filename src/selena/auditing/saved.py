@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,12 +14,93 @@ from torch import Tensor
 
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import AuditSetup, attack_result
-from selena.auditing.scoring import pack_scores, unpack_scores
+from selena.auditing.scoring import AttackScores, pack_scores, unpack_scores
 from selena.errors import DataError, StoreError
 from selena.files import atomic_path
+from selena.shapes import mismatch
+from selena.types import Access, Family
 
 _KEY = "selena-report/1"
 _SEPARATOR = ":"
+_DESCRIBED: dict[str, Any] = {
+    "setup": {
+        "num_classes": int,
+        "seed": int,
+        "delta": float,
+        "copies": int,
+        "copies_grouped": bool,
+    },
+    "inputs": dict,
+    "train_accuracy": {"correct": int, "n": int, "trials": float},
+    "test_accuracy": {"correct": int, "n": int, "trials": float},
+    "attacks": dict,
+}
+_ATTACK = {"family": str, "access": str, "settings": dict}
+
+
+def describe_report(report: AuditReport) -> dict[str, Any]:
+    """Return what a report holds besides scores, as JSON-able data."""
+    return {
+        "setup": asdict(report.setup),
+        "inputs": dict(report.inputs),
+        "train_accuracy": report.train_accuracy.to_json(),
+        "test_accuracy": report.test_accuracy.to_json(),
+        "attacks": {
+            name: {"family": r.family, "access": r.access, "settings": r.settings}
+            for name, r in report.attacks.items()
+        },
+    }
+
+
+def described_report(
+    described: Mapping[str, Any], scores: Callable[[str], AttackScores]
+) -> AuditReport:
+    """Return the report of `describe_report`; every figure is computed from the scores.
+
+    Args:
+        described: checked by `check_described`.
+        scores: returns those of an attack by its name.
+
+    Raises:
+        DataError: the scores make no figures.
+        StoreError: as `scores`.
+    """
+    setup = AuditSetup(**described["setup"])
+    return AuditReport(
+        Accuracy.of(**described["train_accuracy"]),
+        Accuracy.of(**described["test_accuracy"]),
+        {
+            name: attack_result(
+                name, about["family"], about["access"], about["settings"], scores(name), setup
+            )
+            for name, about in described["attacks"].items()
+        },
+        setup,
+        described["inputs"],
+    )
+
+
+def check_described(described: object, where: str = "") -> str:
+    """Return what is wrong with the description of a report, or an empty text."""
+    wrong = mismatch(described, _DESCRIBED, where)
+    if wrong or not isinstance(described, dict):
+        return wrong
+    for part in ("train_accuracy", "test_accuracy"):
+        counts = described[part]
+        if not 0 <= counts["correct"] <= counts["n"] or not 0 < counts["trials"] <= counts["n"]:
+            return f"{part} counts no share of records"
+    setup = described["setup"]
+    if setup["num_classes"] < 1 or not 0 <= setup["delta"] < 1 or setup["copies"] < 0:
+        return "setup holds a number out of range"
+    if not all(isinstance(value, str) for value in described["inputs"].values()):
+        return "inputs must hold text"
+    for name, about in described["attacks"].items():
+        wrong = mismatch(about, _ATTACK, f"attacks.{name}")
+        if wrong:
+            return wrong
+        if about["family"] not in get_args(Family) or about["access"] not in get_args(Access):
+            return f"attacks.{name} has an unknown family or access"
+    return ""
 
 
 def save_report(report: AuditReport, path: Path) -> Path:
@@ -32,19 +114,10 @@ def save_report(report: AuditReport, path: Path) -> Path:
         for name, result in report.attacks.items()
         for part, tensor in pack_scores(result.scores).items()
     }
-    described = {
-        "setup": asdict(report.setup),
-        "inputs": dict(report.inputs),
-        "train_accuracy": asdict(report.train_accuracy),
-        "test_accuracy": asdict(report.test_accuracy),
-        "attacks": [
-            {"name": r.name, "family": r.family, "access": r.access, "settings": r.settings}
-            for r in report.attacks.values()
-        ],
-    }
+    described = json.dumps(describe_report(report), sort_keys=False)
     try:
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={_KEY: json.dumps(described, sort_keys=True)})
+            save_file(tensors, temporary, metadata={_KEY: described})
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written ({error}).") from error
     return path
@@ -57,23 +130,14 @@ def load_report(path: Path) -> AuditReport:
         StoreError: the file is absent, damaged, or no report.
     """
     described, tensors = _read(path)
+    wrong = check_described(described)
+    if wrong:
+        raise StoreError(f"{path} is a damaged report: {wrong}. Audit again and save it anew.")
     try:
-        setup = AuditSetup(**described["setup"])
-        return AuditReport(
-            _accuracy(described["train_accuracy"]),
-            _accuracy(described["test_accuracy"]),
-            {
-                attack["name"]: attack_result(
-                    **attack, scores=unpack_scores(_part(tensors, attack["name"])), setup=setup
-                )
-                for attack in described["attacks"]
-            },
-            setup,
-            described["inputs"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, DataError) as error:
+        return described_report(described, lambda name: unpack_scores(_part(tensors, name)))
+    except (DataError, StoreError) as error:
         raise StoreError(
-            f"{path} is a damaged report ({error}). Audit again and save it anew."
+            f"{path} is a damaged report ({error}) Audit again and save it anew."
         ) from error
 
 
@@ -93,9 +157,3 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _part(tensors: dict[str, Tensor], attack: str) -> dict[str, Tensor]:
     prefix = f"{attack}{_SEPARATOR}"
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-
-
-def _accuracy(read: dict[str, Any]) -> Accuracy:
-    low, high = read["interval"]
-    trials = float(read["trials"])
-    return Accuracy(float(read["value"]), (float(low), float(high)), int(read["n"]), trials)

@@ -34,7 +34,7 @@ from selena.workspace import Workspace
 _SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signals.py", "metrics")
 
 _LARGE = 1e300  # a sum of some million of them is finite
-_OF_SCORED = ("scores", "truth", "labels", "ids")
+_OF_SCORED = {"scores": "float64", "truth": "bool", "labels": "int64", "ids": "int64"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,19 +351,34 @@ def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
     """
 
     def part(which: str) -> Scored:
-        return Scored(**{name: tensors[f"{which}/{name}"].numpy() for name in _OF_SCORED})
+        found = {name: tensors[f"{which}/{name}"].numpy() for name in _OF_SCORED}
+        shape = found["scores"].shape
+        for name, kind in _OF_SCORED.items():
+            array = found[name]
+            if array.dtype.name != kind or array.shape != shape or len(shape) != 1:
+                raise ValueError(f"{which}/{name} holds {array.dtype} {list(array.shape)}")
+        if np.isnan(found["scores"]).any():
+            raise ValueError(f"a score of its {which} records is NaN")
+        return Scored(**found)
+
+    def count(name: str) -> int:
+        value = tensors[name]
+        if value.shape or value.dtype != torch.int64 or value < 0:
+            raise ValueError(f"its {name} is no count")
+        return int(value)
 
     try:
         return AttackScores(
             part("calibration"),
             part("evaluation"),
-            int(tensors.get("known_records", len(tensors["calibration/truth"]))),  # older files
-            int(tensors["queries"]),
+            count("known_records"),
+            count("queries"),
             float(tensors["seconds"]),
             part("canaries") if "canaries/scores" in tensors else None,
-            int(tensors["evaluation_records"]) if "evaluation_records" in tensors else None,
+            count("evaluation_records") if "evaluation_records" in tensors else None,
         )
-    except KeyError as error:
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise StoreError(
-            f"A file of kept scores lacks {error}. Delete the run's folder scores; attack again."
+            f"A file of kept scores is damaged ({error}). Delete the run's folder scores; attack "
+            "again."
         ) from error

@@ -12,6 +12,7 @@ from selena.cli.finish import finish
 from selena.cli.gate import Gate
 from selena.cli.show import wide_console
 from selena.experiment import read_results
+from selena.store import RunFolder
 
 
 def report_command(
@@ -28,8 +29,12 @@ def report_command(
     results = read_results(run_folders)
     verdicts = [
         verdict
-        for row in results.rows
-        for verdict in gate.judge(row, subject=f"{row['defense']}, seed {row['seed']}")
+        for row, path in zip(results.rows, run_folders if gate.conditions else (), strict=False)
+        for verdict in gate.judge(
+            RunFolder(path).report(),
+            subject=f"{row['defense']}, seed {row['seed']}",
+            audits=len(run_folders),
+        )
     ]
     gate.write(verdicts, {"runs": ", ".join(map(str, run_folders))})
     console = wide_console()

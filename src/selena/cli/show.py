@@ -22,8 +22,8 @@ from selena.auditing.terminal import (
 )
 
 _WIDTH = 120
-_STYLES = {"holds": "green", "unresolved": "yellow", "fails": "red"}
-_GATE = {0: "holds", 2: "is unresolved: these records cannot settle it", 3: "fails"}
+_STYLES = {"passes": "green", "unresolved": "yellow", "fails": "red"}
+_GATE = {0: "passes", 2: "is unresolved: these records cannot settle it", 3: "fails"}
 
 
 def wide_console() -> Console:
@@ -79,5 +79,6 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
     console.print(table)
     code = exit_code(verdicts)
     console.print(
-        f"Below each value: its 95 % interval. The gate {_GATE[code]} (exit code {code})."
+        "Below each value: its interval, with 95 % confidence for all of them together. The gate "
+        f"{_GATE[code]} (exit code {code})."
     )

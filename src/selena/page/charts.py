@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from math import log10
 from statistics import fmean, stdev
@@ -16,6 +15,7 @@ from typing import Any
 
 from selena.auditing.table import Quantity, attack_words, figure_quantity, percent
 from selena.auditing.vulnerability import ClassLeakage
+from selena.escaping import plotly
 from selena.page.groups import Group
 
 COLORS = 7
@@ -41,7 +41,7 @@ class Chart:
 
 def plotly_text(text: str) -> str:
     """Return `text` so that plotly.js, which reads some HTML in labels, shows it as it is."""
-    return escape(text, quote=False)
+    return plotly(text)
 
 
 def draw_roc(groups: Sequence[Group], family: str) -> Chart:

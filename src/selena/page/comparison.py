@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of results, one an audit, as `selena-run/1` has them."""
+        """The rows of results, one an audit, as `selena-run/2` has them."""
         return [run.row for run in self.runs]
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Comparison:
     def write_report(
         self, folder: str | Path, *, title: str = _TITLE, command: str = ""
     ) -> list[Path]:
-        """Write report.json (`selena-run/1`), .md, .png and .html into `folder`.
+        """Write report.json (`selena-run/2`), .md, .png and .html into `folder`.
 
         Args:
             folder: made if it is not there.

@@ -22,6 +22,7 @@ from selena.auditing.table import (
 from selena.auditing.vulnerability import WIDEST, ClassLeakage, class_leakage
 from selena.environment import describe_environment
 from selena.errors import DataError
+from selena.escaping import html_value
 from selena.experiment import Results
 from selena.files import write_text
 from selena.page import attack_table
@@ -140,6 +141,7 @@ def _environment() -> Environment:
         loader=PackageLoader("selena.page"),
         undefined=StrictUndefined,
         autoescape=True,
+        finalize=html_value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

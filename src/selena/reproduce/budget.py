@@ -18,7 +18,6 @@ from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
 from selena.pipeline import cases
 from selena.registry import build_attacks
-from selena.reproduce.runs import kept_audit
 from selena.reproduce.task import Item, Task
 from selena.reproduce.work import Pieces, Sizes, Work, audit_work, training_work
 from selena.seeding import torch_generator
@@ -187,5 +186,5 @@ def _total(works: Iterable[Work]) -> Work:
 
 def _is_attacked(folder: RunFolder, attacks: Sequence[Attack]) -> bool:
     """Return whether the folder's audit holds all these attacks with these settings."""
-    kept = kept_audit(folder).get("attacks", {})
+    kept = folder.audited().get("attacks", {}) if folder.is_trained else {}
     return all(kept.get(a.name, {}).get("settings") == describe(a) for a in attacks)

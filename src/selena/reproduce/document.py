@@ -13,21 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from selena.auditing.table import Cell
-from selena.files import atomic_path, write_json, write_text
-
-# Backslash first in one pass over the characters: nothing is escaped twice.
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "–": "--",
-        "±": r"$\pm$",
-        "\n": " ",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-    }
-)
-_MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", "\n": " "})
+from selena.escaping import csv_cell, latex, markdown, markdown_code
+from selena.files import atomic_path, together, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -67,29 +54,29 @@ class Document:
 
     def write(self, folder: Path, command: str) -> list[Path]:
         """Write NAME.md, .csv, .tex, .json, .pdf and .png into `folder`; return their paths."""
-        paths = {suffix: folder / f"{self.name}.{suffix}" for suffix in ("pdf", "png")}
-        for suffix, path in paths.items():
-            # No date: the same figures give the same file.
-            metadata = {"CreationDate": None} if suffix == "pdf" else {}
-            with atomic_path(path) as temporary:
-                self.figure.savefig(temporary, format=suffix, dpi=150, metadata=metadata)
-        texts = {"md": self._markdown(command), "csv": as_csv(self.table), "tex": self._latex()}
-        for suffix, text in texts.items():
-            paths[suffix] = folder / f"{self.name}.{suffix}"
-            write_text(paths[suffix], text)
-        paths["json"] = folder / f"{self.name}.json"
-        write_json(paths["json"], self.data)
+        names = ("pdf", "png", "md", "csv", "tex", "json")
+        paths = {suffix: folder / f"{self.name}.{suffix}" for suffix in names}
+        with together():
+            for suffix in ("pdf", "png"):
+                # No date: the same figures give the same file.
+                metadata = {"CreationDate": None} if suffix == "pdf" else {}
+                with atomic_path(paths[suffix]) as temporary:
+                    self.figure.savefig(temporary, format=suffix, dpi=150, metadata=metadata)
+            write_text(paths["md"], self._markdown(command))
+            write_text(paths["csv"], as_csv(self.table))
+            write_text(paths["tex"], self._latex())
+            write_json(paths["json"], self.data)
         return list(paths.values())
 
     def _markdown(self, command: str) -> str:
         settings = json.dumps(self.settings, indent=2)
         parts = [
-            f"# {self.title.translate(_MARKDOWN)}",
+            f"# {markdown(self.title)}",
             as_markdown(self.table),
-            f"![{self.title.translate(_MARKDOWN)}]({self.name}.png)",
-            *self.notes,
+            f"![{markdown(self.title)}]({self.name}.png)",
+            *map(markdown, self.notes),
             "## Settings",
-            f"Command: `{' '.join(command.split())}`",
+            f"Command: {markdown_code(command)}",
             f"```json\n{settings}\n```",
         ]
         return "\n\n".join(parts) + "\n"
@@ -100,8 +87,8 @@ class Document:
 
 def as_markdown(table: Table) -> str:
     """Return the table as Markdown, spreads in parentheses."""
-    lines = _lines(table, lambda text: text.translate(_MARKDOWN))
-    titles = [title.translate(_MARKDOWN) for title in table.titles]
+    lines = _lines(table, markdown)
+    titles = [markdown(title) for title in table.titles]
     rows = [titles, ["---"] * len(titles), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -125,7 +112,7 @@ def as_csv(table: Table) -> str:
     for line in table.lines:
         writer.writerow(
             [
-                value
+                csv_cell(value)
                 for cell, wide in zip(line, spread, strict=True)
                 for value in ([cell.text, cell.spread] if wide else [cell.text])
             ]
@@ -136,10 +123,10 @@ def as_csv(table: Table) -> str:
 def as_latex(table: Table, *, caption: str, notes: str = "") -> str:
     """Return the table as a LaTeX float as wide as the page, a gap before each new first cell."""
     columns = "ll" + "r" * (len(table.titles) - 2)
-    titles = " & ".join(title.translate(_LATEX) for title in table.titles)
+    titles = " & ".join(map(latex, table.titles))
     lines: list[str] = []
     first = ""
-    for line in _lines(table, lambda text: text.translate(_LATEX)):
+    for line in _lines(table, latex):
         if lines and line[0] != first:
             lines.append(r"\addlinespace")
         first = line[0]
@@ -149,7 +136,7 @@ def as_latex(table: Table, *, caption: str, notes: str = "") -> str:
             r"% Needs \usepackage{booktabs,graphicx}.",
             r"\begin{table*}",
             r"\centering",
-            rf"\caption{{{caption.translate(_LATEX)}}}",
+            rf"\caption{{{latex(caption)}}}",
             r"\resizebox{\textwidth}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
@@ -158,7 +145,7 @@ def as_latex(table: Table, *, caption: str, notes: str = "") -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}}",
-            rf"\par\smallskip\raggedright\footnotesize {notes.translate(_LATEX)}",
+            rf"\par\smallskip\raggedright\footnotesize {latex(notes)}",
             r"\end{table*}",
             "",
         ]

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 
+from selena.escaping import figure as plain
+
 # Okabe and Ito's palette: told apart by colour-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 UTILITY, LEAKAGE = COLORS[0], COLORS[1]
@@ -54,14 +56,15 @@ def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) 
             color=color,
             capsize=3,
             markersize=8,
-            label=point.label.replace("_", " "),
+            label=plain(point.label.replace("_", " ")),
         )
         if point.published:
             panel.plot(*point.published, marker, color=color, fillstyle="none", markersize=8)
     if any(point.published for point in points):
         panel.plot([], [], "o", color="grey", fillstyle="none", markersize=8, label=published_label)
     _guess(panel)
-    panel.set(xlabel="test accuracy (%)", ylabel="accuracy of the best attack (%)", title=title)
+    panel.set(xlabel="test accuracy (%)", ylabel="accuracy of the best attack (%)")
+    panel.set_title(plain(title))
     panel.set_ylim(bottom=_GUESS - 2)
     panel.grid(alpha=0.3)
     handles, _ = panel.get_legend_handles_labels()
@@ -93,7 +96,7 @@ def draw_courses(
         marker: of each point, for few of them.
     """
     figure = Figure(figsize=(6.4 * len(courses), 4.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     for panel, (label, course) in zip(
         figure.subplots(1, len(courses), squeeze=False)[0], courses, strict=True
     ):
@@ -106,7 +109,7 @@ def draw_courses(
                 [v.percent for v in values],
                 color=color,
                 marker=marker,
-                label=f"{what}: {name}",
+                label=plain(f"{what}: {name}"),
             )
             lows, highs = [v.low for v in values], [v.high for v in values]
             panel.fill_between(course.x, lows, highs, color=color, alpha=0.15, linewidth=0)

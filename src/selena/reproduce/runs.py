@@ -42,7 +42,7 @@ def run_items(
             workspace = pieces(runs, RunSettings(device=task.device), progress)
             for item in group:
                 folder = train(item.case, runs, workspace)
-                before = kept_audit(folder)
+                before, audited = kept_audit(folder), folder.audited()
                 report = attack(
                     folder,
                     item.attacks,
@@ -51,7 +51,7 @@ def run_items(
                     data_dir=task.data_dir,
                 )
                 if before.get("attacks", {}).items() >= folder.audit()["attacks"].items():
-                    folder.save_audit(before)  # the same and more: nothing found is forgotten
+                    folder.save_audited(audited)  # the same and more: nothing found is forgotten
                 found.append((folder, report))
                 tell(f"{item.label}: {_news(report)}")
                 bar.advance()

@@ -1,0 +1,144 @@
+"""Names from files and users, shown as they are in every format, and never read as anything else.
+
+A name may hold whatever a file system or a table holds: line breaks, terminal sequences, marks that
+turn the direction of writing, bytes that are no text. `printable` writes these as Python escapes;
+each other function adds what one format needs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from html import escape as _html_escape
+from typing import Any
+
+# Control characters (Cc) with the line breaks of Unicode, lone surrogates, marks that turn the
+# direction of writing or hide, and what no text may hold.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\ufffe\uffff]"
+)
+_CONTROLS_OF_LINES = re.compile(f"(?![\t\n]){_CONTROLS.pattern}")
+_XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~$]|(?<=\s)#+$")
+# What would begin a list, a heading or a rule.
+_MARKDOWN_START = re.compile(
+    r"^(\s*)([-+](?=\s|$)|[-=](?=[-=\s]*$)|#(?=#{0,5}(?:\s|$))|\d{1,9}(?=[.)](?:\s|$)))"
+)
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "`": r"\textasciigrave{}",
+        "–": "--",
+        "±": r"$\pm$",
+        # A row of a table that begins with one of these would be an option of the row before.
+        **{character: f"{{{character}}}" for character in "[]*"},
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
+
+def printable(text: str) -> str:
+    """Return text in one line: characters that are not shown become Python escapes."""
+    return _CONTROLS.sub(_as_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """Return the same with line breaks and tabs left as they are."""
+    return _CONTROLS_OF_LINES.sub(_as_escape, text)
+
+
+def markdown(text: str) -> str:
+    """Return text that Markdown shows as it is: in a line, a heading or a cell of a table."""
+    text = _html_escape(printable(text), quote=False)
+    text = _MARKDOWN.sub(lambda found: "\\" + found.group(), text)
+    # Bare addresses would become links on many sites.
+    text = text.replace("://", "&#58;//").replace("www.", "www&#46;")
+    return _MARKDOWN_START.sub(_guarded_start, text)
+
+
+def markdown_code(text: str) -> str:
+    """Return text as a code span that no backtick in it can end."""
+    text = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text[:1] in (" ", "`") or text[-1:] in (" ", "`") else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def latex(text: str) -> str:
+    """Return text that LaTeX prints as it is; en dashes and ± become LaTeX's own."""
+    # Two hyphens of a name would become a dash.
+    parts = re.split("(?<=-)(?=-)", printable(text))
+    return "{}".join(part.translate(_LATEX) for part in parts)
+
+
+def csv_cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: an apostrophe stands before one."""
+    text = printable(text)
+    if not text.lstrip().startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def xml(text: str) -> str:
+    """Return text without what XML 1.0 cannot hold, not even escaped; the writer does the rest."""
+    return _XML_FORBIDDEN.sub(_as_escape, text)
+
+
+def html_value(value: Any) -> Any:
+    """Return what a template shows, for Jinja's `finalize`: text with its controls as escapes.
+
+    Marked-up text is left alone; Jinja escapes the rest.
+    """
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable_lines(value)
+    return value
+
+
+def plotly(text: str) -> str:
+    """Return text that plotly.js, which reads some HTML in labels, shows as it is."""
+    return _html_escape(printable(text), quote=False)
+
+
+def figure(text: str) -> str:
+    """Return text that Matplotlib draws as it is, not as a formula between dollar signs."""
+    text = printable_lines(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # a legend leaves such labels out
+
+
+def log_value(text: str, length: int) -> str:
+    """Return text for an experiment tracker, at most `length` characters."""
+    text = printable(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def log_name(text: str) -> str:
+    """Return a name that MLflow takes: letters, digits and a few signs; others become "_"."""
+    return re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)[:250]
+
+
+def shown_path(path: object) -> str:
+    """Return a path for `print`: as it is in a pipe or file, printable on a terminal."""
+    text = str(path)
+    return printable(text) if sys.stdout.isatty() else text
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+def _guarded_start(found: re.Match[str]) -> str:
+    space, mark = found.groups()
+    return f"{space}{mark}\\" if mark.isdigit() else f"{space}\\{mark}"
