@@ -106,8 +106,9 @@ def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
 
 def _at_fpr(result: AttackResult, curve: Roc, fpr: float, area: Interval) -> Candidate:
     """Compare by the TPR at `fpr`; where too few known records tell it, by coarser figures."""
-    coarser = sorted(each for each in LOW_FPRS if each > fpr)
-    points = [tpr_at_fpr(curve, each, confidence=ONE_SIGMA) for each in (fpr, *coarser)]
+    known = result.known_points
+    first = known.get(fpr) or tpr_at_fpr(curve, fpr, confidence=ONE_SIGMA)
+    points = [first, *(known[each] for each in sorted(LOW_FPRS) if each > fpr)]
     rank = (*(point.interval[0] for point in points), area[0])
     return Candidate(result, None, points[0].tpr, points[0].interval, rank)
 

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float
 
 from selena.auditing.scoring import AttackScores, Scored
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
-from selena.metrics.low_fpr import tpr_band
+from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr, tpr_band
 from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
 from selena.metrics.roc import Roc, roc_curve
-from selena.metrics.summary import Summary, summarize
+from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
     Threshold,
     cross_fitted_accuracy,
@@ -132,6 +132,11 @@ class AttackResult:
         """The one-sigma interval of the AUC on known records."""
         known = self.scores.calibration
         return auc_interval(known.scores, known.truth, confidence=ONE_SIGMA)
+
+    @cached_property
+    def known_points(self) -> dict[float, TprAtFpr]:
+        """The TPR on known records at each of `LOW_FPRS`, with one-sigma intervals."""
+        return {fpr: tpr_at_fpr(self.known_curve, fpr, confidence=ONE_SIGMA) for fpr in LOW_FPRS}
 
     def roc(self) -> dict[str, Any]:
         """Return exact corners of the ROC curve, thinned for plotting, and a pointwise band."""
