@@ -34,14 +34,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     "tpr@fpr=0.01": (0.05, 0.2),
     "tpr@fpr=0.1": (0.3, 0.6),
     EPSILON: (1.0, 3.0),
-    "advantage": (0.2, 0.5),
-    "auc": (0.65, 0.8),
+    "advantage": (0.3, 0.5),
+    "auc": (0.7, 0.8),
 }
 """From where a figure above guessing is "large", and from where "severe". The lowest FPRs lead:
 they tell what happens to a person, where averages tell what happens to most."""
 
-_TOO_WIDE = 0.2
-"""Where no leak is shown, an advantage of so much must be excluded, or records are too few."""
+VERDICT_CONFIDENCE = 1 - 2 * ERROR / (len(LIMITS) - 1)
+"""Of the two-sided intervals of a verdict without canaries: each figure gets its share of the
+error, all of it at the lower end."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,13 @@ def judge_figures(figures: Sequence[Figure]) -> Verdict:
     """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
     shown = [figure for figure in figures if figure.above_chance]
     if not shown:
-        widest = next(f.interval[1] for f in figures if f.metric == "advantage")
-        if widest >= _TOO_WIDE:
-            scored = min(figures[0].members, figures[0].non_members)
+        advantage = next(figure for figure in figures if figure.metric == "advantage")
+        if advantage.interval[1] >= LIMITS["advantage"][0]:
+            scored = min(advantage.members, advantage.non_members)
             return Verdict(
                 "too few records",
-                f"No figure is above guessing, but with {scored:,} records per side an advantage "
-                f"of {_TOO_WIDE:.0%} cannot be ruled out.",
+                f"No figure is above guessing, but {scored:,} records per side cannot rule out a "
+                "large leak.",
             )
         return Verdict("none shown", "No figure is above guessing.")
     worst = max(shown, key=lambda figure: LEVELS.index(_grade(figure)))

@@ -146,7 +146,21 @@ def auc_interval(
         DataError: a score is NaN, or members or non-members are lacking.
         ConfigError: `confidence` outside (0, 1), or `comparisons` below 1.
     """
-    auc, variance, fewest = delong(scores, truth)
+    return interval_of_auc(*delong(scores, truth), confidence=confidence, comparisons=comparisons)
+
+
+def interval_of_auc(
+    auc: float, variance: float, fewest: int, *, confidence: float = 0.95, comparisons: int = 1
+) -> Interval:
+    """Return the interval of an AUC with DeLong's variance; see `auc_interval`.
+
+    Args:
+        auc: in [0, 1].
+        variance: of the AUC, 0 where undefined.
+        fewest: min(members, non-members).
+        confidence: in (0, 1).
+        comparisons: see the module.
+    """
     if variance <= 0:
         return wilson(auc, fewest, confidence=confidence, comparisons=comparisons)
     spread = auc * (1 - auc)

@@ -7,39 +7,64 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
 from typing import Any
 
+from selena.auditing.figure import tpr_metric
 from selena.auditing.report import AuditReport
 from selena.auditing.terminal import results_text
 from selena.environment import describe_environment
 from selena.errors import ConfigError, DataError
 from selena.experiment import Results
 from selena.files import write_text
+from selena.metrics.intervals import Interval
+from selena.page.groups import Group, baseline_of, group_runs
 from selena.page.render import render_page
 from selena.page.runs import Run, run_of_audit
 from selena.types import Dataset
 
 _TITLE = "Who was in the training data?"
+_CHANGES = {
+    "TPR at 1 % FPR": tpr_metric(0.01),
+    "attack accuracy": "balanced_accuracy",
+    "AUC": "auc",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Audits beside each other; `print` shows them as one table.
+    """Audits beside each other; `print` shows one table, and what changed.
 
     Attributes:
-        runs: one an audit, with its scores.
+        runs: one per audit, with its scores.
     """
 
     runs: tuple[Run, ...]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of results, one an audit, as `selena-run/2` has them."""
+        """The rows of results, one per audit, as `selena-run/2` has them."""
         return [run.row for run in self.runs]
 
     def __repr__(self) -> str:
-        return results_text(self.rows)
+        return "\n".join([results_text(self.rows), *self.changes()])
+
+    def changes(self) -> list[str]:
+        """Return what changed from the first audit, or the undefended one, to each other one.
+
+        Intervals take the two audits for independent. Where both scored the same records, they are
+        wider than they need be.
+        """
+        groups = group_runs(self.runs)
+        return [
+            f"{group.label} against {base.label}: {', '.join(_changes(base, group))}."
+            for group in groups
+            if (base := baseline_of(group, groups)) is not None
+            and group.is_attacked
+            and base.is_attacked
+            and len(group.runs) == len(base.runs) == 1
+        ]
 
     def write_page(self, path: str | Path, *, title: str = _TITLE, command: str = "") -> Path:
         """Write the report as one self-contained HTML page.
@@ -76,6 +101,27 @@ class Comparison:
         return [*paths, page]
 
 
+def _changes(base: Group, group: Group) -> list[str]:
+    """Return the differences in points, each with its 95 % interval."""
+    said = []
+    for title, metric in _CHANGES.items():
+        (before,), (after,) = base.figures(metric), group.figures(metric)
+        said.append(
+            f"{title} {_difference(before.value, before.interval, after.value, after.interval)}"
+        )
+    accuracies = [each.accuracy("test_accuracy") for each in (base, group)]
+    (first, second) = accuracies
+    change = _difference(first.values[0], first.interval, second.values[0], second.interval)
+    return [*said, f"test accuracy {change}"]
+
+
+def _difference(first: float, of_first: Interval, second: float, of_second: Interval) -> str:
+    """Return second - first in points; the interval adds both (Newcombe 1998, method 10)."""
+    low = second - first - hypot(second - of_second[0], of_first[1] - first)
+    high = second - first + hypot(of_second[1] - second, first - of_first[0])
+    return f"{100 * (second - first):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
 def compare(
     audits: Mapping[str, AuditReport | Mapping[int, AuditReport]],
     *,
@@ -87,7 +133,7 @@ def compare(
     give `selena.audit` the same records and seed, or `run_audit` the same split and seed.
 
     Args:
-        audits: by the name of the model, its report, or one report a seed. What the others are
+        audits: by the name of the model, its report, or one report per seed. What the others are
             compared with is called "undefended", or comes first.
         data: the records, or what they are called.
 
