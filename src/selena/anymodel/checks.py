@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from selena.data.groups import count_units
-from selena.metrics.low_fpr import tpr_at_fpr
-from selena.metrics.roc import Roc
+from selena.metrics.low_fpr import needed_non_members
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
@@ -25,7 +24,7 @@ def warn(message: str) -> None:
 
 
 def warn_of_few(split: AuditSplit, fpr: float) -> None:
-    """Warn where the scored records cannot tell `fpr` from 0.
+    """Warn where too few records are scored for a firm TPR at `fpr`.
 
     Raises:
         ConfigError: `fpr` outside (0, 1].
@@ -33,14 +32,12 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
     # As many members as non-members are scored.
     sides = (split.evaluation.members, split.evaluation.non_members)
     scored = min(map(count_units, sides))
-    one_corner = Roc(np.zeros(1), np.array([0, scored]), np.array([0, scored]))
-    point = tpr_at_fpr(one_corner, fpr)
-    if not point.resolved:
-        needed = point.needed_non_members
+    needed = needed_non_members(fpr)
+    if scored < needed:
         warn(
-            f"{scored} members and {scored} non-members are scored: too few for a FPR of {fpr:g}, "
-            f"the smallest they resolve is {1 / scored:.2g}. Score at least {needed} of each "
-            "(beside those that the attacker knows), or ask for a higher fpr. Other figures hold."
+            f"{scored} members and {scored} non-members are scored: the TPR at a FPR of {fpr:g} "
+            f"has a wide interval. Score at least {needed} of each (beside those that the attacker "
+            "knows), or ask for a higher fpr."
         )
 
 

@@ -80,9 +80,7 @@ def tpr_at_fpr(
     Raises:
         ConfigError: `fpr` outside (0, 1], or `confidence` or `comparisons` out of range.
     """
-    if not 0 < fpr <= 1:
-        raise ConfigError(f"A FPR of {fpr} was asked for; it must lie in (0, 1].")
-    rate = Fraction(str(float(fpr)))
+    rate = _rate(fpr)
     allowed = floor(rate * curve.non_members)
     corner = int(np.searchsorted(curve.false_positives, allowed, side="right")) - 1
     tpr = int(curve.true_positives[corner]) / curve.members
@@ -97,8 +95,23 @@ def tpr_at_fpr(
         ),
         allowed_false_positives=allowed,
         resolved=allowed >= RESOLVED,
-        needed_non_members=ceil(RESOLVED / rate),
+        needed_non_members=needed_non_members(fpr),
     )
+
+
+def needed_non_members(fpr: float) -> int:
+    """Return the fewest non-members that resolve `fpr`.
+
+    Raises:
+        ConfigError: `fpr` outside (0, 1].
+    """
+    return ceil(RESOLVED / _rate(fpr))
+
+
+def _rate(fpr: float) -> Fraction:
+    if not 0 < fpr <= 1:
+        raise ConfigError(f"A FPR of {fpr} was asked for; it must lie in (0, 1].")
+    return Fraction(str(float(fpr)))
 
 
 def tpr_band(curve: Roc, *, points: int = 40, confidence: float = 0.95) -> dict[str, list[float]]:
