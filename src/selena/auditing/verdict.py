@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from selena.auditing.choice import chosen_figure
-from selena.auditing.figure import EPSILON, Figure, chance, fpr_of
+from selena.auditing.figure import EPSILON, Figure, fpr_of
 from selena.auditing.results import AttackResult
 
 Level = Literal["none shown", "small", "large", "severe", "too few records", "not attacked"]
@@ -119,10 +119,14 @@ def describe(figure: Figure) -> str:
         )
     if figure.metric == EPSILON:
         return f"The attack {attack} proves an epsilon of at least {figure.value:.2f}."
-    name = "AUC" if figure.metric == "auc" else figure.metric
+    if figure.metric == "auc":
+        return (
+            f"The attack {attack} ranks a member above a non-member in {figure.value:.1%} of the "
+            "pairs (AUC); guessing does so in 50%."
+        )
     return (
-        f"The attack {attack} reaches an {name} of {figure.value:.3f}; guessing reaches "
-        f"{chance(figure.metric):g}."
+        f"The attack {attack} tells members from non-members in {(1 + figure.value) / 2:.1%} of "
+        "the cases; guessing does so in 50%."
     )
 
 

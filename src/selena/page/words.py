@@ -75,6 +75,7 @@ def _summary(group: Group, base: Group | None) -> Summary:
     sentences = [_usefulness(group, base)]
     if group.is_attacked:
         sentences = [
+            *_decides(group),
             _found(group.figures(_LOW)),
             _right(group.figures("balanced_accuracy")),
             *_canaries(group),
@@ -83,6 +84,14 @@ def _summary(group: Group, base: Group | None) -> Summary:
             *_missing(group),
         ]
     return Summary(group.label, level, words, [each.replace(" %", "\u00a0%") for each in sentences])
+
+
+def _decides(group: Group) -> list[str]:
+    """Return the sentence behind the verdict where no other sentence says it."""
+    verdict = group.verdict
+    if len(group.rows) > 1 or verdict.figure in (_LOW, "advantage"):
+        return []
+    return [verdict.reason.replace("%", " %")]
 
 
 def _found(figures: Sequence[Figure]) -> str:
