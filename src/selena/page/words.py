@@ -10,6 +10,7 @@ from typing import get_args
 from selena.auditing.figure import EPSILON, Figure, chance, fpr_of, tpr_metric
 from selena.auditing.table import attack_words, percent
 from selena.auditing.verdict import LIMITS, Level
+from selena.auditing.vulnerability import report_exposure
 from selena.page.groups import Group, baseline_of
 from selena.types import Family
 
@@ -77,6 +78,7 @@ def _summary(group: Group, base: Group | None) -> Summary:
         sentences = [
             *_decides(group),
             _found(group.figures(_LOW)),
+            *_worst(group),
             _right(group.figures("balanced_accuracy")),
             *_canaries(group),
             *sentences,
@@ -108,6 +110,20 @@ def _found(figures: Sequence[Figure]) -> str:
             f"{few[0].needed_non_members:,} would make it a firm one."
         )
     return said + _compared(figures)
+
+
+def _worst(group: Group) -> list[str]:
+    """Say how many members stand out from every non-member, where scores are at hand."""
+    report = group.runs[0].report
+    if report is None or len(group.runs) > 1:
+        return []
+    exposed = report_exposure(report)
+    found = int((exposed.false_positives == 0).sum())
+    by_chance = len(exposed) / (exposed.non_members + 1)
+    return [
+        f"The most exposed: {found:,} of {len(exposed):,} members score above every one of "
+        f"{exposed.non_members:,} non-members; by chance about {by_chance:.0f} would."
+    ]
 
 
 def _right(figures: Sequence[Figure]) -> str:
