@@ -8,14 +8,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from selena.data.groups import count_units
+from selena.errors import AuditWarning
 from selena.metrics.roc import Roc, tpr_at_fpr
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
-
-
-class AuditWarning(UserWarning):
-    """Something that makes an audit's figures weaker than they look."""
 
 
 def warn(message: str) -> None:
