@@ -8,7 +8,7 @@ from typing import get_args
 
 import torch
 
-from selena.auditing.oracle import labelling
+from selena.auditing.oracle import labelling, stated_delta
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, OnCanaries, Variant
 from selena.auditing.scoring import AttackScores, Scene, Scored, balanced, score_attacks
 from selena.checks import check_records, check_same_features
@@ -89,9 +89,7 @@ def run_audit(
         train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),
         attacks={
-            attack.name: _result(
-                attack, scores[attack.name], target.num_classes, seed, split.canaries
-            )
+            attack.name: _result(attack, scores[attack.name], target, seed, split.canaries)
             for attack in attacks
         },
     )
@@ -131,9 +129,13 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
 
 
 def _result(
-    attack: Attack, scores: AttackScores, num_classes: int, seed: int, canaries: Knowledge | None
+    attack: Attack,
+    scores: AttackScores,
+    target: TargetModel,
+    seed: int,
+    canaries: Knowledge | None,
 ) -> AttackResult:
-    known, scored = scores.calibration, scores.evaluation
+    known, scored, num_classes = scores.calibration, scores.evaluation, target.num_classes
 
     def variant(threshold: Threshold) -> Variant:
         decisions = threshold.decide(scored.scores, scored.labels)
@@ -163,7 +165,7 @@ def _result(
             ),
         },
         scores=scores,
-        canaries=_on_canaries(scores.canaries, threshold, canaries),
+        canaries=_on_canaries(scores.canaries, threshold, canaries, stated_delta(target)),
     )
 
 
@@ -173,14 +175,14 @@ def _ungrouped(canaries: Knowledge) -> Knowledge:
 
 
 def _on_canaries(
-    scored: Scored | None, threshold: Threshold, canaries: Knowledge | None
+    scored: Scored | None, threshold: Threshold, canaries: Knowledge | None, delta: float
 ) -> OnCanaries | None:
     if scored is None or canaries is None:
         return None
     decisions, twins = threshold.decide(scored.scores, scored.labels), canaries.more_members
     return OnCanaries(
         summarize(scored.scores, decisions, scored.truth),
-        epsilon_lower_bound(scored.scores, scored.truth),
+        epsilon_lower_bound(scored.scores, scored.truth, delta=delta),
         copies=0 if twins is None else len(twins),
         copies_grouped=twins is not None
         and twins.groups is not None

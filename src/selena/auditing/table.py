@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, get_args
 
+import numpy as np
+
 from selena.types import Family
 
 TITLES = (
@@ -197,13 +199,15 @@ def canary_words(rows: Sequence[dict[str, Any]]) -> str:
     copies = ", and beside each of these a near copy of it" if twins else ""
     copies += " (of which the defense is told)" if grouped else ""
     both = ", of a record and its copy together" if twins else ""
+    deltas = sorted({each["epsilon_lower_bound"]["delta"] for each in found})
+    delta = " or ".join(np.format_float_scientific(d, trim="-", exp_digits=1) for d in deltas)
     several = len({row["seed"] for row in rows}) > 1
     mean = " (here the mean of such bounds, one a seed)" if several else ""
     return (
         f"{' or '.join(map(str, counts))} canaries got a wrong label, and a coin each put about "
         f"half of them into training{copies}. Shares in percent. ε at least: by each line alone, "
         "with 95 % confidence, training like this gives differential privacy with no smaller "
-        f"epsilon (delta = 1e-5){both}{mean}."
+        f"epsilon (delta = {delta}){both}{mean}."
     )
 
 
