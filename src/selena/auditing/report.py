@@ -193,6 +193,27 @@ def score_histogram(
     return {"edges": edges.tolist(), "axis": axis, **shares}
 
 
+@dataclass(frozen=True)
+class ModelQueries:
+    """What a function was asked in an audit.
+
+    Attributes:
+        asked: records that it was sent, those of calls that failed included.
+        from_cache: records whose answer was kept already.
+        retried: calls that were repeated.
+    """
+
+    asked: int
+    from_cache: int
+    retried: int
+
+    def __str__(self) -> str:
+        return (
+            f"The model was asked about {self.asked:,} records ({self.retried:,} calls were "
+            f"repeated); {self.from_cache:,} answers were kept already."
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
     """Utility and leakage of one target model; `print` shows every attack.
@@ -201,15 +222,18 @@ class AuditReport:
         train_accuracy: on the target's training set, canaries left out.
         test_accuracy: on evaluation non-members.
         attacks: results by attack name.
+        model_queries: what a function was asked; no part of the JSON, as times are none.
     """
 
     train_accuracy: Accuracy
     test_accuracy: Accuracy
     attacks: dict[str, AttackResult]
+    model_queries: ModelQueries | None = None
 
     def __repr__(self) -> str:
         audit = self.to_json()
-        return as_text(audit_table(audit), audit_notes(audit))
+        asked = [] if self.model_queries is None else [str(self.model_queries)]
+        return as_text(audit_table(audit), [*audit_notes(audit), *asked])
 
     @property
     def families(self) -> list[Family]:
