@@ -34,6 +34,10 @@ class AccessError(SelenaError):
     """An attack that asks the oracle for more than its declared access allows."""
 
 
+class AuditWarning(UserWarning):
+    """Something that makes a figure, or a guarantee, weaker than it looks."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Build the error for an unknown key or name; it points to the nearest known one."""
     choices = sorted(known)

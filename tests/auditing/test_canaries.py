@@ -17,6 +17,7 @@ from selena.auditing.run import run_audit
 from selena.auditing.table import canary_cells, summarize_rows
 from selena.auditing.terminal import results_text
 from selena.data.canaries import CanaryKind, plant_canaries
+from selena.defenses.output_filters import TopKModel
 from selena.defenses.undefended import Undefended
 from selena.errors import DataError
 from selena.page import compare
@@ -271,3 +272,31 @@ def test_a_tracker_gets_figures_of_canaries() -> None:
     assert found["direct/canaries/epsilon"] == canaries["epsilon_lower_bound"]["epsilon"]
     assert found["direct/canaries/tpr_at_fpr_0.1"] == 1
     assert not any("canaries" in name for name in metrics({**row, "attacks": {}}))
+
+
+@dataclass(frozen=True, eq=False)
+class Private(Leak):
+    """Says what was proven about it."""
+
+    epsilon: float = 8.0
+    delta: float = 1e-3
+
+    def state(self) -> dict[str, Tensor]:
+        return {"x": self.learned.x}
+
+
+def test_bound_takes_the_delta_that_is_stated() -> None:
+    planted = split()
+    assert planted.canaries is not None
+    private = Private(planted.canaries.members)
+    for target, delta in (
+        (Leak(planted.canaries.members), 1e-5),
+        (private, 1e-3),
+        (TopKModel(private, 1), 1e-3),
+    ):
+        report = audit(target, planted)
+        on_canaries = report.attacks["confidence"].canaries
+        assert on_canaries is not None
+        assert on_canaries.bound.delta == delta
+        text = str(compare({"one": report}))
+        assert f"delta = {'1e-3' if delta == 1e-3 else '1e-5'}" in text

@@ -241,7 +241,7 @@ def test_less_noise_and_more_epochs_cost_privacy() -> None:
 
 
 @needs_opacus
-@pytest.mark.filterwarnings("ignore:Optimal order")  # so little noise bounds nothing
+@pytest.mark.filterwarnings("ignore:The PRV accountant")  # so little noise bounds nothing
 def test_dp_sgd_clips_each_record() -> None:
     """With hardly any noise, one step moves by at most rate * norm * taken / expected."""
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=1.0, epochs=1, batch_size=80)
@@ -296,6 +296,7 @@ def test_without_opacus_dp_sgd_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
         lambda: HAMP(*BASE, decoys=0),
         lambda: TopK(Undefended(*BASE), k=-1),
         lambda: DPSGD(*BASE, noise_multiplier=0.0),
+        lambda: DPSGD(*BASE, target_epsilon=0.0),
         lambda: DPSGD(NETWORK, CLASSES, replace(RECIPE, loss="mse")),
     ],
 )

@@ -135,6 +135,14 @@ def as_numbers(answer: Any, n: int, what: str) -> Numbers:
     return values
 
 
+def failure(what: str, records: Any, n: int, error: Exception, more: str = "") -> DataError:
+    """Return the error for a model that failed on `n` records; `more` is what to say besides."""
+    return DataError(
+        f"{what} failed on {n} records in a {type(records).__qualname__} of shape "
+        f"{tuple(getattr(records, 'shape', (n,)))}: {type(error).__name__}: {error}{more}"
+    )
+
+
 def _are_probabilities(values: Numbers) -> np.ndarray:
     """Return which rows are probabilities."""
     if values.shape[1] == 1:

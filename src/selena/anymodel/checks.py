@@ -5,17 +5,14 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from selena.data.groups import count_units
+from selena.errors import AuditWarning
 from selena.metrics.low_fpr import needed_non_members
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
-
-
-class AuditWarning(UserWarning):
-    """Something that makes an audit's figures weaker than they look."""
 
 
 def warn(message: str) -> None:
@@ -41,9 +38,17 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
         )
 
 
+def same_answers(
+    first: Float64[np.ndarray, "n w"], again: Float64[np.ndarray, "n w"]
+) -> Bool[np.ndarray, " n"]:
+    """Return which records were answered alike, but for rounding."""
+    close = np.isclose(first, again, rtol=_RELATIVE, atol=_ABSOLUTE)
+    return np.asarray(close.all(axis=1))
+
+
 def warn_of_unsteady(first: Float64[np.ndarray, "n w"], again: Float64[np.ndarray, "n w"]) -> None:
     """Warn where the same records were answered differently, alone and among others."""
-    same = np.isclose(first, again, rtol=_RELATIVE, atol=_ABSOLUTE).all(axis=1)
+    same = same_answers(first, again)
     if not same.all():
         row = int(np.flatnonzero(~same)[0])
         gap = np.nanmax(np.abs(first[row] - again[row]))

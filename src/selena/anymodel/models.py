@@ -33,6 +33,8 @@ class Model:
         missing: whether it may take missing values (NaN).
         network: the network behind it, whose gradients an attacker could read.
         target: itself, if it is a target model of this library.
+        function: whether it is a function, which may ask a server: it may fail, and may cost.
+        batch_size: records per question at most, where that is settled.
     """
 
     what: str
@@ -43,6 +45,8 @@ class Model:
     missing: bool = False
     network: nn.Module | None = None
     target: TargetModel | None = None
+    function: bool = False
+    batch_size: int | None = None
 
 
 @contextmanager
@@ -110,7 +114,7 @@ def _from_object(model: object) -> Model:
         return _estimator(model)
     if callable(model):
         what = f"The function {getattr(model, '__name__', name)}"
-        return Model(what, model, "probabilities", missing=True)
+        return Model(what, model, "probabilities", missing=True, function=True)
     raise ConfigError(
         f"A {name} is no model that can be asked. Pass a function of x that returns n x classes "
         "probabilities, an nn.Module, a scikit-learn classifier, a path to .onnx or .safetensors, "

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from selena.anymodel.answers import Numbers, Reading, check_output, choose_reading
+from selena.anymodel.asking import Asking, check_settings
 from selena.anymodel.checks import warn_of_constant, warn_of_few, warn_of_unsteady
 from selena.anymodel.chosen import asking_anew, check_attacks, chosen_attacks
 from selena.anymodel.containers import Rows
@@ -46,6 +47,9 @@ def audit(
     device: str | None = None,
     seed: int = 0,
     workspace: Workspace | None = None,
+    batch_size: int | None = None,
+    retries: int = 0,
+    cache: str | Path | None = None,
 ) -> AuditReport:
     """Attack anybody's model and report what leaks about who was in its training data.
 
@@ -76,15 +80,23 @@ def audit(
         device: where a network answers and attacks compute; by default the workspace's, "cpu".
         seed: root of every draw; the same seed gives the same report.
         workspace: progress, and a folder for what attacks train.
+        batch_size: of a function: records per call at most.
+        retries: of a function: how often a call that raised is repeated, after 1 s, 2 s, 4 s and
+            so on up to a minute, or after the time that a server asks for (Retry-After).
+        cache: of a function: a folder where answers are kept as they come, found again by the
+            record's content. A rerun asks about what is missing, and about 24 records anew, to see
+            that they are answered as before. One folder per model.
 
     Returns:
-        The report; see `selena.auditing.report`.
+        The report; see `selena.auditing.report`. Of a function, `model_queries` says what it was
+        asked.
 
     Raises:
         DataError: records on both sides, shapes that disagree, labels that are no classes,
             features or answers that are not finite, answers that are not what `output` says.
         ConfigError: no kind of model that can be asked, an unknown attack, an attack that the
             features do not suit, a setting out of range, an optional package that is missing.
+        StoreError: the folder of answers cannot be read or written.
 
     Warns:
         AuditWarning: too few records for `fpr`, a model that answers the same record differently,
@@ -98,6 +110,8 @@ def audit(
         workspace = replace(workspace, device=device)
     check_device(workspace.device)
     if _is_predictions(model):
+        if not (batch_size is None and not retries and cache is None):
+            raise ConfigError("Nobody is asked: leave out batch_size, retries and cache.")
         if not (members is None and non_members is None and factory is None):
             raise ConfigError(
                 "Predictions say all there is to know: leave out members, non_members and factory."
@@ -108,11 +122,13 @@ def audit(
             "To audit a model give members, records that it was trained on, and non_members, "
             "others of the same population."
         )
+    check_settings(batch_size, retries, cache)
     with opened(model, factory=factory, device=workspace.device) as asked:
+        asking = Asking(asked, batch_size=batch_size, retries=retries, cache=cache)
         pool = gather(members, non_members, scale=asked.target is None)
         pool.check_finite(missing=asked.missing)
-        return _audit_model(
-            asked,
+        report = _audit_model(
+            asking,
             pool,
             read=_Read(output, num_classes or asked.num_classes, asked, pool),
             attacks=attacks,
@@ -121,6 +137,7 @@ def audit(
             seed=seed,
             workspace=workspace,
         )
+        return replace(report, model_queries=asking.queries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +162,7 @@ class _Read:
 
 
 def _audit_model(
-    model: Model,
+    asking: Asking,
     pool: Pool,
     *,
     read: _Read,
@@ -157,12 +174,14 @@ def _audit_model(
 ) -> AuditReport:
     """Check everything on a few records first: it may take minutes to ask about all."""
     # Shuffled, so that no batch is of members alone and nothing that depends on it tells them.
+    model = asking.model
     order = numpy_generator(seed, "anymodel", "order").permutation(len(pool))
     few = order[: 2 * _PROBED]
-    alone = ask_all(model, pool.features, few[:_PROBED])
-    among = ask_all(model, pool.features, few)
+    alone = ask_all(asking.fresh, pool.features, few[:_PROBED])
+    among = ask_all(asking.fresh, pool.features, few)
     reading = read(among, few)
     warn_of_unsteady(alone, among[:_PROBED])
+    steady = asking.compare(pool.features.take(few), among, alone)
     classes = pool.classes(model.names, reading.num_classes, model.what)
     inputs = _inputs(pool, attacks)
     # Without features to change, x is where a record's answer stands: in the order of asking.
@@ -183,7 +202,7 @@ def _audit_model(
     if inputs is None:
         target: TargetModel = AnswerTable(reading.logits(torch.from_numpy(answers)))
     else:
-        target = _live(model, reading, inputs, workspace.device)
+        target = _live(model if steady else asking.fresh, reading, inputs, workspace.device)
     return run_audit(target, split, chosen, seed=seed, workspace=workspace)
 
 

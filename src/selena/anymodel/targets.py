@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 
-from selena.anymodel.answers import Numbers, Reading, as_numbers
+from selena.anymodel.answers import Numbers, Reading, as_numbers, failure
 from selena.anymodel.containers import Container, Rows, contain
 from selena.anymodel.inputs import Inputs
 from selena.anymodel.models import Model
@@ -32,6 +32,8 @@ def ask_all(model: Model, features: Container, rows: Rows | None = None) -> Numb
     """
     shape = getattr(features.values, "shape", (len(features),))
     size = max(1, min(_BATCH_RECORDS, _BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
+    if model.batch_size is not None:
+        size = max(1, size // model.batch_size) * model.batch_size  # no short batch in between
     rows = np.arange(len(features)) if rows is None else rows
     parts = []
     for part in in_chunks(len(rows), size):
@@ -42,10 +44,7 @@ def ask_all(model: Model, features: Container, rows: Rows | None = None) -> Numb
         except SelenaError:
             raise
         except Exception as error:  # somebody's model may raise anything
-            raise DataError(
-                f"{model.what} failed on {n} records in a {type(batch).__qualname__} of shape "
-                f"{tuple(getattr(batch, 'shape', (n,)))}: {type(error).__name__}: {error}"
-            ) from error
+            raise failure(model.what, batch, n, error) from error
         parts.append(as_numbers(answer, n, model.what))
     if len({part.shape[1] for part in parts}) > 1:
         raise DataError(f"{model.what} answered with a changing number of columns.")

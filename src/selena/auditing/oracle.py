@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
@@ -11,6 +13,30 @@ from selena.training.memo import MemoizedTarget
 from selena.types import Access, DifferentiableModel, FilterModel, FlipModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
+
+DELTA = 1e-5
+"""The delta of a bound on epsilon where the target model states none."""
+
+
+@runtime_checkable
+class PrivateModel(TargetModel, Protocol):
+    """A target model that states (epsilon, delta)-differential privacy of its training."""
+
+    @property
+    def epsilon(self) -> float:
+        """Upper bound on epsilon, at `delta`."""
+        ...
+
+    @property
+    def delta(self) -> float:
+        """The delta that `epsilon` is stated for, in [0, 1)."""
+        ...
+
+
+def stated_delta(target: TargetModel) -> float:
+    """Return the delta that `target`, or the model behind a filter, states; else `DELTA`."""
+    model = labelling(target)
+    return model.delta if isinstance(model, PrivateModel) else DELTA
 
 
 def labelling(target: TargetModel) -> TargetModel:

@@ -77,6 +77,27 @@ class Best:
         return self.result.variants[self.variant]
 
 
+@dataclass(frozen=True)
+class ModelQueries:
+    """What a function was asked in an audit.
+
+    Attributes:
+        asked: records that it was sent, those of calls that failed included.
+        from_cache: records whose answer was kept already.
+        retried: calls that were repeated.
+    """
+
+    asked: int
+    from_cache: int
+    retried: int
+
+    def __str__(self) -> str:
+        return (
+            f"The model was asked about {self.asked:,} records ({self.retried:,} calls were "
+            f"repeated); {self.from_cache:,} answers were kept already."
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
     """Utility and leakage of one target model; `print` shows every attack.
@@ -91,6 +112,7 @@ class AuditReport:
         setup: what figures depend on besides the scores.
         inputs: what was audited: SHA-256 of "records" and, where its weights are known, "model",
             and the "version" of selena.
+        model_queries: what a function was asked; no part of the JSON, as times are none.
     """
 
     train_accuracy: Accuracy
@@ -98,10 +120,12 @@ class AuditReport:
     attacks: dict[str, AttackResult]
     setup: AuditSetup
     inputs: Mapping[str, str] = field(default_factory=dict)
+    model_queries: ModelQueries | None = None
 
     def __repr__(self) -> str:
         audit = self.to_json()
-        return as_text(audit_table(audit), audit_notes(audit))
+        asked = [] if self.model_queries is None else [str(self.model_queries)]
+        return as_text(audit_table(audit), [*audit_notes(audit), *asked])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AuditReport) and self.to_json() == other.to_json()

@@ -201,13 +201,15 @@ def score_histogram(
     return {"edges": edges.tolist(), "axis": axis, **shares}
 
 
-def audit_setup(num_classes: int, seed: int, canaries: Knowledge | None) -> AuditSetup:
-    """Return the setup of an audit with `canaries`, or without."""
+def audit_setup(
+    num_classes: int, seed: int, canaries: Knowledge | None, delta: float
+) -> AuditSetup:
+    """Return the setup of an audit with `canaries`, or without; `delta` as the target states it."""
     twins = None if canaries is None else canaries.more_members
     if twins is None:
-        return AuditSetup(num_classes, seed)
+        return AuditSetup(num_classes, seed, delta)
     grouped = twins.groups is not None and bool((twins.groups >= 0).all())
-    return AuditSetup(num_classes, seed, copies=len(twins), copies_grouped=grouped)
+    return AuditSetup(num_classes, seed, delta, len(twins), grouped)
 
 
 def attack_result(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from selena.auditing.oracle import labelling
+from selena.auditing.oracle import labelling, stated_delta
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
 from selena.auditing.scoring import Scene, balanced, score_attacks
@@ -82,7 +82,7 @@ def run_audit(
         ),
         attacks,
     )
-    setup = audit_setup(target.num_classes, seed, split.canaries)
+    setup = audit_setup(target.num_classes, seed, split.canaries, stated_delta(target))
     return AuditReport(
         train_accuracy=accuracy(target, concatenate(split.known.members, split.evaluation.members)),
         test_accuracy=accuracy(target, split.evaluation.non_members),

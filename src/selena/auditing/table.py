@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any, get_args
 
+import numpy as np
+
 from selena.auditing.figure import EPSILON, Figure, figures_of, fpr_of, tpr_metric
 from selena.auditing.verdict import Verdict, over_seeds
 from selena.metrics.low_fpr import RESOLVED
@@ -283,19 +285,20 @@ def canary_words(rows: Sequence[dict[str, Any]]) -> str:
         if has_canaries(row, family)
     ]
     counts = sorted({each["members"] + each["non_members"] for each in found})
-    deltas = sorted({each["epsilon_lower_bound"]["delta"] for each in found})
     twins = any(each["copies"] for each in found)
     grouped = any(each.get("copies_grouped") for each in found)  # older reports do not say
     copies = ", and beside each of these a near copy of it" if twins else ""
     copies += " (of which the defense is told)" if grouped else ""
     both = ", of a record and its copy together" if twins else ""
+    deltas = sorted({each["epsilon_lower_bound"]["delta"] for each in found})
+    delta = " or ".join(np.format_float_scientific(d, trim="-", exp_digits=1) for d in deltas)
     several = len({row["seed"] for row in rows}) > 1
     mean = " (here the mean of such bounds, one per seed)" if several else ""
     return (
         f"{' or '.join(map(str, counts))} canaries got a wrong label, and one coin per canary put "
         f"about half of them into training{copies}. Shares in percent. ε at least: by each line "
         "alone, with 95 % confidence, training like this gives differential privacy with no "
-        f"smaller epsilon (delta = {' or '.join(f'{d:g}' for d in deltas)}){both}{mean}."
+        f"smaller epsilon (delta = {delta}){both}{mean}."
     )
 
 

@@ -1,7 +1,8 @@
 """DP-SGD: clipped gradients of single records, and noise, with a proven bound on what leaks.
 
 Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, Algorithm 1, by Opacus
-(Yousefpour et al. 2021), an optional extra.
+(Yousefpour et al. 2021), an optional extra. Epsilon by the PRV accountant (Gopi, Lee & Wutschitz,
+"Numerical Composition of Differential Privacy", NeurIPS 2021).
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
+from scipy.optimize import brentq
 from torch import Tensor
 
 from selena.checks import check_records
-from selena.errors import ConfigError, StoreError
+from selena.errors import AuditWarning, ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, seeded, torch_generator
@@ -32,6 +36,10 @@ from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
+
+# The PRV accountant adds its error to epsilon; a smaller one takes more cells, of some 80 bytes.
+_RELATIVE_ERROR, _LARGEST_ERROR, _MOST_CELLS = 1e-3, 1.0, 1 << 22
+_MOST_LOG_NOISE, _NOISE_PRECISION = math.log(1e6), 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class DPSGD:
         noise_multiplier: standard deviation of the noise in units of `max_grad_norm`, > 0.
         max_grad_norm: L2 norm to which each record's gradient is clipped, > 0.
         delta: for which epsilon is stated, in (0, 1); well below 1 / n.
+        target_epsilon: if given, > 0: the least noise that keeps epsilon at or below it is used
+            instead of `noise_multiplier`.
     """
 
     network: NetworkFactory
@@ -58,6 +68,7 @@ class DPSGD:
     noise_multiplier: float = 1.0
     max_grad_norm: float = 1.0
     delta: float = 1e-5
+    target_epsilon: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.noise_multiplier > 0 and self.max_grad_norm > 0 and 0 < self.delta < 1):
@@ -65,6 +76,8 @@ class DPSGD:
                 "DP-SGD needs noise_multiplier > 0, max_grad_norm > 0 and delta in (0, 1); got "
                 f"{self.noise_multiplier}, {self.max_grad_norm}, {self.delta}."
             )
+        if self.target_epsilon is not None and not self.target_epsilon > 0:
+            raise ConfigError(f"target_epsilon is {self.target_epsilon}; give a number above 0.")
         if self.recipe.loss != "cross_entropy" or self.recipe.augmentation != "none":
             raise ConfigError("DP-SGD takes the loss cross_entropy and no augmentation.")
 
@@ -79,11 +92,17 @@ class DPSGD:
         """Train on `train` and account for what that may leak.
 
         Raises:
-            ConfigError: Opacus is not installed, or the network mixes records.
+            ConfigError: Opacus is not installed, the network mixes records, or no noise reaches
+                `target_epsilon`.
+
+        Warns:
+            AuditWarning: `delta` is 1 / n or more, or the PRV accountant failed.
         """
         _opacus()
         workspace = workspace or Workspace()
         check_records(train, num_classes=self.num_classes, what="training records")
+        self._warn_of_delta(len(train))
+        noise = self.noise(len(train))
         with seeded(seed, "weights"):
             network = self.network().to(workspace.torch_device)
         selecting = [validation] if self.recipe.selection == "validation" else []
@@ -97,16 +116,57 @@ class DPSGD:
         )
         if not lane.load_finished():
             examples = Examples(validation.x, validation.y)
-            self._train(lane, train, examples, seed, workspace)
+            self._train(lane, train, examples, noise, seed, workspace)
         model = NetworkModel(network.eval(), self.num_classes, workspace.device)
-        return DPModel(model, self.epsilon(len(train)), self.delta)
+        return DPModel(model, self._stated(noise, len(train)), self.delta)
 
     def epsilon(self, n: int) -> float:
-        """Return epsilon at `delta` of training on `n` records, by the Rényi accountant."""
-        accountant = _opacus().accountants.RDPAccountant()
+        """Return epsilon at `delta` of training on `n` records.
+
+        It is the upper end of the PRV accountant's answer, or the Rényi accountant's epsilon
+        where that is lower.
+
+        Raises:
+            ConfigError: Opacus is not installed, or no noise reaches `target_epsilon`.
+
+        Warns:
+            AuditWarning: the PRV accountant failed, and the Rényi accountant's epsilon is
+                returned, which is larger.
+        """
+        return self._stated(self.noise(n), n)
+
+    def noise(self, n: int) -> float:
+        """Return the noise multiplier of training on `n` records.
+
+        Raises:
+            ConfigError: Opacus is not installed, or no noise reaches `target_epsilon`.
+        """
+        if self.target_epsilon is None:
+            return self.noise_multiplier
+        return _least_noise(
+            self.target_epsilon, self._rate(n), self.recipe.epochs * self._steps(n), self.delta
+        )
+
+    def _stated(self, noise: float, n: int) -> float:
         steps = self.recipe.epochs * self._steps(n)
-        accountant.history = [(self.noise_multiplier, self._rate(n), steps)]
-        return float(accountant.get_epsilon(self.delta))
+        epsilon, failure = _account(noise, self._rate(n), steps, self.delta)
+        if failure:
+            warnings.warn(
+                f"The PRV accountant failed ({failure}): epsilon = {epsilon:.6g} is the Rényi "
+                "accountant's, a valid bound that is some 10 % larger.",
+                AuditWarning,
+                stacklevel=4,
+            )
+        return epsilon
+
+    def _warn_of_delta(self, n: int) -> None:
+        if self.delta * n >= 1:
+            warnings.warn(
+                f"delta = {self.delta:g} is not below 1 / {n}: a training that publishes one of "
+                f"its {n} records whole would satisfy it. Set delta well below {1 / n:.1g}.",
+                AuditWarning,
+                stacklevel=3,
+            )
 
     def restore(self, state: dict[str, Tensor]) -> DPModel:
         """Rebuild the model from its `state`."""
@@ -122,7 +182,13 @@ class DPSGD:
         return math.ceil(n / self.recipe.batch_size)
 
     def _train(
-        self, lane: Lane, train: Records, validation: Examples, seed: int, workspace: Workspace
+        self,
+        lane: Lane,
+        train: Records,
+        validation: Examples,
+        noise_multiplier: float,
+        seed: int,
+        workspace: Workspace,
     ) -> None:
         opacus, device = _opacus(), workspace.torch_device
         if next(lane.network.buffers(), None) is not None:
@@ -135,7 +201,7 @@ class DPSGD:
         per_record = opacus.GradSampleModule(lane.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
             torch.optim.SGD(lane.network.parameters()),  # its own rule is not used
-            noise_multiplier=self.noise_multiplier,
+            noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
         )
@@ -199,6 +265,58 @@ class DPModel:
             "epsilon": torch.tensor(self.epsilon, dtype=torch.float64),
             "delta": torch.tensor(self.delta, dtype=torch.float64),
         }
+
+
+@lru_cache(maxsize=1024)
+def _account(noise: float, rate: float, steps: int, delta: float) -> tuple[float, str]:
+    """Return epsilon, and why it is not the PRV accountant's, or ""."""
+    accountants, history = _opacus().accountants, [(noise, rate, steps)]
+    renyi, numerical = accountants.RDPAccountant(), accountants.PRVAccountant()
+    renyi.history = numerical.history = history
+    delta_error = delta / 1000  # as Opacus sets it
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # Its table of orders ends somewhere: then its epsilon is larger than need be.
+        warnings.filterwarnings("ignore", "Optimal order is the")
+        try:
+            bound = float(renyi.get_epsilon(delta))
+            reach = float(renyi.get_epsilon(delta_error / 4)) + 3
+        except ArithmeticError:  # noise that rounds to none
+            return math.inf, "there is hardly any noise"
+        cells_per_error = 2 * reach * math.sqrt(steps * math.log(12 / delta_error) / 2)
+        error = max(_RELATIVE_ERROR * max(1.0, bound), cells_per_error / _MOST_CELLS)
+        if not error <= _LARGEST_ERROR:
+            return bound, "so little noise or so many steps need too much memory"
+        try:
+            epsilon = float(numerical.get_epsilon(delta, eps_error=error, delta_error=delta_error))
+        except (ArithmeticError, MemoryError, RuntimeError, ValueError) as failure:
+            return bound, f"{type(failure).__name__}: {failure}"
+    if not math.isfinite(epsilon):
+        return bound, f"it answered {epsilon}"
+    return min(max(epsilon, 0.0), bound), ""
+
+
+@lru_cache(maxsize=64)
+def _least_noise(target: float, rate: float, steps: int, delta: float) -> float:
+    """Return the least noise multiplier, to 0.1 %, whose epsilon is `target` at most."""
+
+    def excess(log_noise: float) -> float:
+        epsilon = _account(math.exp(log_noise), rate, steps, delta)[0]
+        return math.log(max(epsilon, 1e-12) / target)
+
+    high, step = 0.0, math.log(2)
+    while excess(high) > 0:
+        high += step
+        if high > _MOST_LOG_NOISE:
+            raise ConfigError(
+                f"No noise multiplier up to {math.exp(_MOST_LOG_NOISE):.0e} reaches "
+                f"target_epsilon = {target} at delta = {delta}. Raise one of them."
+            )
+    while excess(high - step) <= 0:
+        high -= step
+    root = float(brentq(excess, high - step, high, xtol=_NOISE_PRECISION / 2))
+    while excess(root) > 0:
+        root += _NOISE_PRECISION / 2
+    return math.exp(root)
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""What DP-SGD states about privacy: epsilon, the noise for a target, and warnings."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+
+from selena.defenses.dp_sgd import DPSGD
+from selena.errors import AuditWarning, ConfigError
+from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("opacus") is None, reason="needs the extra `dp`"),
+    pytest.mark.filterwarnings("ignore:Optimal order"),  # what the R00e9nyi accountant says
+]
+
+TRAIN, VALIDATION = toy_records(64, seed=1), toy_records(16, seed=2)
+BRIEF = DPSGD(NETWORK, CLASSES, replace(RECIPE, epochs=1))
+
+
+def renyi(defense: DPSGD, n: int) -> float:
+    from opacus.accountants import RDPAccountant
+
+    accountant, size = RDPAccountant(), defense.recipe.batch_size
+    steps = defense.recipe.epochs * math.ceil(n / size)
+    accountant.history = [(defense.noise_multiplier, min(1.0, size / n), steps)]
+    return float(accountant.get_epsilon(defense.delta))
+
+
+def test_epsilon_is_tighter_than_renyi() -> None:
+    defense = DPSGD(NETWORK, CLASSES, replace(RECIPE, epochs=12))
+    # dp_accounting 0.6.0, privacy loss distributions: 6.929.
+    assert defense.epsilon(200) == pytest.approx(6.93, abs=0.02)
+    assert renyi(defense, 200) == pytest.approx(7.74, abs=0.02)
+
+
+def test_full_batches_raise_no_warning() -> None:
+    whole = replace(BRIEF, recipe=replace(RECIPE, batch_size=100, epochs=10))
+    assert whole.epsilon(100) == pytest.approx(17.87, abs=0.02)  # dp_accounting: 17.86
+
+
+def test_failure_of_prv_is_said() -> None:
+    bare = replace(BRIEF, noise_multiplier=1e-3)
+    with pytest.warns(AuditWarning, match="PRV accountant failed.*Rényi"):
+        epsilon = bare.epsilon(64)
+    assert epsilon == pytest.approx(renyi(bare, 64))
+
+
+def test_an_exception_of_prv_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opacus.accountants import PRVAccountant
+
+    def fails(*_: object, **__: object) -> float:
+        raise RuntimeError("Discrete mean differs")
+
+    monkeypatch.setattr(PRVAccountant, "get_epsilon", fails)
+    odd = replace(BRIEF, noise_multiplier=1.2345)  # nobody else asked about it
+    with pytest.warns(AuditWarning, match="RuntimeError: Discrete mean differs"):
+        assert odd.epsilon(64) == pytest.approx(renyi(odd, 64))
+
+
+def test_no_noise_to_speak_of_is_infinite() -> None:
+    with pytest.warns(AuditWarning, match="hardly any noise"):
+        assert replace(BRIEF, noise_multiplier=1e-200).epsilon(64) == math.inf
+
+
+def test_noise_reaches_the_target() -> None:
+    defense = replace(BRIEF, target_epsilon=3.0)
+    assert 2.97 < defense.epsilon(64) <= 3.0
+    less = replace(BRIEF, noise_multiplier=0.99 * defense.noise(64))
+    assert less.epsilon(64) > 3.0
+
+
+def test_model_of_a_target_keeps_it() -> None:
+    model = replace(BRIEF, target_epsilon=3.0).fit(TRAIN, VALIDATION, seed=0)
+    assert 2.97 < model.epsilon <= 3.0
+
+
+def test_unreachable_target_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="No noise multiplier"):
+        replace(BRIEF, target_epsilon=1e-9).noise(64)
+
+
+def test_large_delta_is_warned_of() -> None:
+    with pytest.warns(AuditWarning, match="delta = 0.02 is not below 1 / 64"):
+        replace(BRIEF, delta=0.02).fit(TRAIN, VALIDATION, seed=0)
+
+
+def test_small_delta_is_not_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace(BRIEF, delta=0.01).fit(TRAIN, VALIDATION, seed=0)
