@@ -13,7 +13,7 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "version"),
+    ("errors", "files", "version", "processor"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
     ("checks",),
