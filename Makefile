@@ -1,9 +1,9 @@
-# Every target sets up what it needs: nothing but Python 3.11, its venv module and make is asked for.
+# Every target sets up what it needs: nothing but Python (3.11 or later), its venv module and make is
+# asked for.
 SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The pins in constraints.txt are for 3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
 
@@ -13,7 +13,29 @@ READY := $(VENV)/.ready
 
 # As many files of tests at once as there are cores, each on one thread: most tests are too small
 # to share out. Tests of a file stay together, since some use what others made.
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Tests whose figures a processor computes. Those marked `slow` or `browser` stay out.
+NUMERIC := tests/training tests/networks tests/attacks tests/defenses tests/sklearn tests/test_golden.py \
+	tests/test_signals.py tests/test_processor.py
+
+# Processors that one processor can stand for: name, environment. Each takes another number of threads
+# and another order of tests. A limit above what the processor has changes nothing. The sums of
+# `other-sums-*` are added up in another order, as by a processor that is not here.
+PROCESSORS := plain avx2 avx512 avx512-bf16 avx512-amx other-sums-1 other-sums-4 other-sums-5
+ON-plain := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+	SELENA_TEST_THREADS=3 SELENA_TEST_ORDER=1
+ON-avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	SELENA_TEST_THREADS=1 SELENA_TEST_ORDER=2
+ON-avx512 := ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE \
+	MKL_ENABLE_INSTRUCTIONS=AVX512 SELENA_TEST_THREADS=2 SELENA_TEST_ORDER=3
+ON-avx512-bf16 := ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 \
+	SELENA_TEST_THREADS=3 SELENA_TEST_ORDER=1
+ON-avx512-amx := ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE_AMX \
+	SELENA_TEST_THREADS=1 SELENA_TEST_ORDER=2
+ON-other-sums-1 := SELENA_TEST_SUMS=1 SELENA_TEST_THREADS=2 SELENA_TEST_ORDER=3
+ON-other-sums-4 := SELENA_TEST_SUMS=4 SELENA_TEST_THREADS=1 SELENA_TEST_ORDER=1
+ON-other-sums-5 := SELENA_TEST_SUMS=5 SELENA_TEST_THREADS=3 SELENA_TEST_ORDER=2
 
 CHROMIUM := command -v chromium chromium-browser google-chrome >/dev/null
 
@@ -35,16 +57,20 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow test-interop test-browser test-cuda check format bench clean
+.PHONY: help demo test test-processors test-slow test-interop test-browser test-cuda check format bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Train, defend, attack and report on a small data set
 	$(BIN)/selena demo
 
 test: check ## Check, then run the fast tests
 	$(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-processors: $(READY) ## Run the numeric tests as other processors would: PROCESSORS="plain avx2 ..."
+	$(foreach name,$(PROCESSORS),echo '$(name): $(ON-$(name))' && $(ON-$(name)) $(SIDE_BY_SIDE) -p no:cacheprovider \
+		$(if $(findstring SUMS,$(ON-$(name))),-p tests.other_sums) $(PYTEST_ARGS) $(NUMERIC) &&) true
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

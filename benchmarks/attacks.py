@@ -37,7 +37,7 @@ from selena.networks.mlp import MLP
 from selena.seeding import seeded
 from selena.signals import confidence
 from selena.training.model import NetworkModel
-from selena.training.products import processor_name
+from selena.processor import processor_name
 from selena.training.recipe import Recipe
 from selena.types import Attack, Records, Scorer
 from tests.attacks import plain

@@ -27,7 +27,8 @@ from selena.training.flips import FlipPass
 from selena.training.inference import predict
 from selena.training.linear_stack import linear_stack
 from selena.training.model import NetworkModel
-from selena.training.recipe import Recipe, has_fast_bfloat16
+from selena.processor import has_fast_bfloat16
+from selena.training.recipe import Recipe
 
 NETWORK, COPIES, FLIPS = MLP(600, 100), 100, 10
 RECORDS, PLAIN_RECORDS = 2_048, 64

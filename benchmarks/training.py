@@ -42,7 +42,8 @@ from selena.training.engine import fit_networks
 from selena.training.inference import accuracy, predict
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel
-from selena.training.recipe import Recipe, has_fast_bfloat16
+from selena.processor import has_fast_bfloat16
+from selena.training.recipe import Recipe
 from selena.types import AuditSplit
 from selena.workspace import Workspace
 

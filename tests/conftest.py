@@ -1,4 +1,8 @@
-"""What every test can count on: fixed threads, no display, reproducible Hypothesis."""
+"""What every test can count on: fixed threads, no display, reproducible Hypothesis.
+
+`SELENA_TEST_THREADS` gives another number of threads, and `SELENA_TEST_ORDER` shuffles files, and
+tests in a file, by that seed: no verdict may depend on either.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -16,12 +21,13 @@ from jaxtyping import config
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# One thread: sums come out the same on every machine, the small tensors of tests gain nothing
-# from more, and threads that wait for each other are slow where processes share the cores.
-os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
-torch.set_num_threads(1)
+# One thread unless told otherwise: the small tensors of tests gain nothing from more, and threads
+# that wait for each other are slow where processes share the cores.
+THREADS = int(os.environ.get("SELENA_TEST_THREADS", "1"))
+os.environ["OMP_NUM_THREADS"] = str(THREADS)  # for the commands that tests start
+torch.set_num_threads(THREADS)
 
-# What is measured on this machine for tests is not what its user would measure.
+# What tests download is not what their user would keep.
 os.environ["SELENA_CACHE"] = tempfile.mkdtemp(prefix="selena-tests-")
 atexit.register(shutil.rmtree, os.environ["SELENA_CACHE"], ignore_errors=True)
 
@@ -29,6 +35,16 @@ atexit.register(shutil.rmtree, os.environ["SELENA_CACHE"], ignore_errors=True)
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle files, and tests in a file, by the seed that `SELENA_TEST_ORDER` gives."""
+    seed = os.environ.get("SELENA_TEST_ORDER")
+    if seed is not None:
+        draws = Random(seed)
+        files = draws.sample(unique := sorted({item.path for item in items}), len(unique))
+        place = {path: i for i, path in enumerate(files)}
+        items.sort(key=lambda item: (place[item.path], draws.random()))
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,15 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "escaping", "files", "version"),
+    ("errors", "escaping", "files", "processor", "shapes", "version"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
-    ("checks", "manifest"),
+    ("checks",),
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),
     ("auditing", "environment"),
+    ("manifest",),
     ("registry", "store", "pipeline", "experiment", "anymodel", "page"),
     ("reproduce", "exporting", "tracking"),
     ("cli", "sklearn", "__init__", "__main__"),

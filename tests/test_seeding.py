@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -60,3 +62,15 @@ def test_seeded_draws_as_after_seeding_pytorch_itself() -> None:
     expected = torch.rand(3)
     with seeded(0, "init"):
         assert torch.equal(torch.rand(3), expected)
+
+
+def test_threads_take_turns_with_the_global_generators() -> None:
+    """Each draws what it draws alone, though others seed the same generators meanwhile."""
+
+    def draw(name: int) -> list[float]:
+        with seeded(0, name):
+            return [float(torch.rand(())) for _ in range(300)]
+
+    alone = [draw(name) for name in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(draw, range(8))) == alone

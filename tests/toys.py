@@ -12,6 +12,12 @@ from selena.types import Records
 CLASSES, FEATURES = 4, 12
 NETWORK = MLP(FEATURES, CLASSES, hidden=(16,))
 RECIPE = Recipe(epochs=3, batch_size=16, precision="float32", learning_rate=0.01)
+ROUNDING = 1e-3
+"""What rounding may make of weights trained by `RECIPE`: a tenth of one step.
+
+Adam divides a gradient by its own size, so it turns rounding into steps where a gradient is next to
+nothing. Another batch, order or seed moves weights by whole steps.
+"""
 
 
 def toy_records(n: int, *, seed: int = 0, start: int = 0, bits: bool = False) -> Records:

@@ -1,17 +1,31 @@
-"""What a bug report should say about the machine."""
+"""What a bug report, and a run that is to be repeated, should say about the machine."""
 
 from __future__ import annotations
 
+import json
+import logging
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 from joblib import cpu_count
 
-from selena.training.products import processor_name
-from selena.training.recipe import has_fast_bfloat16
+from selena.errors import StoreError
+from selena.processor import (
+    has_amx,
+    has_fast_bfloat16,
+    numeric_environment,
+    processor_name,
+)
+from selena.training.executor import worker_count, worker_threads
 from selena.version import __version__
+from selena.workspace import Workspace
+
+_NOTE = "numeric-settings"
+_LOG = logging.getLogger(__name__)
 
 _PACKAGES = (
     "torch",
@@ -44,10 +58,53 @@ def describe_environment() -> dict[str, Any]:
         "cores": cpu_count(),
         "threads": torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "amx": torch.cpu._is_amx_tile_supported(),
+        "amx": has_amx(),
         "bfloat16_on_cpu": has_fast_bfloat16(torch.device("cpu")),
         "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+def numeric_settings(workspace: Workspace) -> dict[str, Any]:
+    """Return what moves the bytes of a run made in `workspace`, besides its settings and seed."""
+    return {
+        **numeric_environment(workspace.device),
+        "worker_threads": worker_threads(worker_count(workspace)),
+        "group_size": workspace.group_size,
+    }
+
+
+def check_numeric_settings(path: Path, before: Mapping[str, Any], workspace: Workspace) -> None:
+    """Raise `StoreError` if what lies at `path` was made where sums round otherwise than here."""
+    differing = _difference(before, numeric_settings(workspace))
+    if differing:
+        raise StoreError(
+            f"{path} was made under other conditions: {differing}. Go on under the same "
+            "conditions, or give another folder for runs."
+        )
+
+
+def note_numeric_settings(workspace: Workspace) -> None:
+    """Write down how the pieces of `workspace` are made; warn where they were made otherwise.
+
+    Pieces made otherwise have other names, so they are trained anew and never mixed with these.
+    """
+    now = numeric_settings(workspace)
+    kept = workspace.load(_NOTE)
+    if kept is not None:
+        differing = _difference(json.loads(bytes(kept["json"].tolist())), now)
+        if differing:
+            _LOG.warning(
+                "Work kept in %s was begun under other conditions (%s): it is done anew. Go on "
+                "under the same conditions to use it.",
+                workspace.folder,
+                differing,
+            )
+    workspace.save(_NOTE, {"json": torch.tensor(list(json.dumps(now).encode()))})
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names)
 
 
 def _version(package: str) -> str | None:

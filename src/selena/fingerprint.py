@@ -25,7 +25,15 @@ from torch import Tensor
 
 from selena.user_code import held_values, is_users, user_code_digest
 
-TRAINING_CODE = ("data", "networks", "training", "defenses", "seeding.py", "types.py")
+TRAINING_CODE = (
+    "data",
+    "networks",
+    "training",
+    "defenses",
+    "processor.py",
+    "seeding.py",
+    "types.py",
+)
 """Rooms whose code decides what a trained model looks like."""
 
 
@@ -125,12 +133,12 @@ def tensor_digest(*tensors: Tensor) -> str:
 
 @cache
 def code_digest(*rooms: str) -> str:
-    """Return the SHA-256 (hex) of the code of `rooms` and PyTorch's version.
+    """Return the SHA-256 (hex) of the code of `rooms`.
 
     A room is a folder or file of this package; by default those of `TRAINING_CODE`.
     """
     root = Path(__file__).parent
-    digest = sha256(torch.__version__.encode())
+    digest = sha256()
     for room in rooms or TRAINING_CODE:
         path = root / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:

@@ -17,6 +17,7 @@ from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.defenses.content import content_digests
+from selena.environment import check_numeric_settings, note_numeric_settings, numeric_settings
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint
 from selena.registry import build_attacks, build_defense
@@ -92,7 +93,7 @@ class RunSettings:
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
         workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
-        group_size: networks of an ensemble that train side by side; 0 for what was measured.
+        group_size: networks of an ensemble that train side by side; 0 for the usual.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: changes to hyperparameters of attacks, by name.
@@ -125,7 +126,7 @@ class RunSettings:
         if self.workers < 0:
             raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
         if self.group_size < 0:
-            raise ConfigError(f"group_size is {self.group_size}; give at least 1, or 0 to measure.")
+            raise ConfigError(f"group_size is {self.group_size}; give at least 1, or 0.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,6 +293,9 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     """Train a case into its run folder under `runs`, or find it there.
 
     `workspace.folder` keeps finished sub-models and checkpoints; a killed call goes on there.
+
+    Raises:
+        StoreError: it was trained where sums round otherwise; the message says what differs.
     """
     dataset = case.dataset(workspace.progress)
     run = case.folder(runs, dataset)
@@ -302,7 +306,9 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
                 f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
                 "name back, or delete it."
             )
+        check_numeric_settings(run.path, run.manifest().get("numeric", {}), workspace)
         return run
+    note_numeric_settings(workspace)
     split = case.split(dataset)
     _warn_of_copies(split)
     # The paper's code selects on the test set. Offered by name only; reports flag it.
@@ -317,6 +323,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
         # What was asked for, which repetitions share; where groups stay whole, sizes differ.
         "partition": {**asdict(case.data.sizes(dataset)), **_planted(case.data)},
         "split": split.sizes(),
+        "numeric": numeric_settings(workspace),
         "selected_on_evaluation": case.selection == "paper",
     }
     run.save_model(model.state(), settings, time.perf_counter() - start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from threading import RLock
 
 import numpy as np
 import torch
@@ -39,14 +40,18 @@ def torch_generator(root: int, *path: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(child_seed(root, *path))
 
 
+_GLOBAL = RLock()
+
+
 @contextmanager
 def seeded(root: int, *path: str | int) -> Iterator[None]:
     """Run a block under PyTorch's global generators seeded by name, then restore them.
 
-    For what takes no generator: weight initialisation and dropout.
+    For what takes no generator: weight initialisation and dropout. These generators belong to the
+    whole process, so threads take turns.
     """
     seed, devices = child_seed(root, *path), list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):
+    with _GLOBAL, torch.random.fork_rng(devices=devices):
         # `torch.manual_seed` would also write down, for every kind of device that is not there,
         # what to do should it come, with the stack of the call: time and memory for each epoch.
         torch.default_generator.manual_seed(seed)

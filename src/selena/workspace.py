@@ -82,8 +82,8 @@ class Workspace:
         checkpoint_seconds: how much training may be lost when the process is killed.
         workers: processes that train the networks of an ensemble; 0 for one a core that this
             process may use. Each computes with its share of them. On an accelerator there is one.
-        group_size: networks of an ensemble that train side by side; 0 for what takes this machine
-            the least time (`selena.training.group_size`).
+        group_size: networks of an ensemble that train side by side; 0 for a rule that goes by
+            device and network (`selena.training.group_size`).
         log: who keeps training curves.
         touched: names of the pieces saved or found so far (for `clear`).
         shared: what those who work here hold in memory together (`share`).

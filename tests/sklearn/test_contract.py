@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import parallel_config
@@ -222,12 +225,28 @@ def test_sets_are_drawn_uniformly() -> None:
     assert np.abs(counts - 4000 / 6).max() < 5 * np.sqrt(4000 * 5 / 36)
 
 
-def test_results_do_not_depend_on_how_joblib_works() -> None:
-    X, y = records(40)
-    model = SelenaClassifier(TorchClassifier((4,), epochs=2), 4, 2, n_jobs=4, random_state=0)
+@pytest.fixture
+def many_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_results_do_not_depend_on_n_jobs(backend: str) -> None:
+    """Nor on the threads of this process; those of a pool have fewer."""
+    if backend == "loky" and "SELENA_TEST_SUMS" in os.environ:
+        pytest.skip("other processes add up as this processor does")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 40)), np.arange(300) % 3
+    network = TorchClassifier((256, 128), epochs=2)  # large enough for threads to show
+    model = SelenaClassifier(network, 3, 1, n_jobs=3, random_state=0)
     alone = clone(model).set_params(n_jobs=1).fit(X, y).predict_proba(X)
-    with parallel_config(backend="threading"):
+    with parallel_config(backend=backend):
         np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), alone)
+    assert torch.get_num_threads() == 3
 
 
 def test_a_copy_that_missed_a_class_says_so() -> None:

@@ -19,7 +19,7 @@ from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
-from tests.toys import RECIPE
+from tests.toys import RECIPE, ROUNDING
 
 SHAPE = (2, 6, 5)  # channels, height, width: all unlike
 AUGMENTED = replace(RECIPE, augmentation="crop_flip")
@@ -93,7 +93,7 @@ def test_together_equals_apart() -> None:
     for alone, stacked in zip(
         fit(workspace=Workspace(group_size=1)), fit(workspace=Workspace(group_size=3)), strict=True
     ):
-        torch.testing.assert_close(alone, stacked, rtol=0, atol=2e-6)
+        torch.testing.assert_close(alone, stacked, rtol=0, atol=ROUNDING)
 
 
 def test_training_is_augmented_and_each_epoch_anew() -> None:
@@ -118,10 +118,11 @@ def test_killed_training_resumes_without_a_trace(
     network: MLP | ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(AUGMENTED, optimizer="sgd", momentum=0.9, warmup_epochs=1)
-    undisturbed = fit(recipe, network=network)
+    undisturbed = fit(recipe, network=network, workspace=Workspace(group_size=1))
     run_epoch = group.Group._run_epoch
     for kill_at in (2, 5):
-        workspace = Workspace(folder=tmp_path / str(kill_at), checkpoint_seconds=0.0)
+        folder = tmp_path / str(kill_at)
+        workspace = Workspace(folder=folder, checkpoint_seconds=0.0, group_size=1)
         epochs_left = kill_at
 
         def dying(self: group.Group, *what: Any) -> object:

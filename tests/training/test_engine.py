@@ -25,7 +25,7 @@ from selena.training.lane import Lane
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
-from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, ROUNDING, toy_records
 
 
 def examples(records: Records) -> Examples:
@@ -71,23 +71,25 @@ def test_together_equals_apart(recipe: Recipe) -> None:
         NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=3)
     )
     for alone, stacked, paired in zip(apart, together, pairs, strict=True):
-        torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=2e-6)
-        torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=2e-6)
+        torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=ROUNDING)
+        torch.testing.assert_close(weights(alone), weights(paired), rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("bits", [False, True])
 def test_networks_that_standardize_stack_in_bf16(bits: bool) -> None:
     records = toy_records(64, bits=bits)
     factory = MLP(FEATURES, CLASSES, hidden=(16,), standardize=True)
-    recipe = replace(RECIPE, precision="bfloat16")
+    # bf16 has 8 bits: of 12 steps of 0.1 and gradients up to 1 it leaves so much in doubt.
+    recipe = replace(RECIPE, precision="bfloat16", optimizer="sgd", learning_rate=0.1)
     work = jobs(64, (48, 33))
     apart, together = (
         fit_networks(factory, examples(records), work, recipe, workspace=sized(size))
         for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
-        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.02)
-        assert torch.equal(one[1].running_mean, other[1].running_mean)  # type: ignore[index]
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.01)
+        means = (n[1].running_mean for n in (one, other))  # type: ignore[index]
+        torch.testing.assert_close(*means, rtol=0, atol=1e-5)
 
 
 class Rounded(nn.Module):
@@ -104,13 +106,23 @@ def test_statistics_of_what_was_rounded_stack() -> None:
         )
 
     records, work = toy_records(64), jobs(64, (48, 32))
-    recipe = replace(RECIPE, precision="bfloat16", optimizer="sgd")
+    recipe = replace(RECIPE, precision="bfloat16", optimizer="sgd", learning_rate=0.1)
     apart, together = (
         fit_networks(network, examples(records), work, recipe, workspace=sized(size))
         for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
-        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.02)
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0.01)
+
+
+class Awake(MembershipNetwork):
+    """Starts with weights whose gradients are far above Adam's epsilon, which rounding is not."""
+
+    def __call__(self) -> nn.Sequential:
+        network = super().__call__()
+        for parameter in network.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+        return network
 
 
 def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
@@ -118,16 +130,14 @@ def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
     pairs = Examples(
         torch.rand(60, 2, 8, generator=generator), torch.tensor([1.0, 0.0]).expand(60, 2)
     )
-    recipe = Recipe(batch_size=16, epochs=2, loss="mse", precision="float32")
+    recipe = replace(RECIPE, epochs=2, loss="mse")
     work = [Job(f"{i}", torch.arange(30) + 30 * i, seed=i) for i in range(2)]
     apart, together = (
-        fit_networks(
-            MembershipNetwork(5, 3), pairs, work, recipe, workspace=Workspace(group_size=size)
-        )
+        fit_networks(Awake(5, 3), pairs, work, recipe, workspace=Workspace(group_size=size))
         for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
-        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-5)
+        torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=ROUNDING)
 
 
 def test_same_seed_same_weights_and_other_seed_others() -> None:
@@ -154,7 +164,7 @@ def test_rows_outside_a_job_are_never_touched(group_size: int) -> None:
         outside[job.rows] = False
         x[outside] = float("nan")
         (alone,) = fit_networks(NETWORK, Examples(x, clean.y), [job], RECIPE)
-        torch.testing.assert_close(weights(alone), weights(expected[i]), rtol=0, atol=2e-6)
+        torch.testing.assert_close(weights(alone), weights(expected[i]), rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("group_size", [1, 3])
@@ -381,7 +391,7 @@ def test_soft_labels_of_certainty_equal_hard_labels() -> None:
     work = jobs(40, (30,))
     (hard,) = fit_networks(NETWORK, examples(records), work, RECIPE)
     (distilled,) = fit_networks(NETWORK, Examples(records.x, soft), work, RECIPE)
-    torch.testing.assert_close(weights(hard), weights(distilled), rtol=0, atol=1e-5)
+    torch.testing.assert_close(weights(hard), weights(distilled), rtol=0, atol=ROUNDING)
 
 
 def test_selection_on_validation_returns_the_best_epoch() -> None:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from selena.networks.mlp import MLP
+from selena.processor import has_fused_kernels
 from selena.seeding import seeded, torch_generator
 from selena.training import linear_stack as linear_stack_module
 from selena.training.forward import forward_in
 from selena.training.inference import predict
-from selena.training.linear_stack import activate, answers, has_fused_kernels, linear, linear_stack
+from selena.training.linear_stack import activate, answers, linear, linear_stack
 
 CPU = torch.device("cpu")
 

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from selena import processor
 from selena.defenses.adversarial_regularization import AdversarialRegularization
 from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
+from selena.processor import mkl_is_slow
 from selena.seeding import child_seed, seeded, torch_generator
 from selena.training import products as products_module
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.linear_stack import linear
-from selena.training.products import fast_products, mkl_is_slow
+from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
 from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
@@ -185,7 +187,8 @@ def test_training_takes_them(
     usual = train().state_dict()
     assert len(multiplied) == 8 * 9
     for name, weights in usual.items():
-        torch.testing.assert_close(ours[name], weights, rtol=1e-3, atol=1e-5)
+        # A tenth of a step of Adam, which makes steps of rounding where gradients are tiny.
+        torch.testing.assert_close(ours[name], weights, rtol=0, atol=1e-4)
 
 
 def test_both_players_of_adversarial_regularization_take_them(
@@ -226,13 +229,9 @@ def test_a_loss_of_ones_own_may_ask_for_more(multiplied: list[tuple[int, ...]]) 
 def test_the_makers_name_decides(
     monkeypatch: pytest.MonkeyPatch, name: str, *, kernels: bool, expected: bool
 ) -> None:
-    monkeypatch.setattr(products_module, "processor_name", lambda: name)
-    monkeypatch.setattr(products_module, "has_fused_kernels", lambda: kernels)
-    mkl_is_slow.cache_clear()
-    try:
-        assert mkl_is_slow() is expected
-    finally:
-        mkl_is_slow.cache_clear()
+    monkeypatch.setattr(processor, "processor_name", lambda: name)
+    monkeypatch.setattr(processor, "has_fused_kernels", lambda: kernels)
+    assert mkl_is_slow() is expected
 
 
 def test_layers_are_left_as_they_were() -> None:

@@ -6,7 +6,7 @@ Nasr, Shokri, Houmansadr 2018, as used by Tang et al. 2022, Section 5.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -173,6 +173,9 @@ def _train_alike(fittings: Sequence[NeuralFitting], workspace: Workspace) -> lis
     first = fittings[0]
     ends = list(accumulate(len(fitting.pairs) for fitting in fittings))
     every = torch.arange(ends[-1])
+    if workspace.torch_device.type == "cpu" and not workspace.group_size:
+        # Which attacks are left to train must not show, and a stack would gain nothing.
+        workspace = replace(workspace, group_size=1)
     networks = fit_networks(
         first.network,
         Examples(

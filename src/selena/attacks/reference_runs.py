@@ -24,6 +24,7 @@ from selena.attacks.pool_index import PoolIndex, content_names
 from selena.data.groups import count_units, join_groups, units
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
 from selena.types import Knowledge, Records, TargetModel, concatenate
@@ -158,13 +159,14 @@ def reference_runs(
         )
     sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
+    numeric = numeric_environment(workspace.device)
     work = _Work(
         defense=defense,
         pool=pool,
         validation=validation,
         inside=draw_halves(pool, count, seed=seed),
         seeds=[child_seed(seed, "reference run", run) for run in range(count)],
-        name=f"reference-{fingerprint(defense, sets, seed, count, code)[:24]}",
+        name=f"reference-{fingerprint(defense, sets, seed, count, code, numeric)[:24]}",
         workspace=workspace,
     )
     return workspace.share(work.name, work.done)
@@ -204,14 +206,15 @@ class _Work:
     def _models(self, runs: Sequence[int]) -> Iterator[tuple[int, TargetModel]]:
         """Yield the trained models of some runs."""
         if runs and _goes_side_by_side(self.defense):
+            # All, also where some are done: fewer side by side would round otherwise.
             models = self.defense.fit_side_by_side(
                 self.pool,
-                [self.inside[run] for run in runs],
+                list(self.inside),
                 self.validation,
-                seeds=[self.seeds[run] for run in runs],
+                seeds=self.seeds,
                 workspace=self._room("all"),
             )
-            yield from zip(runs, models, strict=True)
+            yield from ((run, models[run]) for run in runs)
             return
         for run in runs:
             train = self.pool.take(self.inside[run])

@@ -16,6 +16,7 @@ from selena.auditing.oracle import MeteredOracle, labelling
 from selena.data.groups import count_units, units
 from selena.errors import DataError, StoreError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.training.memo import MemoizedTarget
 from selena.types import (
@@ -265,6 +266,7 @@ class Scene:
             [len(each.members) for each in (self.known, *self._scored)],
             self.seed,
             code_digest(*_SCORING_CODE, *TRAINING_CODE),
+            numeric_environment(self.workspace.device),
         )
 
 

@@ -20,6 +20,7 @@ from selena.errors import ConfigError, TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
+from selena.processor import numeric_environment
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
@@ -134,7 +135,9 @@ class _Game:
         digests = [tensor_digest(records.x, records.y) for records in (members, references)]
         self._lane = Lane(
             Job("adversarial-regularization", torch.arange(len(members)), seed),
-            key=fingerprint(settings, digests, seed, code_digest()),
+            key=fingerprint(
+                settings, digests, seed, code_digest(), numeric_environment(workspace.device)
+            ),
             network=classifier,
             recipe=settings.recipe,
             workspace=workspace,

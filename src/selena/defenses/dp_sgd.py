@@ -25,6 +25,7 @@ from selena.checks import check_records
 from selena.errors import AuditWarning, ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
+from selena.processor import numeric_environment
 from selena.seeding import child_seed, seeded, torch_generator
 from selena.training.batches import as_input
 from selena.training.checkpoint import select
@@ -109,7 +110,9 @@ class DPSGD:
         digests = [tensor_digest(records.x, records.y) for records in (train, *selecting)]
         lane = Lane(
             Job("dp-sgd", torch.arange(len(train)), seed),
-            key=fingerprint(self, digests, seed, code_digest()),
+            key=fingerprint(
+                self, digests, seed, code_digest(), numeric_environment(workspace.device)
+            ),
             network=network,
             recipe=self.recipe,
             workspace=workspace,

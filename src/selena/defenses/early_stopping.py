@@ -15,6 +15,7 @@ from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
+from selena.processor import numeric_environment
 from selena.training.job import Job
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
@@ -93,7 +94,8 @@ def every_epoch(
     """
     workspace = workspace or Workspace()
     recipe = replace(undefended.recipe, selection="last")
-    key = fingerprint(undefended, tensor_digest(train.x, train.y), seed, code_digest())
+    digest, numeric = tensor_digest(train.x, train.y), numeric_environment(workspace.device)
+    key = fingerprint(undefended, digest, seed, code_digest(), numeric)
     in_memory: dict[str, dict[str, Tensor]] = {}
 
     def name(epoch: int) -> str:

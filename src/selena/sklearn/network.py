@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from threading import Lock
 from typing import Any, Literal
@@ -30,7 +31,8 @@ from selena.training.recipe import Recipe
 from selena.workspace import Workspace, check_device
 
 _CHUNK = 4096
-# Training draws from PyTorch's global generators, which all threads of a process share.
+# The number of threads belongs to the process, or to the thread that set it: one network trains at
+# a time.
 _TRAINING = Lock()
 
 
@@ -51,7 +53,9 @@ class TorchClassifier(ProbabilityClassifier):
         learning_rate: of Adam, > 0.
         weight_decay: L2 penalty, at least 0.
         device: where PyTorch trains: "cpu", "cuda", ...
-        random_state: int, `RandomState` or None, for weights and order of records.
+        random_state: int, `RandomState` or None, for weights and order of records. One number gives
+            the same network however many threads or processes fit others beside it: on a
+            processor it trains on one thread.
 
     Attributes:
         classes_: the c labels, sorted.
@@ -175,7 +179,7 @@ class TorchClassifier(ProbabilityClassifier):
             standardize=self.standardize,
         )
         seed = int.from_bytes(check_random_state(self.random_state).bytes(8), "big")
-        with _TRAINING:
+        with _TRAINING, _one_thread():
             (network,) = fit_networks(
                 factory,
                 Examples(_tensor(X), _tensor(soft)),
@@ -187,6 +191,17 @@ class TorchClassifier(ProbabilityClassifier):
         # one row and of many differ in digits that a comparison of answers sees.
         self.network_ = network.cpu().double()
         return self
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: sums round otherwise on more, and processes of a pool have fewer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tensor(array: Float64[np.ndarray, "n m"] | Float32[np.ndarray, "n m"]) -> Tensor:

@@ -14,9 +14,10 @@ from torch import nn
 from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
+from selena.processor import numeric_environment
 from selena.training.batches import in_even_chunks
 from selena.training.compiled import worth_compiling
-from selena.training.executor import run_tasks
+from selena.training.executor import processes, run_tasks, worker_threads
 from selena.training.group import OnEpoch
 from selena.training.group_size import Ensemble, group_size
 from selena.training.job import Examples, Job
@@ -70,15 +71,19 @@ def fit_networks(
         tensor_digest(validation.x, validation.target) if validation else None,
         code_digest(),
     )
-    keys = [fingerprint(what, tensor_digest(job.rows), job.seed) for job in jobs]
     size = group_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
+    parts = list(in_even_chunks(len(jobs), size))
     worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
-    tasks = [
-        Task(factory, tuple(jobs[part]), tuple(keys[part]), recipe, examples, validation, worth)
-        for part in in_even_chunks(len(jobs), size)
-    ]
+    workers = 1 if on_epoch else processes(factory, jobs, recipe, workspace, len(parts))
+    how = [numeric_environment(workspace.device, worker_threads(workers)), worth]
+    tasks = []
+    for part in parts:
+        mine = tuple(jobs[part])
+        # Sums come out otherwise on another processor, and beside other numbers of networks.
+        keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
+        tasks.append(Task(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
-        results = run_tasks(tasks, workspace, bar, on_epoch)
+        results = run_tasks(tasks, workspace, bar, workers, on_epoch)
         weights = [state for states in results for state in states]
     networks = [build(factory, job.seed, workspace.torch_device) for job in jobs]
     for network, state in zip(networks, weights, strict=True):

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import chain
 from threading import Thread
 from typing import Any
 
@@ -30,34 +29,33 @@ from selena.workspace import NoLog, Silent, Step, Workspace
 
 # Operations below which starting processes, each of which imports PyTorch, is not worth it.
 _WORTH_PROCESSES = 5e12
-# On two cores one task takes 0.6 of its time on one; what it takes on many was not measured.
-_FEW_CORES = 4
 Point = tuple[str, int, dict[str, float]]
 
 _ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
 
 
 def run_tasks(
-    tasks: Sequence[Task], workspace: Workspace, bar: Step, on_epoch: OnEpoch | None = None
+    tasks: Sequence[Task],
+    workspace: Workspace,
+    bar: Step,
+    workers: int,
+    on_epoch: OnEpoch | None = None,
 ) -> Iterator[list[Weights]]:
     """Yield the weights of each task's networks, in order.
 
-    Who runs them is decided by what is asked for and by the size of the whole, never by what is
-    finished already, so that resumed work computes as undisturbed work does.
+    Args:
+        tasks: what to run; what `workspace` keeps of it is not run again.
+        workspace: where.
+        bar: told of every epoch.
+        workers: how many processes run them (`processes`); 1 for this one.
+        on_epoch: told after each epoch, in this process only.
     """
-    workers = 1
-    if tasks and on_epoch is None:
-        jobs = [job for task in tasks for job in task.jobs]
-        workers = min(processes(tasks[0].factory, jobs, tasks[0].recipe, workspace), len(tasks))
     kept = [task.finished(workspace) for task in tasks]
-    # One that would be left over for the last round has all cores here, instead of one in the pool.
-    left_over = 1 < workers <= _FEW_CORES and len(tasks) % workers == 1
-    in_pool = 0 if workers == 1 else len(tasks) - left_over
-    pending = [(i, tasks[i]) for i, weights in enumerate(kept) if weights is None]
-    pooled = [task for i, task in pending if i < in_pool]
-    fresh = chain(
-        _in_processes(pooled, workspace, bar, workers) if pooled else (),
-        (task.run(workspace, bar, on_epoch) for i, task in pending if i >= in_pool),
+    pending = [task for task, weights in zip(tasks, kept, strict=True) if weights is None]
+    fresh = (
+        (task.run(workspace, bar, on_epoch) for task in pending)
+        if workers == 1
+        else _in_processes(pending, workspace, bar, workers)
     )
     for task, weights in zip(tasks, kept, strict=True):
         if weights is None:
@@ -75,26 +73,36 @@ def worker_count(workspace: Workspace) -> int:
 
 
 def processes(
-    factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, workspace: Workspace
+    factory: NetworkFactory,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    workspace: Workspace,
+    tasks: int,
 ) -> int:
-    """Return in how many processes the jobs are worth training, if there are tasks for them."""
-    workers = min(worker_count(workspace), len(jobs))
-    return workers if workers > 1 and operations(factory, jobs, recipe) >= _WORTH_PROCESSES else 1
+    """Return in how many processes the jobs, cut into `tasks`, are worth training."""
+    workers = min(worker_count(workspace), tasks)
+    return workers if workers > 1 and is_long(factory, jobs, recipe) else 1
 
 
-def worker_threads(
-    factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, workspace: Workspace
-) -> int:
-    """Return how many threads each of those processes computes with."""
-    workers = processes(factory, jobs, recipe, workspace)
-    return torch.get_num_threads() if workers == 1 else max(1, cpu_count() // workers)
+def worker_threads(workers: int) -> int:
+    """Return how many threads each of `workers` processes computes with.
+
+    It is this process's share of cores, but never more than this process computes with.
+    """
+    threads = torch.get_num_threads()
+    return threads if workers == 1 else max(1, min(threads, cpu_count() // workers))
 
 
-def operations(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> float:
-    """Return about how many operations training takes: 6 a weight, record and epoch."""
+def is_long(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> bool:
+    """Return whether training is long enough to be shared out among processes."""
+    records = recipe.epochs * sum(len(job.rows) for job in jobs)
+    return operations_per_record(factory) * records >= _WORTH_PROCESSES
+
+
+def operations_per_record(factory: NetworkFactory) -> float:
+    """Return about how many operations a record's step takes: 6 per weight."""
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in factory().parameters())
-    return 6.0 * weights * sum(len(job.rows) for job in jobs) * recipe.epochs
+        return 6.0 * sum(parameter.numel() for parameter in factory().parameters())
 
 
 def _in_processes(
@@ -110,6 +118,7 @@ def _in_processes(
             quiet,
             *shared,
             asked_by=os.getpid(),
+            threads=worker_threads(workers),
         )
         for task in tasks
     )
@@ -136,9 +145,16 @@ class _Curves:
 
 
 def _run(
-    task: Task, workspace: Workspace, examples: Any, validation: Any, *, asked_by: int
+    task: Task,
+    workspace: Workspace,
+    examples: Any,
+    validation: Any,
+    *,
+    asked_by: int,
+    threads: int,
 ) -> tuple[list[dict[str, np.ndarray]], set[str], list[Point]]:
     end_with(asked_by)
+    torch.set_num_threads(threads)
     whole = replace(
         task,
         examples=Examples(*map(torch.from_numpy, examples)),

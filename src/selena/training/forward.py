@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from selena.training.linear_stack import fused_outputs, has_fused_kernels, linear_stack
+from selena.processor import has_fused_kernels
+from selena.training.linear_stack import fused_outputs, linear_stack
 
 Forward = Callable[[Tensor], Tensor]
 """The network in training: inputs (b x features) to float32 outputs (b x c), with gradients."""

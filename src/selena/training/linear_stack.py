@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from selena.processor import has_fused_kernels
+
 # PyTorch keeps a kernel for every number of rows it has met, some megabytes a network: batches are
 # filled up with zeros to a multiple of this.
 _ROWS = 64
@@ -52,18 +54,6 @@ def _hooked(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
     )
-
-
-def has_fused_kernels() -> bool:
-    """Return whether fusing a linear layer and its activation pays on this processor.
-
-    It does where oneDNN has kernels for AVX-512. Elsewhere it has none for bf16, and those for
-    float32 take a quarter longer than the product and the activation by themselves.
-    """
-    onednn = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not hasattr(onednn, "_linear_pointwise"):
-        return False
-    return bool(onednn._is_mkldnn_bf16_supported())
 
 
 def linear(

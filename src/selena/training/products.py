@@ -7,10 +7,9 @@ rate when oneDNN multiplies for them, forth and back; sums differ in their last 
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,22 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from selena.training.linear_stack import filled, has_fused_kernels, linear
-
-
-def processor_name() -> str:
-    """Return maker and kind of the processor where PyTorch tells, or else its architecture."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return capabilities.get("cpu_name") or platform.processor() or platform.machine()
-
-
-@cache
-def mkl_is_slow() -> bool:
-    """Return whether oneDNN multiplies float32 matrices faster than MKL on this processor.
-
-    It goes by the maker of the processor, not by a clock: the same machine rounds the same way.
-    """
-    return has_fused_kernels() and "AMD" in processor_name()
+from selena.processor import mkl_is_slow
+from selena.training.linear_stack import filled, linear
 
 
 @contextmanager

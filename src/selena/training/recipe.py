@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from selena.errors import ConfigError
+from selena.processor import has_fast_bfloat16
 from selena.training.augment import Augmentation
 from selena.training.losses import Loss, LossName
 
@@ -83,15 +84,6 @@ class Recipe:
         if self.precision == "auto":
             return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether `device` multiplies bf16 matrices by instructions of its own."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from selena.seeding import seeded
 from selena.training.forward import Forward, forward_in
 
 Tensors = dict[str, Tensor]
@@ -129,7 +130,7 @@ def why_not_stackable(network: nn.Module, x: Float[Tensor, "b *features"]) -> st
     if convolves(network):
         return None  # they compute beside each other, each as it is
     try:
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0, "trial"):
             stack = Stacked([deepcopy(network), deepcopy(network)], torch.float32)
             stack.forward(torch.stack([x, x]), slice(0, 2))
     except Exception as error:

@@ -1,0 +1,100 @@
+"""Which processor computes, what it is good at, and whatever else decides how sums round.
+
+All of it follows the variables by which PyTorch's libraries are told to do without some of the
+processor's instructions, so that such a process takes the paths of a lesser processor.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+# What keeps PyTorch's libraries from instructions, or lets them add up in another order.
+_LIMITS = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+)
+# Parts of oneDNN's names for what includes instructions for bf16, and for no limit.
+_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
+
+
+def processor_name() -> str:
+    """Return maker and kind of the processor where PyTorch tells, or else its architecture."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return capabilities.get("cpu_name") or platform.processor() or platform.machine()
+
+
+def has_fused_kernels() -> bool:
+    """Return whether fusing a linear layer and its activation pays on this processor.
+
+    It does where oneDNN has kernels for AVX-512. Elsewhere it has none for bf16, and those for
+    float32 take a quarter longer than the product and the activation by themselves.
+    """
+    onednn = torch.ops.mkldnn
+    if not torch.backends.mkldnn.is_available() or not hasattr(onednn, "_linear_pointwise"):
+        return False
+    return _says(onednn, "_is_mkldnn_bf16_supported")
+
+
+def has_amx() -> bool:
+    """Return whether the processor multiplies tiles."""
+    return _says(torch.cpu, "_is_amx_tile_supported")
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Return whether `device` multiplies bf16 matrices by instructions of its own."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not _says(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") or not _may_use_bfloat16():
+        return False
+    return has_amx() or _says(torch.cpu, "_is_avx512_bf16_supported")
+
+
+def mkl_is_slow() -> bool:
+    """Return whether oneDNN multiplies float32 matrices faster than MKL on this processor.
+
+    It goes by the maker of the processor, not by a clock: the same machine rounds the same way.
+    """
+    # By the second a layer knows when it must not.
+    known = has_fused_kernels() and hasattr(torch._C, "_are_functorch_transforms_active")
+    return known and "AMD" in processor_name()
+
+
+def numeric_environment(device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Return what the bytes of a result depend on besides settings, data, seed and code.
+
+    Args:
+        device: where networks train, as PyTorch names it.
+        threads: how many threads compute; None for as many as in this process.
+    """
+    place = torch.device(device)
+    return {
+        "torch": torch.__version__,
+        # Without the clock, which says nothing of how it computes.
+        "processor": processor_name().partition("@")[0].strip(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "limits": {name: os.environ[name] for name in _LIMITS if name in os.environ},
+        "threads": torch.get_num_threads() if threads is None else threads,
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
+        "bfloat16": has_fast_bfloat16(place),
+        "float32_products": torch.get_float32_matmul_precision(),
+    }
+
+
+def _may_use_bfloat16() -> bool:
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL"))
+    return any(part in limit.upper() for part in _WITH_BFLOAT16)
+
+
+def _says(owner: Any, name: str) -> bool:
+    """Return what a function of PyTorch's own says; one that is not there says no."""
+    function = getattr(owner, name, None)
+    return function is not None and bool(function())
