@@ -25,7 +25,7 @@ class Limits:
         rows: rows of an array or table.
         ratio: how many times its own size a file may unpack to, beyond the first 256 MiB.
         line: bytes of one row of a text file.
-        depth: levels of nesting in a settings file.
+        depth: parts of one dotted name in a settings file.
         settings: bytes of a settings file.
     """
 
@@ -33,7 +33,7 @@ class Limits:
     rows: int = 1 << 28
     ratio: int = 200
     line: int = 1 << 24
-    depth: int = 32
+    depth: int = 100
     settings: int = 1 << 20
 
     @classmethod
@@ -78,9 +78,6 @@ _UNITS = {
     "bytes": "bytes",
     "rows": "rows",
     "ratio": "times its own size",
-    "line": "bytes",
-    "depth": "levels",
-    "settings": "bytes",
 }
 
 
@@ -109,6 +106,8 @@ def border(
         raise
     except MemoryError as raised:
         raise error(f"{where}: there is too little memory to read it.") from raised
+    except RecursionError as raised:
+        raise error(f"{where}: {complaint} (it is nested too deeply). {fix}".rstrip()) from raised
     except Exception as raised:  # a parser of damaged bytes may raise anything
         if isinstance(raised, OSError) and raised.errno is not None:
             complaint, fix = "the file cannot be read", ""

@@ -239,7 +239,7 @@ def test_bad_weights(tmp_path: Path) -> None:
 
     assert "no such file" in fails(forgetting)
     path.write_bytes(b"nothing")
-    assert "damaged" in fails(forgetting)
+    assert "a damaged one" in fails(forgetting)
     save_file(remembering(MEMBERS).state_dict(), path)
     message = fails(forgetting)
     assert str(path) in message

@@ -126,7 +126,10 @@ def replaced(content: object) -> Callable[[Files], None]:
         (changed("labels", lambda y: [*y[:-1], [0]]), r"image 9: the label is a list"),
         (changed("data", lambda x: x[:, :-1]), r"data_batch_1: 'data' must .* is \(10, 3071\)"),
         (changed("data", lambda x: x.reshape(10, 3, 32, 32)), r"is \(10, 3, 32, 32\)"),
-        (changed("data", lambda x: x.astype(np.float32)), r"data_batch_1: .* an array of type 'f4'"),
+        (
+            changed("data", lambda x: x.astype(np.float32)),
+            r"data_batch_1: .* an array of type 'f4'",
+        ),
         (changed("data", lambda x: x.tobytes()), r"'data' must be an array of bytes, .* is str"),
         (replaced({"data": 1}), r"data_batch_1: the pickle holds no 'data' and 'labels'"),
         (replaced([1, 2]), r"data_batch_1: the pickle holds no 'data' and 'labels'"),

@@ -112,9 +112,7 @@ def name(module: str, attribute: str) -> bytes:
 POINTER = b"C\x08AAAAAAAA"
 OBJECT_TYPE = name("numpy", "dtype") + b"X\x02\0\0\0O8\x89\x88\x87R"
 EMPTY_ARRAY = (
-    name("numpy.core.multiarray", "_reconstruct")
-    + name("numpy", "ndarray")
-    + b"K\0\x85C\x01b\x87R"
+    name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray") + b"K\0\x85C\x01b\x87R"
 )
 
 

@@ -51,29 +51,28 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
     check_is_file(archive)
     with (
         border(archive, "the archive is truncated or corrupted", "Fetch it again."),
-        gzip.open(archive) as unzipped,
+        _Counted(archive) as unzipped,
+        tarfile.open(fileobj=unzipped, mode="r|") as tar,
     ):
-        counted = _Counted(unzipped, archive)
-        with tarfile.open(fileobj=counted, mode="r|") as tar:
-            try:
-                yield tar
-            finally:
-                # Also after an error: where bytes are damaged, that is the thing to say.
-                while counted.read(1 << 20):
-                    pass
+        try:
+            yield tar
+        finally:
+            # Also after an error: where bytes are damaged, that is the thing to say.
+            while unzipped.read(1 << 20):
+                pass
 
 
-class _Counted:
-    """What an archive unpacks to, as a stream that ends where it becomes too much."""
+class _Counted(gzip.GzipFile):
+    """What an archive unpacks to, which ends in an error where it becomes too much."""
 
-    def __init__(self, stream: gzip.GzipFile, archive: Path) -> None:
-        self._stream, self._archive, self._read = stream, archive, 0
-        self._packed = archive.stat().st_size
+    def __init__(self, archive: Path) -> None:
+        super().__init__(archive)
+        self._packed, self._unpacked = archive.stat().st_size, 0
 
-    def read(self, size: int) -> bytes:
-        content = self._stream.read(size)
-        self._read += len(content)
-        check_unpacked(self._archive, self._read, self._packed, "the archive")
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self._unpacked += len(content)
+        check_unpacked(self.name, self._unpacked, self._packed, "the archive")
         return content
 
 

@@ -59,14 +59,14 @@ def _read(archive: zipfile.ZipFile, path: Path, name: str) -> Array:
         if kind.hasobject or kind.kind not in _PLAIN:
             raise DataError(f"{where} holds objects ({kind}), not numbers or text.")
         size = prod(shape) * kind.itemsize
-        check_limit(where, "rows", prod(shape[:1]), "it has")
-        check_limit(where, "rows", prod(shape) if size == 0 else 0, "it has")
-        check_unpacked(where, size, entry.compress_size, "it")
         if start + size != entry.file_size:
             raise DataError(
                 f"{where} is damaged: its header says {size:,} bytes, and there are "
                 f"{entry.file_size - start:,}. Write the file with numpy.savez."
             )
+        rows = prod(shape[:1]) if size else prod(shape)  # numbers of no bytes are rows as well
+        check_limit(where, "rows", rows, "it has")
+        check_unpacked(where, size, entry.compress_size, "it")
         with archive.open(entry) as stream:
             array: Array = np.lib.format.read_array(
                 stream, allow_pickle=False, max_header_size=_HEADER
@@ -74,7 +74,7 @@ def _read(archive: zipfile.ZipFile, path: Path, name: str) -> Array:
         return _plain(array)
 
 
-def _header(stream: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return shape and type of the array that a stream holds."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):

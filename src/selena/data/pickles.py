@@ -219,7 +219,7 @@ class _Reader:
         text, encoding = arguments
         if encoding not in ("latin1", "latin-1"):
             raise ValueError("text has another encoding than Latin-1")
-        content = _of_type(text, str).encode("latin-1")
+        content: bytes = _of_type(text, str).encode("latin-1")
         self.budget -= len(content)
         if self.budget < 0:
             raise ValueError("it repeats its contents")

@@ -34,15 +34,11 @@ class Cells:
 
 @runtime_checkable
 class TableFile(Protocol):
-    """A file of named columns.
+    """A file of named columns."""
 
-    Attributes:
-        path: the file.
-        names: of all columns, in order.
-    """
-
-    path: Path
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns, in order."""
 
     def read(
         self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
