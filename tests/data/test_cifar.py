@@ -128,7 +128,7 @@ def replaced(content: object) -> Callable[[Files], None]:
         (changed("data", lambda x: x.reshape(10, 3, 32, 32)), r"is \(10, 3, 32, 32\)"),
         (
             changed("data", lambda x: x.astype(np.float32)),
-            r"data_batch_1: .* an array of type 'f4'",
+            r"data_batch_1: .* type 'f4'",
         ),
         (changed("data", lambda x: x.tobytes()), r"'data' must be an array of bytes, .* is str"),
         (replaced({"data": 1}), r"data_batch_1: the pickle holds no 'data' and 'labels'"),

@@ -166,14 +166,14 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
     label, member, known, *groups = (
-        _spelled(words, lambda index, name=name: f"{path}, row {cells.row(index)}, column {name!r}")
+        _spelled(words, name, path, cells.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)
     )
     arrays = {"probabilities": cells.numbers, "labels": label, "member": member, "known": known}
     return arrays | ({"groups": groups[0]} if groups else {})
 
 
-def _spelled(words: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+def _spelled(words: np.ndarray, name: str, path: Path, row: Callable[[int], int]) -> np.ndarray:
     """Return numbers and truth values that a text table spells; words stay words.
 
     Raises:
@@ -193,7 +193,10 @@ def _spelled(words: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
         return words
     if strange:
         place = min(strange, key=lambda place: first[place])
-        raise DataError(f"{where(int(first[place]))}: {shown(texts[place])} is no number.")
+        raise DataError(
+            f"{path}, row {row(int(first[place]))}, column {name!r}: {shown(texts[place])} is no "
+            "number."
+        )
     whole = bool((numbers == np.rint(numbers)).all() and (np.abs(numbers) < _EXACT).all())
     return np.asarray((numbers.astype(np.int64) if whole else numbers)[inverse])
 

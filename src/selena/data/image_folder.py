@@ -85,9 +85,8 @@ def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
 def _decode(paths: list[Path]) -> UInt8[np.ndarray, "n 3 h w"]:
     """Return the images at `paths`, which must agree in size."""
     first_width, first_height = _size(paths[0])
-    check_limit(
-        paths[0].parent, "bytes", 3 * first_width * first_height * len(paths), "images take"
-    )
+    size = 3 * first_width * first_height * len(paths)
+    check_limit(paths[0].parents[2], "bytes", size, "the images would take")
     images = np.empty((len(paths), first_height, first_width, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
         width, height = _size(path)
