@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from torch import Tensor
 
 from selena.auditing.predictions import Predictions, read_predictions
@@ -55,8 +57,6 @@ def write_csv(path: Path, data: Arrays) -> None:
 
 
 def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
-    parquet = pytest.importorskip("pyarrow.parquet")
     data = arrays()
     np.savez(tmp_path / "p.npz", **cast(Any, data))
     write_csv(tmp_path / "p.csv", data)
@@ -72,8 +72,6 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
-    parquet = pytest.importorskip("pyarrow.parquet")
     data = arrays() | {"groups": np.arange(120) // 4 * 2 + np.arange(120) % 2}
     np.savez(tmp_path / "p.npz", **cast(Any, data))
     columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
@@ -218,3 +216,72 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 def test_only_groups_may_be_none(name: str) -> None:
     with pytest.raises(DataError, match=f"{name} must be numbers"):
         Predictions(**{**arrays(), name: cast(Any, None)})
+
+
+def table(**more: object) -> dict[str, Any]:
+    """Columns of a table of predictions for two classes."""
+    p = np.linspace(0.1, 0.9, 8)
+    return {
+        "p0": p,
+        "p1": 1 - p,
+        "label": np.arange(8) % 2,
+        "member": np.arange(8) % 4 < 2,
+        "known": np.arange(8) < 4,
+    } | more
+
+
+def test_columns_that_nobody_reads_may_hold_anything(tmp_path: Path) -> None:
+    columns = table(note=[*"abcdefg", "\u00fc"], __index_level_0__=["case"] * 8)
+    columns["times"] = np.array(["2020-01-01"] * 8, "M8[ms]")
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    text = "\n".join([",".join(columns), *rows])
+    (tmp_path / "p.csv").write_text(text, encoding="latin-1")
+    for name in ("p.csv", "p.parquet"):
+        read = read_predictions(tmp_path / name)
+        np.testing.assert_array_equal(read.probabilities[:, 0], columns["p0"])
+        np.testing.assert_array_equal(read.member, columns["member"])
+
+
+@pytest.mark.parametrize("name", ["p0", "p1"])
+def test_one_column_of_probabilities_names_the_fix(name: str, tmp_path: Path) -> None:
+    columns = table()
+    del columns[name]
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=f"lacks the columns {name}. For two classes give both"):
+        read_predictions(tmp_path / "p.parquet")
+
+
+def test_groups_of_a_table_may_be_large_or_words(tmp_path: Path) -> None:
+    for groups in ([2**60 + row // 2 for row in range(8)], [*"aabbccdd"]):
+        parquet.write_table(pa.table(table(group=groups)), tmp_path / "p.parquet")
+        found = read_predictions(tmp_path / "p.parquet").groups
+        assert found is not None
+        assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("column", ["label", "member", "known"])
+def test_a_word_among_numbers_is_named(column: str, tmp_path: Path) -> None:
+    columns = {name: list(map(str, values)) for name, values in table().items()}
+    columns[column][5] = "1_0"
+    rows = [",".join(row) for row in zip(*columns.values(), strict=True)]
+    (tmp_path / "p.csv").write_text("\n".join([",".join(columns), *rows]))
+    with pytest.raises(DataError, match=f"row 7, column '{column}': '1_0' is no number"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    columns = table()
+    both = pa.Table.from_arrays(
+        [pa.array(column) for column in (*columns.values(), columns["label"])],
+        [*columns, "label"],
+    )
+    parquet.write_table(both, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        read_predictions(tmp_path / "p.parquet")
+
+
+def test_a_name_without_a_suffix_is_named(tmp_path: Path) -> None:
+    (tmp_path / "predictions").write_text("p0,p1")
+    with pytest.raises(DataError, match=r"predictions: the name has no suffix. Known: \.csv"):
+        read_predictions(tmp_path / "predictions")

@@ -157,7 +157,7 @@ def _onnx() -> list[bytes]:
     from onnx import TensorProto, helper, numpy_helper
 
     weights = numpy_helper.from_array(np.ones((2, 3)).astype(np.float32), "w")
-    shapes = (("x", ["n", 2]), ("y", ["n", 3]))
+    shapes: tuple[tuple[str, list[str | int | None]], ...] = (("x", ["n", 2]), ("y", ["n", 3]))
     given, answer = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes)
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["z"]),

@@ -29,7 +29,7 @@ def mutated(content: bytes, random: Random, words: Sequence[bytes] = WORDS) -> b
     data = bytearray(content)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         place = random.randrange(len(data) + 1)
-        end = min(len(data), place + random.choice((1, 2, 8, 64, 1024)))
+        end = min(len(data), place + random.choice((1, 1, 2, 8, 64, 512)))
         match random.randrange(8):
             case 0 if place < len(data):
                 data[place] ^= 1 << random.randrange(8)
@@ -139,8 +139,8 @@ def csv_cell(content: bytes, random: Random) -> bytes:
             case _:
                 row[place] = random.choice(WORDS)
         rows = [row or [b""] for row in rows]
-    separator = random.choice((b",", b",", b",", b";", b"\t"))
-    return random.choice((b"\n", b"\n", b"\r\n", b"\r")).join(map(separator.join, rows))
+    separator = b"," if random.random() < 0.95 else random.choice((b";", b"\t", b" "))
+    return random.choice((b"\n", b"\n", b"\n", b"\r\n", b"\r")).join(map(separator.join, rows))
 
 
 def parquet_column(content: bytes, random: Random) -> bytes:

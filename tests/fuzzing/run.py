@@ -40,10 +40,12 @@ class Result:
 
     Attributes:
         counts: number of inputs by loader and outcome.
+        seconds: that reading took, by loader.
         faults: what went wrong, with the number of the input.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -82,6 +84,7 @@ def work(numbers: range, names: list[str]) -> None:
             name = names[number % len(names)]
             print(number, end=" ", file=says, flush=True)
             paths[name].write_bytes(changed_file(name, number))
+            started = time.monotonic()
             try:
                 LOADERS[name].load(paths[name])
                 outcome = READ
@@ -92,7 +95,7 @@ def work(numbers: range, names: list[str]) -> None:
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 outcome = f"{FAULT} {said} ({Path(place.filename).name}:{place.lineno})"
-            print(outcome, file=says, flush=True)
+            print(f"{time.monotonic() - started:.4f}", outcome, file=says, flush=True)
 
 
 def run(inputs: int, names: list[str], jobs: int = 1) -> Result:
@@ -102,6 +105,8 @@ def run(inputs: int, names: list[str], jobs: int = 1) -> Result:
         shares = [range(share, inputs, jobs) for share in range(jobs)]
         for part in pool.map(lambda share: _watch(share, names), shares):
             result.counts += part.counts
+            for name, seconds in part.seconds.items():
+                result.seconds[name] = result.seconds.get(name, 0) + seconds
             result.faults += part.faults
     return result
 
@@ -125,17 +130,18 @@ def _watch(numbers: range, names: list[str]) -> Result:
                 outcome = HANG
         if process.returncode == 0:
             break
-        _note(f"{number} {outcome} ({process.returncode})", names, result)
+        _note(f"{number} 0 {outcome} ({process.returncode})", names, result)
         numbers = numbers[numbers.index(number) + 1 :]
     return result
 
 
 def _note(line: str, names: list[str], result: Result) -> int:
     """Count one outcome; return the number of its input."""
-    number, outcome = line.split(" ", 1)
+    number, seconds, outcome = line.split(" ", 2)
     name = names[int(number) % len(names)]
     kind = outcome.split()[0]
     result.counts[name, kind] += 1
+    result.seconds[name] = result.seconds.get(name, 0) + float(seconds)
     if kind not in (READ, REFUSED):
         result.faults.append(f"{name}, input {number}: {outcome.strip()}")
     return int(number)
@@ -172,10 +178,11 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.monotonic()
     result = run(arguments.inputs, arguments.names, arguments.jobs)
-    print(f"{'loader':22}" + "".join(f"{kind:>9}" for kind in (READ, REFUSED, FAULT, CRASH, HANG)))
+    kinds = (READ, REFUSED, FAULT, CRASH, HANG)
+    print(f"{'loader':22}" + "".join(f"{title:>9}" for title in (*kinds, "seconds")))
     for name in arguments.names:
-        kinds = (READ, REFUSED, FAULT, CRASH, HANG)
-        print(f"{name:22}" + "".join(f"{result.counts[name, kind]:9,}" for kind in kinds))
+        counts = "".join(f"{result.counts[name, kind]:9,}" for kind in kinds)
+        print(f"{name:22}{counts}{result.seconds.get(name, 0):9,.0f}")
     print(f"{sum(result.counts.values()):,} inputs in {time.monotonic() - started:,.0f} seconds")
     print("\n".join(result.faults))
     return int(bool(result.faults))
