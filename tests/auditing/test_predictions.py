@@ -137,7 +137,7 @@ def test_what_numpy_makes_an_array_of_is_as_good() -> None:
         member=cast(Any, data["member"].astype(int)),
         known=cast(Any, list(data["known"])),
     )
-    assert given.probabilities.dtype == np.float64
+    assert given.probabilities.dtype == np.float32  # half of the memory
     for name in ("labels", "member", "known"):
         np.testing.assert_array_equal(getattr(given, name), data[name])
     assert given.member.dtype == given.known.dtype == bool

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 from torch import Tensor
 
 from selena.data.cells import as_number, listed, shown
@@ -24,10 +25,13 @@ from selena.data.table_file import open_table, place_of
 from selena.errors import DataError
 from selena.reading import border, check_is_file
 from selena.seeding import numpy_generator
+from selena.training.batches import in_chunks
 from selena.types import AuditSplit, Knowledge, Records
 
 # Of probabilities that were rounded to three digits, or of so many classes.
 _SUM_TOLERANCE, _A_CLASS = 2e-3, 5e-4
+# Probabilities that are checked at once.
+_CHUNK = 1 << 20
 _EXACT = 2**53  # float64 holds every integer up to here
 
 
@@ -38,7 +42,7 @@ class Predictions:
     Whatever NumPy makes an array of may be given: lists, tensors, columns of a frame.
 
     Attributes:
-        probabilities: n x C; rows sum to 1.
+        probabilities: n x C, float32 where they are given so; rows sum to 1.
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
@@ -46,7 +50,7 @@ class Predictions:
             numbered anew. All of a group must be members or none, and known or none.
     """
 
-    probabilities: Float64[np.ndarray, "n c"]
+    probabilities: Float[np.ndarray, "n c"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
@@ -108,9 +112,9 @@ class Predictions:
     def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
         """Return the logarithms of the rows that `x` stands for (float64, -inf for 0)."""
         rows = torch.from_numpy(self._order)[x[:, 0]]
-        return torch.from_numpy(self.probabilities)[rows].log()
+        return torch.from_numpy(self.probabilities)[rows].double().log_()
 
-    @property
+    @cached_property
     def _order(self) -> Int64[np.ndarray, " n"]:
         return numpy_generator(0, "order of predictions").permutation(len(self.labels))
 
@@ -207,7 +211,14 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
             f"{what} must be numbers in {ndim} dimension(s); they have shape {values.shape} and "
             f"type {values.dtype}."
         )
-    return values.astype(np.float64)
+    return values.astype(np.float64, copy=False)
+
+
+def _probabilities(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
+    """Return probabilities as float32 where that holds them, to keep large tables small."""
+    if values.ndim == 2 and values.dtype.kind == "f" and values.dtype.itemsize <= 4:
+        return values.astype(np.float32, copy=False)
+    return _numbers(values, what)
 
 
 def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
@@ -244,7 +255,7 @@ def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
 
 
 _READERS = {
-    "probabilities": _numbers,
+    "probabilities": _probabilities,
     "labels": _integers,
     "member": _booleans,
     "known": _booleans,
@@ -252,22 +263,27 @@ _READERS = {
 }
 
 
-def _check_probabilities(p: Float64[np.ndarray, "n c"]) -> None:
+def _check_probabilities(p: Float[np.ndarray, "n c"]) -> None:
     if p.shape[1] < 2:
         raise DataError(
             f"probabilities have {p.shape[1]} column; a classifier has two or more. Of two classes "
             "give both: numpy.column_stack([1 - p, p]), where p belongs to class 1."
         )
-    bad = np.flatnonzero(~np.isfinite(p).all(axis=1) | (p < 0).any(axis=1))
-    if len(bad):
+    bad, off = [], []
+    for rows in in_chunks(len(p), max(1, _CHUNK // p.shape[1])):
+        part = p[rows].astype(np.float64)
+        sums = part.sum(axis=1)
+        wrong = ~np.isfinite(part).all(axis=1) | (part < 0).any(axis=1)
+        far = np.abs(sums - 1) > max(_SUM_TOLERANCE, _A_CLASS * p.shape[1])
+        bad += (rows.start + np.flatnonzero(wrong)).tolist()
+        off += (rows.start + np.flatnonzero(far)).tolist()
+    if bad:
         raise DataError(
             f"probabilities: {len(bad)} rows hold NaN, infinite or negative values, the first is "
             f"row {bad[0]}."
         )
-    sums = p.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > max(_SUM_TOLERANCE, _A_CLASS * p.shape[1]))
-    if len(off):
+    if off:
         raise DataError(
             f"probabilities: {len(off)} rows do not sum to 1, the first is row {off[0]} with "
-            f"{sums[off[0]]:.6g}. Give softmax outputs, not logits."
+            f"{p[off[0]].astype(np.float64).sum():.6g}. Give softmax outputs, not logits."
         )

@@ -9,6 +9,7 @@ from typing import get_args
 import torch
 
 from selena.auditing.oracle import labelling
+from selena.auditing.predictions import Predictions
 from selena.auditing.report import Accuracy, AttackResult, AuditReport, OnCanaries, Variant
 from selena.auditing.scoring import AttackScores, Scene, Scored, balanced, score_attacks
 from selena.checks import check_records, check_same_features
@@ -23,6 +24,7 @@ from selena.metrics.thresholds import (
     fit_class_thresholds,
     fit_threshold,
 )
+from selena.training.batches import in_chunks
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -35,6 +37,9 @@ from selena.types import (
     concatenate,
 )
 from selena.workspace import Workspace
+
+# Numbers that a target model answers at once where its accuracy is counted.
+_ANSWERS = 1 << 22
 
 ASKED_TWICE = 32
 """So many known records of a side are asked about twice, to see whether the target is steady."""
@@ -75,7 +80,7 @@ def run_audit(
     scores = score_attacks(
         Scene(
             target,
-            MemoizedTarget(target) if _is_steady(target, split) else MemoizedTarget(target, keep=0),
+            MemoizedTarget(target) if _pays(target, split) else MemoizedTarget(target, keep=0),
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
@@ -95,6 +100,11 @@ def run_audit(
             for attack in attacks
         },
     )
+
+
+def _pays(target: TargetModel, split: AuditSplit) -> bool:
+    """Return whether answers are worth remembering: not those at random, nor those of a table."""
+    return not isinstance(target, Predictions) and _is_steady(target, split)
 
 
 def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
@@ -125,8 +135,10 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
     """Return how often the target model is right, with its Clopper-Pearson interval."""
-    labels = labelling(target).logits(records.x).argmax(dim=1)
-    correct = int((labels == records.y).sum())
+    model, correct = labelling(target), 0
+    for rows in in_chunks(len(records), max(1, _ANSWERS // target.num_classes)):
+        labels = model.logits(records.x[rows]).argmax(dim=1)
+        correct += int((labels == records.y[rows]).sum())
     return Accuracy(correct / len(records), clopper_pearson(correct, len(records)), len(records))
 
 

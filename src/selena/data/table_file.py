@@ -48,7 +48,7 @@ class TableFile(Protocol):
         Args:
             numbers: columns that must hold numbers (true and false are 1 and 0).
             words: columns that may hold anything but nothing.
-            kind: type of the numbers.
+            kind: type of the numbers; of a Parquet file that holds no more it is float32.
 
         Raises:
             DataError: a cell is missing or no number, the rows differ in length, or the file is

@@ -60,6 +60,8 @@ class ParquetFile:
 
         for place in (*numbers, *words):
             self._check_column(place, place in numbers)
+        if numbers and all(_is_single(self.schema.field(place).type) for place in numbers):
+            kind = np.float32
         size = self.count * (len(numbers) * np.dtype(kind).itemsize + 8 * len(words))
         check_unpacked(self.path, size, self.path.stat().st_size, "its table")
         matrix = np.empty((self.count, len(numbers)), dtype=kind)
@@ -133,6 +135,12 @@ def _is_text(kind: Any) -> bool:
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_single(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_float32(kind) or types.is_float16(kind))
 
 
 def _values(column: Any) -> NDArray[Any]:
