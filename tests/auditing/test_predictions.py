@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ import pytest
 from pyarrow import parquet
 from torch import Tensor
 
+from selena.attacks import threshold
+from selena.auditing import run
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
 from selena.errors import DataError
@@ -285,3 +288,43 @@ def test_a_name_without_a_suffix_is_named(tmp_path: Path) -> None:
     (tmp_path / "predictions").write_text("p0,p1")
     with pytest.raises(DataError, match=r"predictions: the name has no suffix. Known: \.csv"):
         read_predictions(tmp_path / "predictions")
+
+
+def test_reading_takes_no_more_than_twice_the_file(tmp_path: Path) -> None:
+    p = np.full((80_000, 100), 0.01, dtype=np.float32)
+    member, known = np.arange(len(p)) % 2 == 0, np.arange(len(p)) % 4 < 2
+    path = tmp_path / "p.npz"
+    np.savez(path, probabilities=p, labels=np.arange(len(p)) % 100, member=member, known=known)
+    del p
+    tracemalloc.start()
+    try:
+        read_predictions(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * path.stat().st_size
+
+
+def test_scores_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Predictions(**arrays())
+    whole = run_audit(table, table.split(), ATTACKS, seed=0).to_json()
+    for module in (threshold, run):
+        monkeypatch.setattr(module, "_ANSWERS", 20)
+    asked: list[int] = []
+    answer = Predictions.logits
+
+    def logits(self: Predictions, x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return answer(self, x)
+
+    monkeypatch.setattr(Predictions, "logits", logits)
+    assert run_audit(table, table.split(), ATTACKS, seed=0).to_json() == whole
+    assert max(asked) == 6
+
+
+def test_single_precision_of_a_table_is_kept(tmp_path: Path) -> None:
+    columns = {name: pa.array(values) for name, values in table().items()}
+    for name in ("p0", "p1"):
+        columns[name] = columns[name].cast(pa.float32())
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").probabilities.dtype == np.float32
