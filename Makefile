@@ -6,6 +6,7 @@ SHELL := bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
+FUZZ_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,7 +58,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-processors test-slow test-interop test-browser test-cuda check format bench clean
+.PHONY: help demo test test-processors fuzz test-slow test-interop test-browser test-cuda check format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +72,9 @@ test: check ## Check, then run the fast tests
 test-processors: $(READY) ## Run the numeric tests as other processors would: PROCESSORS="plain avx2 ..."
 	$(foreach name,$(PROCESSORS),echo '$(name): $(ON-$(name))' && $(ON-$(name)) $(SIDE_BY_SIDE) -p no:cacheprovider \
 		$(if $(findstring SUMS,$(ON-$(name))),-p tests.other_sums) $(PYTEST_ARGS) $(NUMERIC) &&) true
+
+fuzz: $(READY) ## Feed 120,000 changed files to every loader (minutes; FUZZ_ARGS takes --inputs and names)
+	$(BIN)/python -m tests.fuzzing.run $(FUZZ_ARGS)
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -54,6 +54,30 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_toml(tmp_path / "bad.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a = " + "[" * 10_000 + "]" * 10_000, "nested too deeply"),
+        ("b = 1\na" + ".a" * 100_000 + " = 1", "line 2: a name has more than 100 parts.*MAX_DEPTH"),
+        ("a = " + "9" * 10_000, "not valid TOML"),
+        ("#" * (1 << 20) + "#", "more than 1,048,576 bytes.*SELENA_MAX_SETTINGS"),
+        ("a = '\xff'", "not valid TOML"),
+    ],
+    ids=["deep list", "dotted name", "long number", "large file", "Latin-1"],
+)
+def test_hostile_settings_are_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=complaint):
+        read_toml(path)
+
+
+def test_many_fractions_in_a_line_are_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "list.toml"
+    path.write_text(f"a = {[0.5] * 300}")
+    assert read_toml(path) == {"a": [0.5] * 300}
+
+
 def test_empty_lists_are_refused() -> None:
     with pytest.raises(ConfigError, match="seeds"):
         RunSettings(seeds=())

@@ -14,7 +14,7 @@ MAX_LINES = 400
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "escaping", "files", "processor", "shapes", "version"),
-    ("seeding", "workspace", "user_code", "fingerprint", "config"),
+    ("seeding", "workspace", "user_code", "fingerprint", "config", "reading"),
     ("types",),
     ("checks",),
     ("data", "networks", "metrics", "signals"),
@@ -29,6 +29,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 # Arrows between two rooms of one level, to a room or to one module of it.
 SIDEWAYS = {
     ("fingerprint", "user_code"),
+    ("config", "reading"),
     ("anymodel", "registry"),
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
     ("page", "experiment"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -10,22 +11,43 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from selena.errors import ConfigError, unknown_name
+from selena.reading import Limits, border
 
 T = TypeVar("T")
+_FRACTION = re.compile(r"(?<![\w.-])[+-]?[0-9_]+\.[0-9_]+(?![\w.])")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the contents of a TOML file.
 
     Raises:
-        ConfigError: the file is absent or is not TOML.
+        ConfigError: the file is absent, is not TOML, or is too large or too deep for settings.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    limits = Limits.from_environment()
+    with border(path, "this is not valid TOML", error=ConfigError):
+        with path.open("rb") as stream:  # a pipe is as good as a file
+            content = stream.read(limits.settings + 1)
+        if len(content) > limits.settings:
+            raise ConfigError(
+                f"{path} has more than {limits.settings:,} bytes, too many for settings. If you "
+                "trust the file, raise SELENA_MAX_SETTINGS in the environment."
+            )
+        text = content.decode("utf-8")
+        _check_names(path, text, limits.depth)
+        return tomllib.loads(text)
+
+
+def _check_names(path: Path, text: str, depth: int) -> None:
+    """Raise `ConfigError` for names of so many parts that parsing them would take ages.
+
+    Points are counted line by line, except those of numbers.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _FRACTION.sub("", line).count(".") >= depth:
+            raise ConfigError(
+                f"{path}, line {number}: a name has more than {depth} parts. If you trust the "
+                "file, raise SELENA_MAX_DEPTH in the environment."
+            )
 
 
 def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:

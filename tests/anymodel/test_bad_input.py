@@ -239,7 +239,7 @@ def test_bad_weights(tmp_path: Path) -> None:
 
     assert "no such file" in fails(forgetting)
     path.write_bytes(b"nothing")
-    assert "damaged" in fails(forgetting)
+    assert "a damaged one" in fails(forgetting)
     save_file(remembering(MEMBERS).state_dict(), path)
     message = fails(forgetting)
     assert str(path) in message
@@ -266,3 +266,10 @@ def test_bad_onnx_files(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=version, ir_version=9), path)
     with pytest.raises(ConfigError, match=r"a: tensor.float., b: tensor"):
         quick(path, MEMBERS, OTHERS)
+
+
+def test_integers_for_a_network_of_floats_name_the_fix() -> None:
+    network = nn.Sequential(nn.Linear(4, 2))
+    integers = [(np.arange(80).reshape(20, 4) + shift, np.arange(20) % 2) for shift in (0, 1000)]
+    with pytest.raises(DataError, match=r"no features of type int64.*x\.astype\('float32'\)"):
+        quick(network, *integers)

@@ -23,7 +23,6 @@ def test_arrays_keep_shape_and_type(tmp_path: Path) -> None:
 
 def test_tables_have_a_column_of_labels(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    pytest.importorskip("pyarrow", reason="needs the parquet extra")
     frame = pandas.DataFrame({"a": [0.5, 1], "label": [4, 2], "b": [3, 4]})
     frame.to_csv(tmp_path / "r.csv", index=False)
     frame.to_parquet(tmp_path / "r.parquet")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from torch import Tensor
 
+from selena.attacks import threshold
+from selena.auditing import run
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
 from selena.errors import DataError
@@ -55,8 +60,6 @@ def write_csv(path: Path, data: Arrays) -> None:
 
 
 def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
-    parquet = pytest.importorskip("pyarrow.parquet")
     data = arrays()
     np.savez(tmp_path / "p.npz", **cast(Any, data))
     write_csv(tmp_path / "p.csv", data)
@@ -72,8 +75,6 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="needs the parquet extra")
-    parquet = pytest.importorskip("pyarrow.parquet")
     data = arrays() | {"groups": np.arange(120) // 4 * 2 + np.arange(120) % 2}
     np.savez(tmp_path / "p.npz", **cast(Any, data))
     columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
@@ -139,7 +140,7 @@ def test_what_numpy_makes_an_array_of_is_as_good() -> None:
         member=cast(Any, data["member"].astype(int)),
         known=cast(Any, list(data["known"])),
     )
-    assert given.probabilities.dtype == np.float64
+    assert given.probabilities.dtype == np.float32  # half of the memory
     for name in ("labels", "member", "known"):
         np.testing.assert_array_equal(getattr(given, name), data[name])
     assert given.member.dtype == given.known.dtype == bool
@@ -218,3 +219,112 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 def test_only_groups_may_be_none(name: str) -> None:
     with pytest.raises(DataError, match=f"{name} must be numbers"):
         Predictions(**{**arrays(), name: cast(Any, None)})
+
+
+def table(**more: object) -> dict[str, Any]:
+    """Columns of a table of predictions for two classes."""
+    p = np.linspace(0.1, 0.9, 8)
+    return {
+        "p0": p,
+        "p1": 1 - p,
+        "label": np.arange(8) % 2,
+        "member": np.arange(8) % 4 < 2,
+        "known": np.arange(8) < 4,
+    } | more
+
+
+def test_columns_that_nobody_reads_may_hold_anything(tmp_path: Path) -> None:
+    columns = table(note=[*"abcdefg", "\u00fc"], __index_level_0__=["case"] * 8)
+    columns["times"] = np.array(["2020-01-01"] * 8, "M8[ms]")
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    text = "\n".join([",".join(columns), *rows])
+    (tmp_path / "p.csv").write_text(text, encoding="latin-1")
+    for name in ("p.csv", "p.parquet"):
+        read = read_predictions(tmp_path / name)
+        np.testing.assert_array_equal(read.probabilities[:, 0], columns["p0"])
+        np.testing.assert_array_equal(read.member, columns["member"])
+
+
+@pytest.mark.parametrize("name", ["p0", "p1"])
+def test_one_column_of_probabilities_names_the_fix(name: str, tmp_path: Path) -> None:
+    columns = table()
+    del columns[name]
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=f"lacks the columns {name}. For two classes give both"):
+        read_predictions(tmp_path / "p.parquet")
+
+
+def test_groups_of_a_table_may_be_large_or_words(tmp_path: Path) -> None:
+    for groups in ([2**60 + row // 2 for row in range(8)], [*"aabbccdd"]):
+        parquet.write_table(pa.table(table(group=groups)), tmp_path / "p.parquet")
+        found = read_predictions(tmp_path / "p.parquet").groups
+        assert found is not None
+        assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("column", ["label", "member", "known"])
+def test_a_word_among_numbers_is_named(column: str, tmp_path: Path) -> None:
+    columns = {name: list(map(str, values)) for name, values in table().items()}
+    columns[column][5] = "1_0"
+    rows = [",".join(row) for row in zip(*columns.values(), strict=True)]
+    (tmp_path / "p.csv").write_text("\n".join([",".join(columns), *rows]))
+    with pytest.raises(DataError, match=f"row 7, column '{column}': '1_0' is no number"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    columns = table()
+    both = pa.Table.from_arrays(
+        [pa.array(column) for column in (*columns.values(), columns["label"])],
+        [*columns, "label"],
+    )
+    parquet.write_table(both, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        read_predictions(tmp_path / "p.parquet")
+
+
+def test_a_name_without_a_suffix_is_named(tmp_path: Path) -> None:
+    (tmp_path / "predictions").write_text("p0,p1")
+    with pytest.raises(DataError, match=r"predictions: the name has no suffix. Known: \.csv"):
+        read_predictions(tmp_path / "predictions")
+
+
+def test_reading_takes_no_more_than_twice_the_file(tmp_path: Path) -> None:
+    p = np.full((80_000, 100), 0.01, dtype=np.float32)
+    member, known = np.arange(len(p)) % 2 == 0, np.arange(len(p)) % 4 < 2
+    path = tmp_path / "p.npz"
+    np.savez(path, probabilities=p, labels=np.arange(len(p)) % 100, member=member, known=known)
+    del p
+    tracemalloc.start()
+    try:
+        read_predictions(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * path.stat().st_size
+
+
+def test_scores_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Predictions(**arrays())
+    whole = run_audit(table, table.split(), ATTACKS, seed=0).to_json()
+    for module in (threshold, run):
+        monkeypatch.setattr(module, "_ANSWERS", 20)
+    asked: list[int] = []
+    answer = Predictions.logits
+
+    def logits(self: Predictions, x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return answer(self, x)
+
+    monkeypatch.setattr(Predictions, "logits", logits)
+    assert run_audit(table, table.split(), ATTACKS, seed=0).to_json() == whole
+    assert max(asked) == 6
+
+
+def test_single_precision_of_a_table_is_kept(tmp_path: Path) -> None:
+    columns = {name: pa.array(values) for name, values in table().items()}
+    for name in ("p0", "p1"):
+        columns[name] = columns[name].cast(pa.float32())
+    parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").probabilities.dtype == np.float32

@@ -25,6 +25,9 @@ class Python2Pickler(_PurePython):  # type: ignore[misc]
     dispatch: ClassVar = dict(_PurePython.dispatch)
 
     def save_bytes(self, value: bytes) -> None:
+        if id(value) in self.memo:
+            self.write(self.get(self.memo[id(value)][0]))
+            return
         self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
         self.memoize(value)
 

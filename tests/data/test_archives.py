@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selena import reading
 from selena.data.archives import open_member, read_members
 from selena.errors import DataError
 
@@ -75,6 +76,29 @@ def test_links_and_folders_are_refused(tmp_path: Path, kind: bytes) -> None:
         read(path, "wanted")
     with pytest.raises(DataError, match="'wanted' is not a regular file"):
         read_members(path, {"wanted"})
+
+
+def test_files_with_holes_are_refused(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("wanted")
+    entry.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(entry.tobuf(format=tarfile.GNU_FORMAT))
+    header[483:495] = b"\x80" + (1 << 50).to_bytes(11, "big")  # its size: a petabyte
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "holes.tgz"
+    path.write_bytes(gzip.compress(bytes(header) + bytes(10_240)))
+    with pytest.raises(DataError, match="'wanted' is not a regular file"):
+        read_members(path, {"wanted"})
+
+
+def test_what_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(tmp_path / "large.tgz", {"other": bytes(1 << 20), "wanted": b"x"})
+    assert read(path, "wanted") == b"x"
+    monkeypatch.setattr(reading, "_FREE", 1 << 16)
+    with pytest.raises(DataError, match=r"large\.tgz: the archive would unpack to .*_MAX_RATIO"):
+        read(path, "wanted")
 
 
 def flip_a_byte(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,4 +111,18 @@ def test_what_is_wrong_is_named(
 ) -> None:
     change(folder)
     with pytest.raises(DataError, match=complaint):
+        load(folder)
+
+
+def test_a_pipe_among_images_is_named(folder: Path) -> None:
+    os.mkfifo(folder / "train" / "dog" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: this is no file"):
+        load(folder)
+
+
+def test_images_are_measured_before_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELENA_MAX_BYTES", "1000")
+    with pytest.raises(DataError, match=r"pets: the images would take 1,440 bytes.*MAX_BYTES"):
         load(folder)

@@ -58,6 +58,9 @@ def test_small_archive_in_the_published_form(tmp_path: Path) -> None:
         ('"1",0,-1' + ",0" * 444, r"row 8, column 3: '-1' is no bit"),
         ('"1",0,9999999999999999999999' + ",0" * 444, r"row 8, column 3: "),
         ('"1",0,\xff' + ",0" * 444, r"row 8, column 3: "),
+        ("9" * 30 + ",0" * 446, r"row 8: the label is '999999999999999999999999999999' "),
+        ("1,\r0" + ",0" * 445, r"row 8: this is no row of CSV text"),
+        ("1" * 5000, r"row 8: the row has more than 3,640 bytes"),
     ],
 )
 @pytest.mark.parametrize("block", [3, 4096])

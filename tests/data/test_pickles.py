@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,3 +88,60 @@ def test_damaged_bytes_give_a_value_or_a_data_error() -> None:
                 load_pickle(bytes(damaged), name="file")
             except DataError as error:
                 assert str(error).startswith("file: ")  # noqa: PT017 - most, not all, must fail
+
+
+def test_python3_in_band_arrays_come_back() -> None:
+    loaded = load_pickle(pickle.dumps(VALUE, 5), name="file")
+    assert np.array_equal(loaded["data"], ARRAY)
+
+
+def test_values_shared_by_the_memo_come_back() -> None:
+    loaded = load_pickle(python2_pickle({"a": ARRAY, "b": [ARRAY]}), name="file")
+    assert np.array_equal(loaded["a"], ARRAY)
+    assert np.array_equal(loaded["b"][0], ARRAY)
+
+
+def number(value: int) -> bytes:
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def name(module: str, attribute: str) -> bytes:
+    return f"c{module}\n{attribute}\n".encode()
+
+
+POINTER = b"C\x08AAAAAAAA"
+OBJECT_TYPE = name("numpy", "dtype") + b"X\x02\0\0\0O8\x89\x88\x87R"
+EMPTY_ARRAY = (
+    name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray") + b"K\0\x85C\x01b\x87R"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (name("numpy", "ndarray") + b"(K\x01\x85X\x01\0\0\0O" + POINTER + b"tR", "only stands for"),
+        (EMPTY_ARRAY + b"(K\x01(K\x01t" + OBJECT_TYPE + b"\x89" + POINTER + b"tb", "type 'O8'"),
+        (EMPTY_ARRAY, "unfinished"),
+        (name("numpy", "ndarray"), "unfinished"),
+    ],
+    ids=["array over a buffer", "array of objects", "empty array", "name alone"],
+)
+def test_no_array_is_made_of_addresses(content: bytes, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_pickle(b"\x80\x02" + content + b".", name="file")
+
+
+@pytest.mark.parametrize("shape", [(4, 65), (4, 63), (-4, -64), (1, 1, 1, 4, 64), (2**40, 2**40)])
+def test_shapes_agree_with_the_bytes(shape: tuple[int, ...]) -> None:
+    sizes = b"(" + b"".join(map(number, shape)) + b"t"
+    kind = name("numpy", "dtype") + b"X\x02\0\0\0u1\x89\x88\x87R"
+    content = EMPTY_ARRAY + b"(K\x01" + sizes + kind + b"\x89B\0\x01\0\0" + bytes(256) + b"tb"
+    with pytest.raises(DataError, match="file: this is no pickle, or a damaged one"):
+        load_pickle(b"\x80\x02" + content + b".", name="file")
+
+
+def test_repeated_text_takes_no_memory() -> None:
+    text = b"X" + struct.pack("<I", 1_000_000) + b"x" * 1_000_000 + b"q\0aX\x06\0\0\0latin1q\x01a"
+    call = name("_codecs", "encode") + b"h\0h\x01\x86R"
+    with pytest.raises(DataError, match="repeats its contents"):
+        load_pickle(b"\x80\x02]" + text + (call + b"a") * 100 + b".", name="file")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from jaxtyping import Shaped
 
-from selena.data.tabular import READERS
+from selena.data.cells import listed
+from selena.data.labels import check_words, spelled_numbers
+from selena.data.npz import read_npz
+from selena.data.table import read_table
+from selena.data.table_file import unknown_suffix
 from selena.errors import DataError
+from selena.reading import border, check_is_file
 
 _LABEL = "label"
 
@@ -27,48 +30,46 @@ def read_records(
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks something.
-        ConfigError: Parquet support is not installed.
     """
     path = Path(path).expanduser()
     suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise DataError(
-            f"{path}: unknown kind of file {path.suffix!r}. Known: {', '.join(sorted(READERS))}."
-        )
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    if suffix == ".npz":
-        x, y, *groups = _read_npz(path, group_column)
-    else:
-        table = READERS[suffix](path, label_column, group_column)
-        x, y = table.features, table.labels
-        groups = [] if table.groups is None else [table.groups]
-    return x, _whole(y), *groups
+    if suffix not in (".csv", ".npz", ".parquet"):
+        raise unknown_suffix(path)
+    check_is_file(path)
+    with border(path, "the file is damaged"):
+        if suffix == ".npz":
+            x, y, *groups = _read_npz(path, group_column)
+            check_words(y, lambda index: f"{path}, row {index + 1}")
+        else:
+            table = read_table(path, label_column, group_column)
+            x, y = table.features, table.labels
+            groups = [] if table.groups is None else [table.groups]
+            check_words(y, lambda index: f"{path}, row {table.row(index)}")
+        return x, _whole(y), *groups
 
 
 def _read_npz(path: Path, group_array: str | None) -> list[np.ndarray]:
     """Read arrays of any shape: images too, unlike a table's."""
-    if not is_zipfile(path):  # np.load would leave the file open
-        raise DataError(f"{path} is damaged or no .npz archive. Write it with numpy.savez.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = ["x", "y"] if group_array is None else ["x", "y", group_array]
-            missing = [name for name in names if name not in archive.files]
-            if missing:
-                raise DataError(
-                    f"{path} lacks {' and '.join(missing)}; it holds {', '.join(archive.files)}. "
-                    "Write it with numpy.savez(path, x=features, y=labels)."
-                )
-            return [archive[name] for name in names]
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or holds objects ({error}).") from error
+    wanted = ["x", "y"] if group_array is None else ["x", "y", group_array]
+
+    def choose(names: list[str]) -> list[str]:
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise DataError(
+                f"{path} lacks {' and '.join(missing)}; it holds {listed(names)}. "
+                "Write it with numpy.savez(path, x=features, y=labels)."
+            )
+        return wanted
+
+    arrays = read_npz(path, choose)
+    return [arrays[name] for name in wanted]
 
 
 def _whole(labels: np.ndarray) -> np.ndarray:
     """Return labels that all are whole numbers, also spelled ones, as int64."""
-    try:
-        numbers = labels.astype(np.float64)
-    except ValueError:
-        return labels  # names
-    whole = np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()
-    return numbers.astype(np.int64) if whole else labels
+    if labels.dtype.kind not in "buifU":
+        return labels
+    numbers = spelled_numbers(labels)
+    if numbers is None or not bool((np.abs(numbers) < 2**53).all()):
+        return labels  # names, or numbers that float64 cannot tell apart
+    return numbers.astype(np.int64) if bool((numbers == np.rint(numbers)).all()) else labels

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selena.anymodel.containers import contain
 from selena.errors import ConfigError, DataError
+from selena.reading import border, check_is_file, described
 
 
 @contextmanager
@@ -43,8 +43,18 @@ def on_loan(network: nn.Module, device: str) -> Iterator[nn.Module]:
 
 def network_answers(network: nn.Module, x: Any, device: str) -> Any:
     """Return what `network` answers to records in any dense container, without gradients."""
+    given = network_input(network, x, device)
     with torch.no_grad():
-        return network(network_input(network, x, device))
+        try:
+            return network(given)
+        except RuntimeError as error:
+            if given.is_floating_point() or "dtype" not in str(error):
+                raise
+            kind = str(given.dtype).removeprefix("torch.")
+            raise DataError(
+                f"The network takes no features of type {kind} ({described(error)}). If its "
+                "weights are floats, give it floats: x.astype('float32')."
+            ) from error
 
 
 def network_input(network: nn.Module, x: Any, device: str) -> Tensor:
@@ -89,12 +99,9 @@ def load_network(path: Path, factory: Callable[[], nn.Module] | None) -> nn.Modu
             f"{path} holds weights only. Pass factory=, a function without arguments that builds "
             "the nn.Module."
         )
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    try:
+    check_is_file(path)
+    with border(path, "this is no .safetensors file, or a damaged one"):
         weights = load_file(path)
-    except SafetensorError as error:
-        raise DataError(f"{path} is damaged or no .safetensors file ({error}).") from error
     try:
         network = factory()
     except Exception as error:

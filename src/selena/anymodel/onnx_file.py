@@ -10,6 +10,7 @@ import numpy as np
 
 from selena.anymodel.containers import contain
 from selena.errors import ConfigError, DataError
+from selena.reading import border, check_is_file
 from selena.training.batches import in_chunks
 
 _TYPES: dict[str, type] = {
@@ -39,15 +40,12 @@ def open_onnx(path: Path, device: str) -> Callable[[Any], np.ndarray]:
             f"{path}: asking an ONNX model needs onnxruntime. Install it with "
             'pip install "selena-privacy[onnx]".'
         ) from error
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
+    check_is_file(path)
     wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
     there = onnxruntime.get_available_providers()
     providers = [name for name in (*wanted, "CPUExecutionProvider") if name in there]
-    try:
+    with border(path, "this is no ONNX model, or a damaged one"):
         session = onnxruntime.InferenceSession(str(path), providers=providers)
-    except Exception as error:  # its many errors share no class of their own
-        raise DataError(f"{path} is damaged or no ONNX model ({error}).") from error
     return _asker(session, path)
 
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selena.errors import unknown_name
 from selena.signals import SIGNALS, SignalName
+from selena.training.batches import in_chunks
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
+
+# Numbers that the target answers at once: bounds the memory for many records of many classes.
+_ANSWERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class SignalScorer:
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the signal of each candidate, float64; higher means member."""
+        size = max(1, _ANSWERS // self.oracle.num_classes)
+        chunks = in_chunks(len(candidates), size)
+        return torch.cat([self._score(candidates.x[c], candidates.y[c]) for c in chunks])
+
+    def _score(self, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         if self.signal == "correctness":  # asks for no more than the access it declares
-            return (self.oracle.labels(candidates.x) == candidates.y).double()
-        return SIGNALS[self.signal](self.oracle.logits(candidates.x), candidates.y)
+            return (self.oracle.labels(x) == y).double()
+        return SIGNALS[self.signal](self.oracle.logits(x), y)

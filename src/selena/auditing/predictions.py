@@ -8,24 +8,30 @@ themselves runs unchanged.
 from __future__ import annotations
 
 import re
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 from torch import Tensor
 
-from selena.data.columns import read_columns
+from selena.data.cells import as_number, listed, shown
 from selena.data.groups import number_groups
+from selena.data.npz import read_npz
+from selena.data.table_file import open_table, place_of
 from selena.errors import DataError
+from selena.reading import border, check_is_file
 from selena.seeding import numpy_generator
+from selena.training.batches import in_chunks
 from selena.types import AuditSplit, Knowledge, Records
 
 # Of probabilities that were rounded to three digits, or of so many classes.
 _SUM_TOLERANCE, _A_CLASS = 2e-3, 5e-4
+# Probabilities that are checked at once.
+_CHUNK = 1 << 20
 _EXACT = 2**53  # float64 holds every integer up to here
 
 
@@ -36,7 +42,7 @@ class Predictions:
     Whatever NumPy makes an array of may be given: lists, tensors, columns of a frame.
 
     Attributes:
-        probabilities: n x C; rows sum to 1.
+        probabilities: n x C, float32 where they are given so; rows sum to 1.
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
@@ -44,7 +50,7 @@ class Predictions:
             numbered anew. All of a group must be members or none, and known or none.
     """
 
-    probabilities: Float64[np.ndarray, "n c"]
+    probabilities: Float[np.ndarray, "n c"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
@@ -106,9 +112,9 @@ class Predictions:
     def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
         """Return the logarithms of the rows that `x` stands for (float64, -inf for 0)."""
         rows = torch.from_numpy(self._order)[x[:, 0]]
-        return torch.from_numpy(self.probabilities)[rows].log()
+        return torch.from_numpy(self.probabilities)[rows].double().log_()
 
-    @property
+    @cached_property
     def _order(self) -> Int64[np.ndarray, " n"]:
         return numpy_generator(0, "order of predictions").permutation(len(self.labels))
 
@@ -118,54 +124,85 @@ def read_predictions(path: Path) -> Predictions:
 
     `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and maybe
     `groups`; a table holds the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and maybe
-    `group`.
+    `group`. Other arrays and columns may hold anything.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks or breaks a column.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
-    try:
-        return Predictions(**{name: _READERS[name](each, name) for name, each in arrays.items()})
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    check_is_file(path)
+    with border(path, "the file is damaged"):
+        arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
+        try:
+            return Predictions(
+                **{name: _READERS[name](each, name) for name, each in arrays.items()}
+            )
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = ("probabilities", "labels", "member", "known")
-    if not is_zipfile(path):  # np.load would leave the file open
-        raise DataError(f"{path} is damaged or no .npz archive. Write it with numpy.savez.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in wanted if name not in archive.files]
-            if missing:
-                raise DataError(
-                    f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files)}. "
-                    f"An .npz of predictions needs {', '.join(wanted)}."
-                )
-            return {name: archive[name] for name in _READERS if name in archive.files}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or no .npz archive ({error}).") from error
+    wanted = [name for name in _READERS if name != "groups"]
+
+    def choose(names: list[str]) -> list[str]:
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise DataError(
+                f"{path} lacks {', '.join(missing)}; it holds {listed(names)}. "
+                f"An .npz of predictions needs {', '.join(wanted)}."
+            )
+        return [name for name in _READERS if name in names]
+
+    return dict(read_npz(path, choose))
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
-    columns = read_columns(path)
-    width = sum(re.fullmatch(r"p\d+", name) is not None for name in columns)
+    table = open_table(path)
+    names = table.names
+    width = len({name for name in names if re.fullmatch(r"p[0-9]{1,7}", name)})
     wanted = [*(f"p{i}" for i in range(max(width, 2))), "label", "member", "known"]
-    missing = [name for name in wanted if name not in columns]
+    missing = [name for name in wanted if name not in names]
     if missing:
+        fix = "A table of predictions needs p0.. (one per class), label, member and known."
+        if width == 1 and set(missing) <= {"p0", "p1"}:
+            fix = "For two classes give both p0 and p1, which is 1 - p0."
+        raise DataError(f"{path} lacks the columns {listed(missing)}. {fix}")
+    wanted += ["group"] if "group" in names else []
+    places = [place_of(names, name, path, "Name each once.") for name in wanted]
+    cells = table.read(places[:width], places[width:], np.float64)
+    label, member, known, *groups = (
+        _spelled(words, name, path, cells.row)
+        for name, words in zip(wanted[width:], cells.words, strict=True)
+    )
+    arrays = {"probabilities": cells.numbers, "labels": label, "member": member, "known": known}
+    return arrays | ({"groups": groups[0]} if groups else {})
+
+
+def _spelled(words: np.ndarray, name: str, path: Path, row: Callable[[int], int]) -> np.ndarray:
+    """Return numbers and truth values that a text table spells; words stay words.
+
+    Raises:
+        DataError: words stand among numbers.
+    """
+    if words.dtype.kind != "U":
+        return words
+    texts, first, inverse = np.unique(words, return_index=True, return_inverse=True)
+    numbers = np.zeros(len(texts))
+    strange = []
+    for place, text in enumerate(texts.tolist()):
+        try:
+            numbers[place] = as_number(text)
+        except ValueError:
+            strange.append(place)
+    if len(strange) == len(texts):
+        return words
+    if strange:
+        place = min(strange, key=lambda place: first[place])
         raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}. A table of predictions needs p0.. "
-            "(one a class), label, member and known."
+            f"{path}, row {row(int(first[place]))}, column {name!r}: {shown(texts[place])} is no "
+            "number."
         )
-    arrays = {
-        "probabilities": np.stack([columns[f"p{i}"] for i in range(width)], axis=1),
-        "labels": columns["label"],
-        "member": columns["member"],
-        "known": columns["known"],
-    }
-    return arrays | ({"groups": columns["group"]} if "group" in columns else {})
+    whole = bool((numbers == np.rint(numbers)).all() and (np.abs(numbers) < _EXACT).all())
+    return np.asarray((numbers.astype(np.int64) if whole else numbers)[inverse])
 
 
 def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray, "..."]:
@@ -174,7 +211,14 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
             f"{what} must be numbers in {ndim} dimension(s); they have shape {values.shape} and "
             f"type {values.dtype}."
         )
-    return values.astype(np.float64)
+    return values.astype(np.float64, copy=False)
+
+
+def _probabilities(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
+    """Return probabilities as float32 where that holds them, to keep large tables small."""
+    if values.ndim == 2 and values.dtype.kind == "f" and values.dtype.itemsize <= 4:
+        return values.astype(np.float32, copy=False)
+    return _numbers(values, what)
 
 
 def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
@@ -211,7 +255,7 @@ def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
 
 
 _READERS = {
-    "probabilities": _numbers,
+    "probabilities": _probabilities,
     "labels": _integers,
     "member": _booleans,
     "known": _booleans,
@@ -219,19 +263,27 @@ _READERS = {
 }
 
 
-def _check_probabilities(p: Float64[np.ndarray, "n c"]) -> None:
+def _check_probabilities(p: Float[np.ndarray, "n c"]) -> None:
     if p.shape[1] < 2:
-        raise DataError(f"probabilities have {p.shape[1]} column; a classifier has two or more.")
-    bad = np.flatnonzero(~np.isfinite(p).all(axis=1) | (p < 0).any(axis=1))
-    if len(bad):
+        raise DataError(
+            f"probabilities have {p.shape[1]} column; a classifier has two or more. Of two classes "
+            "give both: numpy.column_stack([1 - p, p]), where p belongs to class 1."
+        )
+    bad, off = [], []
+    for rows in in_chunks(len(p), max(1, _CHUNK // p.shape[1])):
+        part = p[rows].astype(np.float64)
+        sums = part.sum(axis=1)
+        wrong = ~np.isfinite(part).all(axis=1) | (part < 0).any(axis=1)
+        far = np.abs(sums - 1) > max(_SUM_TOLERANCE, _A_CLASS * p.shape[1])
+        bad += (rows.start + np.flatnonzero(wrong)).tolist()
+        off += (rows.start + np.flatnonzero(far)).tolist()
+    if bad:
         raise DataError(
             f"probabilities: {len(bad)} rows hold NaN, infinite or negative values, the first is "
             f"row {bad[0]}."
         )
-    sums = p.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > max(_SUM_TOLERANCE, _A_CLASS * p.shape[1]))
-    if len(off):
+    if off:
         raise DataError(
             f"probabilities: {len(off)} rows do not sum to 1, the first is row {off[0]} with "
-            f"{sums[off[0]]:.6g}. Give softmax outputs, not logits."
+            f"{p[off[0]].astype(np.float64).sum():.6g}. Give softmax outputs, not logits."
         )

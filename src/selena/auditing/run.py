@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from selena.auditing.oracle import labelling, stated_delta
+from selena.auditing.predictions import Predictions
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
 from selena.auditing.scoring import Scene, balanced, score_attacks
@@ -18,6 +19,7 @@ from selena.checks import check_records, check_same_features
 from selena.data.groups import units
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe, fingerprint, tensor_digest
+from selena.training.batches import in_chunks
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -32,6 +34,9 @@ from selena.types import (
 )
 from selena.version import __version__
 from selena.workspace import Workspace
+
+# Numbers that a target model answers at once where its accuracy is counted.
+_ANSWERS = 1 << 22
 
 ASKED_TWICE = 32
 """So many known records of a side are asked about twice, to see whether the target is steady."""
@@ -72,7 +77,7 @@ def run_audit(
     scores = score_attacks(
         Scene(
             target,
-            MemoizedTarget(target) if _is_steady(target, split) else MemoizedTarget(target, keep=0),
+            MemoizedTarget(target) if _pays(target, split) else MemoizedTarget(target, keep=0),
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
@@ -113,6 +118,11 @@ def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
     return {**found, "version": __version__}
 
 
+def _pays(target: TargetModel, split: AuditSplit) -> bool:
+    """Return whether answers are worth remembering: not those at random, nor those of a table."""
+    return not isinstance(target, Predictions) and _is_steady(target, split)
+
+
 def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
     """Return whether a few members and others are answered alike when asked about again."""
     known, few = split.known, slice(0, ASKED_TWICE)
@@ -145,8 +155,10 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
     Records of one subject are right or wrong together. So where subjects have several, the
     interval takes no more trials than the spread between subjects allows.
     """
-    labels = labelling(target).logits(records.x).argmax(dim=1)
-    right = (labels == records.y).numpy()
+    model, right = labelling(target), np.empty(len(records), dtype=bool)
+    for rows in in_chunks(len(records), max(1, _ANSWERS // target.num_classes)):
+        labels = model.logits(records.x[rows]).argmax(dim=1)
+        right[rows] = (labels == records.y[rows]).numpy()
     return Accuracy.of(int(right.sum()), len(right), _trials(right, units(records)))
 
 

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import gzip
 import tarfile
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from selena.errors import DataError
-
-# EOFError: truncated; BadGzipFile: not gzip at all, or a wrong checksum.
-_DAMAGE = (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error)
+from selena.reading import border, check_is_file, check_unpacked
 
 
 @contextmanager
-def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
+def open_member(archive: Path, member: str) -> Iterator[BufferedReader]:
     """Open the file `member` of `archive` for reading, for the length of a `with` block.
 
     Afterwards the rest of the archive is read too, because its checksum stands at the end: a
@@ -52,22 +48,32 @@ def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    if not archive.is_file():
-        raise DataError(f"{archive}: there is no such file.")
-    try:
-        with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as tar:
-            try:
-                yield tar
-            finally:
-                # Also after an error: where bytes are damaged, that is the thing to say.
-                while unzipped.read(1 << 20):
-                    pass
-    except _DAMAGE as error:
-        raise DataError(
-            f"{archive}: the archive is truncated or corrupted ({error}). Fetch it again."
-        ) from error
-    except OSError as error:
-        raise DataError(f"{archive}: the archive cannot be read ({error}).") from error
+    check_is_file(archive)
+    with (
+        border(archive, "the archive is truncated or corrupted", "Fetch it again."),
+        _Counted(archive) as unzipped,
+        tarfile.open(fileobj=unzipped, mode="r|") as tar,
+    ):
+        try:
+            yield tar
+        finally:
+            # Also after an error: where bytes are damaged, that is the thing to say.
+            while unzipped.read(1 << 20):
+                pass
+
+
+class _Counted(gzip.GzipFile):
+    """What an archive unpacks to, which ends in an error where it becomes too much."""
+
+    def __init__(self, archive: Path) -> None:
+        super().__init__(archive)
+        self._packed, self._unpacked = archive.stat().st_size, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self._unpacked += len(content)
+        check_unpacked(self.name, self._unpacked, self._packed, "the archive")
+        return content
 
 
 def _find(tar: tarfile.TarFile, archive: Path, member: str) -> tarfile.TarInfo:
@@ -87,9 +93,12 @@ def _name(entry: tarfile.TarInfo) -> str:
 
 
 def _stream(tar: tarfile.TarFile, entry: tarfile.TarInfo, archive: Path) -> BufferedReader:
-    # Links are refused: extractfile would follow them to another entry.
-    if not entry.isreg():
+    # Links are refused: extractfile would follow them to another entry. So are files with holes,
+    # which may be of any size.
+    if not entry.isreg() or entry.issparse():
         raise DataError(f"{archive}: {_name(entry)!r} is not a regular file. Fetch it again.")
+    packed = archive.stat().st_size
+    check_unpacked(archive, entry.size, packed, f"its file {_name(entry)!r}")
     stream = tar.extractfile(entry)
     assert isinstance(stream, BufferedReader)  # as for any regular file
     return stream

@@ -122,10 +122,15 @@ class Cifar:
         for row, label in enumerate(labels):
             if type(label) is not int or not 0 <= label < self.num_classes:
                 raise DataError(
-                    f"{where}, image {row}: the label is {label!r} instead of a number from 0 to "
-                    f"{self.num_classes - 1}. Fetch it again."
+                    f"{where}, image {row}: the label is {_shown(label)} instead of a number from "
+                    f"0 to {self.num_classes - 1}. Fetch it again."
                 )
         return images.reshape(-1, *_SHAPE), np.array(labels, dtype=np.int64)
+
+
+def _shown(label: object) -> str:
+    # Lists of lists can be small in a file and endless when they are written out.
+    return repr(label) if isinstance(label, int) else f"a {type(label).__name__}"
 
 
 CIFAR10 = Cifar(

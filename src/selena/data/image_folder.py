@@ -10,7 +10,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from selena.errors import DataError
+from selena.reading import border, check_is_file, check_limit
 from selena.types import Dataset, Records
+
+_NO_IMAGE = "this is no PNG or JPEG image, or a damaged one"
+_FIX = "Remove it or save it anew."
 
 
 def load_folder(folder: Path) -> Dataset:
@@ -54,7 +58,8 @@ def load_folder(folder: Path) -> Dataset:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    with border(folder, "the folder cannot be read"):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
@@ -79,27 +84,28 @@ def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
 
 def _decode(paths: list[Path]) -> UInt8[np.ndarray, "n 3 h w"]:
     """Return the images at `paths`, which must agree in size."""
-    first = _pixels(paths[0])
-    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    first_width, first_height = _size(paths[0])
+    size = 3 * first_width * first_height * len(paths)
+    check_limit(paths[0].parents[2], "bytes", size, "the images would take")
+    images = np.empty((len(paths), first_height, first_width, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
-        image = _pixels(path)
-        if image.shape != first.shape:
-            (height, width, _), (first_height, first_width, _) = image.shape, first.shape
+        width, height = _size(path)
+        if (width, height) != (first_width, first_height):
             raise DataError(
                 f"{path}: this image has {width} x {height} pixels, but {paths[0]} has "
                 f"{first_width} x {first_height}. Resize all images to one size."
             )
-        images[row] = image
+        images[row] = _pixels(path)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 def _pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            return np.asarray(image.convert("RGB"))
-    # Pillow reports damage as OSError, SyntaxError or ValueError, and refuses enormous images.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: this is no PNG or JPEG image, or a damaged one ({error}). Remove it or save "
-            "it anew."
-        ) from error
+    with border(path, _NO_IMAGE, _FIX), Image.open(path, formats=("PNG", "JPEG")) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return an image's width and height, which its header holds."""
+    check_is_file(path)
+    with border(path, _NO_IMAGE, _FIX), Image.open(path, formats=("PNG", "JPEG")) as image:
+        return image.size

@@ -14,12 +14,21 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from selena.errors import DataError
+from selena.reading import border
 
 # Lines parsed at once: bounds the memory beyond the result to some tens of MB.
 _BLOCK = 512
 
+# Digits of a label that is worth reading as a number.
+_DIGITS = 9
+
 Block = tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]
 """Bits in {0, 1} of some records, and their labels in [0, classes)."""
+
+
+def longest_row(width: int) -> int:
+    """Return how many bytes a row of `width` bits can have, with every cell in quotes."""
+    return 8 * (width + 1) + 64
 
 
 def read_label_first(lines: Iterable[bytes], *, name: str, classes: int, width: int) -> Block:
@@ -76,7 +85,7 @@ def _parse_plain(lines: list[bytes], classes: int, width: int) -> Block | None:
             return None
         heads.append(head.strip(b'"'))
         tails.append(tail)
-    if not all(map(bytes.isdigit, heads)):
+    if not all(head.isdigit() and len(head) <= _DIGITS for head in heads):
         return None
     labels = np.array([int(head) for head in heads], dtype=np.int64)
     cells = np.frombuffer(b"".join(tails), dtype=np.uint8).reshape(len(lines), -1)
@@ -106,8 +115,9 @@ def _parse_any(lines: list[str], classes: int, width: int) -> Block | None:
 def _explain(lines: list[str], first_row: int, name: str, classes: int, width: int) -> DataError:
     """Say which of the lines is bad, and why."""
     for row, line in enumerate(lines, start=first_row):
-        cells = next(csv.reader([line.rstrip("\r\n")]), [])
         where = f"{name}, row {row}"
+        with border(where, "this is no row of CSV text", "Fetch the file again."):
+            cells = next(csv.reader([line.rstrip("\r\n")]), [])
         if len(cells) != width + 1:
             return DataError(
                 f"{where}: {len(cells)} cells instead of {width + 1} (a label and {width} bits). "
@@ -115,12 +125,12 @@ def _explain(lines: list[str], first_row: int, name: str, classes: int, width: i
             )
         if cells[0] not in {str(label) for label in range(1, classes + 1)}:
             return DataError(
-                f"{where}: the label is {cells[0]!r} instead of a number from 1 to {classes}. "
+                f"{where}: the label is {cells[0][:40]!r} instead of a number from 1 to {classes}. "
                 "Fetch the file again."
             )
         for column, cell in enumerate(cells[1:], start=2):
             if cell not in {"0", "1"}:
                 return DataError(
-                    f"{where}, column {column}: {cell!r} is no bit. Fetch the file again."
+                    f"{where}, column {column}: {cell[:40]!r} is no bit. Fetch the file again."
                 )
     return DataError(f"{name}: rows {first_row} to {first_row + len(lines) - 1} are unreadable.")

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Int64, Shaped
+from collections.abc import Callable
 
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from selena.data.cells import parse_number, shown
 from selena.errors import DataError
+
+# How pandas, R and spreadsheets write that there is no value.
+_MISSING = frozenset(
+    {"#N/A", "<NA>", "N/A", "n/a", "NA", "NULL", "null", "NaN", "nan", "None", "-nan", "#N/A N/A"}
+)
+
+
+def check_words(labels: Shaped[np.ndarray, " n"], where: Callable[[int], str]) -> None:
+    """Raise `DataError` where words are no classes as they stand: missing, or spelled in two ways.
+
+    Args:
+        labels: one per record; only words are looked at.
+        where: says which record of which file is at an index.
+    """
+    if labels.dtype.kind != "U":
+        return
+    names, first = np.unique(labels, return_index=True)
+    spelled: dict[str, str] = {}
+    for name, index in sorted(zip(names.tolist(), first.tolist(), strict=True), key=lambda p: p[1]):
+        if name in _MISSING and len(names) > 1:
+            raise DataError(
+                f"{where(index)}: is the label {name!r} a missing value? Then drop such rows; if "
+                "it is a class, give it another name."
+            )
+        # Single letters may be classes of their own: A beside a.
+        known = spelled.setdefault(name.casefold(), name)
+        if known != name and len(name) > 1:
+            raise DataError(
+                f"{where(index)}: the labels {shown(known)} and {shown(name)} differ in case only. "
+                "If they are one class, write it in one way; if they are two, give them names."
+            )
 
 
 def encode_labels(
@@ -17,7 +51,7 @@ def encode_labels(
     order (a gap in them is closed), or any other strings, in alphabetical order.
 
     Args:
-        values: one label a record.
+        values: one label per record.
         what: what error messages call the labels.
 
     Returns:
@@ -30,31 +64,44 @@ def encode_labels(
     names, inverse = np.unique(_as_integers(values, what), return_inverse=True)
     if len(names) < 2:
         raise DataError(
-            f"{what}: every record has the label {str(names[0])!r}. A classifier needs two classes."
+            f"{what}: every record has the label {shown(names[0])}. A classifier needs two classes."
         )
     return inverse.astype(np.int64), tuple(str(name) for name in names)
+
+
+def spelled_numbers(values: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
+    """Return labels as float64, or None where one is a word."""
+    if values.dtype.kind != "U":
+        return values.astype(np.float64)
+    names, inverse = np.unique(values, return_inverse=True)
+    try:
+        numbers = np.array([parse_number(name) for name in names.tolist()])
+    except ValueError:
+        return None
+    return np.asarray(numbers[inverse], dtype=np.float64)
 
 
 def _as_integers(values: Shaped[np.ndarray, " n"], what: str) -> Shaped[np.ndarray, " n"]:
     """Return labels that are whole numbers as int64, other strings as they are."""
     if values.dtype.kind in "bui":
+        if values.dtype == np.uint64 and bool((values > np.iinfo(np.int64).max).any()):
+            raise DataError(f"{what}: {values.max()} is too large for a label. Number the classes.")
         return values.astype(np.int64)
-    try:
-        numbers = values.astype(np.float64)
-    except ValueError:
+    numbers = spelled_numbers(values)
+    if numbers is None:
         return values  # names
     # Beyond 2^53 (and for infinity and NaN) a float no longer is any one whole number.
     bad = (numbers != np.floor(numbers)) | ~(np.abs(numbers) < 2**53)
     if bad.any():
         raise DataError(
-            f"{what}: the labels are numbers, but not whole ones ({str(values[bad][0])!r}). "
+            f"{what}: the labels are numbers, but not whole ones ({shown(values[bad][0])}). "
             "Give each record a class: cut a quantity into ranges first."
         )
     spelled: dict[float, str] = {}
     for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
         if isinstance(value, str) and spelled.setdefault(number, value) != value:
             raise DataError(
-                f"{what}: {spelled[number]!r} and {value!r} spell one number. If they are one "
-                "class, write it in one way; if they are two, give them names."
+                f"{what}: {shown(spelled[number])} and {shown(value)} spell one number. If they "
+                "are one class, write it in one way; if they are two, give them names."
             )
     return numbers.astype(np.int64)

@@ -12,7 +12,8 @@ import torch
 
 from selena.data.archives import open_member
 from selena.data.download import fetch
-from selena.data.label_first import read_label_first
+from selena.data.label_first import longest_row, read_label_first
+from selena.reading import bounded_lines
 from selena.types import Dataset, Records
 from selena.workspace import Progress
 
@@ -41,8 +42,10 @@ def read(archive: Path) -> Dataset:
     Raises:
         DataError: if the archive or a row in it is damaged.
     """
+    name = f"{archive}:bangkok"
     with open_member(archive, "bangkok") as stream:
-        x, y = read_label_first(stream, name=f"{archive}:bangkok", classes=CLASSES, width=BITS)
+        lines = bounded_lines(stream, longest_row(BITS), name)
+        x, y = read_label_first(lines, name=name, classes=CLASSES, width=BITS)
     return Dataset(
         name="location30",
         records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(y))),

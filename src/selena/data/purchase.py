@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selena.data.archives import open_member
-from selena.data.label_first import Block, label_first_blocks
+from selena.data.label_first import Block, label_first_blocks, longest_row
 from selena.data.published_bits import PublishedBits
+from selena.reading import bounded_lines
 
 _CLASSES = 100
 _BITS = 600
@@ -23,10 +24,10 @@ def blocks(archive: Path) -> Iterator[Block]:
     Raises:
         DataError: if the archive or a row in it is damaged.
     """
-    with open_member(archive, "dataset_purchase") as lines:
-        yield from label_first_blocks(
-            lines, name=f"{archive}:dataset_purchase", classes=_CLASSES, width=_BITS
-        )
+    name = f"{archive}:dataset_purchase"
+    with open_member(archive, "dataset_purchase") as stream:
+        lines = bounded_lines(stream, longest_row(_BITS), name)
+        yield from label_first_blocks(lines, name=name, classes=_CLASSES, width=_BITS)
 
 
 PURCHASE100 = PublishedBits(

@@ -92,7 +92,7 @@ class ResumingDownloader:
         try:
             facts: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
             return facts["version"] if facts["url"] == url else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _write(self, answer: requests.Response, start: int, total: int) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, Shaped, UInt8
+from numpy.typing import NDArray
 
+from selena.data.cells import listed
 from selena.data.groups import number_groups
-from selena.data.labels import encode_labels
+from selena.data.labels import check_words, encode_labels
+from selena.data.npz import read_npz
+from selena.data.table_file import open_table, place_of
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
 
-# How many classes or columns a message lists.
-_SHOWN = 10
+# What pandas and R call a column that numbers the rows: it is no feature.
+_INDEX = ("", "Unnamed: 0")
+_PARQUET_INDEX = "__index_level_"
+_FEATURES, _LABELS, _CLASSES = ("x", "features"), ("y", "labels"), "num_classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +36,7 @@ class Table:
         labels: as in the file, integers, fractions or strings.
         groups: whose each record is, as in the file, or None.
         columns: name of each feature.
-        rows: number of each record in the file, as its user counts.
+        row: the number that the user of the file gives to a record.
         num_classes: how many classes the file declares, or None.
     """
 
@@ -37,7 +44,7 @@ class Table:
     features: Shaped[np.ndarray, "n d"]
     labels: Shaped[np.ndarray, " n"]
     columns: tuple[str, ...]
-    rows: Int64[np.ndarray, " n"]
+    row: Callable[[int], int]
     num_classes: int | None = None
     groups: Shaped[np.ndarray, " n"] | None = None
 
@@ -71,7 +78,7 @@ class Table:
             recipe="tabular",
             members=n // 2,
             source=f"{self.path.name}: {n:,} records{whose}, {d:,} features, classes "
-            f"{_listed(names)}",
+            f"{listed(names)}",
             class_names=names,
         )
 
@@ -86,7 +93,7 @@ class Table:
         if len(bad):
             row, column = bad[0]
             raise DataError(
-                f"{self.path}, row {self.rows[row]}, column {self.columns[column]!r}: "
+                f"{self.path}, row {self.row(int(row))}, column {self.columns[column]!r}: "
                 f"{self.features[row, column]} is not a finite float32 number ({len(bad)} such "
                 "cells). Remove, impute or rescale them."
             )
@@ -94,8 +101,10 @@ class Table:
 
     def _labels(self) -> tuple[Int64[np.ndarray, " n"], tuple[str, ...]]:
         if self.num_classes is None:
+            check_words(self.labels, lambda index: f"{self.path}, row {self.row(index)}")
             return encode_labels(self.labels, what=f"{self.path}, labels")
-        return self._declared_labels(self.num_classes), tuple(map(str, range(self.num_classes)))
+        labels = self._declared_labels(self.num_classes)
+        return labels, tuple(map(str, range(self.num_classes)))
 
     def _declared_labels(self, num_classes: int) -> Int64[np.ndarray, " n"]:
         """Return labels that must be 0..num_classes-1 already."""
@@ -108,10 +117,11 @@ class Table:
         wrong = np.flatnonzero((y < 0) | (y >= num_classes))
         if len(wrong):
             raise DataError(
-                f"{self.path}, row {self.rows[wrong[0]]}: label {y[wrong[0]]} is out of range; "
+                f"{self.path}, row {self.row(int(wrong[0]))}: label {y[wrong[0]]} is out of range; "
                 f"with num_classes = {num_classes} labels run from 0 to {num_classes - 1}."
             )
-        empty = np.setdiff1d(np.arange(num_classes), y)
+        # One more class than there are records, and one of them is empty: no need for all of them.
+        empty = np.setdiff1d(np.arange(min(num_classes, len(y) + 1)), y)
         if len(empty):
             raise DataError(
                 f"{self.path}: class {empty[0]} is empty: num_classes is {num_classes}, but no "
@@ -120,57 +130,107 @@ class Table:
         return y
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a table hold.
+def read_table(path: Path, label_column: str, group_column: str | None = None) -> Table:
+    """Read a `.csv` or `.parquet` file: a column of labels, maybe one of groups, others features.
 
-    Attributes:
-        names: of all columns, in order.
-        words: position of the "label", and of the "group" where there is one.
+    A column by which pandas or R number the rows (without a name, or named by pandas) is none.
+
+    Raises:
+        DataError: the file is absent or damaged, a named column is missing, or a cell is missing or
+            no number.
     """
-
-    names: tuple[str, ...]
-    words: dict[str, int]
-
-    @classmethod
-    def find(
-        cls, names: Sequence[str], label_column: str, group_column: str | None, path: Path
-    ) -> Columns:
-        """Find the columns of labels and groups.
-
-        Raises:
-            DataError: if none has the name, several have, or both have one name.
-        """
-        words = {"label": _position(names, label_column, path, "labels with --label-column")}
-        if group_column is not None:
-            words["group"] = _position(names, group_column, path, "groups with --group-column")
-            if group_column == label_column:
-                raise DataError(
-                    f"{path}: column {label_column!r} cannot hold both labels and groups. Name "
-                    "another with --group-column."
-                )
-        return cls(tuple(names), words)
-
-    @property
-    def features(self) -> list[int]:
-        """Positions of the features: all other columns."""
-        return [i for i in range(len(self.names)) if i not in self.words.values()]
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features."""
-        return tuple(self.names[i] for i in self.features)
+    file = open_table(path)
+    fix = "Name the one of the {}."
+    label = place_of(file.names, label_column, path, fix.format("labels with --label-column"))
+    words = [label]
+    if group_column is not None:
+        fix = fix.format("groups with --group-column")
+        words.append(place_of(file.names, group_column, path, fix))
+        if group_column == label_column:
+            raise DataError(
+                f"{path}: column {label_column!r} cannot hold both labels and groups. Name "
+                "another with --group-column."
+            )
+    features = _features_of(file.names, words)
+    cells = file.read(features, words, np.float32)
+    return Table(
+        path=path,
+        features=cells.numbers,
+        labels=cells.words[0],
+        columns=tuple(file.names[place] for place in features),
+        row=cells.row,
+        groups=cells.words[1] if group_column is not None else None,
+    )
 
 
-def _position(names: Sequence[str], wanted: str, path: Path, whose: str) -> int:
-    found = names.count(wanted)
-    if found != 1:
+def _features_of(names: Sequence[str], words: Sequence[int]) -> list[int]:
+    return [
+        place
+        for place, name in enumerate(names)
+        if place not in words
+        and not name.startswith(_PARQUET_INDEX)
+        and not (place == 0 and name in _INDEX)
+    ]
+
+
+def read_arrays(path: Path, group_array: str | None = None) -> Table:
+    """Read an `.npz` file: `x` or `features`, `y` or `labels`, maybe groups and `num_classes`.
+
+    Rows are counted from 1.
+
+    Raises:
+        DataError: if it is damaged, lacks an array, holds objects, or the shapes disagree.
+    """
+    if group_array in (*_FEATURES, *_LABELS):
         raise DataError(
-            f"{path}: {found or 'no'} columns are called {wanted!r}; the columns are "
-            f"{_listed(names)}. Name the one of the {whose}."
+            f"{path}: array {group_array!r} holds features or labels. Name another with "
+            "--group-column."
         )
-    return names.index(wanted)
+    wanted = [_FEATURES, _LABELS] + ([(group_array,)] if group_array is not None else [])
+
+    def choose(names: list[str]) -> list[str]:
+        declared = [_CLASSES] if _CLASSES in names else []
+        return [*(_one_of(any_of, names, path) for any_of in wanted), *declared]
+
+    arrays = read_npz(path, choose)
+    declared = arrays.pop(_CLASSES, None)
+    features, labels, *groups = arrays.values()
+    if features.ndim != 2 or features.dtype.kind not in "buif":
+        raise DataError(
+            f"{path}: the features have shape {features.shape} and type {features.dtype}; they "
+            "must be real numbers, n x d. Use x.reshape(len(x), -1)."
+        )
+    for what, array, kinds in (
+        ("labels", labels, "buifU"),
+        *(("groups", g, "buiU") for g in groups),
+    ):
+        if array.shape != features.shape[:1] or array.dtype.kind not in kinds:
+            raise DataError(
+                f"{path}: the {what} have shape {array.shape} and type {array.dtype}; they must be "
+                f"integers or strings, one for each of the {len(features)} records."
+            )
+    return Table(
+        path=path,
+        features=features,
+        labels=labels,
+        columns=tuple(f"x[:, {column}]" for column in range(features.shape[1])),
+        row=lambda index: index + 1,
+        num_classes=None if declared is None else _scalar(declared, path),
+        groups=groups[0] if groups else None,
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+def _one_of(any_of: tuple[str, ...], names: list[str], path: Path) -> str:
+    for name in any_of:
+        if name in names:
+            return name
+    raise DataError(
+        f"{path}: there is no array {' or '.join(map(repr, any_of))}, only "
+        f"{listed(names) or 'nothing'}."
+    )
+
+
+def _scalar(declared: NDArray[Any], path: Path) -> int:
+    if declared.size != 1 or declared.dtype.kind not in "ui" or declared.item() < 2:
+        raise DataError(f"{path}: num_classes must be one integer, at least 2.")
+    return int(declared.item())

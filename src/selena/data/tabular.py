@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selena.data.table import Table
-from selena.data.table_csv import read_csv
-from selena.data.table_npz import read_npz
-from selena.data.table_parquet import read_parquet
-from selena.errors import DataError
+from selena.data.table import Table, read_arrays, read_table
+from selena.data.table_file import unknown_suffix
+from selena.reading import border, check_is_file
 from selena.types import Dataset
 
 READERS: dict[str, Callable[[Path, str, str | None], Table]] = {
-    ".csv": read_csv,
-    ".npz": lambda path, label_column, group_column: read_npz(path, group_column),
-    ".parquet": read_parquet,
+    ".csv": read_table,
+    ".npz": lambda path, label_column, group_column: read_arrays(path, group_column),
+    ".parquet": read_table,
 }
 """File suffix -> reader; a label column has a meaning in tables with named columns only."""
 
@@ -34,16 +32,10 @@ def load_file(
     Raises:
         DataError: if the file is absent, unreadable or of another kind, or anything in it
             cannot be trained on; the message names the row and column.
-        ConfigError: if Parquet support is not installed.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(
-            f"{path}: unknown kind of file {path.suffix!r}. Known: {', '.join(sorted(READERS))}."
-        )
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    try:
+        raise unknown_suffix(path)
+    check_is_file(path)
+    with border(path, "the file is damaged"):
         return reader(path, label_column, group_column).to_dataset()
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error}).") from error

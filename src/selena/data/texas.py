@@ -11,14 +11,16 @@ from itertools import zip_longest
 from pathlib import Path
 
 from selena.data.archives import open_member
-from selena.data.label_first import Block, label_first_blocks
+from selena.data.label_first import Block, label_first_blocks, longest_row
 from selena.data.published_bits import PublishedBits
 from selena.errors import DataError
+from selena.reading import bounded_lines
 
 _FEATURES = "texas/100/feats"
 _LABELS = "texas/100/labels"
 _CLASSES = 100
 _BITS = 6_169
+_LABEL_BYTES = 64
 
 
 def blocks(archive: Path) -> Iterator[Block]:
@@ -27,18 +29,20 @@ def blocks(archive: Path) -> Iterator[Block]:
     Raises:
         DataError: if the archive or a row in it is damaged.
     """
-    with open_member(archive, _LABELS) as stream:
-        labels = stream.read().splitlines()
-    with open_member(archive, _FEATURES) as features:
+    with open_member(archive, _LABELS) as labels, open_member(archive, _FEATURES) as features:
         yield from label_first_blocks(
-            _joined(labels, features, archive),
+            _joined(
+                bounded_lines(labels, _LABEL_BYTES, f"{archive}:{_LABELS}"),
+                bounded_lines(features, longest_row(_BITS), f"{archive}:{_FEATURES}"),
+                archive,
+            ),
             name=f"{archive}:{_LABELS},{_FEATURES}",
             classes=_CLASSES,
             width=_BITS,
         )
 
 
-def _joined(labels: list[bytes], features: Iterable[bytes], archive: Path) -> Iterator[bytes]:
+def _joined(labels: Iterable[bytes], features: Iterable[bytes], archive: Path) -> Iterator[bytes]:
     """Put each label before its record's bits."""
     for row, (label, bits) in enumerate(zip_longest(labels, features), start=1):
         if label is None or bits is None:

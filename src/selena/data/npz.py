@@ -1,0 +1,100 @@
+"""NumPy archives (`.npz`): arrays of plain numbers or text by name. No pickles, no objects."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selena.errors import DataError
+from selena.reading import border, check_is_file, check_limit, check_unpacked
+
+_SUFFIX = ".npy"
+_PLAIN = "buifcUSMm"  # kinds of types that hold values, not addresses
+_HEADER = 4096  # bytes of text that describe an array
+_DIMENSIONS = 32
+
+Array = NDArray[Any]
+
+
+def read_npz(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[str, Array]:
+    """Read some arrays of an `.npz` file.
+
+    An array's size is known from its header, and checked, before memory is taken.
+
+    Args:
+        path: the file.
+        choose: picks names of arrays among all in the file; it raises `DataError` where it
+            misses one.
+
+    Raises:
+        DataError: the file is absent, damaged, too large, or a chosen array holds objects.
+    """
+    check_is_file(path)
+    # np.load answers a lone .npy file, too, and names pickles where it finds no format it knows.
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path}: this is no .npz archive, or it is damaged. Write it with numpy.savez."
+        )
+    with (
+        border(path, "the file is damaged or holds objects", "Write it with numpy.savez."),
+        zipfile.ZipFile(path) as archive,
+    ):
+        names = [name.removesuffix(_SUFFIX) for name in archive.namelist()]
+        return {name: _read(archive, path, name) for name in choose(names)}
+
+
+def _read(archive: zipfile.ZipFile, path: Path, name: str) -> Array:
+    entry = archive.getinfo(name + _SUFFIX if name + _SUFFIX in archive.namelist() else name)
+    where = f"{path}, array {name!r}"
+    with border(where, "it is damaged or holds objects", "Write the file with numpy.savez."):
+        with archive.open(entry) as stream:
+            shape, kind = _header(stream)
+            start = stream.tell()
+        if kind.hasobject or kind.kind not in _PLAIN:
+            raise DataError(f"{where} holds objects ({kind}), not numbers or text.")
+        size = prod(shape) * kind.itemsize
+        if start + size != entry.file_size:
+            raise DataError(
+                f"{where} is damaged: its header says {size:,} bytes, and there are "
+                f"{entry.file_size - start:,}. Write the file with numpy.savez."
+            )
+        rows = prod(shape[:1]) if size else prod(shape)  # numbers of no bytes are rows as well
+        check_limit(where, "rows", rows, "it has")
+        check_unpacked(where, size, entry.compress_size, "it")
+        with archive.open(entry) as stream:
+            array: Array = np.lib.format.read_array(
+                stream, allow_pickle=False, max_header_size=_HEADER
+            )
+        return _plain(array)
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of the array that a stream holds."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream, max_header_size=_HEADER)
+    elif version == (2, 0):
+        shape, _, kind = np.lib.format.read_array_header_2_0(stream, max_header_size=_HEADER)
+    else:
+        raise ValueError(f"arrays of version {version} hold fields")
+    if len(shape) > _DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"no array has the shape {str(shape)[:100]}")
+    return shape, kind
+
+
+def _plain(array: Array) -> Array:
+    """Return an array in the byte order of this machine, its text checked."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        points = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
+        if bool(((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any()):
+            raise ValueError("its text is no Unicode")
+    return array

@@ -1,0 +1,30 @@
+"""Changed files reach no loader by anything but a clear error; `make fuzz` tries many more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzzing.loaders import LOADERS
+from tests.fuzzing.run import changed_file, run
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_unchanged_files_are_read(name: str, tmp_path: Path) -> None:
+    loader = LOADERS[name]
+    loader.prepare(tmp_path)
+    for content in loader.seeds():
+        (tmp_path / loader.file).write_bytes(content)
+        loader.load(tmp_path / loader.file)
+
+
+def test_an_input_has_a_number() -> None:
+    assert changed_file("table csv", 7) == changed_file("table csv", 7)
+    assert changed_file("table csv", 7) != changed_file("table csv", 8)
+
+
+def test_changed_files_are_read_or_refused() -> None:
+    result = run(40 * len(LOADERS), list(LOADERS))
+    assert result.faults == []
+    assert sum(result.counts.values()) == 40 * len(LOADERS)
