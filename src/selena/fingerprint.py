@@ -25,7 +25,15 @@ from torch import Tensor
 
 from selena.user_code import held_values, is_users, user_code_digest
 
-TRAINING_CODE = ("data", "networks", "training", "defenses", "seeding.py", "types.py")
+TRAINING_CODE = (
+    "content",
+    "data",
+    "networks",
+    "training",
+    "defenses",
+    "seeding.py",
+    "types.py",
+)
 """Rooms whose code decides what a trained model looks like."""
 
 

@@ -18,14 +18,13 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int64, Shaped
 from torch import Tensor
 
+from selena.checks import are_probabilities
 from selena.data.columns import read_columns
 from selena.data.groups import number_groups
 from selena.errors import DataError
 from selena.seeding import numpy_generator
 from selena.types import AuditSplit, Knowledge, Records
 
-# Of probabilities that were rounded to three digits, or of so many classes.
-_SUM_TOLERANCE, _A_CLASS = 2e-3, 5e-4
 _EXACT = 2**53  # float64 holds every integer up to here
 
 
@@ -228,10 +227,9 @@ def _check_probabilities(p: Float64[np.ndarray, "n c"]) -> None:
             f"probabilities: {len(bad)} rows hold NaN, infinite or negative values, the first is "
             f"row {bad[0]}."
         )
-    sums = p.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > max(_SUM_TOLERANCE, _A_CLASS * p.shape[1]))
+    off = np.flatnonzero(~are_probabilities(p))
     if len(off):
         raise DataError(
             f"probabilities: {len(off)} rows do not sum to 1, the first is row {off[0]} with "
-            f"{sums[off[0]]:.6g}. Give softmax outputs, not logits."
+            f"{p[off[0]].sum():.6g}. Give softmax outputs, not logits."
         )
