@@ -45,7 +45,7 @@ def test_records_on_both_sides_are_counted_and_named() -> None:
     x, y = OTHERS[0].copy(), OTHERS[1].copy()
     x[[5, 9]], y[[5, 9]] = MEMBERS[0][[7, 3]], MEMBERS[1][[7, 3]]
     with pytest.raises(
-        DataError, match=r"2 of the 120.*non-member 5 equals member 7.*deduplicate=True"
+        DataError, match=r"2 of the 120.*-member 5 equals member 7.*deduplicate=True"
     ):
         quick(function, MEMBERS, (x, y))
     rows = shared_rows(MEMBERS, (x, y))

@@ -27,6 +27,7 @@ _CHUNK = 4096
 _DIGEST_BYTES = 16
 _EXACT = 2**53  # float64 holds every integer up to here
 _MISSING = b"-"
+_MOST_DIMENSIONS = 64  # of a NumPy array
 
 
 class _CannotCompareError(Exception):
@@ -272,11 +273,9 @@ def _(value: Tensor) -> bytes:
 def _(values: Any) -> bytes:
     if values.ndim == 0:
         return _encode(values[()])
-    if values.dtype.kind in "biuf" and _is_plain(values.dtype):
-        numbers = values.astype(np.float64)
-        if not (np.abs(numbers[np.isfinite(numbers)]) >= _EXACT).any():
-            (flat,) = _rows(numbers[None])
-            return b"v%b:%b" % (str(values.shape).encode(), flat.tobytes())
+    if _are_exact(values):
+        (flat,) = _rows(values.astype(np.float64)[None])
+        return b"v%b:%b" % (str(values.shape).encode(), flat.tobytes())
     return b"l" + b"".join(map(_digest, values))
 
 
@@ -306,12 +305,21 @@ def _(values: Set[Any]) -> bytes:
 def _numbers_alone(values: Sequence[Any]) -> np.ndarray | None:
     """Return a list of numbers, or of like lists of them, as an array; None for others."""
     first: Any = values
-    while isinstance(first, list | tuple) and first:
-        first = first[0]
+    for _ in range(_MOST_DIMENSIONS):  # a list may hold itself
+        if isinstance(first, list | tuple) and first:
+            first = first[0]
     if not isinstance(first, bool | int | float | list | tuple | range):
         return None
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError):  # of unequal lengths
         return None
-    return array if array.dtype.kind in "biuf" else None
+    return array if _are_exact(array) else None
+
+
+def _are_exact(values: Any) -> bool:
+    """Return whether values are numbers that float64 holds, and none is missing."""
+    if values.dtype.kind not in "biuf" or not _is_plain(values.dtype):
+        return False
+    numbers = values.astype(np.float64)
+    return bool((np.isinf(numbers) | (np.abs(numbers) < _EXACT)).all())

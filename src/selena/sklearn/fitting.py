@@ -44,8 +44,8 @@ def fit_hard(
     """Return a fitted copy of `estimator`, whose randomness comes from `seed`.
 
     Where there is only one class, which many estimators refuse, it is a constant answer. Where
-    some other class is missing, the copy meets labels from 0 on without a gap, which is all that
-    some estimators take; what is returned has the labels as they were.
+    a class is missing and labels are numbers, the copy meets labels from 0 on without a gap, which
+    is all that some estimators take; what is returned has the labels as they were.
 
     Args:
         estimator: what to fit; it is not changed.
@@ -74,7 +74,7 @@ def fit_hard(
     if (y == y[0]).all():
         return DummyClassifier(strategy="prior").fit(X, y)
     present = np.unique(y)
-    if len(present) == len(classes):
+    if len(present) == len(classes) or y.dtype.kind not in "iuf":  # names have no gaps
         return copy.fit(X, y, **named)
     _number_class_weights(copy, present)
     return Numbered(copy.fit(X, np.searchsorted(present, y), **named), present)
@@ -169,11 +169,7 @@ def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:
     known, labels = np.asarray(fitted.predict_proba(X), dtype=np.float64), fitted.classes_
     seen = np.searchsorted(classes, labels)
     width = known.shape[-1]
-    if (
-        width > len(seen)
-        and labels.dtype.kind in "iu"
-        and 0 <= labels.min() <= labels.max() < width
-    ):
+    if width > len(seen) and labels.dtype.kind in "iu" and set(labels.tolist()) < set(range(width)):
         known = known[:, labels]  # a network of a fixed width: labels are numbers of its columns
     if known.shape != (len(known), len(seen)) or not (np.isfinite(known) & (known >= 0)).all():
         raise DataError(
