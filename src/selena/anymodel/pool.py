@@ -220,8 +220,9 @@ def gather(
         raise DataError(
             f"{len(shared)} of the {len(pool) - pool.members} non-members are members, too (equal "
             f"features and label); the first: non-member {non_member} equals member {member}. "
-            "Deduplicate the records before you split them, or pass deduplicate=True, which leaves "
-            "such records out on both sides; dropping them from one side looks like a leak."
+            "Deduplicate the records before you split them, or pass deduplicate=True "
+            "(--deduplicate), which leaves such records out on both sides; dropping them from one "
+            "side alone looks like a leak."
         )
     return pool
 
