@@ -19,6 +19,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("checks",),
     ("data", "networks", "metrics", "signals"),
     ("training",),
+    ("content",),
     ("defenses", "attacks"),
     ("auditing", "environment"),
     ("manifest",),

@@ -21,8 +21,8 @@ from benchmarks.scale_fit import power_law, terms
 from benchmarks.scale_point import Point, write_records
 from benchmarks.scale_tables import Plan, fill, tables, units, weights
 from benchmarks.scale_watch import measure, resident
+from selena.content.keyed import ContentIndex, content_digests
 from selena.defenses import split_ai
-from selena.defenses.content import ContentIndex, content_digests
 from selena.training.inference import predict, predict_rows
 from tests.toys import NETWORK, toy_records
 

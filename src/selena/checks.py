@@ -1,11 +1,29 @@
-"""What records must be before anything is trained on them."""
+"""What records must be before anything is trained on them, and what probabilities are."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Float
 
 from selena.errors import DataError
 from selena.types import Records
+
+# A number in bfloat16 is off by at most a 256th of itself, one of three decimals by 0.0005.
+_SUM_TOLERANCE, _PER_CLASS = 2**-8, 5e-4
+
+
+def are_probabilities(values: Float[np.ndarray, "n c"]) -> Bool[np.ndarray, " n"]:
+    """Return which rows are probabilities: at least 0, of sum 1 but for rounding.
+
+    Rounded to 16 bits, the probabilities of a row sum to 1 within 1/256; rounded to three decimals,
+    within 0.0005 per class. A single column is the probability of one of two classes, in [0, 1].
+    """
+    classes = values.shape[1]
+    if classes == 1:
+        return np.asarray((values[:, 0] >= 0) & (values[:, 0] <= 1))
+    tolerance = max(_SUM_TOLERANCE, _PER_CLASS * classes)
+    return np.asarray((values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= tolerance))
 
 
 def check_records(records: Records, *, num_classes: int, what: str) -> None:

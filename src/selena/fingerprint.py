@@ -26,6 +26,7 @@ from torch import Tensor
 from selena.user_code import held_values, is_users, user_code_digest
 
 TRAINING_CODE = (
+    "content",
     "data",
     "networks",
     "training",

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_attacks, run_audit
 from selena.config import override
+from selena.content.keyed import content_digests
 from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
-from selena.defenses.content import content_digests
 from selena.environment import check_numeric_settings, note_numeric_settings, numeric_settings
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint

@@ -68,6 +68,18 @@ def test_settings_reach_the_audit(folder: Path) -> None:
     assert json.loads((folder / "o.json").read_text())["n"]["known_members"] == 50
 
 
+def test_records_on_both_sides_are_left_out(folder: Path) -> None:
+    with np.load(folder / "members.npz") as archive:
+        x, y = archive["x"], archive["y"]
+    table = folder / "others.csv"
+    first = ",".join([*(repr(float(value)) for value in x[0]), str(y[0])])
+    table.write_text(table.read_text().rstrip() + f"\n{first}\n")
+    done = selena("audit", *MODEL, *RECORDS, *QUICK, cwd=folder, code=2)
+    assert "deduplicate=True" in done.stderr
+    done = selena("audit", *MODEL, *RECORDS, *QUICK, "--deduplicate", cwd=folder)
+    assert "left 1 members and 1 non-members out" in done.stderr
+
+
 def test_persons_are_scored_as_one(folder: Path) -> None:
     table, out = (folder / "others.csv").read_text().splitlines(), folder / "o.json"
     rows = [f"{row},{'who' if i == 0 else 1000 + (i - 1) // 2}" for i, row in enumerate(table)]

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selena.content.keyed import ContentIndex, content_digests, group_by_content
 from selena.defenses import split_ai
-from selena.defenses.content import ContentIndex, content_digests, group_by_content
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI, draw_non_model_sets
 from selena.errors import ConfigError, DataError, StoreError

@@ -22,9 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from selena.content.non_models import draw_non_models
 from selena.errors import ConfigError
 from selena.sklearn import SelenaClassifier, SplitAIClassifier, TorchClassifier
-from selena.sklearn.content import draw_non_models
 from selena.sklearn.fitting import FLOOR, aligned_proba, fit_hard, fit_soft
 
 K, L = 5, 2
@@ -251,11 +251,13 @@ def test_results_do_not_depend_on_n_jobs(backend: str) -> None:
 
 def test_a_copy_that_missed_a_class_says_so() -> None:
     X, y = records()
-    fitted = fit_hard(TREE, X[y != "green"], y[y != "green"], None, seed=0)
+    fitted = fit_hard(TREE, X[y != "green"], y[y != "green"], None, seed=0, classes=CLASSES)
     proba = aligned_proba(fitted, X, CLASSES)
     assert (proba[:, 1] == 0).all()
     np.testing.assert_allclose(proba.sum(axis=1), 1)
-    only_red = fit_hard(LogisticRegression(), X[y == "red"], y[y == "red"], None, seed=0)
+    only_red = fit_hard(
+        LogisticRegression(), X[y == "red"], y[y == "red"], None, seed=0, classes=CLASSES
+    )
     np.testing.assert_array_equal(aligned_proba(only_red, X[:1], CLASSES), [[0, 0, 1]])
 
 

@@ -11,12 +11,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from selena.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 
 Output = Literal["logits", "probabilities"]
 """What a model's numbers are."""
-
-_SUM_TOLERANCE = 1e-3
 
 Numbers = Float64[np.ndarray, "n w"]
 
@@ -28,10 +27,12 @@ class Reading:
     Attributes:
         output: what the numbers are.
         columns: how many there are a record; a single one is about class 1 of two.
+        any_sum: whether rows of probabilities may have any sum above 0: each is divided by it.
     """
 
     output: Output
     columns: int
+    any_sum: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -39,7 +40,10 @@ class Reading:
         return max(self.columns, 2)
 
     def logits(self, values: Float[Tensor, "n w"]) -> Float[Tensor, "n c"]:
-        """Return logits, or logarithms of probabilities (-inf for 0)."""
+        """Return logits, or logarithms of probabilities (-inf for 0).
+
+        Rows of another sum need not be divided by it: softmax does that.
+        """
         if self.columns == 1:
             rest = 1 - values if self.output == "probabilities" else torch.zeros_like(values)
             values = torch.cat([rest, values], dim=1)
@@ -62,14 +66,18 @@ class Reading:
                 f"The model's answers to {len(broken)} records are not finite, the first is that "
                 f"to {name(int(broken[0]))}: {_shown(values[broken[0]])}."
             )
-        off = np.flatnonzero(~_are_probabilities(values))
+        fits = are_probabilities(values)
+        if self.any_sum and self.columns > 1:
+            fits = (values >= 0).all(axis=1) & (values.sum(axis=1) > 0)
+        off = np.flatnonzero(~fits)
         if self.output == "probabilities" and len(off):
             raise DataError(
                 f"The model's answers to {len(off)} records are no probabilities, the first is "
                 f"that to {name(int(off[0]))}: {_shown(values[off[0]])}. Each must be at least 0, "
                 "and a row sum to 1. "
                 + (
-                    "Several labels a record are not supported."
+                    "If one model per class made them, divide each row by its sum; several labels "
+                    "per record are not supported."
                     if ((values >= 0) & (values <= 1)).all()
                     else "These look like logits: pass output='logits' if they are."
                 )
@@ -77,7 +85,13 @@ class Reading:
 
 
 def choose_reading(
-    values: Numbers, *, output: str, default: Output, num_classes: int | None, what: str
+    values: Numbers,
+    *,
+    output: str,
+    default: Output,
+    num_classes: int | None,
+    what: str,
+    any_sum: bool = False,
 ) -> Reading:
     """Return how `values` are to be read.
 
@@ -88,6 +102,7 @@ def choose_reading(
         default: what such a model answers with as a rule.
         num_classes: how many classes there are, where that is known.
         what: what messages call the model.
+        any_sum: whether its probabilities may have any sum.
 
     Raises:
         DataError: another number of columns than classes.
@@ -100,9 +115,9 @@ def choose_reading(
             f"there are {num_classes}. Correct num_classes, or what the model returns."
         )
     if output == "auto":
-        sure = bool(_are_probabilities(values).all())
-        return Reading("probabilities" if sure else default, columns)
-    return Reading("logits" if output == "logits" else "probabilities", columns)
+        sure = bool(are_probabilities(values).all())
+        return Reading("probabilities" if sure else default, columns, any_sum)
+    return Reading("logits" if output == "logits" else "probabilities", columns, any_sum)
 
 
 def check_output(output: str) -> None:
@@ -140,15 +155,6 @@ def failure(what: str, records: Any, n: int, error: Exception, more: str = "") -
     return DataError(
         f"{what} failed on {n} records in a {type(records).__qualname__} of shape "
         f"{tuple(getattr(records, 'shape', (n,)))}: {type(error).__name__}: {error}{more}"
-    )
-
-
-def _are_probabilities(values: Numbers) -> np.ndarray:
-    """Return which rows are probabilities."""
-    if values.shape[1] == 1:
-        return np.asarray((values[:, 0] >= 0) & (values[:, 0] <= 1))
-    return np.asarray(
-        (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
     )
 
 

@@ -29,6 +29,7 @@ from selena.anymodel.checks import same_answers
 from selena.anymodel.containers import Container, Rows, contain
 from selena.anymodel.models import Model
 from selena.auditing.report import ModelQueries
+from selena.content.digests import digests
 from selena.errors import ConfigError, DataError, SelenaError, StoreError
 from selena.training.batches import in_chunks
 
@@ -269,7 +270,7 @@ def _digests(container: Container) -> list[bytes]:
     prefix = f"{kind.__module__}.{kind.__qualname__} {getattr(values, 'dtype', '')} {shape} "
     return [
         blake2b(prefix.encode() + content, digest_size=_DIGEST_BYTES).digest()
-        for content in container.contents()
+        for content in digests(values)
     ]
 
 

@@ -1,15 +1,14 @@
 """The containers that records come in, and all that an audit does with one.
 
 A model is asked with the container that it was given: a pipeline that selects columns by name needs
-its frame, a network its tensor. So records stay what they are; rows are taken from them, two sets
-joined, and contents compared.
+its frame, a network its tensor. So records stay what they are; rows are taken from them, and two
+sets joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,12 +19,10 @@ from scipy import sparse
 from torch import Tensor
 
 from selena.errors import DataError
-from selena.training.batches import in_chunks
 
 Rows = Int64[np.ndarray, " m"]
 Numbers = Shaped[np.ndarray, "n *features"]
 
-_CHUNK = 4096
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -52,10 +49,6 @@ class Container(Protocol):
         Raises:
             DataError: the features of the two differ.
         """
-        ...
-
-    def contents(self) -> list[bytes]:
-        """Return a key a record; records of equal content have equal keys."""
         ...
 
     def numbers(self) -> Numbers:
@@ -102,10 +95,12 @@ class _Array:
     def join(self, other: Any) -> Any:
         _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
         _agree_on_digits(self.values.dtype, other.dtype)
-        return np.concatenate([self.values, other])
-
-    def contents(self) -> list[bytes]:
-        return list(_digests(self.values))
+        try:
+            return np.concatenate([self.values, other])
+        except TypeError as error:  # structured, or times beside numbers
+            raise DataError(
+                f"the types are {self.values.dtype} and {other.dtype}; give both in one"
+            ) from error
 
     def numbers(self) -> Numbers:
         return _numbers(self.values)
@@ -122,17 +117,24 @@ class _Torch:
         return len(self.values)
 
     def take(self, rows: Rows) -> Any:
-        return self.values[torch.from_numpy(rows)]
+        if self.values.layout in (torch.strided, torch.sparse_coo):
+            return self.values.index_select(0, torch.from_numpy(rows))
+        # PyTorch takes no rows of other sparse layouts.
+        rest = self.values.to_sparse_coo().index_select(0, torch.from_numpy(rows))
+        return rest.to_sparse(layout=self.values.layout)
 
     def join(self, other: Tensor) -> Any:
         _agree(self.values.shape[1:], other.shape[1:], "shapes of a record")
         _agree_on_digits(self.values.dtype, other.dtype)
-        return torch.cat([self.values, other])
-
-    def contents(self) -> list[bytes]:
-        return list(_digests(self.numbers()))
+        layout = self.values.layout
+        if layout in (torch.strided, torch.sparse_coo):
+            return torch.cat([self.values, other])
+        both = torch.cat([self.values.to_sparse_coo(), other.to_sparse_coo()])
+        return both.to_sparse(layout=layout)
 
     def numbers(self) -> Numbers:
+        if self.values.layout != torch.strided:
+            raise DataError("the features are sparse; give them dense (x.to_dense())")
         # NumPy knows no bfloat16, every value of which float32 holds.
         exact = self.values.float() if self.values.dtype == torch.bfloat16 else self.values
         return np.asarray(exact.numpy())
@@ -155,14 +157,13 @@ class _List:
     def join(self, other: Sequence[Any]) -> Any:
         return [*self.values, *other]
 
-    def contents(self) -> list[bytes]:
-        return [_key(record) for record in self.values]
-
     def numbers(self) -> Numbers:
         try:
             return _numbers(np.asarray(self.values))
         except ValueError as error:
             raise DataError("the features are lists of unequal lengths") from error
+        except TypeError as error:  # what a record holds may refuse to be an array
+            raise DataError(f"the features are no numbers ({error})") from error
 
     def like(self, numbers: Numbers) -> Any:
         return numbers.tolist()
@@ -182,13 +183,6 @@ class _Sparse:
         _agree(self.values.shape[1:], other.shape[1:], "numbers of features")
         _agree_on_digits(self.values.dtype, other.dtype)
         return sparse.vstack([self.values, other], format="csr")
-
-    def contents(self) -> list[bytes]:
-        rows: Any = sparse.csr_array(self.values, copy=True)
-        rows.sum_duplicates()
-        rows.eliminate_zeros()
-        parts = [slice(*rows.indptr[i : i + 2]) for i in range(len(self))]
-        return [rows.indices[part].tobytes() + rows.data[part].tobytes() for part in parts]
 
     def numbers(self) -> Numbers:
         raise DataError("the features are sparse; give them dense (x.toarray())")
@@ -220,10 +214,6 @@ class _Pandas:
                     )
                 _agree_on_digits(ours, theirs)
         return import_module("pandas").concat([self.values, other], ignore_index=True)
-
-    def contents(self) -> list[bytes]:
-        hashes = import_module("pandas").util.hash_pandas_object(self.values, index=False)
-        return [key.tobytes() for key in hashes.to_numpy()]
 
     def numbers(self) -> Numbers:
         if self.values.ndim == 1:
@@ -258,10 +248,6 @@ class _Polars:
             return polars.concat([self.values, other], rechunk=True)
         except polars.exceptions.PolarsError as error:
             raise DataError(f"the frames of members and of non-members differ: {error}") from error
-
-    def contents(self) -> list[bytes]:
-        frame = self.values if hasattr(self.values, "columns") else self.values.to_frame()
-        return [key.tobytes() for key in frame.hash_rows(seed=0).to_numpy()]
 
     def numbers(self) -> Numbers:
         columns = self.values if hasattr(self.values, "columns") else self.values.to_frame()
@@ -315,24 +301,3 @@ def _agree_on_digits(ours: Any, theirs: Any) -> None:
 def _whole(numbers: Numbers) -> bool:
     """Whether no digit is lost where a column of a frame holds integers."""
     return bool((numbers == np.rint(numbers)).all())
-
-
-def _key(record: Any) -> bytes:
-    """Return the whole content of a record; `repr` shortens and rounds arrays in it."""
-    if isinstance(record, list | tuple):
-        return b"[%b]" % b",".join(map(_key, record))
-    if isinstance(record, Tensor):
-        record = _Torch(record[None]).numbers()[0]
-    if isinstance(record, np.ndarray | np.generic):
-        return _key(record.tolist())
-    return repr(record).encode()
-
-
-def _digests(values: np.ndarray) -> Iterator[bytes]:
-    for part in in_chunks(len(values), _CHUNK):
-        rows = values[part].reshape(len(values[part]), -1)
-        if rows.dtype.kind in "OSU":
-            yield from (_key(row.tolist()) for row in rows)
-            continue
-        rows = np.ascontiguousarray(rows + rows.dtype.type(0))  # -0.0 becomes 0.0
-        yield from (blake2b(row.tobytes(), digest_size=16).digest() for row in rows)

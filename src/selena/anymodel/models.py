@@ -30,6 +30,8 @@ class Model:
         default: what its answers are as a rule.
         names: what its classes are called, in the order of its columns, where it says so.
         num_classes: how many there are, where it says so.
+        predict: maps records to labels, where the model has labels of its own beside its answers.
+        any_sum: whether its probabilities may have any sum (one model per class).
         missing: whether it may take missing values (NaN).
         network: the network behind it, whose gradients an attacker could read.
         target: itself, if it is a target model of this library.
@@ -42,6 +44,8 @@ class Model:
     default: Output
     names: Sequence[Any] | None = None
     num_classes: int | None = None
+    predict: Callable[[Any], Any] | None = None
+    any_sum: bool = False
     missing: bool = False
     network: nn.Module | None = None
     target: TargetModel | None = None
@@ -110,10 +114,12 @@ def _from_object(model: object) -> Model:
             num_classes=model.num_classes,
             target=model,
         )
-    if hasattr(model, "fit"):
+    if hasattr(model, "predict_proba") or (hasattr(model, "fit") and not callable(model)):
         return _estimator(model)
     if callable(model):
-        what = f"The function {getattr(model, '__name__', name)}"
+        # What can be fitted and called, as a network of Keras, answers when called.
+        kind = "model" if hasattr(model, "fit") else "function"
+        what = f"The {kind} {getattr(model, '__name__', name)}"
         return Model(what, model, "probabilities", missing=True, function=True)
     raise ConfigError(
         f"A {name} is no model that can be asked. Pass a function of x that returns n x classes "
@@ -125,7 +131,10 @@ def _from_object(model: object) -> Model:
 def _estimator(model: Any) -> Model:
     name = type(model).__name__
     if not hasattr(model, "classes_"):
-        raise ConfigError(f"The estimator {name} is not fitted, or no classifier: no classes_.")
+        raise ConfigError(
+            f"The estimator {name} is not fitted, or no classifier: it has no classes_. Fit it, or "
+            "pass a function of x that returns n x classes probabilities."
+        )
     if not hasattr(model, "predict_proba"):
         raise ConfigError(
             f"The estimator {name} has no predict_proba. Fit it inside CalibratedClassifierCV, or "
@@ -134,11 +143,18 @@ def _estimator(model: Any) -> Model:
     names = list(model.classes_)
     if any(hasattr(each, "__len__") and not isinstance(each, str) for each in names):
         raise ConfigError(f"The estimator {name} has several outputs; wrap one in a function.")
+    predict = getattr(model, "predict", None)
     return Model(
         f"The estimator {name}",
-        lambda x: model.predict_proba(x.numpy() if isinstance(x, Tensor) else x),
+        lambda x: model.predict_proba(_as_array(x)),
         "probabilities",
         names=[each.item() if hasattr(each, "item") else each for each in names],
         num_classes=len(names),
+        predict=None if predict is None else lambda x: predict(_as_array(x)),
+        any_sum=True,
         missing=True,
     )
+
+
+def _as_array(x: Any) -> Any:
+    return x.numpy() if isinstance(x, Tensor) else x

@@ -7,23 +7,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from selena.anymodel.answers import Numbers, Reading, check_output, choose_reading
 from selena.anymodel.asking import Asking, check_settings
-from selena.anymodel.checks import warn_of_constant, warn_of_few, warn_of_unsteady
+from selena.anymodel.checks import (
+    warn_of_constant,
+    warn_of_equal_rows,
+    warn_of_few,
+    warn_of_logits,
+    warn_of_predictions,
+    warn_of_sums,
+    warn_of_unsteady,
+)
 from selena.anymodel.chosen import asking_anew, check_attacks, chosen_attacks
 from selena.anymodel.containers import Rows
 from selena.anymodel.inputs import Inputs, as_inputs
 from selena.anymodel.models import Model, opened
 from selena.anymodel.network import network_input
 from selena.anymodel.pool import Given, Pool, gather
-from selena.anymodel.targets import AnswerTable, LiveModel, LiveNetwork, ask_all
+from selena.anymodel.targets import (
+    AnswerTable,
+    LabelledTable,
+    LiveEstimator,
+    LiveModel,
+    LiveNetwork,
+    ask_all,
+    ask_labels,
+)
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
+from selena.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
 from selena.types import Attack, Records, TargetModel
@@ -43,6 +59,7 @@ def audit(
     num_classes: int | None = None,
     attacks: Sequence[str | Attack] | str = ("direct",),
     known_fraction: float = 0.5,
+    deduplicate: bool = False,
     fpr: float = 0.01,
     device: str | None = None,
     seed: int = 0,
@@ -57,6 +74,10 @@ def audit(
     few records again, to see whether it answers alike. Attacks that need more ask it about changed
     records, for which features must be dense numbers.
 
+    Records of equal features and label are one record: they are known or scored together, and
+    their mean score counts once. Labels, and with them accuracies, are what the model's `predict`
+    says where it has one.
+
     Args:
         model: a function of x that returns n x C probabilities (or logits; for two classes one
             column suffices, that of class 1); an `nn.Module`; a fitted scikit-learn classifier
@@ -70,12 +91,18 @@ def audit(
             classes of a scikit-learn classifier, else numbers of columns.
         non_members: records that were not, of the same population, in the same container.
         output: what the model answers. "auto" takes rows that all are probabilities for such;
-            others are logits, but of functions and scikit-learn classifiers an error.
+            others are logits, but of functions an error; rows of a scikit-learn classifier that
+            sum to something else than 1 are divided by it.
         factory: builds the network of a `.safetensors` file.
         num_classes: C, to be compared with what the model answers.
         attacks: names or families of attacks as the registry has them, or attacks.
         known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
             knows and fits on; the others are scored. Predictions alone say themselves.
+        deduplicate: leave out, on both sides, records that are on both; without, they are an error.
+            Dropping them from one side makes a leak out of nothing: the other keeps the common
+            records. Where sides differ in size, a random surplus of the larger one is known to the
+            attacker instead of scored, and what equals a record of it is left out too: only so are
+            both sides drawn alike. A warning says how many.
         fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
         device: where a network answers and attacks compute; by default the workspace's, "cpu".
         seed: root of every draw; the same seed gives the same report.
@@ -99,8 +126,10 @@ def audit(
         StoreError: the folder of answers cannot be read or written.
 
     Warns:
-        AuditWarning: too few records for `fpr`, a model that answers the same record differently,
-            or all records alike.
+        AuditWarning: too few records for `fpr`; records that count as one, were left out, or seem
+            to be filtered on one side; a model that answers the same record differently, or all
+            records alike; labels that are not the most probable ones; answers that may be read in
+            two ways.
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
@@ -116,6 +145,11 @@ def audit(
             raise ConfigError(
                 "Predictions say all there is to know: leave out members, non_members and factory."
             )
+        if deduplicate:
+            raise ConfigError(
+                "Predictions do not tell which records are equal: leave deduplicate out. Give "
+                "equal records one group, or pass the model and its records."
+            )
         return _audit_predictions(model, attacks, fpr, seed, workspace)
     if members is None or non_members is None:
         raise ConfigError(
@@ -125,7 +159,9 @@ def audit(
     check_settings(batch_size, retries, cache)
     with opened(model, factory=factory, device=workspace.device) as asked:
         asking = Asking(asked, batch_size=batch_size, retries=retries, cache=cache)
-        pool = gather(members, non_members, scale=asked.target is None)
+        pool = gather(
+            members, non_members, scale=asked.target is None, deduplicate=deduplicate, seed=seed
+        )
         pool.check_finite(missing=asked.missing)
         report = _audit_model(
             asking,
@@ -156,6 +192,7 @@ class _Read:
             default=self.model.default,
             num_classes=self.num_classes,
             what=self.model.what,
+            any_sum=self.model.any_sum,
         )
         reading.check(answers, lambda i: self.pool.name(int(rows[i])))
         return reading
@@ -176,16 +213,19 @@ def _audit_model(
     # Shuffled, so that no batch is of members alone and nothing that depends on it tells them.
     model = asking.model
     order = numpy_generator(seed, "anymodel", "order").permutation(len(pool))
+    order = order[pool.used[order]]
     few = order[: 2 * _PROBED]
     alone = ask_all(asking.fresh, pool.features, few[:_PROBED])
     among = ask_all(asking.fresh, pool.features, few)
     reading = read(among, few)
     warn_of_unsteady(alone, among[:_PROBED])
     steady = asking.compare(pool.features.take(few), among, alone)
+    warn_of_equal_rows(pool)
     classes = pool.classes(model.names, reading.num_classes, model.what)
     inputs = _inputs(pool, attacks)
     # Without features to change, x is where a record's answer stands: in the order of asking.
-    places = torch.from_numpy(np.argsort(order))
+    places = torch.zeros(len(pool), dtype=torch.int64)
+    places[torch.from_numpy(order)] = torch.arange(len(order))
     x = places[:, None] if inputs is None else inputs.x
     split = pool.split(x, classes, known_fraction=known_fraction, seed=seed)
     warn_of_few(split, fpr)
@@ -199,8 +239,18 @@ def _audit_model(
     answers = ask_all(model, pool.features, order)
     reading = read(answers, order)
     warn_of_constant(answers)
-    if inputs is None:
-        target: TargetModel = AnswerTable(reading.logits(torch.from_numpy(answers)))
+    if reading.output == "probabilities" and not are_probabilities(answers).all():
+        warn_of_sums(answers, model.what)
+    if reading.output == "logits" and read.output == "auto":
+        warn_of_logits(answers, model.what)
+    logits = reading.logits(torch.from_numpy(answers))
+    labels = ask_labels(model, pool.features, order)
+    if labels is not None:
+        warn_of_predictions(logits.argmax(dim=1).numpy(), labels, model.what)
+    if inputs is None and labels is None:
+        target: TargetModel = AnswerTable(logits)
+    elif inputs is None:
+        target = LabelledTable(logits, torch.from_numpy(labels))
     else:
         target = _live(model if steady else asking.fresh, reading, inputs, workspace.device)
     return run_audit(target, split, chosen, seed=seed, workspace=workspace)
@@ -226,7 +276,7 @@ def _live(model: Model, reading: Reading, inputs: Inputs, device: str) -> Target
         return model.target
     live, network = LiveModel(model, reading, inputs), model.network
     if network is None:
-        return live
+        return live if model.predict is None else LiveEstimator(model, reading, inputs)
     return LiveNetwork(live, network, lambda x: network_input(network, x * inputs.scale, device))
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from selena.content.digests import digests
 from selena.errors import DataError
 from selena.types import Records
 
-_DIGEST_BYTES = 16
-
 
 class PoolIndex:
-    """Finds records of a pool by content and label; it holds 24 bytes a record."""
+    """Finds records of a pool by content and label; it holds 32 bytes a record."""
 
     def __init__(self, pool: Records) -> None:
         """Index `pool`."""
@@ -45,13 +42,7 @@ def content_names(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) ->
     """Return a digest of each record's features, and of what else is told of it.
 
     Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
-    one in float32. But -0.0 is 0.0.
+    one in float32.
     """
-    flat = x.flatten(1)
-    rows = [(flat + 0 if flat.is_floating_point() else flat).contiguous().numpy()]
-    rows += [each[:, None].numpy() for each in more]
-    made = [
-        blake2b(b"".join(part.tobytes() for part in parts), digest_size=_DIGEST_BYTES).digest()
-        for parts in zip(*rows, strict=True)
-    ]
-    return np.array(made, dtype=f"S{_DIGEST_BYTES}")
+    parts = [digests(x), *([number.tobytes() for number in each.numpy()] for each in more)]
+    return np.array([b"".join(each) for each in zip(*parts, strict=True)], dtype=np.bytes_)

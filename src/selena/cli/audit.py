@@ -62,6 +62,13 @@ def audit_command(
         float | None,
         typer.Option(help="Share of the records that the attacker may fit on (default: 0.5)."),
     ] = None,
+    deduplicate: Annotated[
+        bool,
+        typer.Option(
+            "--deduplicate",
+            help="Leave records that are among both members and non-members out of both.",
+        ),
+    ] = False,
     attack_names: options.Attacks = None,
     fpr: Annotated[
         float | None,
@@ -88,6 +95,7 @@ def audit_command(
         "factory": factory,
         "output": output,
         "known_fraction": known_fraction,
+        "deduplicate": deduplicate or None,
     }
     about_audit = {
         "attacks": options.comma_separated(attack_names) or None,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from selena.checks import check_records
-from selena.defenses.content import uniform_by_content
+from selena.content.keyed import uniform_by_content
 from selena.defenses.ranking import by_class, rising
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError, StoreError, TrainingError

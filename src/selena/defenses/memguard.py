@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.checks import check_records
-from selena.defenses.content import uniform_by_content
+from selena.content.keyed import uniform_by_content
 from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.ranking import by_class, predicting, rising
 from selena.errors import ConfigError, StoreError

@@ -13,8 +13,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from selena.checks import check_records
+from selena.content.keyed import ContentIndex, content_digests, group_by_content
 from selena.data.groups import join_groups
-from selena.defenses.content import ContentIndex, content_digests, group_by_content
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator

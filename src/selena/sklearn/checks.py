@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
+from sklearn.base import clone
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -46,12 +49,28 @@ def check_estimator(estimator: Any, role: str) -> Any:
         raise ParameterError(
             f"{role} must be an estimator, as LogisticRegression(); got {estimator!r}."
         )
-    if not hasattr(estimator, "predict_proba"):
+    if not hasattr(_with_final_estimators(estimator), "predict_proba"):
         raise ParameterError(
             f"{role} has no predict_proba, from which soft labels are taken: {estimator!r}. "
             "Choose one that has, or wrap it in CalibratedClassifierCV."
         )
     return estimator
+
+
+def _with_final_estimators(estimator: Any) -> Any:
+    """Return the estimator with the default that a stacking classifier in it sets when fitted.
+
+    Before that, scikit-learn does not see that it will have `predict_proba`.
+    """
+    if not hasattr(estimator, "get_params"):
+        return estimator
+    parts = {"": estimator, **estimator.get_params(deep=True)}
+    defaults = {
+        f"{name}__final_estimator".removeprefix("__"): LogisticRegression()
+        for name, part in parts.items()
+        if isinstance(part, StackingClassifier) and part.final_estimator is None
+    }
+    return clone(estimator).set_params(**defaults) if defaults else estimator
 
 
 def check_weights(sample_weight: Any, X: Any) -> Weights:

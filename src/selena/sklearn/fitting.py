@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,16 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from selena.errors import DataError
 from selena.seeding import child_seed, numpy_generator
 from selena.sklearn.base import Probabilities
 from selena.sklearn.checks import Groups, Labels, Weights
 
 COPIES = 10
 """Rows a record, on average, for an estimator that takes no weights."""
+
+_ROUNDING = 1e-6
+"""Sums this near to 1 are left as they are: of float32, say."""
 
 FLOOR = 1e-3
 """A class less probable than this makes no row of a soft label."""
@@ -31,12 +37,15 @@ def fit_hard(
     weight: Weights | None,
     *,
     seed: int,
+    classes: np.ndarray,
     rows_wanted: int | None = None,
     groups: Groups | None = None,
 ) -> Any:
     """Return a fitted copy of `estimator`, whose randomness comes from `seed`.
 
-    Where there is only one class, which many estimators refuse, it is a constant answer.
+    Where there is only one class, which many estimators refuse, it is a constant answer. Where
+    a class is missing and labels are numbers, the copy meets labels from 0 on without a gap, which
+    is all that some estimators take; what is returned has the labels as they were.
 
     Args:
         estimator: what to fit; it is not changed.
@@ -45,6 +54,7 @@ def fit_hard(
         weight: n weights > 0, or None. An estimator that takes none is fitted on each record
             repeated in proportion to its weight, rounded at random.
         seed: of the rounding, and of the estimator's own randomness.
+        classes: all labels that there are, sorted.
         rows_wanted: how many rows repetition makes, about; n x `COPIES` unless told otherwise.
         groups: number of each record's group, for an estimator that is fitted by them; no weights
             then.
@@ -63,7 +73,43 @@ def fit_hard(
             X, y = X[rows], y[rows]
     if (y == y[0]).all():
         return DummyClassifier(strategy="prior").fit(X, y)
-    return copy.fit(X, y, **named)
+    present = np.unique(y)
+    if len(present) == len(classes) or y.dtype.kind not in "iuf":  # names have no gaps
+        return copy.fit(X, y, **named)
+    _number_class_weights(copy, present)
+    return Numbered(copy.fit(X, np.searchsorted(present, y), **named), present)
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """A fitted estimator to which labels are numbers from 0.
+
+    Attributes:
+        fitted: the estimator.
+        classes_: the labels that its numbers stand for.
+    """
+
+    fitted: Any
+    classes_: np.ndarray
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return a column for each of `classes_`; an estimator may have more, for none of them."""
+        proba = np.asarray(self.fitted.predict_proba(X))
+        return proba[:, : len(self.classes_)]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return labels."""
+        labels: np.ndarray = self.classes_[np.asarray(self.fitted.predict(X), dtype=np.int64)]
+        return labels
+
+
+def _number_class_weights(estimator: Any, present: np.ndarray) -> None:
+    """Let weights of classes go by the numbers of those that are present."""
+    numbers = {label: i for i, label in enumerate(present.tolist())}
+    for name, weights in estimator.get_params(deep=True).items():
+        if name.rpartition("__")[2] == "class_weight" and isinstance(weights, Mapping):
+            known = {label: weight for label, weight in weights.items() if label in numbers}
+            estimator.set_params(**{name: {numbers[each]: known[each] for each in known}})
 
 
 def fit_soft(
@@ -106,15 +152,39 @@ def fit_soft(
         classes[order[rows, column]],
         kept[rows, column],
         seed=seed,
+        classes=classes,
         rows_wanted=max_expansion * len(soft),
     )
 
 
 def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:
-    """Return predictions with a column for each of `classes`, 0 for one that `fitted` never saw."""
-    known = fitted.predict_proba(X)
+    """Return probabilities with a column for each of `classes`, 0 for one `fitted` never saw.
+
+    Rows that do not sum to 1 are divided by their sum, as where one model per class made them or
+    columns stand for no class; of a row of zeros each class that was seen gets a like share.
+
+    Raises:
+        DataError: answers that are negative or not finite, or of another width.
+    """
+    known, labels = np.asarray(fitted.predict_proba(X), dtype=np.float64), fitted.classes_
+    seen = np.searchsorted(classes, labels)
+    width = known.shape[-1]
+    if width > len(seen) and labels.dtype.kind in "iu" and set(labels.tolist()) < set(range(width)):
+        known = known[:, labels]  # a network of a fixed width: labels are numbers of its columns
+    if known.shape != (len(known), len(seen)) or not (np.isfinite(known) & (known >= 0)).all():
+        raise DataError(
+            f"predict_proba of {type(getattr(fitted, 'fitted', fitted)).__name__} gives "
+            f"{known.shape[-1]} columns for {len(seen)} classes, from {known.min():.4g} to "
+            f"{known.max():.4g}. It must give one probability per class, at least 0."
+        )
+    sums = known.sum(axis=1, keepdims=True)
+    off = np.abs(sums[:, 0] - 1) > _ROUNDING
+    if off.any():
+        known = known.copy()
+        known[off & (sums[:, 0] == 0)] = 1
+        known[off] /= known[off].sum(axis=1, keepdims=True)
     proba = np.zeros((len(known), len(classes)))
-    proba[:, np.searchsorted(classes, fitted.classes_)] = known
+    proba[:, seen] = known
     return proba
 
 

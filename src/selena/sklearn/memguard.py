@@ -21,13 +21,13 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from selena.content.non_models import draw_non_models
 from selena.defenses.memguard import MemGuard, MemGuardModel
 from selena.defenses.ranking import predicting
 from selena.errors import ConfigError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import Labels, ParameterError, check_estimator, check_training
-from selena.sklearn.content import draw_non_models
 from selena.sklearn.fitting import aligned_proba, fit_hard
 from selena.sklearn.split import base_or_default, data_checks, tags_of
 from selena.types import Records
@@ -135,13 +135,13 @@ class MemGuardClassifier(ProbabilityClassifier):
         return self
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " n"]:
-        """Return the most probable label of each query, which no noise changes.
+        """Return the label that the classifier predicts for each query, which no noise changes.
 
         Args:
             X: n x d features.
         """
-        bare = self._bare(X)
-        labels: Shaped[np.ndarray, " n"] = self.classes_[bare.argmax(axis=1)]
+        check_is_fitted(self, "estimator_")
+        labels: Shaped[np.ndarray, " n"] = self.estimator_.predict(self._checked(X))
         return labels
 
     def predict_proba(self, X: Any) -> Probabilities:
@@ -197,6 +197,7 @@ class MemGuardClassifier(ProbabilityClassifier):
             y[rows],
             None if weight is None else weight[rows],
             seed=child_seed(int.from_bytes(key, "big"), "estimator"),
+            classes=self.classes_,
         )
         return X[rows], reference
 

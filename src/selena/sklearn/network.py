@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor, nn
 
+from selena.checks import are_probabilities
 from selena.networks.mlp import MLP
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import ParameterError, Weights, check_training, check_weights
@@ -125,7 +126,7 @@ class TorchClassifier(ProbabilityClassifier):
         X = validate_data(self, X, dtype=np.float32)
         soft = check_array(soft, dtype=np.float64, ensure_min_features=2, input_name="soft")
         check_consistent_length(X, soft)
-        if (soft < 0).any() or not np.allclose(soft.sum(axis=1), 1, atol=1e-3):
+        if not are_probabilities(soft).all():
             raise ParameterError("soft: every row must be probabilities, >= 0 and of sum 1.")
         self.classes_ = np.arange(soft.shape[1]) if classes is None else np.asarray(classes)
         if len(self.classes_) != soft.shape[1] or (self.classes_[1:] <= self.classes_[:-1]).any():

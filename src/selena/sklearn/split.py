@@ -13,6 +13,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from selena.content.non_models import draw_non_models, share_draws
 from selena.errors import DataError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
@@ -24,7 +25,6 @@ from selena.sklearn.checks import (
     check_estimator,
     check_training,
 )
-from selena.sklearn.content import draw_non_models, share_draws
 from selena.sklearn.fitting import aligned_proba, fit_hard
 
 _KEY_BYTES = 16
@@ -56,8 +56,9 @@ class SplitAIClassifier(ProbabilityClassifier):
 
     Attributes:
         classes_: the c labels, sorted.
-        estimators_: the K fitted copies. One whose records are all of one class answers that, and
-            one that is left without a record, of very few, answers all classes alike.
+        estimators_: the K fitted copies. One whose records lack a class is a
+            `selena.sklearn.fitting.Numbered`, one whose records are all of one class answers that,
+            and one that is left without a record, of very few, answers all classes alike.
         n_nonmodel_: L.
         key_: the key of the hash, 16 bytes.
         shared_draws_: which records share the draw of another of their group, by content; empty
@@ -214,4 +215,4 @@ def _fit_on_rows(
     if len(rows) == 0:
         return DummyClassifier(strategy="uniform").fit(np.zeros((len(classes), 1)), classes)
     mine = None if weight is None else weight[rows]
-    return fit_hard(base, X[rows], y[rows], mine, seed=seed)
+    return fit_hard(base, X[rows], y[rows], mine, seed=seed, classes=classes)

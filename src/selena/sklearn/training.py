@@ -51,6 +51,7 @@ class EstimatorTraining:
                 train.y.numpy(),
                 None,
                 seed=seed,
+                classes=np.arange(int(train.y.max()) + 1),
                 groups=None if train.groups is None else train.groups.numpy(),
             )
         return FittedEstimator(fitted, int(train.y.max()) + 1)
