@@ -14,7 +14,7 @@ MAX_LINES = 400
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "escaping", "files", "version"),
-    ("seeding", "workspace", "user_code", "fingerprint", "config"),
+    ("seeding", "workspace", "console", "shared_memory", "user_code", "fingerprint", "config"),
     ("types",),
     ("checks", "manifest"),
     ("data", "networks", "metrics", "signals"),

@@ -31,7 +31,15 @@ def report_command(
         for row in results.rows
         for verdict in gate.judge(row, subject=f"{row['defense']}, seed {row['seed']}")
     ]
-    gate.write(verdicts, {"runs": ", ".join(map(str, run_folders))})
-    console = wide_console()
-    finish(console, results, out, json_out, title="Report", more=gate.to_json(verdicts), html=html)
+    console = wide_console(json_out, html, junit)
+    finish(
+        console,
+        results,
+        out,
+        json_out,
+        title="Report",
+        more=gate.to_json(verdicts),
+        html=html,
+        also=lambda: gate.write(verdicts, {"runs": ", ".join(map(str, run_folders))}),
+    )
     gate.conclude(console, verdicts)
