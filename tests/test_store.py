@@ -300,8 +300,9 @@ class Disk:
             lasting = max(
                 (at for at, f in self.barriers if at <= moment and f == name.parent), default=0
             )
-            kept = [i for i in mine if i < lasting][-1:]
-            choice = draw.choice([*(kept or [None]), *[i for i in mine if i >= lasting]])
+            choices: list[int | None] = [i for i in mine if i >= lasting]
+            before = [i for i in mine if i < lasting]
+            choice = draw.choice([before[-1] if before else None, *choices])
             if choice is not None:
                 content = self.events[choice][2]
                 path = copy / name.relative_to(original)
