@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow test-interop test-browser test-cuda check format bench clean
+.PHONY: help demo test test-slow test-kills test-interop test-browser test-cuda check format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: check ## Check, then run the fast tests
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-kills: $(READY) ## Kill commands at random moments, resume them, compare bytes (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
 
 test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, TensorBoard, skorch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
