@@ -58,7 +58,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-processors fuzz test-slow test-interop test-browser test-cuda check format bench clean
+.PHONY: help demo test test-processors fuzz test-slow test-kills test-interop test-browser test-cuda check format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ fuzz: $(READY) ## Feed 120,000 changed files to every loader (minutes; FUZZ_ARGS
 
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-kills: $(READY) ## Kill commands at random moments, resume them, compare bytes (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
 
 test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, TensorBoard, skorch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \

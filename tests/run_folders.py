@@ -75,7 +75,8 @@ def fuzz_run_folders(source: RunFolder, work: Path, *, inputs: int, seed: int) -
             if "model" not in done:
                 run_folder.load_model()
         except SelenaError as error:
-            assert str(folder) in str(error), f"{done}: {error}"
+            if str(folder) not in str(error):
+                raise AssertionError(f"{done}: {error}") from error
             found["refused"] += 1
         else:
             assert results.rows == rows, done

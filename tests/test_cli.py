@@ -338,7 +338,7 @@ def test_env_prints_versions(tmp_path: Path) -> None:
         (("run", "--config", "absent.toml"), "absent.toml"),
         (("train", "--dataset", "absent.csv"), "no such file"),
         (("attack", "nowhere"), "not a finished run"),
-        (("report", "nowhere"), "holds no audit"),
+        (("report", "nowhere"), "not a finished run"),
         (("audit", "--predictions", "absent.npz"), "no such file"),
     ],
 )

@@ -14,7 +14,16 @@ MAX_LINES = 400
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "escaping", "files", "processor", "shapes", "version"),
-    ("seeding", "workspace", "user_code", "fingerprint", "config", "reading"),
+    (
+        "seeding",
+        "workspace",
+        "console",
+        "shared_memory",
+        "user_code",
+        "fingerprint",
+        "config",
+        "reading",
+    ),
     ("types",),
     ("checks",),
     ("data", "networks", "metrics", "signals"),

@@ -86,19 +86,23 @@ def run(
     done; with `keep_submodels` they stay. `log` returns who keeps a case's training curves.
     """
     check_settings(settings, progress)
+    progress = progress or Silent()
     done: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
         workspace = pieces(runs, settings, progress)
         for case in cases(settings, seed):
             here = replace(workspace, log=log(case)) if log else workspace
-            folder = train(case, runs, here)
-            report = attack(
-                folder,
-                settings.attacks,
-                workspace,
-                attack_settings=settings.attack_settings,
-                data_dir=settings.data.data_dir,
-            )
+            with progress.step(f"{case.defense}, seed {seed}", 2) as bar:
+                folder = train(case, runs, here)
+                bar.advance()
+                report = attack(
+                    folder,
+                    settings.attacks,
+                    workspace,
+                    attack_settings=settings.attack_settings,
+                    data_dir=settings.data.data_dir,
+                )
+                bar.advance()
             done.append((folder, report))
         if not keep_submodels:
             workspace.clear()

@@ -8,6 +8,7 @@ together cost some ten milliseconds per file; a run writes one file per trained 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,21 @@ def cache_folder() -> Path:
     import pooch
 
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(pooch.os_cache("selena"))
+    if named:
+        return Path(named).expanduser()
+    try:
+        folder = Path(pooch.os_cache("selena"))
+    except RuntimeError:  # as newer versions of platformdirs say it
+        return _without_home()
+    return folder if folder.is_absolute() else _without_home()
+
+
+@cache
+def _without_home() -> Path:
+    """Return a folder for this process alone, where the user has no home."""
+    folder = Path(tempfile.mkdtemp(prefix="selena-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(eq=False)
@@ -73,7 +89,7 @@ class _Part:
             before = os.stat(path)
         real = Path(os.path.realpath(path))
         if before is None:
-            real.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(real.parent)
         elif stat.S_ISDIR(before.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         place = real if before is None or _is_replaced(real, before) else None
@@ -279,6 +295,13 @@ def _standard_stream(found: os.stat_result) -> int | None:
             if os.path.samestat(os.fstat(descriptor), found):
                 return descriptor
     return None
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _new_temporary(folder: Path, mode: int) -> tuple[Path, int]:

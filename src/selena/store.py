@@ -107,7 +107,6 @@ class RunFolder:
         self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
     ) -> None:
         """Write the model, then the manifest that vouches for it."""
-        self.path.mkdir(parents=True, exist_ok=True)
         model = self.path / _MODEL
         # Each is on the disk before the next one is written.
         save_tensors(model, state)

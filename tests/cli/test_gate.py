@@ -84,7 +84,7 @@ def test_several_conditions_are_judged_and_the_worst_decides(folder: Path, tmp_p
         (("audit", "--fail-iff", CONDITION), "No such option"),
         (("audti", *AUDIT[1:], "absent.npz", "--fail-if", CONDITION), "No such command"),
         (("audit", "--fail-if", CONDITION), "either --predictions"),
-        (("report", "nowhere", "--fail-if", CONDITION), "holds no audit"),
+        (("report", "nowhere", "--fail-if", CONDITION), "not a finished run"),
     ],
 )
 def test_what_keeps_a_gate_from_judging_is_no_verdict(

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from selena.escaping import printable
 from selena.errors import DataError
+from selena.escaping import printable
 from selena.experiment import Results
 from selena.page import Run, render_page, runs_of_results, write_page
 from selena.store import RunFolder

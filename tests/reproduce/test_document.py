@@ -27,9 +27,7 @@ TABLE = Table(
 
 def unescaped(latex: str) -> str:
     """Drop every escaped character and named command: what is left may do something."""
-    return re.sub(
-        r"\\text\w+\{\}|\{[][*]\}|-\{\}(?=-)|\\[&%$#_{}]", "", latex
-    )
+    return re.sub(r"\\text\w+\{\}|\{[][*]\}|-\{\}(?=-)|\\[&%$#_{}]", "", latex)
 
 
 def test_csv_has_a_spread_beside_each_figure_that_has_one() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from selena.auditing.figure import EPSILON, Figure, chance, figures_of, tpr_metric
@@ -24,6 +22,7 @@ from selena.auditing.table import (
     table_cells,
     table_figures,
 )
+from selena.console import SafeConsole, literal
 
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
@@ -70,7 +69,11 @@ def _table_of_cells(
     titles: Sequence[str], lines: Sequence[Sequence[Cell]], title: str | None
 ) -> Table:
     table = Table(
-        title=title and escape(title), box=None, leading=1, padding=(0, 1, 0, 0), pad_edge=False
+        title=title and literal(title),
+        box=None,
+        leading=1,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for heading in titles:
         breaks = heading in ("Best attack", "Attack")
@@ -78,7 +81,7 @@ def _table_of_cells(
         table.add_column(heading, justify="left" if left else "right", no_wrap=not breaks)
     for line in lines:
         # A space where there is nothing keeps figures of a line on one height.
-        table.add_row(*(escape("\n".join(_lines(cell))) for cell in line))
+        table.add_row(*("\n".join(map(literal, _lines(cell))) for cell in line))
     return table
 
 
@@ -107,7 +110,7 @@ def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def audit_table(audit: dict[str, Any], *, title: str | None = None) -> Table:
     """Return every attack of one audit (`AuditReport.to_json`) as one table."""
-    table = Table(title=title and escape(title), box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title and literal(title), box=None, padding=(0, 2, 0, 0))
     for heading in ("Attack", "Threshold", "Attack acc.", "AUC", "TPR @ 1% FPR"):
         table.add_column(heading, no_wrap=True)
     for name, result in audit["attacks"].items():
@@ -115,7 +118,7 @@ def audit_table(audit: dict[str, Any], *, title: str | None = None) -> Table:
             figures = result[variant]
             point = figures["tpr_at_fpr"]["0.01"]
             table.add_row(
-                escape(attack_words(name)),
+                literal(attack_words(name)),
                 attack_words(variant),
                 *(_with_interval(figures, key) for key in ("balanced_accuracy", "auc")),
                 _interval_text(point["tpr"], point["interval"])
@@ -156,7 +159,7 @@ def _figure_line(figure: Figure) -> str:
 
 def as_text(table: Table, notes: Sequence[str]) -> str:
     """Return a table and the notes below it as plain text."""
-    console = Console(width=_WIDTH, color_system=None, force_jupyter=False)
+    console = SafeConsole(width=_WIDTH, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]

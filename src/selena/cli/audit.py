@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from selena.auditing.predictions import read_predictions
 from selena.auditing.report import AuditReport
@@ -21,9 +20,11 @@ from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit, show_written, wide_console
+from selena.console import SafeConsole
 from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
-from selena.files import write_json, write_text
+from selena.escaping import printable
+from selena.files import together, write_json, write_text
 from selena.page import render_page, run_of_audit
 from selena.registry import prediction_attacks
 from selena.workspace import Workspace
@@ -116,19 +117,20 @@ def audit_command(
             raise ConfigError("Give either --predictions, or --model with --members.")
     result, verdicts = report.to_json(), gate.judge(report)
     # Files first: a terminal may go away.
-    if json_out:
-        write_json(json_out, {**result, **gate.to_json(verdicts)})
-    if html:
-        name = str(predictions or model)
-        page = render_page(
-            [run_of_audit(report, name=name, dataset=name, seed=seed)],
-            title=name,
-            command=shlex.join(["selena", *sys.argv[1:]]),
-            environment=describe_environment(),
-        )
-        write_text(html, page)
-    gate.write(verdicts, {"audited": predictions or model, "seed": seed})
-    console = wide_console()
+    with together():
+        if json_out:
+            write_json(json_out, {**result, **gate.to_json(verdicts)})
+        if html:
+            name = str(predictions or model)
+            page = render_page(
+                [run_of_audit(report, name=name, dataset=name, seed=seed)],
+                title=name,
+                command=shlex.join(["selena", *sys.argv[1:]]),
+                environment=describe_environment(),
+            )
+            write_text(html, page)
+        gate.write(verdicts, {"audited": predictions or model, "seed": seed})
+    console = wide_console(json_out, html, junit)
     show_audit(console, result, title=str(predictions or model))
     for path in (json_out, html):
         if path:
@@ -209,9 +211,10 @@ def _warnings_in_a_line() -> Iterator[None]:
     from selena.anymodel import AuditWarning
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(f"Warning: {message}", style="yellow", markup=False, highlight=False)
+        text = printable(f"Warning: {message}")
+        console.print(text, style="yellow", markup=False, highlight=False)
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = SafeConsole(stderr=True, soft_wrap=True)
     with warnings.catch_warnings():
         warnings.simplefilter("always", AuditWarning)
         warnings.showwarning = show

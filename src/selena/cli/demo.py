@@ -11,6 +11,7 @@ from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.progress import RichProgress
 from selena.cli.show import wide_console
+from selena.cli.stopping import keeps_work_in
 from selena.experiment import run
 from selena.pipeline import DataSettings, RunSettings
 
@@ -41,7 +42,8 @@ def demo_command(
         attack_settings=_DEMO_ATTACK_SETTINGS,
         seeds=(seed,),
     )
-    console = wide_console()
+    keeps_work_in(out / "runs")
+    console = wide_console(json_out)
     console.print(
         f"{_DEMO_MEMBERS:,} synthetic shopping baskets train two classifiers: one as usual, one "
         "with SELENA. Then attackers guess who was in the training data."

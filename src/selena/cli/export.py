@@ -9,6 +9,7 @@ import typer
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
+from selena.escaping import shown_path
 from selena.exporting import export_onnx
 from selena.store import RunFolder
 
@@ -29,7 +30,7 @@ def export_command(
         data_dir=data_dir,
         progress=RichProgress(),
     )
-    print(f"Written: {done.path} (x -> {done.output})")
+    print(f"Written: {shown_path(done.path)} (x -> {done.output})")
     if done.checked:
         print(
             f"Checked with onnxruntime: the {done.output} of {done.checked} records differ from "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from selena.cli.show import show_rows, show_written
 from selena.experiment import Results
-from selena.files import write_json
+from selena.files import together, write_json
 from selena.page import write_page
 
 
@@ -25,18 +25,24 @@ def finish(
     title: str,
     more: Mapping[str, Any] | None = None,
     html: Path | None = None,
+    also: Callable[[], object] = lambda: None,
 ) -> list[Path]:
-    """Write what was asked for (`more` into the JSON), print the table, return the files."""
+    """Write what was asked for (`more` into the JSON), print the table, return the files.
+
+    All files appear together, with those that `also` writes.
+    """
     command = shlex.join(["selena", *sys.argv[1:]])
     # Files first: a terminal may go away.
-    written = results.write_report(out, title=title, command=command) if out else []
-    for page in (out / "report.html" if out else None, html):
-        if page:
-            write_page(page, results, title=title, command=command)
-            written.append(page)
-    if json_out:
-        write_json(json_out, {**results.to_json(command), **(more or {})})
-        written.append(json_out)
+    with together():
+        written = results.write_report(out, title=title, command=command) if out else []
+        for page in (out / "report.html" if out else None, html):
+            if page:
+                write_page(page, results, title=title, command=command)
+                written.append(page)
+        if json_out:
+            write_json(json_out, {**results.to_json(command), **(more or {})})
+            written.append(json_out)
+        also()
     show_rows(console, results.rows, title=title, seconds=results.family_seconds)
     for path in written:
         show_written(console, path)

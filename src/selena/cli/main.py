@@ -13,11 +13,14 @@ from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from selena.cli.exit_codes import verdicts_own_their_codes
+from selena.cli.stopping import Stopped, stoppable
+from selena.console import SafeConsole
 from selena.errors import SelenaError
+from selena.escaping import printable, printable_lines
+from selena.shared_memory import clear_shared_memory
 from selena.version import __version__
 
 COMMANDS = {
@@ -72,17 +75,27 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     with verdicts_own_their_codes(sys.argv[1:]):
         try:
-            app()
+            with stoppable():
+                clear_shared_memory()
+                app()
         except (SelenaError, OSError) as error:  # as a full disk
-            Console(stderr=True).print(
-                f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-            )
+            _say(f"Error: {error}", "red")
             sys.exit(error.exit_code if isinstance(error, SelenaError) else 1)
-        except KeyboardInterrupt:
-            Console(stderr=True).print(
-                "Stopped. The same command goes on with what was finished or kept."
-            )
-            sys.exit(130)
+        except Stopped as stopped:
+            _say(stopped.message, "yellow")
+            sys.exit(stopped.exit_code)
+
+
+def _say(text: str, style: str) -> None:
+    console = SafeConsole(stderr=True)
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Printable(logging.Formatter):
+    """Log lines with control characters of names as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 @app.callback(invoke_without_command=True)
@@ -96,7 +109,9 @@ def common(
     if version:
         print(__version__)
         raise typer.Exit
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    log = logging.StreamHandler()
+    log.setFormatter(_Printable(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[log])
 
 
 def load(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from selena.auditing.conditions import METRICS
+from selena.escaping import printable
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 
@@ -17,7 +18,7 @@ def can_be_written(path: Path | None) -> Path | None:
     if path is not None:
         there = next(each for each in (path, *path.absolute().parents) if each.exists())
         if (there != path and not there.is_dir()) or not os.access(there, os.W_OK):
-            raise typer.BadParameter(f"{there} cannot be written to.")
+            raise typer.BadParameter(f"{printable(str(there))} cannot be written to.")
     return path
 
 

@@ -8,6 +8,7 @@ import typer
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
+from selena.cli.stopping import keeps_downloads_in
 from selena.data.prepare import ALL, PUBLISHED, prepare
 from selena.files import cache_folder
 
@@ -20,6 +21,7 @@ def prepare_command(
     data_dir: options.DataDir = None,
 ) -> None:
     """Download published data sets, check them, and convert them for quick loading."""
+    keeps_downloads_in(cache_folder())
     for dataset in prepare(names, data_dir=data_dir, progress=RichProgress()):
         shape = " x ".join(map(str, dataset.records.x.shape[1:]))
         print(

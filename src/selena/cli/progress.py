@@ -1,12 +1,13 @@
-"""Progress bars with the time left."""
+"""Progress bars with the time left; without a terminal, a line per stage."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,7 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from selena.console import SafeConsole
+from selena.escaping import printable
 from selena.workspace import Step
+
+_LEVELS = 3
+"""Steps within steps that get lines of their own."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,17 @@ class _RichStep:
 
 
 class RichProgress:
-    """Shows every running step as a bar on the terminal's error stream, or nothing without one.
+    """Shows every running step as a bar on the terminal's error stream.
 
+    Without a terminal each step is one line there when it begins, with the minutes since the first.
     Results go to the output stream, which may be a pipe.
     """
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = SafeConsole(stderr=True)
+        self._in_lines = not console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
@@ -45,9 +53,11 @@ class RichProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=self._in_lines,
         )
         self._open = 0
+        self._start = time.monotonic()
+        self._last = ""
 
     @contextmanager
     def step(self, description: str, total: float) -> Iterator[Step]:
@@ -55,6 +65,8 @@ class RichProgress:
         self._open += 1
         if self._open == 1:
             self._progress.start()
+        description = printable(description)
+        self._line(description)
         task = self._progress.add_task(description, total=total)
         try:
             yield _RichStep(self._progress, task)
@@ -63,3 +75,10 @@ class RichProgress:
             self._open -= 1
             if self._open == 0:
                 self._progress.stop()
+
+    def _line(self, description: str) -> None:
+        if self._in_lines and self._open <= _LEVELS and description != self._last:
+            minutes = (time.monotonic() - self._start) / 60
+            indent = "  " * (self._open - 1)
+            print(f"{minutes:6.1f} min  {indent}{description}", file=sys.stderr, flush=True)
+            self._last = description

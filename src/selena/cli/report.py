@@ -36,7 +36,15 @@ def report_command(
             audits=len(run_folders),
         )
     ]
-    gate.write(verdicts, {"runs": ", ".join(map(str, run_folders))})
-    console = wide_console()
-    finish(console, results, out, json_out, title="Report", more=gate.to_json(verdicts), html=html)
+    console = wide_console(json_out, html, junit)
+    finish(
+        console,
+        results,
+        out,
+        json_out,
+        title="Report",
+        more=gate.to_json(verdicts),
+        html=html,
+        also=lambda: gate.write(verdicts, {"runs": ", ".join(map(str, run_folders))}),
+    )
     gate.conclude(console, verdicts)

@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_written, wide_console
+from selena.cli.stopping import keeps_work_in
+from selena.console import literal
+from selena.escaping import printable
 from selena.reproduce import ablation, figure4, table2
 from selena.reproduce.budget import Line, Speed, calibrate, total
 from selena.reproduce.document import Document
@@ -103,6 +105,7 @@ def _reproduce(
     out: Path,
     plan_only: bool,
 ) -> None:
+    keeps_work_in(runs)
     console = wide_console()
     progress = RichProgress()
     task.load(progress)
@@ -114,7 +117,7 @@ def _reproduce(
 
     def tell(news: str) -> None:
         # By print, which a running bar lets through above itself.
-        print(f"{(time.monotonic() - start) / 60:6.1f} min  {news}", flush=True)
+        print(f"{(time.monotonic() - start) / 60:6.1f} min  {printable(news)}", flush=True)
 
     command = shlex.join(["selena", *sys.argv[1:]])
     document = run(task, runs, command=command, progress=progress, tell=tell)
@@ -143,11 +146,11 @@ def _show_plan(console: Console, lines: Sequence[Line], speed: Speed) -> None:
 
 
 def _show(console: Console, document: Document) -> None:
-    table = Table(title=escape(document.title), box=None, leading=1, padding=(0, 1, 0, 0))
+    table = Table(title=literal(document.title), box=None, leading=1, padding=(0, 1, 0, 0))
     for title in document.table.titles:
         table.add_column(title)
     for line in document.table.lines:
-        table.add_row(*(escape(f"{cell.text or ' '}\n{cell.spread}") for cell in line))
+        table.add_row(*(f"{literal(cell.text) or ' '}\n{literal(cell.spread)}" for cell in line))
     console.print(table)
     for note in document.notes:
         console.print(note, markup=False, highlight=False)

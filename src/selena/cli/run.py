@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +13,10 @@ from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.progress import RichProgress
 from selena.cli.show import wide_console
+from selena.cli.stopping import keeps_work_in
 from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
 from selena.config import override, read_toml
+from selena.escaping import shown_path
 from selena.experiment import collect, pieces, run
 from selena.files import write_json
 from selena.pipeline import DataSettings, RunSettings, attack, cases, check_settings, train
@@ -66,11 +69,12 @@ def run_command(
     title = settings.data.dataset
     if mlflow:
         require_mlflow()
+    keeps_work_in(runs)
     with curves(tensorboard) as log:
         results = run(
             settings, runs, progress=RichProgress(), keep_submodels=keep_submodels, log=log
         )
-    written = finish(wide_console(), results, out, json_out, title=title)
+    written = finish(wide_console(json_out), results, out, json_out, title=title)
     if mlflow:
         log_to_mlflow(results, mlflow, title=title, report=written)
 
@@ -97,13 +101,14 @@ def train_command(
 ) -> None:
     """Train models into run folders and print where they are."""
     settings = _settings(locals(), config)
+    keeps_work_in(runs)
     check_settings(settings, RichProgress())
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
         workspace = pieces(runs, settings, RichProgress())
         for case in cases(settings, each_seed):
             trained.append(train(case, runs, workspace))
-            print(trained[-1].path)
+            print(shown_path(trained[-1].path))
         if not keep_submodels:
             workspace.clear()
     if json_out:
@@ -129,6 +134,7 @@ def attack_command(
     """Attack trained runs; finished attacks are found in the run folder."""
     settings = _settings(locals(), config)
     check_device(settings.device)
+    keeps_work_in(Path(os.path.commonpath([path.absolute().parent for path in run_folders])))
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
     workspaces = {p: pieces(p, settings, RichProgress()) for p in parents}
@@ -145,7 +151,7 @@ def attack_command(
     if not keep_submodels:
         for workspace in workspaces.values():
             workspace.clear()
-    finish(wide_console(), collect(found), None, json_out, title="Audit")
+    finish(wide_console(json_out), collect(found), None, json_out, title="Audit")
 
 
 def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:

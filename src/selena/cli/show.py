@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from selena.auditing.gate import Verdict, exit_code
@@ -20,16 +19,25 @@ from selena.auditing.terminal import (
     results_notes,
     results_table,
 )
+from selena.console import SafeConsole, literal
+from selena.escaping import printable
+from selena.files import is_standard_output
 
 _WIDTH = 120
 _STYLES = {"passes": "green", "unresolved": "yellow", "fails": "red"}
 _GATE = {0: "passes", 2: "is unresolved: these records cannot settle it", 3: "fails"}
 
 
-def wide_console() -> Console:
-    """Return a console as wide as its terminal; a file or a pipe gets the width of the tables."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDTH)
+def wide_console(*files: Path | None) -> Console:
+    """Return a console as wide as its terminal; a file or a pipe gets the width of the tables.
+
+    It is the error stream where one of the command's `files` is the output stream.
+    """
+    stderr = any(path is not None and is_standard_output(path) for path in files)
+    console = SafeConsole(stderr=stderr)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return SafeConsole(stderr=stderr, width=_WIDTH)
 
 
 def show_rows(
@@ -58,7 +66,7 @@ def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
 
 def show_written(console: Console, path: Path) -> None:
     """Print where a file went, in one line and with brackets in its name."""
-    console.print(f"Written: {path}", markup=False, soft_wrap=True)
+    console.print(f"Written: {printable(str(path))}", markup=False, soft_wrap=True)
 
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
@@ -71,10 +79,10 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
         measured = verdict.measured
         low, high = measured.interval
         table.add_row(
-            escape(f"{verdict.condition}\n{verdict.subject}".strip()),
+            f"{literal(str(verdict.condition))}\n{literal(verdict.subject)}".strip(),
             f"{measured.value:.4f}\n{low:.4f} to {high:.4f}",
             f"[{_STYLES[verdict.outcome]}]{verdict.outcome}[/]",
-            escape(f"{verdict.reason}\n{measured.source}"),
+            f"{literal(verdict.reason)}\n{literal(measured.source)}",
         )
     console.print(table)
     code = exit_code(verdicts)

@@ -13,6 +13,7 @@ from typing import Any
 
 from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
+from selena.escaping import log_name, log_value
 from selena.experiment import Results
 from selena.version import __version__
 
@@ -20,6 +21,8 @@ LOCAL = "local"
 """Names the store that needs no server: mlflow.db beside the run folders."""
 
 _EXPERIMENT = "selena"
+# What every MLflow store takes: characters of a value, and entries at once.
+_LONGEST, _AT_ONCE = 5000, 100
 
 
 def log_results(
@@ -60,13 +63,14 @@ def log_results(
             else client.create_experiment(experiment, artifact_location=artifacts)
         )
         tags = {"selena.version": __version__}
+        title = log_value(title, _LONGEST)
         parent: str = client.create_run(number, tags=tags, run_name=title).info.run_id
         for row, folder in zip(results.rows, results.folders, strict=True):
             settings = results.settings[folder.name]
             child = client.create_run(
                 number,
                 tags={**tags, "mlflow.parentRunId": parent, **_tags(row)},
-                run_name=folder.name,
+                run_name=log_value(folder.name, _LONGEST),
             ).info.run_id
             _log(client, child, dict(_flat(settings)), metrics(row))
             client.set_terminated(child)
@@ -108,7 +112,8 @@ def _tags(row: Mapping[str, Any]) -> dict[str, str]:
     names = ("defense", "seed", "dataset", "synthetic", "selected_on_evaluation")
     bests = {f"best_attack/{m}": figure.attack for m, figure in figures_of(row).items()}
     bests["verdict"] = row["verdict"]["level"]
-    return {name: str(row[name]) for name in names} | bests
+    tags = {name: str(row[name]) for name in names} | bests
+    return {log_name(name): log_value(value, _LONGEST) for name, value in tags.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -124,11 +129,12 @@ def _log(client: Any, run: str, params: dict[str, str], figures: dict[str, float
     from mlflow.entities import Metric, Param
 
     now = time.time_ns() // 1_000_000
-    client.log_batch(
-        run,
-        params=[Param(name, value) for name, value in params.items()],
-        metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
-    )
+    logged = [Param(log_name(name), log_value(value, _LONGEST)) for name, value in params.items()]
+    for start in range(0, len(logged), _AT_ONCE):
+        client.log_batch(run, params=logged[start : start + _AT_ONCE])
+    values = [Metric(log_name(name), value, now, 0) for name, value in figures.items()]
+    for start in range(0, len(values), _AT_ONCE):
+        client.log_batch(run, metrics=values[start : start + _AT_ONCE])
 
 
 def import_mlflow() -> Any:

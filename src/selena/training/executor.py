@@ -21,6 +21,7 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 
 from selena.networks import NetworkFactory
+from selena.shared_memory import shared_folder
 from selena.training.group import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -111,7 +112,9 @@ def _in_processes(
     # Arrays travel as files that all workers map; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
     quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
-    pool = Parallel(n_jobs=workers, return_as="generator", mmap_mode="c")
+    pool = Parallel(
+        n_jobs=workers, return_as="generator", mmap_mode="c", temp_folder=str(shared_folder())
+    )
     calls = (
         delayed(_run)(
             replace(task, examples=_ELSEWHERE, validation=None),

@@ -1,0 +1,88 @@
+"""Where arrays lie that worker processes map: a folder per process, cleared whatever ended it.
+
+Training records lie there. A process removes its folder when it ends, on Ctrl-C and SIGTERM too;
+one that was killed cannot, so the next one does. A folder whose owner lives is held by a lock.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from selena.files import hold
+
+_MEMORY = Path("/dev/shm")
+_ENOUGH = 2_000_000_000
+_FOLDER = re.compile(r"selena-shared-[0-9a-f]{16}")
+_OWNER = "owner"
+_OLD = 24 * 3600  # seconds; an unfinished folder is removed after them
+
+
+def shared_folder() -> Path:
+    """Return this process's folder, made when it is first asked for."""
+    return _folder_of(os.getpid())
+
+
+@cache
+def _folder_of(process: int) -> Path:
+    clear_shared_memory()
+    while True:
+        folder = _place() / f"selena-shared-{os.urandom(8).hex()}"
+        folder.mkdir(mode=0o700)
+        # Open, and with it held, until the process ends.
+        owner = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR, 0o600)
+        with suppress(OSError):
+            hold(owner)
+        if os.fstat(owner).st_nlink:  # else cleared before it was held
+            break
+        os.close(owner)
+    atexit.register(_remove, folder, process)
+    return folder
+
+
+def clear_shared_memory() -> None:
+    """Remove the folders of processes that were killed."""
+    place = _place()
+    with suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_unless_held(place / entry.name)
+
+
+def _place() -> Path:
+    """Return where joblib would put them: in memory, if there is enough of it."""
+    named = os.environ.get("JOBLIB_TEMP_FOLDER")
+    if named:
+        return Path(named).expanduser()
+    with suppress(OSError, AttributeError):
+        space = os.statvfs(_MEMORY)
+        if space.f_bsize * space.f_bavail > _ENOUGH and os.access(_MEMORY, os.W_OK):
+            return _MEMORY
+    return Path(tempfile.gettempdir())
+
+
+def _remove_unless_held(folder: Path) -> None:
+    try:
+        owner = os.open(folder / _OWNER, os.O_RDWR)
+    except FileNotFoundError:  # its owner is about to make it, or was killed just then
+        if time.time() - folder.stat().st_mtime > _OLD:
+            shutil.rmtree(folder)
+        return
+    try:
+        if hold(owner, wait=False):
+            shutil.rmtree(folder)
+    finally:
+        os.close(owner)
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # not a copy of it
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,86 @@
+"""An audit and a reproduction of hostile names, through every output."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from selena.auditing.junit import junit_xml
+from selena.auditing.markdown import render_markdown
+from selena.auditing.table import Cell
+from selena.auditing.terminal import results_text
+from selena.escaping import printable
+from selena.experiment import Results
+from selena.page import render_page
+from selena.reproduce.document import Document, Table, as_csv
+from tests.auditing.verdicts import predictions, verdict, write_npz
+from tests.names import HOSTILE
+from tests.page.made import run
+from tests.test_cli import selena
+from tests.test_escaping import CONTROLS, render
+
+NAME = "\n".join(HOSTILE)
+
+
+def is_text(text: str) -> bool:
+    return not CONTROLS.search(text.replace("\n", "").replace("\t", ""))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_hostile_names_in_reports(tmp_path: Path) -> None:
+    row = {**run().row, "defense": NAME, "dataset": NAME}
+    text = render_markdown([row], title=NAME, command=f"selena --dataset {NAME}")
+    seen, plain = render(text), render(render_markdown([run().row], title="T", command="c"))
+    assert seen.tags == plain.tags
+    assert is_text(text)
+    assert is_text(results_text([row]))
+    Results([row], {}, {}, {}, []).write_report(tmp_path, title=NAME, command=NAME)
+    assert is_text((tmp_path / "report.md").read_text(encoding="utf-8"))
+    json.loads((tmp_path / "report.json").read_bytes())
+
+
+def test_hostile_names_in_pages() -> None:
+    page = render_page([run(NAME)], title=NAME, command=NAME)
+    assert page.encode()
+    assert "\x1b" not in page
+    assert "<script>alert" not in page
+    assert "<img" not in page.replace(render_page([run("x")], title="x"), "")
+
+
+def test_hostile_names_in_verdicts() -> None:
+    found = junit_xml([verdict("auc>0.6", 0.7, 0.8, 0.9, subject=NAME)], properties={"a": NAME})
+    ElementTree.fromstring(found.encode())
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_hostile_names_in_documents(tmp_path: Path) -> None:
+    table = Table(("A", NAME), [[Cell(name), Cell("1")] for name in HOSTILE])
+    document = Document("x", NAME, table, Figure(), [NAME], {NAME: NAME}, {})
+    for path in document.write(tmp_path, NAME):
+        if path.suffix in (".md", ".csv", ".tex", ".json"):
+            assert is_text(path.read_text(encoding="utf-8"))
+    rows = list(csv.reader(StringIO(as_csv(table))))[1:]
+    assert [row[0].lstrip("'") for row in rows] == [printable(name) for name in HOSTILE]
+    assert not any(row[0].startswith(tuple("=+-@")) for row in rows)
+
+
+@pytest.mark.usefixtures("quick")
+def test_hostile_names_in_commands(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\x1b[31m\n# a=`b` <b> \xff.npz")
+    write_npz(tmp_path / name, predictions(200, 1.0))
+    files = ("--json", "a.json", "--html", "a.html", "--junit", "a.xml", "--fail-if", "auc>0.99")
+    done = selena("audit", "--predictions", name, *files, cwd=tmp_path)
+    assert is_text(done.stdout + done.stderr)
+    assert "\\x1b[31m\\n# a=`b` <b> \\udcff.npz" in done.stdout
+    assert "\x1b" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+    ElementTree.parse(tmp_path / "a.xml")
+    failed = selena("audit", "--predictions", f"{name}.npy", cwd=tmp_path, code=2)
+    assert is_text(failed.stderr)
+    assert len(failed.stderr.splitlines()) == 1

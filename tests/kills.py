@@ -1,0 +1,180 @@
+"""Kills commands at random moments, resumes them, and compares what they leave with a quiet run.
+
+python -m tests.kills [--kills N] [--seed S] [run|audit|reproduce ...]
+
+Every process is a fork of this one, which has PyTorch imported: a kill takes a second, not ten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selena.cli import main
+from selena.reproduce import task
+from selena.store import RunFolder
+from tests.auditing.verdicts import predictions, write_npz
+from tests.reproduce.conftest import TINY
+from tests.test_cli import CONFIG
+
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+MOST_KILLS = 4
+"""So often one run is killed before it may end."""
+
+COMMANDS = {
+    "run": ("run", "--config", "run.toml", "--json", "out.json", "--out", "report"),
+    "audit": (
+        *(
+            "audit",
+            "--predictions",
+            "p.npz",
+            "--attack",
+            "confidence,entropy",
+            "--json",
+            "out.json",
+        ),
+        *("--html", "out.html", "--junit", "out.xml", "--fail-if", "auc>0.99"),
+    ),
+    "reproduce": ("reproduce", "table2", "--dataset", "digits", "--scale", "tiny"),
+}
+TOGETHER = {
+    "run": ("out.json", "report/report.json", "report/report.md", "report/report.html"),
+    "audit": ("out.json", "out.html", "out.xml"),
+    "reproduce": tuple(f"reproduction/table2.{end}" for end in ("md", "csv", "tex", "json")),
+}
+WITH_TIMES = {"out.json", "report/report.json", "report/report.md", "report/report.html"}
+"""Files of `selena run` that hold times; rows of the first are compared."""
+
+
+@dataclass
+class Child:
+    """A command in a process of its own."""
+
+    pid: int
+
+    @classmethod
+    def start(cls, arguments: Sequence[str], folder: Path) -> Child:
+        pid = os.fork()
+        if pid:
+            return cls(pid)
+        code = 1
+        try:
+            os.chdir(folder)
+            log = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            sys.argv = ["selena", *arguments]
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            os._exit(code)
+
+    def wait(self) -> int:
+        """Return its exit code; a signal's is negative."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self, number: int, seconds: float) -> bool:
+        """Send a signal after a time; return whether it was still at work."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                return False
+            time.sleep(0.001)
+        os.kill(self.pid, number)
+        code = self.wait()
+        return code in (-number, 128 + number)
+
+
+def prepare(folder: Path) -> None:
+    """Write what the commands read."""
+    folder.mkdir()
+    (folder / "run.toml").write_text(CONFIG)
+    write_npz(folder / "p.npz", predictions(400, 1.0))
+
+
+def left(command: str, folder: Path) -> dict[str, Any]:
+    """Return everything that must be equal, by file."""
+    found: dict[str, Any] = {}
+    for path in sorted((folder / "runs").glob("*")):
+        run = RunFolder(path)
+        manifest = run.manifest()
+        del manifest["timings"], manifest["sha256"]
+        found[path.name] = (
+            manifest,
+            (path / "model.safetensors").read_bytes(),
+            (path / "audit.json").read_bytes(),
+        )
+    for name in TOGETHER[command]:
+        if command == "run" and name in WITH_TIMES:
+            found[name] = (folder / name).exists()
+        else:
+            found[name] = (folder / name).read_bytes()
+    if command == "run":
+        found["rows"] = json.loads((folder / "out.json").read_text())["rows"]
+    found["leftovers"] = [str(path) for path in folder.rglob(".selena-*")]
+    found["pieces"] = (folder / "runs" / "pieces").exists()
+    return found
+
+
+def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Counter[str]:
+    """Kill and resume until there were `kills`; raise where what is left differs."""
+    prepare(work / "quiet")
+    start = time.monotonic()
+    assert Child.start(COMMANDS[command], work / "quiet").wait() == 0
+    length, right = time.monotonic() - start, left(command, work / "quiet")
+    counts: Counter[str] = Counter()
+    while counts["kills"] < kills:
+        folder = work / "killed"
+        prepare(folder)
+        for _ in range(draw.randint(1, MOST_KILLS)):
+            child, number = Child.start(COMMANDS[command], folder), draw.choice(SIGNALS)
+            if not child.kill(number, draw.uniform(0, length)):
+                break
+            counts["kills"] += 1
+            counts[signal.Signals(number).name] += 1
+            there = {(folder / name).exists() for name in TOGETHER[command]}
+            # Between two renames lies a moment that only SIGKILL can hit.
+            assert len(there) == 1 or number == signal.SIGKILL, "some files without the others"
+        code = Child.start(COMMANDS[command], folder).wait()
+        assert code == 0, (folder / "log").read_text()
+        ours = left(command, folder)
+        assert ours == right, [name for name in right if ours.get(name) != right[name]]
+        counts["resumed, equal"] += 1
+        shutil.rmtree(folder)
+    return counts
+
+
+def run() -> None:
+    """Read the arguments, kill, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("commands", nargs="*", default=list(COMMANDS))
+    parser.add_argument("--kills", type=int, default=70, help="per command")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    task.SCALES["tiny"] = TINY
+    for command in given.commands:
+        with tempfile.TemporaryDirectory() as work:
+            start = time.monotonic()
+            counts = kill_all(command, given.kills, random.Random(given.seed), Path(work))
+            minutes = (time.monotonic() - start) / 60
+            print(f"{command}: {dict(counts)} in {minutes:.1f} min", flush=True)
+
+
+if __name__ == "__main__":
+    run()
