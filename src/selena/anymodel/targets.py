@@ -99,6 +99,11 @@ class AnswerTable:
         """Number of classes."""
         return self.table.shape[1]
 
+    @property
+    def answers(self) -> Float64[Tensor, "n c"]:
+        """The table."""
+        return self.table
+
     def logits(self, x: Int64[Tensor, "m 1"]) -> Float64[Tensor, "m c"]:
         """Return the rows whose numbers `x` holds."""
         return self.table[x[:, 0]]

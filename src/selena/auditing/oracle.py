@@ -33,6 +33,16 @@ class PrivateModel(TargetModel, Protocol):
         ...
 
 
+@runtime_checkable
+class AnsweredModel(TargetModel, Protocol):
+    """A target model that is known by its answers alone."""
+
+    @property
+    def answers(self) -> Shaped[Tensor, "n c"]:
+        """All answers, by row."""
+        ...
+
+
 def stated_delta(target: TargetModel) -> float:
     """Return the delta that `target`, or the model behind a filter, states; else `DELTA`."""
     model = labelling(target)

@@ -87,6 +87,11 @@ class Predictions:
         """Number of classes."""
         return int(self.probabilities.shape[1])
 
+    @property
+    def answers(self) -> Float[Tensor, "n c"]:
+        """The probabilities, by row."""
+        return torch.from_numpy(self.probabilities)
+
     def split(self) -> AuditSplit:
         """Return rows as records: known, evaluation; no validation set.
 

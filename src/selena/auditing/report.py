@@ -110,8 +110,8 @@ class AuditReport:
         test_accuracy: on evaluation non-members.
         attacks: results by attack name.
         setup: what figures depend on besides the scores.
-        inputs: what was audited: SHA-256 of "records" and, where its weights are known, "model",
-            and the "version" of selena.
+        inputs: what was audited: SHA-256 of "records", of "predictions" where a model is known by
+            its answers, of "model" where its weights are known, and the "version" of selena.
         model_queries: what a function was asked; no part of the JSON, as times are none.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from selena.auditing.oracle import labelling, stated_delta
+from selena.auditing.oracle import AnsweredModel, labelling, stated_delta
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
@@ -112,6 +112,8 @@ def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
     sides = [split.known.all_members, split.known.non_members]
     sides += [split.evaluation.all_members, split.evaluation.non_members]
     found = {"records": fingerprint([tensor_digest(*side.tensors) for side in sides])}
+    if isinstance(target, AnsweredModel):
+        found["predictions"] = tensor_digest(target.answers)
     if isinstance(target, StoredModel):
         state = sorted(target.state().items())
         found["model"] = fingerprint({name: tensor_digest(tensor) for name, tensor in state})

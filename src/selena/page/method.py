@@ -46,7 +46,7 @@ def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
         ("Scored", " or ".join(scored) or "nothing"),
         ("Page written", written.isoformat()),
     ]
-    for name, title in (("records", "Records"), ("model", "Model")):
+    for name, title in (("records", "Records"), ("predictions", "Answers"), ("model", "Model")):
         hashes = [
             (group.label, row["inputs"][name])
             for group in groups
