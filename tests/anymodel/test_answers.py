@@ -109,7 +109,7 @@ def test_rows_of_one_model_per_class_are_scaled() -> None:
 
     def scaled(rows: np.ndarray) -> np.ndarray:
         answers: np.ndarray = forest.predict_proba(rows)
-        return answers / answers.sum(axis=1, keepdims=True)
+        return np.asarray(answers / answers.sum(axis=1, keepdims=True))
 
     expected = audit(scaled, *sides, attacks=["confidence"], fpr=0.5).attacks["confidence"]
     np.testing.assert_allclose(
