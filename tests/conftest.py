@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -70,3 +71,16 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let documents and examples train for moments: that they run is tested, not their figures."""
+    from selena.attacks.neural import NeuralAttack
+    from selena.training.plans import PLANS
+
+    whole = NeuralAttack._recipe
+    monkeypatch.setattr(NeuralAttack, "_recipe", lambda self: replace(whole(self), epochs=2))
+    plan = PLANS["digits"]
+    short = {name: replace(getattr(plan, name), epochs=8) for name in ("training", "distillation")}
+    monkeypatch.setitem(PLANS, "digits", replace(plan, **short))

@@ -27,6 +27,7 @@ def test_every_example_is_tested() -> None:
 
 
 # In this process: each would load PyTorch anew, and warnings are errors here.
+@pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("name", SAID)
 def test_the_example_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

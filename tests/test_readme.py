@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import shlex
+from glob import glob
+from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from tests.test_cli import selena
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 # ```bash slow blocks take minutes; they run with the slow tests.
@@ -34,20 +36,17 @@ def test_the_readme_has_commands_and_python() -> None:
     assert PYTHON
 
 
+# In this process: each would load PyTorch anew, and warnings are errors here.
+@pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
-def test_every_python_block_runs(block: str, folder: Path) -> None:
-    subprocess.run([sys.executable, "-c", block], cwd=folder, check=True, capture_output=True)
+def test_every_python_block_runs(block: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command: str, folder: Path) -> None:
-    program = f'"{sys.executable}" -m selena'
-    done = subprocess.run(
-        ["bash", "-c", command.replace("selena", program, 1)],
-        cwd=folder,
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = shlex.split(command, comments=True)[1:]
+    found = (sorted(glob(word, root_dir=folder)) or [word] for word in words)
+    selena(*chain.from_iterable(found), cwd=folder)
