@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
@@ -49,6 +51,7 @@ class Predictions:
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
     groups: Shaped[np.ndarray, " n"] | None = None
+    is_table: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         names = [name for name in _READERS if name != "groups" or self.groups is not None]
@@ -106,9 +109,9 @@ class Predictions:
     def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
         """Return the logarithms of the rows that `x` stands for (float64, -inf for 0)."""
         rows = torch.from_numpy(self._order)[x[:, 0]]
-        return torch.from_numpy(self.probabilities)[rows].log()
+        return torch.from_numpy(self.probabilities)[rows].log_()
 
-    @property
+    @cached_property
     def _order(self) -> Int64[np.ndarray, " n"]:
         return numpy_generator(0, "order of predictions").permutation(len(self.labels))
 
