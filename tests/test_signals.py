@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import pytest
 import torch
@@ -135,3 +136,38 @@ def test_bad_input_is_refused(name: SignalName) -> None:
 @pytest.mark.parametrize("name", SIGNALS)
 def test_no_records_give_no_scores(name: SignalName) -> None:
     assert SIGNALS[name](torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).shape == (0,)
+
+
+def many() -> tuple[Tensor, Tensor]:
+    logits = torch.randn(997, 7, generator=torch.Generator().manual_seed(1))
+    return logits, torch.arange(997) % 7
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_chunks_change_no_bit(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = SIGNALS[name](*many())
+    monkeypatch.setattr("selena.signals._CHUNK", 7 * 32)
+    assert torch.equal(SIGNALS[name](*many()), whole)
+
+
+def test_errors_name_rows_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selena.signals._CHUNK", 7 * 32)
+    logits, labels = many()
+    labels[800] = 7
+    with pytest.raises(DataError, match="Label 7 of record 800"):
+        confidence(logits, labels)
+    logits[[500, 900], 3] = math.nan
+    with pytest.raises(DataError, match=r"2 predictions are not finite, the first .* record 500"):
+        confidence(logits, labels)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_signals_copy_one_chunk(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selena.signals._CHUNK", 1 << 12, raising=False)
+    logits, labels = torch.zeros(20_000, 50), torch.zeros(20_000, dtype=torch.int64)
+    SIGNALS[name](logits[:2], labels[:2])  # what is imported or cached at the first call
+    tracemalloc.start()
+    SIGNALS[name](logits, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < logits.nbytes / 2  # scores, marks of broken rows and some chunks

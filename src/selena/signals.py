@@ -28,6 +28,11 @@ Signal = Callable[[Float[Tensor, "n c"], Int[Tensor, " n"]], Float[Tensor, " n"]
 
 Array = Float[np.ndarray, "..."]
 
+_Rule = Callable[[Array, Int[np.ndarray, " n"]], Array]
+
+# So many numbers of a prediction are float64 at once: signals work on copies of them.
+_CHUNK = 1 << 19
+
 
 def correctness(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return 1 where the prediction is the label, else 0 (of tied classes the first is predicted).
@@ -37,8 +42,7 @@ def correctness(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Floa
     Raises:
         DataError: logits that are no prediction, or a label out of range.
     """
-    z, y = _checked(logits, labels)
-    return torch.from_numpy(z.argmax(axis=1) == y).double()
+    return _by_chunks(lambda z, y: (z.argmax(axis=1) == y).astype(np.float64), logits, labels)
 
 
 def confidence(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -51,8 +55,13 @@ def confidence(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float
     Raises:
         DataError: logits that are no prediction, or a label out of range.
     """
-    of_label, others = _apart(*_checked(logits, labels))
-    return torch.from_numpy(of_label - logsumexp(others, axis=1))
+    return _by_chunks(_confidence, logits, labels)
+
+
+def _confidence(z: Array, y: Int[np.ndarray, " n"]) -> Array:
+    of_label, others = _apart(z, y)
+    log_odds: Array = of_label - logsumexp(others, axis=1)
+    return log_odds
 
 
 def entropy(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -61,10 +70,15 @@ def entropy(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Te
     Raises:
         DataError: logits that are no prediction, or a label out of range.
     """
-    falling = _falling(_checked(logits, labels)[0])
+    return _by_chunks(_entropy, logits, labels)
+
+
+def _entropy(z: Array, y: Int[np.ndarray, " n"]) -> Array:
+    falling = _falling(z)
     # The first is 0; log1p keeps what a sum that begins with exp(0) would round away.
     log_p = falling - np.log1p(np.exp(falling[:, 1:]).sum(axis=1, keepdims=True))
-    return torch.from_numpy(_weighted(np.exp(log_p), log_p).sum(axis=1))
+    total: Array = _weighted(np.exp(log_p), log_p).sum(axis=1)
+    return total
 
 
 def modified_entropy(
@@ -78,7 +92,11 @@ def modified_entropy(
     Raises:
         DataError: logits that are no prediction, or a label out of range.
     """
-    of_label, others = _apart(*_checked(logits, labels))
+    return _by_chunks(_modified_entropy, logits, labels)
+
+
+def _modified_entropy(z: Array, y: Int[np.ndarray, " n"]) -> Array:
+    of_label, others = _apart(z, y)
     log_others = logsumexp(others, axis=1)
     odds = of_label - log_others
     # Of the other classes only the likeliest can come near 1, where 1 - p would cancel: its odds
@@ -86,11 +104,12 @@ def modified_entropy(
     rest = np.column_stack([of_label, others[:, 1:]])
     likeliest = others[:, 0] - logsumexp(rest, axis=1)
     unlikely = np.exp(others[:, 1:] - np.logaddexp(of_label, log_others)[:, None])
-    return torch.from_numpy(
+    total: Array = (
         _weighted(np.exp(log_expit(-odds)), log_expit(odds))
         + _weighted(np.exp(log_expit(likeliest)), log_expit(-likeliest))
         + (unlikely * np.log1p(-unlikely)).sum(axis=1)
     )
+    return total
 
 
 SIGNALS: Mapping[SignalName, Signal] = MappingProxyType(
@@ -122,30 +141,42 @@ def _apart(z: Array, y: Int[np.ndarray, " n"]) -> tuple[Array, Array]:
     return z[rows, y], _falling(others)[:, :-1]
 
 
-def _checked(
-    logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
-) -> tuple[Array, Int[np.ndarray, " n"]]:
-    """Return logits (float64, at most 0) and labels if all are predictions over known classes.
+def _by_chunks(
+    rule: _Rule, logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Return the scores that `rule` gives logits (float64, at most 0) and labels.
 
     NumPy from here on: PyTorch computes the end of an array by other instructions than its
     bulk, so that equal predictions could differ in the last digit by their place in it.
+
+    Raises:
+        DataError: logits that are no prediction, or a label out of range.
     """
-    z, y = logits.detach().cpu().double().numpy(), labels.cpu().numpy()
-    if z.shape[1] < 2:
-        raise DataError(f"Predictions over {z.shape[1]} classes tell nothing; at least 2 needed.")
-    bad = np.isnan(z).any(axis=1) | np.isposinf(z).any(axis=1) | np.isneginf(z).all(axis=1)
+    n, classes = logits.shape
+    if classes < 2:
+        raise DataError(f"Predictions over {classes} classes tell nothing; at least 2 needed.")
+    scores = np.empty(n)
+    bad, outside = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    size = max(1, _CHUNK // classes)
+    for part in (slice(start, start + size) for start in range(0, n, size)):
+        z, y = logits[part].detach().cpu().double().numpy(), labels[part].cpu().numpy()
+        highest = z.max(axis=1, keepdims=True)  # NaN where one is, -inf where all are
+        bad[part] = ~np.isfinite(highest[:, 0])
+        outside[part] = (y < 0) | (y >= classes)
+        if not (bad[part].any() or outside[part].any()):
+            # Logits that differ by a constant are one prediction: equal ones must stay equal to
+            # the bit.
+            scores[part] = rule(z - highest, y)
     if bad.any():
         raise DataError(
             f"{int(bad.sum())} predictions are not finite, the first is that of record "
             f"{int(bad.argmax())}. A target model must answer with logits or logarithms of "
             "probabilities (-inf for a probability of 0)."
         )
-    outside = (y < 0) | (y >= z.shape[1])
     if outside.any():
         row = int(outside.argmax())
         raise DataError(
-            f"Label {int(y[row])} of record {row} is out of range; the predictions have "
-            f"{z.shape[1]} classes."
+            f"Label {int(labels[row])} of record {row} is out of range; the predictions have "
+            f"{classes} classes."
         )
-    # Logits that differ by a constant are one prediction: equal ones must stay equal to the bit.
-    return z - z.max(axis=1, keepdims=True), y
+    return torch.from_numpy(scores)

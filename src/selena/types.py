@@ -77,6 +77,8 @@ def concatenate(*parts: Records) -> Records:
     shapes = {(tuple(p.x.shape[1:]), p.x.dtype) for p in parts}
     if len(shapes) != 1:
         raise DataError(f"Cannot join records of different features: {sorted(map(str, shapes))}.")
+    if len(parts) == 1:
+        return parts[0]
     if any(p.groups is not None for p in parts):
         parts = tuple(p if p.groups is not None else replace(p, groups=_alone(p)) for p in parts)
     return Records(*map(torch.cat, zip(*(p.tensors for p in parts), strict=True)))

@@ -445,6 +445,22 @@ def test_memo_forgets_the_oldest() -> None:
         assert memo.logits(RECORDS.x[:n]).shape == (n, CLASSES)
 
 
+def test_answers_of_a_table_are_not_remembered() -> None:
+    asked = []
+
+    class Table(Constant):
+        is_table = True
+
+        def logits(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return super().logits(x)
+
+    memo = MemoizedTarget(Table())
+    for _ in range(2):
+        memo.logits(RECORDS.x)
+    assert asked == [200, 200]
+
+
 def test_the_best_attack_is_chosen_on_known_records() -> None:
     report = run_audit(planted(), split(), ATTACKS, seed=0)
     strong, weak = report.attacks["confidence"], report.attacks["entropy"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class AnswerTable:
     """
 
     table: Float64[Tensor, "n c"]
+    is_table: ClassVar[bool] = True
 
     @property
     def num_classes(self) -> int:

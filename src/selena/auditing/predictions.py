@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class Predictions:
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
     groups: Shaped[np.ndarray, " n"] | None = None
+    is_table: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         names = [name for name in _READERS if name != "groups" or self.groups is not None]

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Bool, Int
 
 from selena.auditing.oracle import AnsweredModel, labelling, stated_delta
-from selena.auditing.predictions import Predictions
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
 from selena.auditing.scoring import Scene, balanced, score_attacks
@@ -77,7 +76,7 @@ def run_audit(
     scores = score_attacks(
         Scene(
             target,
-            MemoizedTarget(target) if _pays(target, split) else MemoizedTarget(target, keep=0),
+            MemoizedTarget(target) if _is_steady(target, split) else MemoizedTarget(target, keep=0),
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
@@ -118,11 +117,6 @@ def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
         state = sorted(target.state().items())
         found["model"] = fingerprint({name: tensor_digest(tensor) for name, tensor in state})
     return {**found, "version": __version__}
-
-
-def _pays(target: TargetModel, split: AuditSplit) -> bool:
-    """Return whether answers are worth remembering: not those at random, nor those of a table."""
-    return not isinstance(target, Predictions) and _is_steady(target, split)
 
 
 def _is_steady(target: TargetModel, split: AuditSplit) -> bool:

@@ -302,6 +302,8 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
+    if records.groups is None:
+        return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
     mine = units(records)
     _, first, counts = np.unique(mine, return_index=True, return_counts=True)
     if len(counts) < len(records):

@@ -133,7 +133,7 @@ def units(records: Records) -> Int[np.ndarray, " n"]:
 
 def count_units(records: Records) -> int:
     """Return how many groups and records on their own there are."""
-    return len(np.unique(units(records)))
+    return len(records) if records.groups is None else len(np.unique(units(records)))
 
 
 def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tuple[Records, Records]:

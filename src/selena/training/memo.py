@@ -20,9 +20,13 @@ class MemoizedTarget:
     """
 
     def __init__(self, target: TargetModel, keep: int = 8) -> None:
-        """Wrap `target`, keeping its answers to the last `keep` batches; 0 asks each time."""
+        """Wrap `target`, keeping its answers to the last `keep` batches; 0 asks each time.
+
+        A target that looks its answers up (`is_table`) is asked each time: that costs less than
+        remembering.
+        """
         self._target = target
-        self._keep = keep
+        self._keep = 0 if getattr(target, "is_table", False) else keep
         self._answers: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
