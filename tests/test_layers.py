@@ -13,15 +13,15 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "escaping", "files", "version"),
+    ("errors", "escaping", "files", "shapes", "version"),
     ("seeding", "workspace", "user_code", "fingerprint", "config"),
     ("types",),
-    ("checks", "manifest"),
+    ("checks",),
     ("data", "networks", "metrics", "signals"),
     ("training",),
     ("defenses", "attacks"),
     ("auditing", "environment"),
-    ("registry", "store", "pipeline", "experiment", "anymodel", "page"),
+    ("registry", "manifest", "store", "pipeline", "experiment", "anymodel", "page"),
     ("reproduce", "exporting", "tracking"),
     ("cli", "sklearn", "__init__", "__main__"),
 )
@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
     ("page", "experiment"),
     ("page", "store"),
+    ("store", "manifest"),
     ("pipeline", "registry"),
     ("pipeline", "store"),
     ("experiment", "pipeline"),

@@ -110,7 +110,7 @@ def save_report(report: AuditReport, path: Path) -> Path:
         StoreError: it cannot be written.
     """
     tensors = {
-        f"{name}{_SEPARATOR}{part}": tensor
+        f"{name}{_SEPARATOR}{part}": tensor.clone()  # one memory under two names is refused
         for name, result in report.attacks.items()
         for part, tensor in pack_scores(result.scores).items()
     }

@@ -127,6 +127,7 @@ def describe(figure: Figure) -> str:
 
 def _grade(figure: Figure) -> Level:
     large, severe = LIMITS[figure.metric]
-    if figure.value >= severe:
+    value = round(figure.value, 9)  # 0.6 - 0.4 is a little less than 0.2
+    if value >= severe:
         return "severe"
-    return "large" if figure.value >= large else "small"
+    return "large" if value >= large else "small"
