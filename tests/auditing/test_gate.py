@@ -152,7 +152,7 @@ def test_several_audits_share_the_error() -> None:
 def test_the_models_own_accuracies_and_their_gap() -> None:
     report = audited(*LEAKING)
     texts = ("train_accuracy<0.5", "test_accuracy<0.5", "gap>0.1")
-    train, test, gap = (v.measured for v in judge(report, map(parse_condition, texts)))
+    train, test, gap = (judge(report, [parse_condition(text)])[0].measured for text in texts)
     assert (train.value, train.n) == (report.train_accuracy.value, {"records": 2000})
     assert (test.interval, test.n) == (report.test_accuracy.interval, {"records": 1000})
     assert gap.value == pytest.approx(train.value - test.value)

@@ -11,10 +11,12 @@ from selena.auditing.conditions import parse_condition
 from selena.auditing.figure import EPSILON, Figure
 from selena.auditing.gate import judge
 from selena.auditing.report import AuditReport
-from selena.auditing.results import AuditSetup
-from selena.auditing.scoring import Scored
+from selena.auditing.results import AttackResult, Variant
+from selena.auditing.scoring import AttackScores, Scored
 from selena.auditing.verdict import LIMITS, Level, Verdict, judge_figures, over_seeds
-from tests.auditing.synthetic import attack, levels, report
+from selena.metrics.summary import summarize
+from selena.metrics.thresholds import fit_threshold
+from tests.auditing.synthetic import attack, levels, report, scored
 
 SHARP = levels([450, 400, 150], [550, 450, 0])
 COARSE = levels([300, 700], [700, 300])
@@ -61,7 +63,8 @@ def test_the_worst_figure_decides() -> None:
 
 
 def test_of_equals_the_lowest_fpr_leads() -> None:
-    found = report(attack("coarse", levels([10, 990], [990, 10])), attack("sharp", SHARP))
+    sharp = attack("sharp", levels([4500, 4000, 1500], [5500, 4500, 0]))
+    found = report(attack("coarse", levels([10, 990], [990, 10])), sharp)
     assert found.advantage.value > LIMITS["advantage"][1]
     assert (found.verdict.level, found.verdict.figure) == ("severe", "tpr@fpr=0.001")
     assert found.verdict.reason == (
@@ -86,7 +89,7 @@ def test_a_figure_that_may_be_guessing_does_not_count() -> None:
     assert alone == Verdict("none shown", "No figure is above guessing.")
 
 
-@pytest.mark.parametrize(("n", "level"), [(50, "too few records"), (2000, "none shown")])
+@pytest.mark.parametrize(("n", "level"), [(25, "too few records"), (2000, "none shown")])
 def test_few_records_do_not_acquit(n: int, level: Level) -> None:
     found = report(attack("a", levels([n, n], [n, n]))).verdict
     assert (found.level, found.figure) == (level, "")
@@ -94,6 +97,15 @@ def test_few_records_do_not_acquit(n: int, level: Level) -> None:
         assert f"with {2 * n} records per side an advantage of 20% cannot be ruled out" in (
             found.reason
         )
+
+
+def test_deciding_alike_for_all_does_not_acquit() -> None:
+    """An advantage of exactly 0 with 50 records: other thresholds may do better."""
+    values = [*range(0, 100, 2), *range(1, 100, 2)]
+    few = scored(values, np.arange(100) < 50)
+    nobody = attack("a", few)
+    assert nobody.variants["global"].summary.advantage_interval[1] < 0.2
+    assert report(nobody).verdict.level == "too few records"
 
 
 def test_without_attacks_nothing_is_judged() -> None:
@@ -140,8 +152,19 @@ def harmless(seed: int) -> AuditReport:
         seen = shared + (0.7 * draw.normal(size=shared.shape) if i else 0)
         scores = (seen > 0).astype(np.float64) if i == 1 else seen
         known, evaluation = (Scored(each, truth, zeros, ids) for each in scores)
-        attacks.append(attack(f"a{i}", known, evaluation, setup=AuditSetup(1, 0)))
+        attacks.append(with_one_threshold(f"a{i}", known, evaluation))
     return report(*attacks)
+
+
+def with_one_threshold(name: str, known: Scored, evaluation: Scored) -> AttackResult:
+    """The figures that a verdict is read off; quicker than all that a report holds."""
+    rule = fit_threshold(known.scores, known.truth)
+    on_known, decisions = (rule.decide(each.scores, each.labels) for each in (known, evaluation))
+    accuracy = float((on_known == known.truth).mean())
+    summary = summarize(evaluation.scores, decisions, evaluation.truth, fprs=())
+    variants = {"global": Variant(summary, accuracy, 2 * N)}
+    found = AttackScores(known, evaluation, 2 * N, 4 * N, 0.0)
+    return AttackResult(name, "direct", "logits", {}, variants, found)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -120,6 +120,16 @@ def test_low_fpr_with_too_few_non_members_is_not_resolved() -> None:
     assert tpr_at_fpr(roc_curve(scores, truth), 0.02).resolved
 
 
+def test_an_interval_from_zero_begins_at_zero() -> None:
+    """Not at a rounding error above: attacks are compared by lower ends."""
+    truth = np.arange(40) < 20
+    scores = np.concatenate([np.repeat([0, 1, 2], [5, 8, 7]), np.repeat([0, 1], [16, 4])])
+    for confidence in (0.6827, 0.9, 0.95, 0.99):
+        for fpr in (0.001, 0.01):
+            found = tpr_at_fpr(roc_curve(scores, truth), fpr, confidence=confidence).interval
+            assert found[0] == 0
+
+
 def test_allowed_false_positives_are_counted_in_decimals() -> None:
     truth = np.arange(101) < 1
     curve = roc_curve(np.zeros(101), truth)

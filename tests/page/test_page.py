@@ -90,7 +90,7 @@ def test_the_top_says_what_was_audited(page: Reader) -> None:
     ("scores", "level", "words_of_it"),
     [
         (levels([10, 90], [90, 10]), "severe", "Severe leak"),
-        (levels([50, 50], [50, 50]), "too-few-records", "Too few records to tell"),
+        (levels([25, 25], [25, 25]), "too-few-records", "Too few records to tell"),
         (levels([1000, 1000], [1000, 1000]), "none-shown", "No leak shown"),
     ],
 )

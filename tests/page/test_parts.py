@@ -126,8 +126,8 @@ def test_the_verdict_over_seeds_counts_them() -> None:
     # More than half of the seeds must show a leak.
     assert summary(tight[0], leaky[0]).level == "none shown"
     mixed = summary(tight[0], *leaky)
-    assert mixed.level == "severe"
-    assert mixed.verdict == "severe leak (in 2 of 3 seeds; no leak shown in 1)"
+    assert mixed.level == "large"
+    assert mixed.verdict == "large leak (in 2 of 3 seeds; no leak shown in 1)"
 
 
 def test_families_not_tried_are_in_the_card() -> None:

@@ -85,8 +85,7 @@ def judge_figures(figures: Sequence[Figure]) -> Verdict:
     """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
     shown = [figure for figure in figures if figure.above_chance]
     if not shown:
-        widest = next(f.interval[1] for f in figures if f.metric == "advantage")
-        if widest >= _TOO_WIDE:
+        if max(map(_possible_advantage, figures)) >= _TOO_WIDE:
             scored = min(figures[0].members, figures[0].non_members)
             return Verdict(
                 "too few records",
@@ -123,6 +122,16 @@ def describe(figure: Figure) -> str:
         f"The attack {attack} reaches an {name} of {figure.value:.3f}; guessing reaches "
         f"{chance(figure.metric):g}."
     )
+
+
+def _possible_advantage(figure: Figure) -> float:
+    """Return the largest advantage that a figure leaves possible; 0 where it says nothing of it.
+
+    Of AUC A it is 2A - 1, as ROC curves of the best rules are concave: an attack that decides alike
+    for all records has an advantage of 0 for sure, and says nothing of better thresholds.
+    """
+    high = figure.interval[1]
+    return {"advantage": high, "auc": 2 * high - 1}.get(figure.metric, 0.0)
 
 
 def _grade(figure: Figure) -> Level:
