@@ -75,10 +75,12 @@ def page() -> Reader:
 
 def test_the_top_says_what_was_audited(page: Reader) -> None:
     """The same hashes as in the report: a page is bound to what it is about."""
-    (inputs,) = {json.dumps(dict(each.report.inputs)) for each in runs() if each.report is not None}
-    records = json.loads(inputs)["records"]
+    inputs = [each.report.inputs for each in runs() if each.report is not None]
+    (records,) = {each["records"] for each in inputs}
     text = words(page)
     assert records in text
+    assert len({each["model"] for each in inputs}) == 2
+    assert all(each["model"][:16] in text for each in inputs)
     n = run().row["n"]
     scored = f"{n['evaluation_members']:,} members and {n['evaluation_non_members']:,} non-members"
     assert text.index(scored) < text.index("In plain words")
@@ -181,7 +183,9 @@ def test_rows_without_attacks_make_a_page() -> None:
 
 def test_a_defense_that_was_attacked_by_fewer_families() -> None:
     both = made_report(attack("a", LEAK), attack("b", LEAK, family="label-only"))
-    page = render_page([run_of_audit(both, name="undefended"), run("selena", 0.0)], title="T")
+    page = render_page(
+        [run_of_audit(both, name="undefended", dataset="toy"), run("selena", 0.0)], title="T"
+    )
     figures = json.loads(read(page).scripts[0])
     assert [t["name"] for t in figures["roc-1"]["data"] if "name" in t] == [
         "undefended",
