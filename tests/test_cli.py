@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import typer.main
 
+from selena.auditing.figure import figures_of
+from selena.auditing.verdict import LEVELS
 from selena.cli import app, main
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -80,11 +82,14 @@ def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
 
 def test_run_writes_rows_report_and_figure(finished: Path) -> None:
     result = read(finished / "out.json")
-    assert result["schema"] == "selena-run/1"
+    assert result["schema"] == "selena-run/2"
     assert [row["defense"] for row in result["rows"]] == ["undefended", "split_ai", "selena"]
     for row in result["rows"]:
         assert 0 <= row["test_accuracy"] <= 1
-        assert row["best"]["direct"]["attack"].split("/")[0] in row["attacks"]
+        assert all(figure.name in row["attacks"] for figure in figures_of(row).values())
+        assert set(row["families"]) == {"direct"}
+        assert row["verdict"]["level"] in LEVELS
+        assert set(row["inputs"]) == {"records", "model", "version"}
         assert set(row["attacks"]) == {"confidence", "modified_entropy"}
         assert row["selected_on_evaluation"] is False
     assert (finished / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
@@ -311,7 +316,7 @@ def test_audit_of_predictions_writes_the_documented_schema(tmp_path: Path) -> No
     )
     selena("audit", "--predictions", "p.npz", "--json", "out.json", cwd=tmp_path)
     result = read(tmp_path / "out.json")
-    assert result["schema"] == "selena-audit/1"
+    assert result["schema"] == "selena-audit/2"
     assert list(result["attacks"]) == sorted(
         ["correctness", "confidence", "entropy", "modified_entropy", "neural"]
     )

@@ -44,6 +44,7 @@ SIDEWAYS = {
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
     ("page", "experiment"),
     ("page", "store"),
+    ("store", "manifest"),
     ("pipeline", "registry"),
     ("pipeline", "store"),
     ("experiment", "pipeline"),

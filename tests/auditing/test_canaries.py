@@ -211,14 +211,17 @@ def test_reports_show_them_in_every_form() -> None:
     for text in (results_text(comparison.rows), markdown):
         assert "100 canaries got a wrong label" in text
         assert "copy" not in text
-    assert f"100 canaries: AUC 100.0 ({line[2].spread}), epsilon at least" in str(report)
+    said = f"Epsilon, by 100 canaries: at least {bound.bound.epsilon:.2f} by confidence (direct)."
+    assert said in str(report).splitlines()
     page = render_page(
         [run_of_audit(report, name="leaky", dataset="d", seed=0, synthetic=False)], title="t"
     )
     assert '<h2 id="canaries">' in page
     assert "Canaries show how exposed" in page
     assert "canaries, it finds 100.0\u00a0%" in page
-    assert "Membership leaks" in page  # though of ordinary records nothing does
+    # Though of ordinary records nothing leaks: what canaries prove is a leak.
+    assert report.verdict.figure == "epsilon"
+    assert f'<article class="card level-{report.verdict.level}">' in page
 
 
 def test_of_twins_it_is_said_that_the_bound_is_of_both() -> None:
@@ -260,7 +263,7 @@ def test_several_seeds_show_mean_and_deviation() -> None:
     bounds = [each["epsilon_lower_bound"]["epsilon"] for each in found]
     assert entry["canaries"]["direct"]["auc"] == {"mean": 1.0, "standard_deviation": 0.0, "n": 2}
     assert entry["canaries"]["direct"]["epsilon"]["mean"] == pytest.approx(np.mean(bounds))
-    assert entry["canaries"]["direct"]["tpr_at_1_percent_fpr"]["mean"] == 1.0
+    assert entry["canaries"]["direct"]["tpr@fpr=0.01"]["mean"] == 1.0
 
 
 def test_a_tracker_gets_figures_of_canaries() -> None:
@@ -268,10 +271,10 @@ def test_a_tracker_gets_figures_of_canaries() -> None:
     assert planted.canaries is not None
     (row,) = compare({"leaky": audit(Leak(planted.canaries.members), planted)}).rows
     found, canaries = metrics(row), row["attacks"]["confidence"]["canaries"]
-    assert found["direct/canaries/auc"] == found["direct/canaries/auc_high"] == 1
-    assert found["direct/canaries/epsilon"] == canaries["epsilon_lower_bound"]["epsilon"]
-    assert found["direct/canaries/tpr_at_fpr_0.1"] == 1
-    assert not any("canaries" in name for name in metrics({**row, "attacks": {}}))
+    bound = canaries["epsilon_lower_bound"]["epsilon"]
+    assert found["direct/epsilon"] == found["attack/epsilon"] == bound > 2
+    (plain,) = compare({"bare": audit(Leak(bare().train), bare())}).rows
+    assert not any("epsilon" in name for name in metrics(plain))
 
 
 @dataclass(frozen=True, eq=False)

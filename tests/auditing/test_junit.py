@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML: well-formed whatever the names, red unless every condition holds."""
+"""Verdicts as JUnit XML: well-formed whatever the names, red unless every condition passes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def test_one_case_a_condition() -> None:
     suite = parse(
         junit_xml(
             [
-                verdict("auc>0.6", 0.7, 0.8, 0.9, subject="selena, seed 1"),
+                verdict(
+                    "auc>0.6", 0.7, 0.8, 0.9, subject="selena, seed 1", inputs={"model": "abc"}
+                ),
                 verdict("auc>0.6", 0.5, 0.7, 0.9),
                 verdict("auc>0.6", 0.4, 0.5, 0.6),
             ],
@@ -66,7 +68,7 @@ def test_one_case_a_condition() -> None:
     assert failure is not None
     assert error is not None
     assert failure.attrib["message"] == "the lower end 0.7000 is above 0.6"
-    assert "0.8000, 95 % interval 0.7000 to 0.9000" in (failure.text or "")
+    assert "0.8000, interval 0.7000 to 0.9000" in (failure.text or "")
     assert error.attrib["type"] == "unresolved"
     assert properties(cases[0]) == {
         "outcome": "fails",
@@ -77,6 +79,7 @@ def test_one_case_a_condition() -> None:
         "interval_high": "0.9",
         "n_members": "100",
         "n_non_members": "100",
+        "input_model": "abc",
     }
 
 

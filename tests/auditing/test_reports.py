@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -12,52 +11,35 @@ from matplotlib.axes import Axes
 
 from selena.auditing.figures import draw_report
 from selena.auditing.markdown import render_markdown
-from selena.auditing.table import summarize_rows, table_cells
+from selena.auditing.report import AuditReport
+from selena.auditing.results import AttackResult
+from selena.auditing.scoring import Scored
+from selena.auditing.table import FEW, summarize_rows, table_cells
+from selena.page import run_of_audit
+from tests.auditing.synthetic import attack, levels, report
+
+LEAK = levels([0, 400, 550, 50], [0, 600, 395, 5])
+STRONGER = levels([0, 100, 850, 50], [0, 900, 95, 5])
+FEW_RECORDS = levels([0, 40, 55, 5], [0, 60, 39, 1])
 
 
-def row(defense: str = "selena", seed: int = 0, accuracy: float = 0.8) -> dict[str, Any]:
-    point = {
-        "tpr": 0.05,
-        "interval": [0.02, 0.09],
-        "resolved": True,
-        "needed_non_members": 100,
-    }
-    best = {
-        "attack": "modified_entropy/per_class",
-        "access": "logits",
-        "queries_per_record": 1.0,
-        "balanced_accuracy": 0.6,
-        "balanced_accuracy_interval": [0.55, 0.65],
-        "auc": 0.62,
-        "auc_interval": [0.57, 0.67],
-        "tpr_at_fpr": {"0.01": point},
-        "members": 100,
-        "non_members": 100,
-        "roc": {"fpr": [0.0, 0.5, 1.0], "tpr": [0.0, 0.7, 1.0]},
-        "histogram": {
-            "edges": [0.0, 1.0, 2.0],
-            "axis": "score",
-            "members": [0.4, 0.6],
-            "non_members": [0.7, 0.3],
-        },
-    }
-    return {
-        "defense": defense,
-        "seed": seed,
-        "synthetic": False,
-        "selected_on_evaluation": False,
-        "train_accuracy": 1.0,
-        "train_accuracy_interval": [0.99, 1.0],
-        "test_accuracy": accuracy,
-        "test_accuracy_interval": [accuracy - 0.02, accuracy + 0.02],
-        "n": {
-            "known_members": 90,
-            "known_non_members": 90,
-            "evaluation_members": 100,
-            "evaluation_non_members": 100,
-        },
-        "best": {"direct": best, "label-only": copy.deepcopy(best)},
-    }
+def audit(scores: Scored = LEAK, accuracy: float = 0.8) -> AuditReport:
+    boundary = attack("boundary", scores, family="label-only", access="label")
+    return report(attack("modified_entropy", scores), boundary, test=accuracy)
+
+
+def row(
+    defense: str = "selena", seed: int = 0, accuracy: float = 0.8, scores: Scored = LEAK
+) -> dict[str, Any]:
+    return row_of(
+        *audit(scores, accuracy).attacks.values(), defense=defense, seed=seed, test=accuracy
+    )
+
+
+def row_of(
+    *attacks: AttackResult, defense: str = "selena", seed: int = 0, test: float = 0.8
+) -> dict[str, Any]:
+    return run_of_audit(report(*attacks, test=test), name=defense, seed=seed).row
 
 
 def texts(rows: list[dict[str, Any]], seconds: dict[str, float] | None = None) -> list[list[str]]:
@@ -68,20 +50,19 @@ def test_one_seed_shows_intervals_and_one_line_a_family() -> None:
     first, second = texts([row()], {"selena/direct": 90.0})
     assert first == [
         "selena",
-        "100.0 99.0–100.0",
-        "80.0 78.0–82.0",
-        "direct: modified entropy, per class 1 query, 1.5 min",
-        "60.0 55.0–65.0",
-        "62.0 57.0–67.0",
-        "5.0 2.0–9.0",
+        "100.0 99.6–100.0",
+        "80.0 77.4–82.4",
+        "direct: modified entropy, global 1 query, 1.5 min",
+        "60.0 57.8–62.1",
+        "60.9 58.7–63.0",
+        "5.0 0.0–6.5",
     ]
-    assert second[:4] == ["", "", "", "label-only: modified entropy, per class 1 query"]
+    assert second[:4] == ["", "", "", "label-only: boundary, global 1 query"]
 
 
 def test_an_attack_that_needs_gradients_says_so() -> None:
-    white_box = row()
-    white_box["best"]["label-only"] |= {"attack": "boundary/global", "access": "gradient"}
-    assert texts([white_box])[1][3] == "label-only: boundary, global (white-box) 1 query"
+    white_box = row_of(attack("gradients", LEAK, access="gradient"))
+    assert texts([white_box])[0][3] == "direct: gradients, global (white-box) 1 query"
 
 
 def test_several_seeds_show_mean_and_deviation() -> None:
@@ -94,10 +75,28 @@ def test_several_seeds_show_mean_and_deviation() -> None:
     assert entry["seeds"] == [0, 1]
 
 
-def test_what_cannot_be_resolved_is_not_shown_as_a_figure() -> None:
-    unresolved = row()
-    unresolved["best"]["direct"]["tpr_at_fpr"]["0.01"]["resolved"] = False
-    assert texts([unresolved])[0][-1] == "unresolved needs 100 non-members"
+def test_a_tpr_of_few_false_positives_is_marked() -> None:
+    few = row(scores=FEW_RECORDS)
+    assert texts([few])[0][-1] == f"5.0 {FEW} 0.0–11.2"
+    markdown = render_markdown([few], title="T", command="c")
+    assert f"| 5.0 {FEW} (0.0–11.2) |" in markdown
+    assert "1,000 non-members would resolve this rate" in markdown
+    assert FEW not in render_markdown([row()], title="T", command="c")
+    # One seed of few is enough to mark a mean.
+    assert texts([row(), row(seed=1, scores=FEW_RECORDS)])[0][-1].startswith(f"5.0 {FEW} ±")
+
+
+def test_a_figure_of_another_attack_names_it() -> None:
+    """One attack decides best, another finds more at a low FPR."""
+    deciding = attack("deciding", levels([300, 700, 0], [700, 300, 0]))
+    sharp = attack("sharp", levels([450, 400, 150], [550, 450, 0]))
+    (line,) = table_cells([row_of(deciding, sharp)])
+    assert line[3].text == "direct: deciding, global"
+    assert [cell.by for cell in line[4:]] == ["", "", "sharp"]
+    assert (line[4].text, line[6].text) == ("70.0", "15.0")
+    assert "15.0 (12.9–17.3) by sharp |" in render_markdown(
+        [row_of(deciding, sharp)], title="T", command="c"
+    )
 
 
 def test_markdown_flags_synthetic_data_and_leaking_selection() -> None:
@@ -131,8 +130,7 @@ def test_a_report_that_no_command_wrote_names_none() -> None:
 
 
 def test_figures_of_models_that_were_attacked_by_different_families(tmp_path: Path) -> None:
-    fewer = row("mine")
-    del fewer["best"]["direct"]
+    fewer = row_of(attack("boundary", LEAK, family="label-only"), defense="mine")
     draw_report([fewer, row()], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
@@ -162,8 +160,7 @@ def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
 
 
 def test_of_several_seeds_the_figure_shows_the_lowest_and_the_page_says_so(tmp_path: Path) -> None:
-    other, lowest = row(seed=7), row(seed=2)
-    other["best"]["direct"]["balanced_accuracy"] = 0.9
+    other, lowest = row(seed=7, scores=STRONGER), row(seed=2)
     figures = [tmp_path / f"{i}.svg" for i in range(2)]
     draw_report([other, lowest], figures[0])
     draw_report([lowest], figures[1])

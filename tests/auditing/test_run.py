@@ -16,8 +16,10 @@ from torch import Tensor
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
-from selena.auditing.report import AuditReport, score_histogram
+from selena.auditing.report import AuditReport
+from selena.auditing.results import score_histogram
 from selena.auditing.run import run_audit
+from selena.auditing.table import FEW, percent
 from selena.defenses.hamp import HAMPModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
@@ -283,8 +285,23 @@ def test_a_report_prints_as_its_figures() -> None:
         "entropy",
         "modified",
     ]
-    assert "100.0 (95.5–100.0) of its training records" in lines[9]
-    assert lines[10].startswith("Best direct attack by the known rows: ")
+    assert lines[9].startswith("Leak: severe. The attack ")
+    assert "100.0 (95.5–100.0) of its training records" in lines[10]
+
+
+def test_a_printed_tpr_has_its_interval_and_mark() -> None:
+    """40 non-members allow no false positive at 1 %: wide, marked, and not withheld."""
+    report = run_audit(planted(), split(), ATTACKS, seed=0)
+    low, high = report.tpr(0.01).interval
+    assert 0 <= low < 1 == high
+    shown = f"100.0 ({percent(low)}–100.0) {FEW}"
+    lines = repr(report).splitlines()
+    assert [line.endswith(shown) for line in lines[1:9]] == [True] * 8
+    assert any(
+        line.startswith(f"TPR at 1 % FPR: {shown} by ") and line.endswith("; guessing gives 1.")
+        for line in lines
+    )
+    assert "1,000 non-members would resolve this rate" in lines[-1]
 
 
 def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) -> None:
@@ -480,7 +497,7 @@ def test_the_best_attack_is_chosen_on_known_records() -> None:
         },
     )
     assert report.best("direct").result.name == "confidence"
-    assert report.strongest_on_evaluation("direct").result.name == "entropy"
+    assert report.strongest_on_evaluation("direct")[0].startswith("entropy/")
 
 
 def test_scores_that_crowd_together_are_shown_on_a_logarithmic_axis() -> None:
@@ -509,10 +526,28 @@ def test_two_values_stay_two_values(ones: float) -> None:
 
 
 def test_histograms_and_curves_are_whole() -> None:
-    best = run_audit(planted(), split(), ATTACKS, seed=0).to_json()["best"]["direct"]
+    best = run_audit(planted(), split(), ATTACKS, seed=0).to_json()["families"]["direct"]
     assert best["roc"]["fpr"][0] == 0
     assert best["roc"]["tpr"][-1] == 1
     for side in ("members", "non_members"):
         assert sum(best["histogram"][side]) == pytest.approx(1)
     assert len(best["histogram"]["edges"]) == len(best["histogram"]["members"]) + 1
     assert np.all(np.diff(best["roc"]["fpr"]) >= 0)
+
+
+def test_a_report_says_what_was_audited() -> None:
+    """Hashes tell records and weights apart; a model without known weights has none."""
+    parts = split()
+    models = [
+        Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=seed)
+        for seed in (1, 2)
+    ]
+    one, other = (run_audit(model, parts, ATTACKS[:1], seed=0).inputs for model in models)
+    assert set(one) == {"records", "model", "version"}
+    assert one["records"] == other["records"]
+    assert one["model"] != other["model"]
+    assert set(run_audit(planted(), parts, ATTACKS[:1], seed=0).inputs) == {"records", "version"}
+    fewer = replace(
+        parts, known=replace(parts.known, members=parts.known.members.take(torch.arange(30)))
+    )
+    assert run_audit(models[0], fewer, ATTACKS[:1], seed=0).inputs["records"] != one["records"]

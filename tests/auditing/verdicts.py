@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def verdict(
     subject: str = "",
     source: str = "direct attack confidence/global",
     needed: int | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Verdict:
     """A verdict on a made-up figure of 100 members and 100 non-members."""
     n = {"members": 100, "non_members": 100}
     measured = Measurement(source, value, (low, high), n, needed)
-    return Verdict(parse_condition(text), bound, measured, subject)
+    return Verdict(parse_condition(text), bound, measured, subject, inputs or {})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("name", "code", "word"), [("leaking", 3, "fails"), ("private", 0, "holds")]
+    ("name", "code", "word"), [("leaking", 3, "fails"), ("private", 0, "passes")]
 )
 def test_a_leaking_model_fails_and_a_private_one_passes(
     name: str, code: int, word: str, folder: Path, tmp_path: Path
@@ -59,15 +61,17 @@ def test_too_few_records_are_unresolved_unless_a_bound_is_asked_for(
     assert "unresolved" in selena(*tiny, cwd=tmp_path, code=2).stdout
     selena(*tiny, "--bound", "upper", cwd=tmp_path, code=3)
     selena(*tiny, "--bound", "lower", cwd=tmp_path)
-    low_rate = ("--fail-if", "tpr@fpr=0.1%>0.5", "--bound", "lower")
-    done = selena(*AUDIT, str(folder / "tiny.npz"), *low_rate, cwd=tmp_path, code=2)
-    assert "at least 1,000 can" in " ".join(done.stdout.split())
+    low_rate = (*AUDIT, str(folder / "tiny.npz"), "--fail-if", "tpr@fpr=0.1%>0.2")
+    for bound in ("point", "both"):
+        done = selena(*low_rate, "--bound", bound, cwd=tmp_path, code=2)
+        assert "too few for a FPR of 0.001; 10,000 resolve it" in " ".join(done.stdout.split())
+    selena(*low_rate, "--bound", "lower", cwd=tmp_path)
 
 
 @pytest.mark.usefixtures("quick")
 def test_several_conditions_are_judged_and_the_worst_decides(folder: Path, tmp_path: Path) -> None:
     leaking = (*AUDIT, str(folder / "leaking.npz"))
-    unresolved = ("--fail-if", "tpr@fpr=0.0001>0.5")
+    unresolved = ("--fail-if", "tpr@fpr=0.0001>0.01")
     done = selena(*leaking, *unresolved, "--fail-if", CONDITION, cwd=tmp_path, code=3)
     assert all(word in done.stdout for word in ("unresolved", "fails"))
     selena(*leaking, *unresolved, "--fail-if", "test_accuracy<0.01", cwd=tmp_path, code=2)
@@ -135,13 +139,13 @@ def judged(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_report_judges_every_run(runs: list[str], tmp_path: Path) -> None:
-    conditions = ("--fail-if", "advantage>0.999", "--fail-if", "tpr@fpr=0.001>0.9")
+    conditions = ("--fail-if", "advantage>0.999", "--fail-if", "tpr@fpr=0.001>0.02")
     selena("report", *runs, *conditions, "--json", "r.json", cwd=tmp_path, code=2)
     found = judged(tmp_path / "r.json")
     assert {(v["subject"], v["outcome"]) for v in found} == {
-        ("undefended, seed 0", "holds"),
+        ("undefended, seed 0", "passes"),
         ("undefended, seed 0", "unresolved"),
-        ("label_output, seed 0", "holds"),
+        ("label_output, seed 0", "passes"),
         ("label_output, seed 0", "unresolved"),
     }
     assert (tmp_path / "report" / "report.md").exists()
@@ -153,8 +157,26 @@ def test_a_report_judges_every_run(runs: list[str], tmp_path: Path) -> None:
     assert suite.attrib["failures"] == "2"
 
 
-def test_a_report_cannot_be_asked_for_a_rate_that_it_does_not_hold(
-    runs: list[str], tmp_path: Path
-) -> None:
-    done = selena("report", *runs, "--fail-if", "tpr@fpr=0.3>0.9", cwd=tmp_path, code=NOT_JUDGED)
-    assert "0.001, 0.01, 0.1 only" in " ".join(done.stderr.split())
+def test_a_report_answers_any_rate(runs: list[str], tmp_path: Path) -> None:
+    rate = ("--fail-if", "tpr@fpr=0.3>0.99")
+    selena("report", *runs, *rate, "--json", "r.json", cwd=tmp_path)
+    assert [v["condition"] for v in judged(tmp_path / "r.json")] == ["tpr@fpr=0.3>0.99"] * 2
+
+
+def test_an_edited_audit_json_is_not_judged(runs: list[str], tmp_path: Path) -> None:
+    """Figures come from the scores, which the manifest vouches for."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0], folder)
+    judging = ("report", str(folder), "--fail-if", "test_accuracy>0.01", "--fail-if", "auc>0.01")
+    selena(*judging, cwd=tmp_path, code=3)
+    text = (folder / "audit.json").read_text()
+    (folder / "audit.json").write_text(re.sub(r'"auc": [\d.]+', '"auc": 0.0', text))
+    selena(*judging, cwd=tmp_path, code=3)
+
+
+def test_verdicts_name_what_was_judged(runs: list[str], tmp_path: Path) -> None:
+    selena("report", *runs, "--fail-if", "auc>0.999", "--json", "r.json", cwd=tmp_path)
+    hashes = [verdict["inputs"] for verdict in judged(tmp_path / "r.json")]
+    assert all(set(each) == {"records", "model", "version"} for each in hashes)
+    assert len({each["records"] for each in hashes}) == 1
+    assert len({each["model"] for each in hashes}) == 2

@@ -109,10 +109,25 @@ def test_low_fpr_with_too_few_non_members_is_not_resolved() -> None:
     point = tpr_at_fpr(roc_curve(scores, truth), 0.001)
     assert not point.resolved
     assert point.allowed_false_positives == 0
-    assert point.needed_non_members == 1000
+    assert point.needed_non_members == 10_000
     assert point.tpr == 0.04
     assert point.realized_fpr == 0
-    assert tpr_at_fpr(roc_curve(scores, truth), 0.002).resolved
+    # The interval is there all the same, and covers finding nobody.
+    assert point.interval[0] == 0
+    assert point.interval[1] > 0.04
+    # Nine allowed false positives are too few to say what FPR a threshold has; ten are enough.
+    assert not tpr_at_fpr(roc_curve(scores, truth), 0.018).resolved
+    assert tpr_at_fpr(roc_curve(scores, truth), 0.02).resolved
+
+
+def test_an_interval_from_zero_begins_at_zero() -> None:
+    """Not at a rounding error above: attacks are compared by lower ends."""
+    truth = np.arange(40) < 20
+    scores = np.concatenate([np.repeat([0, 1, 2], [5, 8, 7]), np.repeat([0, 1], [16, 4])])
+    for confidence in (0.6827, 0.9, 0.95, 0.99):
+        for fpr in (0.001, 0.01):
+            found = tpr_at_fpr(roc_curve(scores, truth), fpr, confidence=confidence).interval
+            assert found[0] == 0
 
 
 def test_allowed_false_positives_are_counted_in_decimals() -> None:

@@ -12,6 +12,7 @@ from selena.metrics import (
     clopper_pearson,
     roc_curve,
     summarize,
+    tpr_at_fpr,
 )
 
 TRUTH = np.arange(2000) < 1000
@@ -60,12 +61,18 @@ def test_json_is_plain_and_complete() -> None:
         "tpr",
         "interval",
         "realized_fpr",
+        "realized_fpr_interval",
         "allowed_false_positives",
         "resolved",
         "needed_non_members",
     }
     assert point["allowed_false_positives"] == 10
-    assert point["interval"] == list(clopper_pearson(round(point["tpr"] * 1000), 1000))
+    alarms = round(point["realized_fpr"] * 1000)
+    assert point["realized_fpr_interval"] == list(clopper_pearson(alarms, 1000))
+    assert point["interval"] == list(tpr_at_fpr(roc_curve(SCORES, TRUTH), 0.01).interval)
+    # The threshold is estimated too: wider than the interval of the TPR at that threshold.
+    low, high = clopper_pearson(round(point["tpr"] * 1000), 1000)
+    assert point["interval"][0] < low < high < point["interval"][1]
 
 
 def test_comparisons_reach_every_interval() -> None:

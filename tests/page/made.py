@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from selena.store import RunFolder
 from selena.workspace import Workspace
 
 CLASSES = 4
+TODAY = date(2026, 1, 31)
 HOSTILE = "</script><img src=x onerror=alert(1)>&<b>b\u2028\"'%{x}"
 
 
@@ -83,7 +85,7 @@ def folder(path: Path, leak: float = 1.5, *, name: str = "undefended") -> RunFol
     found = report(leak, kept=kept)
     run_folder = RunFolder(path)
     run_folder.save_model({"p": torch.zeros(1)}, manifest_of(name), 1.0)
-    run_folder.save_audit(found, kept.touched, seed=0, classes=CLASSES)
+    run_folder.save_audit(found, kept.touched)
     return run_folder
 
 

@@ -88,7 +88,7 @@ def test_the_report_has_four_files(tmp_path: Path) -> None:
     ]
     assert all(path.stat().st_size for path in paths)
     written: dict[str, Any] = json.loads(paths[0].read_text())
-    assert written["schema"] == "selena-run/1"
+    assert written["schema"] == "selena-run/2"
     assert written["rows"] == json.loads(json.dumps(comparison.rows))
     text = paths[1].read_text()
     assert "| protected |" in text

@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
+from selena.auditing.scoring import Scored
 from selena.errors import DataError
 from selena.escaping import printable
 from selena.experiment import Results
-from selena.page import Run, render_page, runs_of_results, write_page
+from selena.page import Run, render_page, run_of_audit, runs_of_results, write_page
 from selena.store import RunFolder
 from selena.workspace import Workspace
-from tests.page.made import HOSTILE, folder, plain, report, run, runs
+from tests.auditing.synthetic import attack, levels
+from tests.auditing.synthetic import report as made_report
+from tests.page.made import HOSTILE, TODAY, folder, plain, report, run, runs
 
+LEAK = levels([40, 40, 20], [55, 45, 0])
 SECTIONS = ["summary", "attacks", "tradeoff", "roc", "scores", "classes", "exposed", "limits"]
 
 
@@ -69,6 +73,35 @@ def page() -> Reader:
     return read(render_page(runs(), title="Toys", command="selena run"))
 
 
+def test_the_top_says_what_was_audited(page: Reader) -> None:
+    """The same hashes as in the report: a page is bound to what it is about."""
+    inputs = [each.report.inputs for each in runs() if each.report is not None]
+    (records,) = {each["records"] for each in inputs}
+    text = words(page)
+    assert records in text
+    assert len({each["model"] for each in inputs}) == 2
+    assert all(each["model"][:16] in text for each in inputs)
+    n = run().row["n"]
+    scored = f"{n['evaluation_members']:,} members and {n['evaluation_non_members']:,} non-members"
+    assert text.index(scored) < text.index("In plain words")
+    assert text.index("Page written") < text.index("In plain words")
+    assert "2026-01-31" in words(read(render_page([run()], title="T", date=TODAY)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "level", "words_of_it"),
+    [
+        (levels([10, 90], [90, 10]), "severe", "Severe leak"),
+        (levels([25, 25], [25, 25]), "too-few-records", "Too few records to tell"),
+        (levels([1000, 1000], [1000, 1000]), "none-shown", "No leak shown"),
+    ],
+)
+def test_a_card_has_the_class_of_its_level(scores: Scored, level: str, words_of_it: str) -> None:
+    reader = read(render_page([run_of_audit(made_report(attack("a", scores)))], title="T"))
+    assert ("article", {"class": f"card level-{level}"}) in reader.tags
+    assert words_of_it in reader.text
+
+
 def test_every_section_is_there(page: Reader) -> None:
     assert headings(page) == [*SECTIONS, "method"]
     drawn = [attrs["data-figure"] for _, attrs in page.tags if "data-figure" in attrs]
@@ -96,17 +129,15 @@ def test_the_drawing_library_is_there_once(page: Reader) -> None:
 
 
 def test_names_are_shown_and_never_run() -> None:
-    hostile = run(HOSTILE)
-    row = plain(hostile.row)
-    row["dataset"] = HOSTILE
-    for attack in row["attacks"].values():
-        attack["settings"] = {HOSTILE: HOSTILE}
-    best = row["best"]["direct"]
-    row["attacks"][HOSTILE] = row["attacks"].pop(best["attack"].split("/")[0])
-    best["attack"] = f"{HOSTILE}/global"
-    made = Run(row, hostile.best)
-    reader = read(render_page([made], title=HOSTILE, command=HOSTILE, environment={HOSTILE: "x"}))
-    ordinary = read(render_page([run()], title="T", command="c", environment={"a": "x"}))
+    def named(name: str) -> Reader:
+        found = made_report(attack(name, LEAK, canaries=LEAK))
+        row = plain(run_of_audit(found, name=name, dataset=name).row)
+        row["attacks"][name]["settings"] = {name: name}
+        row["inputs"] = {"records": name, "model": name}
+        page = render_page([Run(row, found)], title=name, command=name, environment={name: "x"})
+        return read(page)
+
+    reader, ordinary = named(HOSTILE), named("name")
     # What a name could add to the page would be a tag or an attribute more.
     assert shape(reader) == shape(ordinary)
     assert printable(HOSTILE) in "".join(reader.text)
@@ -143,24 +174,26 @@ def test_rows_alone_make_a_page_that_says_what_is_absent() -> None:
 
 
 def test_rows_without_attacks_make_a_page() -> None:
-    row = plain(run().row) | {"attacks": {}, "best": {}, "n": {}}
-    reader = read(render_page([Run(row)], title="T"))
+    reader = read(render_page([run_of_audit(made_report())], title="T"))
     assert "No attack was run." in words(reader)
+    assert ("article", {"class": "card level-not-attacked"}) in reader.tags
     assert headings(reader) == ["summary", "attacks", "limits", "method"]
     assert json.loads(reader.scripts[0]) == {}
 
 
 def test_a_defense_that_was_attacked_by_fewer_families() -> None:
-    both = plain(run().row)
-    both["best"]["label-only"] = both["best"]["direct"] | {"known_accuracy": 0.5}
-    page = render_page([Run(both), run("selena", 0.0)], title="T")
+    both = made_report(attack("a", LEAK), attack("b", LEAK, family="label-only"))
+    page = render_page(
+        [run_of_audit(both, name="undefended", dataset="toy"), run("selena", 0.0)], title="T"
+    )
     figures = json.loads(read(page).scripts[0])
     assert [t["name"] for t in figures["roc-1"]["data"] if "name" in t] == [
         "undefended",
         "guessing",
     ]
-    missing = "label-only, adaptive or reference-model"
-    assert f"Not attacked by {missing} attacks: selena." in words(read(page))
+    text = words(read(page))
+    assert "Not attacked by reference-model (LiRA, RMIA), adaptive or label-only attacks." in text
+    assert "Not attacked by reference-model (LiRA, RMIA) or adaptive attacks." in text
 
 
 def test_synthetic_data_and_leaking_selection_are_said() -> None:
@@ -205,9 +238,9 @@ def test_a_page_shows_the_scores_of_the_audit(tmp_path: Path) -> None:
         tensors["evaluation/scores"] = -tensors["evaluation/scores"]
         Workspace(folder=file.parent).save(f"{name}-{'0' * 24}", tensors)
     (kept,) = runs_of_results(results(made))
-    assert kept.best["direct"].scores.evaluation.scores.tolist() == (
-        right.evaluation.scores.tolist()
-    )
+    assert kept.report is not None
+    found = kept.report.best("direct").result.scores.evaluation
+    assert found.scores.tolist() == right.evaluation.scores.tolist()
 
 
 def numbers(value: Any) -> list[float]:
@@ -232,7 +265,9 @@ def test_charts_hold_no_fixed_color_and_only_finite_numbers(page: Reader) -> Non
 
 def test_rows_from_before_a_field_was_added_make_a_page() -> None:
     row = plain(run().row)
-    for attack in row["attacks"].values():
-        del attack["settings"]
-    del row["best"]["direct"]["histogram"]["axis"]
+    for each in row["attacks"].values():
+        del each["settings"]
+    del row["families"]["direct"]["histogram"]["axis"]
+    del row["families"]["direct"]["roc"]["band"]
+    del row["inputs"]
     assert headings(read(render_page([Run(row)], title="T")))[-1] == "method"

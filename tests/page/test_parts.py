@@ -3,141 +3,189 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import get_args
 
+import numpy as np
 import pytest
 
-from selena.auditing.table import Cell
-from selena.metrics.intervals import clopper_pearson
+from selena.auditing.figure import figures_of
+from selena.auditing.report import AuditReport
+from selena.auditing.results import AttackResult
+from selena.auditing.scoring import Scored
+from selena.auditing.table import FEW
+from selena.auditing.verdict import LIMITS, Level
+from selena.metrics.low_fpr import tpr_at_fpr
+from selena.page import run_of_audit
 from selena.page.attack_table import TITLES, attack_lines
 from selena.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.page.exposed import SHOWN, exposed_tables
-from selena.page.groups import group_runs, headline_family
+from selena.page.groups import group_runs
 from selena.page.limits import limits
+from selena.page.method import about
 from selena.page.runs import Run
-from selena.page.words import summarize_groups
-from tests.page.made import plain, run, runs
+from selena.page.words import VERDICTS, Summary, summarize_groups, verdict_limits
+from tests.auditing.synthetic import attack, levels, report, scored
+from tests.page.made import TODAY, plain, run, runs
+
+SHARP = levels([450, 400, 150], [550, 450, 0])
+"""15 % of the members above every non-member."""
+COARSE = levels([300, 700, 0], [700, 300, 0])
+"""Right for 70 % of both sides, and of no use at a low FPR."""
 
 
-def changed(made: Run, **changes: Any) -> Run:
-    """Return the run with other figures of its best attack."""
-    row = plain(made.row)
-    row["best"]["direct"] |= changes
-    return Run(row, made.best)
+def even(n: int) -> Scored:
+    """Members and non-members in turns."""
+    return scored(np.arange(2.0 * n), np.arange(2 * n) % 2 == 0)
 
 
-def point(tpr: float, low: float, high: float, resolved: bool = True) -> dict[str, Any]:
-    return {
-        "tpr": tpr,
-        "interval": [low, high],
-        "resolved": resolved,
-        "needed_non_members": 100,
-    }
+def made(*attacks: AttackResult, name: str = "undefended", seed: int = 0) -> Run:
+    return run_of_audit(report(*attacks), name=name, seed=seed)
 
 
-def sentences(*made: Run) -> str:
-    (summary,) = summarize_groups(group_runs(made))
-    return " ".join(summary.sentences).replace("\u00a0", " ")
+def summary(*runs: Run) -> Summary:
+    (found,) = summarize_groups(group_runs(runs))
+    return found
 
 
-LEAK = {
-    "tpr_at_fpr": {"0.1": point(0.2, 0.15, 0.25), "0.01": point(0.043, 0.023, 0.073)},
-    "balanced_accuracy": 0.6,
-    "balanced_accuracy_interval": [0.55, 0.65],
-}
+def sentences(*runs: Run) -> str:
+    return " ".join(summary(*runs).sentences).replace("\u00a0", " ")
 
 
 def test_a_leak_in_plain_words() -> None:
-    said = sentences(changed(run(), **LEAK, known_accuracy=0.6))
+    said = sentences(made(attack("confidence", SHARP)))
     assert (
-        "An attacker who may be wrong for 1 non-member in 100 finds 4.3 % of the members (between "
-        "2.3 and 7.3 %, with 95 % confidence); guessing would find 1 %." in said
+        "An attacker who accepts one wrong accusation per 100 non-members finds 15.0 % (12.9 to "
+        "17.3 % with 95 % confidence) of the members; guessing finds 1.0 %." in said
     )
-    assert "right for 60.0 % of them (between 55.0 and 65.0 %" in said
-    assert "told apart" not in said
+    assert "(confidence) is right in 57.5 % (56.4 to 58.7 % with 95 % confidence) of" in said
+    assert "cannot tell the two apart" not in said
     assert "no proof" not in said
 
 
-def test_what_cannot_be_told_from_guessing_is_said() -> None:
-    weak = {
-        "tpr_at_fpr": {"0.01": point(0.012, 0.004, 0.03)},
-        "balanced_accuracy": 0.51,
-        "balanced_accuracy_interval": [0.47, 0.55],
+def test_the_card_names_the_attack_of_its_figure() -> None:
+    """Not the one that is strongest in another figure."""
+    both = made(attack("sharp one", SHARP), attack("coarse_one", COARSE, family="label-only"))
+    said = sentences(both)
+    assert "the strongest attack (coarse one) is right in 70.0 %" in said
+    assert "finds 15.0 % (12.9 to 17.3 %" in said
+    lines = {line.cells[1].cell.text: line.mark for line in attack_lines(group_runs([both]))}
+    assert lines == {
+        "sharp one": "strongest in TPR at 1 %, TPR at 0.1 %",
+        "coarse one": "strongest in accuracy, AUC",
     }
-    (summary,) = summarize_groups(group_runs([changed(run(), **weak)]))
-    assert (summary.verdict, summary.leaks) == ("no leak shown", False)
-    said = " ".join(summary.sentences)
-    assert said.count("The two cannot be told apart with so few records.") == 2
+
+
+def test_what_cannot_be_told_from_guessing_is_said() -> None:
+    harmless = made(attack("confidence", even(1000)))
+    found = summary(harmless)
+    assert (found.verdict, found.level) == ("no leak shown", "none shown")
+    said = sentences(harmless)
+    assert said.count("These records cannot tell the two apart.") == 2
     assert "This is no proof that nothing leaks" in said
-    below = changed(run(), **weak | {"balanced_accuracy_interval": [0.45, 0.49]})
-    assert "guessing is right for 50 %. That is less than guessing." in sentences(below)
+    below = made(attack("confidence", levels([40, 60], [60, 40]), levels([600, 400], [400, 600])))
+    assert "guessing is right in 50 %. That is less than guessing." in sentences(below)
+
+
+def test_few_records_are_no_harmless_model() -> None:
+    few = made(attack("confidence", even(50)))
+    assert summary(few).verdict == "too few records to tell"
+    assert "This is no proof that nothing leaks" in sentences(few)
 
 
 def test_a_leak_at_low_fpr_alone_is_a_leak() -> None:
-    made = changed(
-        run(), **LEAK | {"balanced_accuracy": 0.51, "balanced_accuracy_interval": [0.47, 0.55]}
+    known, evaluation = levels([300, 670, 30], [700, 300, 0]), levels([485, 485, 30], [500, 500, 0])
+    found = made(attack("confidence", known, evaluation))
+    figures = figures_of(found.row)
+    assert not figures["balanced_accuracy"].above_chance
+    assert (summary(found).verdict, summary(found).level) == ("small leak", "small")
+
+
+def test_few_non_members_make_a_rough_figure() -> None:
+    said = sentences(made(attack("confidence", levels([45, 40, 15], [55, 45, 0]))))
+    assert "finds 15.0 % (" in said
+    assert (
+        "That is a rough figure: 100 non-members were scored, and 1,000 would make it a firm one."
+        in said
     )
-    (summary,) = summarize_groups(group_runs([made]))
-    assert (summary.verdict, summary.leaks) == ("membership leaks", True)
-
-
-def test_too_few_non_members_are_unresolved_and_not_a_figure() -> None:
-    points = {"0.1": point(0.2, 0.15, 0.25), "0.01": point(0.4, 0.3, 0.5, resolved=False)}
-    said = sentences(changed(run(), **LEAK | {"tpr_at_fpr": points}, non_members=80))
-    assert "unresolved: 80 non-members were scored, and it takes at least 100." in said
-    assert "40.0" not in said
-    assert "wrong for 1 non-member in 10 finds 20.0 % of the members" in said
 
 
 def test_several_seeds_are_a_mean_and_a_range() -> None:
-    other = LEAK | {"balanced_accuracy": 0.5, "balanced_accuracy_interval": [0.45, 0.55]}
-    other["tpr_at_fpr"] = {"0.01": point(0.003, 0.0, 0.02)}
-    made = [changed(run(), **LEAK), changed(run(seed=1), **other)]
-    said = sentences(*made)
-    assert "Over 2 seeds, an attacker" in said
-    assert "finds 2.3 % of the members on average (from 0.3 to 4.3 %)" in said
-    assert "right for 55.0 % of them on average (from 50.0 to 60.0 %)" in said
-    assert "In 1 of 2 seeds the 95 % interval lies above guessing." in said
-    (summary,) = summarize_groups(group_runs(made))
-    assert summary.verdict == "membership leaks in 1 of 2 seeds"
+    leaky, tight = made(attack("a", SHARP)), made(attack("a", even(1000)), seed=1)
+    said = sentences(leaky, tight)
+    assert "finds 8.0 % (mean of 2 seeds, from 1.0 to 15.0 %) of the members" in said
+    assert "right in 53.8 % (mean of 2 seeds, from 50.0 to 57.5 %) of the cases" in said
+    assert said.count("In 1 of 2 seeds the 95 % interval is above guessing.") == 2
+
+
+def test_the_verdict_over_seeds_counts_them() -> None:
+    tight = [made(attack("a", even(1000)), seed=seed) for seed in (0, 1)]
+    leaky = [made(attack("a", SHARP), seed=seed) for seed in (2, 3)]
+    assert summary(*tight).verdict == "no leak shown (in all 2 seeds)"
+    # More than half of the seeds must show a leak.
+    assert summary(tight[0], leaky[0]).level == "none shown"
+    mixed = summary(tight[0], *leaky)
+    assert mixed.level == "large"
+    assert mixed.verdict == "large leak (in 2 of 3 seeds; no leak shown in 1)"
+
+
+def test_families_not_tried_are_in_the_card() -> None:
+    direct = attack("a", SHARP)
+    said = "Not attacked by reference-model (LiRA, RMIA), adaptive or label-only attacks."
+    assert said in sentences(made(direct))
+    three = (attack("b", SHARP, family="label-only"), attack("c", SHARP, family="adaptive"))
+    assert "Not attacked by reference-model (LiRA, RMIA) attacks." in sentences(
+        made(direct, *three)
+    )
+    all_four = (*three, attack("d", SHARP, family="reference-model"))
+    assert "Not attacked" not in sentences(made(direct, *all_four))
+
+
+def test_every_level_has_words_and_limits() -> None:
+    assert set(VERDICTS) == set(get_args(Level))
+    said = verdict_limits()
+    assert said.count(";") == len(LIMITS) - 1
+    assert "members found at a false-positive rate of 0.1 %: 2 and 10 %" in said
+    assert "AUC: 65 and 80 %" in said
+
+
+def test_the_top_says_what_was_audited_and_when() -> None:
+    first = made(attack("a", SHARP))
+    found = dict(about(group_runs([first]), TODAY))
+    assert found == {
+        "Data set": "records",
+        "Scored": "1,000 members and 1,000 non-members",
+        "Page written": "2026-01-31",
+        "Records, SHA-256": "5" * 24,
+    }
+    row = plain(made(attack("a", SHARP), name="selena").row)
+    row["inputs"] = {"records": "6" * 24, "model": "7" * 24}
+    both = dict(about(group_runs([first, Run(row)]), TODAY))
+    assert both["Records, SHA-256"] == f"undefended {'5' * 16}…, selena {'6' * 16}…"
+    assert both["Model, SHA-256"] == "7" * 24
 
 
 def test_a_defense_is_compared_with_the_undefended_model() -> None:
-    made = [
+    both = [
         Run(plain(each.row) | {"test_accuracy": accuracy})
         for each, accuracy in zip(runs(), (0.80, 0.75), strict=True)
     ]
-    base, defended = summarize_groups(group_runs(made[::-1]))[::-1]
+    base, defended = summarize_groups(group_runs(both[::-1]))[::-1]
     assert "It classifies 80.0\u00a0% of new records correctly." in base.sentences
     assert any("5.0 points less than undefended" in each for each in defended.sentences)
 
 
 def test_seeds_stand_together_and_settings_apart() -> None:
     def with_settings(seed: int, k: int) -> Run:
-        made = run("selena", seed=seed)
-        return Run(made.row, made.best, {"settings": {"seed": seed, "k": k}})
+        found = run("selena", seed=seed)
+        return Run(found.row, found.report, {"settings": {"seed": seed, "k": k}})
 
-    made = [with_settings(0, 5), with_settings(1, 5), with_settings(0, 9)]
-    groups = group_runs(made)
+    groups = group_runs([with_settings(0, 5), with_settings(1, 5), with_settings(0, 9)])
     assert [(g.label, len(g.runs)) for g in groups] == [("selena (1)", 2), ("selena (2)", 1)]
     other = Run(plain(run().row) | {"dataset": "other"})
     assert [g.label for g in group_runs([run(), other])] == [
         "undefended on toy",
         "undefended on other",
     ]
-
-
-def test_the_headline_is_chosen_on_known_records_less_a_standard_error() -> None:
-    row = plain(run().row)
-    best = row["best"]["direct"]
-    row["best"] = {
-        "direct": best | {"known_accuracy": 0.60, "known_records": 400},
-        # Higher, but of the few records that a trained attack held out.
-        "label-only": best | {"known_accuracy": 0.62, "known_records": 40},
-        "adaptive": best | {"known_accuracy": 0.55, "balanced_accuracy": 0.99},
-    }
-    assert headline_family(row) == "direct"
-    assert headline_family(row | {"best_of_all": {"family": "adaptive"}}) == "adaptive"
 
 
 def test_the_table_has_a_line_an_attack_and_values_to_sort_by() -> None:
@@ -150,26 +198,27 @@ def test_the_table_has_a_line_an_attack_and_values_to_sort_by() -> None:
         assert accuracy.cell.text == f"{100 * accuracy.value:.1f}"
         assert accuracy.cell.spread.startswith("±")
         assert auc.value is not None
-    assert [line.mark for line in lines].count("best of all") == 2
+    for marks in ([line.mark for line in lines[:2]], [line.mark for line in lines[2:]]):
+        for figure in ("accuracy", "AUC", "TPR at 1 %", "TPR at 0.1 %"):
+            assert sum(figure in mark for mark in marks) == 1
 
 
-def test_unresolved_cells_hold_no_value() -> None:
-    (line, *_) = attack_lines(group_runs([run()]))
-    cell = line.cells[-1]
-    assert cell.cell == Cell("unresolved", "needs 1,000")
-    assert cell.value is None
+def test_a_tpr_of_few_false_positives_sorts_too() -> None:
+    (line,) = attack_lines(group_runs([made(attack("a", SHARP))]))
+    at_1, at_01 = line.cells[-2:]
+    assert (at_1.cell.text, at_1.cell.spread, at_1.value) == ("15.0", "12.9–17.3", 0.15)
+    assert (at_01.cell.text, at_01.value) == (f"15.0 {FEW}", 0.15)
+    assert at_01.cell.spread
 
 
-def test_the_band_is_the_interval_of_each_corner() -> None:
-    (group,) = group_runs([run()])
-    best = group.first["best"]["direct"]
+def test_the_band_is_the_interval_at_each_fpr() -> None:
+    found = report(attack("a", SHARP))
+    (group,) = group_runs([run_of_audit(found)])
     low, high, curve, guess = draw_roc([group], "direct").spec["data"]
-    members = best["members"]
-    for i in range(1, len(best["roc"]["tpr"])):
-        hits = round(best["roc"]["tpr"][i] * members)
-        assert curve["customdata"][i] == list(clopper_pearson(hits, members))
-        assert high["y"][i] == pytest.approx(curve["customdata"][i][1])
-        assert low["y"][i] <= curve["y"][i] <= high["y"][i]
+    assert len(low["x"]) > 20
+    for fpr, lower, upper in zip(low["x"], low["y"], high["y"], strict=True):
+        interval = tpr_at_fpr(found.attacks["a"].curve, min(fpr, 1)).interval
+        assert (lower, upper) == pytest.approx((max(interval[0], 1e-4), interval[1]), abs=1e-3)
     # A logarithmic axis has no 0.
     assert min(*low["y"], *high["y"], *curve["x"], *guess["x"]) > 0
 
@@ -198,8 +247,7 @@ def test_classes_share_one_scale() -> None:
 
 
 def test_the_most_exposed_records_before_and_after() -> None:
-    made = runs((0, 1))
-    (table,) = exposed_tables(group_runs(made))
+    (table,) = exposed_tables(group_runs(runs((0, 1))))
     assert (table.label, table.seed, len(table.lines)) == ("undefended", 0, SHOWN)
     assert table.titles[-2:] == ["Found at FPR (%), undefended", "Found at FPR (%), selena"]
     assert all(len(line) == len(table.titles) for line in table.lines)
@@ -214,19 +262,25 @@ def test_the_most_exposed_records_before_and_after() -> None:
 def test_a_defense_of_another_seed_or_other_data_is_not_compared() -> None:
     (table,) = exposed_tables(group_runs([run(), run("selena", seed=1)]))
     assert table.titles[-1] == "Found at FPR (%), undefended"
-    row, kept = run("selena").row, run("selena").best["direct"]
-    records = kept.scores.evaluation
-    others = replace(records, labels=records.labels + 1)  # other records under one name
-    best = replace(kept, scores=replace(kept.scores, evaluation=others))
-    (table,) = exposed_tables(group_runs([run(), Run(row, {"direct": best})]))
+    kept = run("selena")
+    assert kept.report is not None
+    (table,) = exposed_tables(group_runs([run(), Run(kept.row, of_other_classes(kept.report))]))
     assert table.sentences == []
+
+
+def of_other_classes(audit: AuditReport) -> AuditReport:
+    """Other records under one name."""
+    attacks = {}
+    for name, result in audit.attacks.items():
+        records = result.scores.evaluation
+        others = replace(records, labels=(records.labels + 1) % 4)
+        attacks[name] = replace(result, scores=replace(result.scores, evaluation=others))
+    return replace(audit, attacks=attacks)
 
 
 def test_limits_name_what_was_not_done() -> None:
     said = " ".join(limits(group_runs([run(), run("selena", 0.0), run("selena", seed=1)])))
-    missing = "label-only, adaptive or reference-model"
-    assert f"Not attacked by {missing} attacks: undefended, selena." in said
     assert "One target model stands behind the figures of undefended:" in said
     assert "drawings show the first seed" in said
     assert "not a guarantee" in said
-    assert "A FPR of 0.1 % is unresolved: that takes 1,000 non-members." in said
+    assert "At a FPR of 0.1 % intervals are wide: 10,000 non-members would resolve it." in said

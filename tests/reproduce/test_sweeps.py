@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from selena.auditing.figure import figures_of
+from selena.auditing.verdict import LEVELS
 from selena.errors import ConfigError
 from selena.reproduce import ablation, figure4
 from selena.reproduce.budget import total
@@ -20,11 +22,13 @@ def test_figure4_attacks_every_epoch(tiny: Task, tmp_path: Path) -> None:
     assert total(figure4.plan(tiny, runs)).networks == 1 + 3 + 1  # undefended, sub-models, student
     figure4.run(tiny, runs, command="selena test").write(out, "selena test")
     data = json.loads((out / "figure4.json").read_text())
-    assert data["schema"] == "selena-figure4/1"
+    assert data["schema"] == "selena-figure4/2"
     assert [row["epoch"] for row in data["rows"]] == [1, 2, 3]
     for row in [*data["rows"], data["selena"]]:
-        low, high = row["direct"]["balanced_accuracy_interval"]
-        assert 0 <= low <= row["direct"]["balanced_accuracy"] <= high <= 1
+        figure = figures_of(row, "direct")["balanced_accuracy"]
+        assert 0 <= figure.interval[0] <= figure.value <= figure.interval[1] <= 1
+        assert set(row["families"]) == {"direct"}
+        assert row["verdict"]["level"] in LEVELS
     # It is one run: it learns its members better and better.
     assert data["rows"][0]["train_accuracy"] < data["rows"][-1]["train_accuracy"]
     with (out / "figure4.csv").open() as stream:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from selena.attacks.flip_noise import FlipNoise
+from selena.auditing.figure import figures_of
 from selena.auditing.run import run_audit
+from selena.auditing.table import percent
 from selena.cli import app
 from selena.data.load import load
 from selena.data.split import audit_split
@@ -30,6 +32,7 @@ from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
 from selena.reproduce.work import Sizes, Work, audit_work
+from selena.store import RunFolder
 from selena.training.group import Group
 from selena.training.lane import Lane
 from selena.training.model import NetworkModel
@@ -259,9 +262,9 @@ def test_csv_has_our_lines_only_where_the_paper_has_none(finished: Finished) -> 
         assert (row["adaptive"] == "–") == (row["defense"] != "selena")
 
 
-def test_json_rows_are_those_of_a_run_with_the_best_of_all(finished: Finished) -> None:
+def test_json_rows_are_those_of_a_run(finished: Finished) -> None:
     data = finished.json
-    assert data["schema"] == "selena-run/1"
+    assert data["schema"] == "selena-run/2"
     assert data["command"] == "selena test"
     assert data["environment"]["packages"]["torch"]
     assert data["seeds"] == [0]
@@ -270,14 +273,17 @@ def test_json_rows_are_those_of_a_run_with_the_best_of_all(finished: Finished) -
     assert data["paper"] == {"dataset": "digits", "defenses": {}}
     assert [row["defense"] for row in data["rows"]] == DEFENSES
     for row in data["rows"]:
-        best = row["best_of_all"]
-        assert best["balanced_accuracy"] == row["best"][best["family"]]["balanced_accuracy"]
-        strongest = best["strongest_on_evaluation"]["balanced_accuracy"]
-        assert strongest >= best["balanced_accuracy"]
-        assert strongest == max(
+        best = figures_of(row)["balanced_accuracy"]
+        of_family = figures_of(row, best.family)["balanced_accuracy"]
+        assert replace(of_family, ties=best.ties) == best
+        on_evaluation = [
             family["strongest_on_evaluation"]["balanced_accuracy"]
-            for family in row["best"].values()
-        )
+            for family in row["families"].values()
+        ]
+        assert max(on_evaluation) >= best.value
+        (line,) = [line for line in table2.lines([row], "digits") if line[0].text == row["defense"]]
+        assert line[-2].text == percent(best.value)
+        assert line[-1].text == percent(max(on_evaluation))
 
 
 def test_everything_is_written_and_told(finished: Finished) -> None:

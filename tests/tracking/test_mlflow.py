@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from selena.auditing.figure import TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
 from selena.experiment import Results, run
 from selena.pipeline import DataSettings, RunSettings
@@ -34,15 +35,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_figures_have_their_intervals_beside_them(results: Results) -> None:
     for row in results.rows:
         found = metrics(row)
-        best = row["best"]["direct"]
+        figures = figures_of(row, "direct")
         assert found["test_accuracy"] == row["test_accuracy"]
-        assert found["direct/balanced_accuracy"] == best["balanced_accuracy"]
+        assert found["direct/balanced_accuracy"] == figures["balanced_accuracy"].value
+        assert found["attack/auc"] == figures_of(row)["auc"].value
         for name in [name for name in found if not name.endswith(("_low", "_high"))]:
             assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
-        unresolved = {f for f, point in best["tpr_at_fpr"].items() if not point["resolved"]}
-        assert unresolved == {
-            f for f in best["tpr_at_fpr"] if f"direct/tpr_at_fpr_{f}" not in found
-        }
+        logged = {m for m in figures if f"direct/{m.replace(TPR_AT_FPR, 'tpr_at_fpr_')}" in found}
+        assert logged == {metric for metric, figure in figures.items() if figure.resolved}
+        assert len(logged) < len(figures)
 
 
 def test_a_local_store_holds_settings_figures_and_report(results: Results) -> None:
@@ -60,7 +61,8 @@ def test_a_local_store_holds_settings_figures_and_report(results: Results) -> No
         assert child.data.metrics == pytest.approx(metrics(row))
         assert child.data.params["plan.training.epochs"] == "2"
         assert child.data.params["data.members"] == "200"
-        assert child.data.tags["best_attack/direct"] == row["best"]["direct"]["attack"]
+        assert child.data.tags["best_attack/auc"] == figures_of(row)["auc"].attack
+        assert child.data.tags["verdict"] == row["verdict"]["level"]
         assert child.data.tags["mlflow.parentRunId"] == parent
         assert child.info.run_name == folder.name
         assert child.info.status == "FINISHED"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from selena.auditing.figure import DECISION_METRICS, EPSILON, Figure, fpr_of
+from selena.auditing.figure import DECISION_METRICS, EPSILON, Figure, chance, fpr_of
 from selena.auditing.results import AttackResult
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval, wilson
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
@@ -45,7 +45,12 @@ class Candidate:
 
 
 def choose(results: Iterable[AttackResult], metric: str) -> tuple[Candidate, list[Candidate]]:
-    """Return the candidate that did best in `metric` on known records, and those tied with it."""
+    """Return the candidate that did best in `metric` on known records, and those tied with it.
+
+    Raises:
+        ConfigError: an unknown metric, or a FPR outside (0, 1].
+    """
+    chance(metric)  # refuses an unknown one
     candidates = [each for result in results for each in _candidates(result, metric)]
     best = max(candidates, key=lambda each: each.rank)
     tied = [each for each in candidates if each is not best and each.interval[1] >= best.value]
@@ -101,7 +106,7 @@ def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
         known = result.scores.calibration
         value = epsilon_lower_bound(known.scores, known.truth).epsilon
         return [Candidate(result, None, value, (value, value), (value, area[0]))]
-    return [_at_fpr(result, curve, fpr_of(metric) or 1.0, area)]
+    return [_at_fpr(result, curve, _fpr(metric), area)]
 
 
 def _at_fpr(result: AttackResult, curve: Roc, fpr: float, area: Interval) -> Candidate:
@@ -136,8 +141,14 @@ def _evaluate(
     if metric == "auc":
         interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
         return result.curve.auc, interval, None
-    point = tpr_at_fpr(result.curve, fpr_of(metric) or 1.0, confidence=confidence)
+    point = tpr_at_fpr(result.curve, _fpr(metric), confidence=confidence)
     return point.tpr, point.interval, point
+
+
+def _fpr(metric: str) -> float:
+    fpr = fpr_of(metric)
+    assert fpr is not None
+    return fpr
 
 
 def _as_advantage(accuracy: float) -> float:

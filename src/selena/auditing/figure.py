@@ -22,8 +22,17 @@ def tpr_metric(fpr: float) -> str:
 
 
 def fpr_of(metric: str) -> float | None:
-    """Return the FPR of "tpr@fpr=0.01", None for other metrics."""
-    return float(metric.removeprefix(TPR_AT_FPR)) if metric.startswith(TPR_AT_FPR) else None
+    """Return the FPR of "tpr@fpr=0.01", None for other metrics.
+
+    Raises:
+        ConfigError: what follows "tpr@fpr=" is no number.
+    """
+    if not metric.startswith(TPR_AT_FPR):
+        return None
+    try:
+        return float(metric.removeprefix(TPR_AT_FPR))
+    except ValueError as error:
+        raise ConfigError(f"{metric!r} names no FPR. Write it as {tpr_metric(0.01)!r}.") from error
 
 
 METRICS = (*DECISION_METRICS, "auc", *map(tpr_metric, LOW_FPRS))
@@ -88,8 +97,8 @@ class Figure:
 
     @property
     def name(self) -> str:
-        """The attack's name without the way of reading its scores."""
-        return self.attack.rsplit("/", 1)[0]
+        """The attack's name without the way of reading its scores; a name may hold a slash."""
+        return self.attack.rpartition("/")[0] if self.metric in DECISION_METRICS else self.attack
 
     @property
     def above_chance(self) -> bool:

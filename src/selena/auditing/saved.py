@@ -35,6 +35,8 @@ _DESCRIBED: dict[str, Any] = {
     "test_accuracy": {"correct": int, "n": int, "trials": float},
     "attacks": dict,
 }
+_MOST, _MOST_CLASSES = 2**53, 10**7
+"""Numbers beyond which a description is not believed; each class takes memory."""
 _ATTACK = {"family": str, "access": str, "settings": dict}
 
 
@@ -65,10 +67,14 @@ def described_report(
         DataError: the scores make no figures.
         StoreError: as `scores`.
     """
-    setup = AuditSetup(**described["setup"])
+
+    def named(part: str) -> dict[str, Any]:
+        return {name: described[part][name] for name in _DESCRIBED[part]}
+
+    setup = AuditSetup(**named("setup"))
     return AuditReport(
-        Accuracy.of(**described["train_accuracy"]),
-        Accuracy.of(**described["test_accuracy"]),
+        Accuracy.of(**named("train_accuracy")),
+        Accuracy.of(**named("test_accuracy")),
         {
             name: attack_result(
                 name, about["family"], about["access"], about["settings"], scores(name), setup
@@ -87,10 +93,15 @@ def check_described(described: object, where: str = "") -> str:
         return wrong
     for part in ("train_accuracy", "test_accuracy"):
         counts = described[part]
-        if not 0 <= counts["correct"] <= counts["n"] or not 0 < counts["trials"] <= counts["n"]:
+        n = counts["n"]
+        if not 0 <= counts["correct"] <= n <= _MOST or not 0 < counts["trials"] <= n:
             return f"{part} counts no share of records"
     setup = described["setup"]
-    if setup["num_classes"] < 1 or not 0 <= setup["delta"] < 1 or setup["copies"] < 0:
+    if (
+        not 1 <= setup["num_classes"] <= _MOST_CLASSES
+        or not 0 <= setup["delta"] < 1
+        or not 0 <= setup["copies"] <= _MOST
+    ):
         return "setup holds a number out of range"
     if not all(isinstance(value, str) for value in described["inputs"].values()):
         return "inputs must hold text"
@@ -110,7 +121,7 @@ def save_report(report: AuditReport, path: Path) -> Path:
         StoreError: it cannot be written.
     """
     tensors = {
-        f"{name}{_SEPARATOR}{part}": tensor
+        f"{name}{_SEPARATOR}{part}": tensor.clone()  # one memory under two names is refused
         for name, result in report.attacks.items()
         for part, tensor in pack_scores(result.scores).items()
     }

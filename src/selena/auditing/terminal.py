@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -27,12 +27,10 @@ from selena.console import SafeConsole, literal
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
 _GROUPED = "Records of one subject count as one, by the mean of their scores."
-_HEADLINES = (tpr_metric(0.01), "balanced_accuracy", "auc", EPSILON)
-METRIC_TITLES = {
+_TITLES = {
     tpr_metric(0.01): "TPR at 1 % FPR",
     "balanced_accuracy": "Attack accuracy",
     "auc": "AUC",
-    EPSILON: "Epsilon, by canaries",
 }
 
 
@@ -134,27 +132,29 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
         for which, where in (("train", "of its training records"), ("test", "of the others"))
     )
     figures = figures_of(audit)
-    shown = [figures[metric] for metric in _HEADLINES if metric in figures]
+    shown = [figures[metric] for metric in (*_TITLES, EPSILON) if metric in figures]
     few = few_words(shown)
     return [
         f"Leak: {audit['verdict']['level']}. {audit['verdict']['reason']}",
         f"In percent, with 95 % intervals. The model is right for {accuracies}.",
-        *map(_figure_line, shown),
+        *(_figure_line(audit, figure) for figure in shown),
         *([few] if few else []),
         *([_GROUPED] if are_grouped([audit]) else []),
     ]
 
 
-def _figure_line(figure: Figure) -> str:
-    title = METRIC_TITLES[figure.metric]
+def _figure_line(audit: Mapping[str, Any], figure: Figure) -> str:
     tied = f"; tied with {len(figure.ties)} more" if figure.ties else ""
     by = f"by {attack_words(figure.attack)} ({figure.family}{tied})"
     if figure.metric == EPSILON:
-        return f"{title}: at least {figure.value:.2f} {by}."
+        planted = figure.members + figure.non_members
+        both = audit["attacks"][figure.name]["canaries"]["copies"]
+        of_both = ", of a record and its copy together," if both else ""
+        return f"Epsilon, by {planted:,} canaries: at least {figure.value:.2f}{of_both} {by}."
     guess = f"{100 * chance(figure.metric):g}"
     few = "" if figure.resolved else f" {FEW}"
     value = _interval_text(figure.value, figure.interval)
-    return f"{title}: {value}{few} {by}; guessing gives {guess}."
+    return f"{_TITLES[figure.metric]}: {value}{few} {by}; guessing gives {guess}."
 
 
 def as_text(table: Table, notes: Sequence[str]) -> str:

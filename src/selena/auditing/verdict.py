@@ -86,9 +86,8 @@ def judge_figures(figures: Sequence[Figure]) -> Verdict:
     """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
     shown = [figure for figure in figures if figure.above_chance]
     if not shown:
-        advantage = next(figure for figure in figures if figure.metric == "advantage")
-        if advantage.interval[1] >= LIMITS["advantage"][0]:
-            scored = min(advantage.members, advantage.non_members)
+        if max(map(_possible_advantage, figures)) >= LIMITS["advantage"][0]:
+            scored = min(figures[0].members, figures[0].non_members)
             return Verdict(
                 "too few records",
                 f"No figure is above guessing, but {scored:,} records per side cannot rule out a "
@@ -130,8 +129,19 @@ def describe(figure: Figure) -> str:
     )
 
 
+def _possible_advantage(figure: Figure) -> float:
+    """Return the largest advantage that a figure leaves possible; 0 where it says nothing of it.
+
+    Of AUC A it is 2A - 1, as ROC curves of the best rules are concave: an attack that decides alike
+    for all records has an advantage of 0 for sure, and says nothing of better thresholds.
+    """
+    high = figure.interval[1]
+    return {"advantage": high, "auc": 2 * high - 1}.get(figure.metric, 0.0)
+
+
 def _grade(figure: Figure) -> Level:
     large, severe = LIMITS[figure.metric]
-    if figure.value >= severe:
+    value = round(figure.value, 9)  # 0.6 - 0.4 is a little less than 0.2
+    if value >= severe:
         return "severe"
-    return "large" if figure.value >= large else "small"
+    return "large" if value >= large else "small"

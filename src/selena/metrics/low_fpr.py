@@ -137,7 +137,9 @@ def _plausible_tprs(curve: Roc, fpr: float, z: float) -> Interval:
     scale = 1 + left**2 / members
     center = (share + left**2 / (2 * members)) / scale
     half = left * np.sqrt(share * (1 - share) / members + (left / (2 * members)) ** 2) / scale
-    return max(0.0, float((center - half).min())), min(1.0, float((center + half).max()))
+    # At a TPR of 0 and of 1 an end is exact: rounding must not lift one threshold over another.
+    low, high = np.where(share > 0, center - half, 0.0), np.where(share < 1, center + half, 1.0)
+    return max(0.0, float(low.min())), min(1.0, float(high.max()))
 
 
 def _within_reach(false_positives: Int[np.ndarray, " k"], fpr: float, z: float) -> slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -70,9 +71,7 @@ def one_in(fpr: float) -> str:
 
 def _summary(group: Group, base: Group | None) -> Summary:
     level = group.verdict.level
-    words = VERDICTS[level]
-    if len(group.rows) > 1 and group.is_attacked:
-        words += f" (in most of {len(group.rows)} seeds)"
+    words = VERDICTS[level] + _in_seeds(group, level)
     sentences = [_usefulness(group, base)]
     if group.is_attacked:
         sentences = [
@@ -94,6 +93,17 @@ def _decides(group: Group) -> list[str]:
     if len(group.rows) > 1 or verdict.figure in (_LOW, "advantage"):
         return []
     return [verdict.reason.replace("%", " %")]
+
+
+def _in_seeds(group: Group, level: Level) -> str:
+    """Return in how many of several seeds the verdict is `level`, and what it is in others."""
+    counts = Counter(row["verdict"]["level"] for row in group.rows)
+    if len(group.rows) == 1 or not group.is_attacked:
+        return ""
+    if len(counts) == 1:
+        return f" (in all {len(group.rows)} seeds)"
+    others = "".join(f"; {VERDICTS[o]} in {n}" for o, n in counts.items() if o != level)
+    return f" (in {counts[level]} of {len(group.rows)} seeds{others})"
 
 
 def _found(figures: Sequence[Figure]) -> str:
