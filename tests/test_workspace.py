@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from selena import files
 from selena.errors import ConfigError, StoreError
 from selena.workspace import Silent, Workspace, check_device
 
@@ -51,6 +52,14 @@ def test_clear_forgets_its_own_pieces_and_no_others(tmp_path: Path) -> None:
     workspace.load("foreign")
     workspace.clear()
     assert not folder.exists()
+
+
+def test_a_piece_is_not_swept_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_sync", lambda path: files.sweep(tmp_path))
+    Workspace(folder=tmp_path).save("one", PIECE)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
 
 
 def test_a_piece_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:

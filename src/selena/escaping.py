@@ -126,7 +126,9 @@ def log_value(text: str, length: int) -> str:
 
 def log_name(text: str) -> str:
     """Return a name that MLflow takes: letters, digits and a few signs; others become "_"."""
-    return re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)[:250]
+    name = re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)[:250]
+    # As a path it must lead to itself.
+    return "/".join(part if part.strip(".") else "_" for part in name.split("/"))
 
 
 def shown_path(path: object) -> str:

@@ -112,14 +112,11 @@ class _Part:
         _sync(self.temporary)
 
     def appear(self) -> None:
-        """Rename it into its place; a second call does nothing."""
+        """Rename it into its place."""
         if self.place is None:
             return
         try:
             os.replace(self.temporary, self.place)
-        except FileNotFoundError:
-            if self.temporary.exists():
-                raise
         except OSError as error:
             if error.errno != errno.EBUSY:  # a file that is a mount of its own stays where it is
                 raise
@@ -157,7 +154,8 @@ class _Batch:
             raise
         except BaseException:  # stopped between two of them: in a moment all are there
             for part in self.parts:
-                part.appear()
+                with suppress(FileNotFoundError):
+                    part.appear()
             raise
         for folder in {part.place.parent for part in self.parts if part.place is not None}:
             _sync(folder)
@@ -199,9 +197,10 @@ def together() -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; what is written there becomes `path` when the block succeeds.
+    """Yield a temporary file; what is written into it becomes `path` when the block succeeds.
 
-    Inside `together` that happens at the end of its block. Folders are made as needed.
+    Write into that very file: one put in its place would not be held, and might be swept. Inside
+    `together` it becomes `path` at the end of that block. Folders are made as needed.
 
     Raises:
         OSError: `path` is a folder or cannot be written.

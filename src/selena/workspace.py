@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from selena.errors import ConfigError, StoreError
@@ -170,6 +170,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     try:
         with atomic_path(path) as temporary:
-            save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, temporary)
+            plain = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+            # Not by save_file, which puts another file in the place of the one that is held.
+            temporary.write_bytes(save(plain))
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written ({error}).") from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from selena.auditing.figure import TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
+from selena.escaping import log_name, printable
 from selena.experiment import Results, run
 from selena.pipeline import DataSettings, RunSettings
 from selena.tracking.mlflow import log_results, metrics
+from tests.names import HOSTILE
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
 # MLflow uses what SQLAlchemy 2.1 deprecates, and sets up its store by code that does so, too.
@@ -68,6 +71,26 @@ def test_a_local_store_holds_settings_figures_and_report(results: Results) -> No
         assert child.info.status == "FINISHED"
     log_results(results, title="again")
     assert client.get_experiment_by_name("selena").experiment_id == experiment.experiment_id
+
+
+def test_hostile_names_are_logged_as_text(results: Results) -> None:
+    name = "\n".join(HOSTILE)
+    folder = results.folders[0]
+    settings = {name: name, **{f"setting {i}": i for i in range(150)}, "long": "x" * 10_000}
+    hostile = replace(
+        results,
+        rows=[{**results.rows[0], "dataset": name}],
+        settings={folder.name: settings},
+        folders=[folder],
+    )
+    parent = log_results(hostile, title=name)
+    client = mlflow.MlflowClient(f"sqlite:///{folder.parent / 'mlflow.db'}")
+    assert client.get_run(parent).info.run_name == printable(name)
+    experiment = client.get_experiment_by_name("selena").experiment_id
+    (child,) = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'")
+    assert child.data.params[log_name(name)] == printable(name)
+    assert child.data.tags["dataset"] == printable(name)
+    assert len(child.data.params) == 152
 
 
 def test_what_is_wrong_is_named(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
