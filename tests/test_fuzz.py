@@ -28,3 +28,11 @@ def test_changed_files_are_read_or_refused() -> None:
     result = run(40 * len(LOADERS), list(LOADERS))
     assert result.faults == []
     assert sum(result.counts.values()) == 40 * len(LOADERS)
+
+
+def test_faults_and_crashes_are_counted() -> None:
+    names = ["good", "crashing", "refusing", "faulty"]
+    result = run(8, names, jobs=1, module="tests.fuzzing.planted")
+    kinds = {"good": "read", "crashing": "crash", "refusing": "refused", "faulty": "fault"}
+    assert result.counts == dict.fromkeys(kinds.items(), 2)
+    assert sum("faulty, input 3: fault KeyError: 'a fault'" in line for line in result.faults) == 1
