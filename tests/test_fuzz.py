@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selena.errors import SelenaError
 from tests.fuzzing.loaders import LOADERS
 from tests.fuzzing.run import changed_file, run
 
@@ -36,3 +37,11 @@ def test_faults_and_crashes_are_counted() -> None:
     kinds = {"good": "read", "crashing": "crash", "refusing": "refused", "faulty": "fault"}
     assert result.counts == dict.fromkeys(kinds.items(), 2)
     assert sum("faulty, input 3: fault KeyError: 'a fault'" in line for line in result.faults) == 1
+
+
+@pytest.mark.parametrize("number", [14759, 23204])
+def test_names_in_a_model_need_not_be_text(number: int, tmp_path: Path) -> None:
+    path = tmp_path / LOADERS["onnx"].file
+    path.write_bytes(changed_file("onnx", number))
+    with pytest.raises(SelenaError, match="no ONNX model, or a damaged one"):
+        LOADERS["onnx"].load(path)
