@@ -39,9 +39,8 @@ def test_faults_and_crashes_are_counted() -> None:
     assert sum("faulty, input 3: fault KeyError: 'a fault'" in line for line in result.faults) == 1
 
 
-@pytest.mark.parametrize("number", [14759, 23204])
-def test_names_in_a_model_need_not_be_text(number: int, tmp_path: Path) -> None:
+def test_names_in_a_model_need_not_be_text(tmp_path: Path) -> None:
     path = tmp_path / LOADERS["onnx"].file
-    path.write_bytes(changed_file("onnx", number))
-    with pytest.raises(SelenaError, match="no ONNX model, or a damaged one"):
+    path.write_bytes(LOADERS["onnx"].seeds()[0].replace(b"\x01x", b"\x01\xff"))  # its input's name
+    with pytest.raises(SelenaError, match="no ONNX model, or a damaged one .*utf-8"):
         LOADERS["onnx"].load(path)
