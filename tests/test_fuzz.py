@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selena.errors import SelenaError
 from tests.fuzzing.loaders import LOADERS
 from tests.fuzzing.run import changed_file, run
 
@@ -28,3 +29,18 @@ def test_changed_files_are_read_or_refused() -> None:
     result = run(40 * len(LOADERS), list(LOADERS))
     assert result.faults == []
     assert sum(result.counts.values()) == 40 * len(LOADERS)
+
+
+def test_faults_and_crashes_are_counted() -> None:
+    names = ["good", "crashing", "refusing", "faulty"]
+    result = run(8, names, jobs=1, module="tests.fuzzing.planted")
+    kinds = {"good": "read", "crashing": "crash", "refusing": "refused", "faulty": "fault"}
+    assert result.counts == dict.fromkeys(kinds.items(), 2)
+    assert sum("faulty, input 3: fault KeyError: 'a fault'" in line for line in result.faults) == 1
+
+
+def test_names_in_a_model_need_not_be_text(tmp_path: Path) -> None:
+    path = tmp_path / LOADERS["onnx"].file
+    path.write_bytes(LOADERS["onnx"].seeds()[0].replace(b"\x01x", b"\x01\xff"))  # its input's name
+    with pytest.raises(SelenaError, match="no ONNX model, or a damaged one .*utf-8"):
+        LOADERS["onnx"].load(path)

@@ -1,6 +1,8 @@
 """What a file may reach: each loader with valid files and the way to change them.
 
-To fuzz one more loader, as that of run folders, add an entry to `LOADERS`.
+To fuzz one more loader, as that of run folders, add an entry to `LOADERS`: valid contents of one of
+its files, a function that reads that file at its path, and, where it stands among others, one that
+puts these into the folder first (see "image folder").
 """
 
 from __future__ import annotations

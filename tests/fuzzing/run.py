@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import select
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 import warnings
@@ -24,10 +24,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+if TYPE_CHECKING:  # it imports all that is under test
+    from tests.fuzzing.loaders import Loader
+
+MODULE = "tests.fuzzing.loaders"
 SECONDS = 60  # without an answer are a hang
 MEMORY = 6 << 30  # bytes of data that a process may hold
 READ, REFUSED, FAULT, CRASH, HANG = "read", "refused", "fault", "crash", "hang"
@@ -49,44 +54,45 @@ class Result:
     faults: list[str] = field(default_factory=list)
 
 
+def loaders(module: str = MODULE) -> dict[str, Loader]:
+    """Return the loaders that a module lists as `LOADERS`."""
+    found: dict[str, Loader] = import_module(module).LOADERS
+    return found
+
+
 @cache
-def _seeds(name: str) -> Sequence[bytes]:
-    from tests.fuzzing.loaders import LOADERS
-
-    return LOADERS[name].seeds()
+def _seeds(name: str, module: str) -> Sequence[bytes]:
+    return loaders(module)[name].seeds()
 
 
-def changed_file(name: str, number: int) -> bytes:
+def changed_file(name: str, number: int, module: str = MODULE) -> bytes:
     """Return input `number`, for the loader `name`."""
-    from tests.fuzzing.loaders import LOADERS
-
-    random = Random(f"{name} {number}")
-    seeds = _seeds(name)
-    return LOADERS[name].change(seeds[random.randrange(len(seeds))], random)
+    random, seeds = Random(f"{name} {number}"), _seeds(name, module)
+    return loaders(module)[name].change(seeds[random.randrange(len(seeds))], random)
 
 
-def work(numbers: range, names: list[str]) -> None:
+def work(numbers: range, module: str, names: list[str]) -> None:
     """Feed inputs in this process; say on standard output how each begins and ends."""
     from selena.errors import SelenaError
-    from tests.fuzzing.loaders import LOADERS
 
+    known = loaders(module)
     says = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # onnxruntime complains of damaged files there
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder, name.replace(" ", "-"), LOADERS[name].file) for name in names}
+        paths = {name: Path(folder, name.replace(" ", "-"), known[name].file) for name in names}
         for name in names:
             base = Path(folder, name.replace(" ", "-"))
             base.mkdir()
-            LOADERS[name].prepare(base)
+            known[name].prepare(base)
         for number in numbers:
             name = names[number % len(names)]
             print(number, end=" ", file=says, flush=True)
-            paths[name].write_bytes(changed_file(name, number))
+            paths[name].write_bytes(changed_file(name, number, module))
             started = time.monotonic()
             try:
-                LOADERS[name].load(paths[name])
+                known[name].load(paths[name])
                 outcome = READ
             except SelenaError as error:
                 str(error).encode()  # a message that cannot be shown helps nobody
@@ -98,12 +104,12 @@ def work(numbers: range, names: list[str]) -> None:
             print(f"{time.monotonic() - started:.4f}", outcome, file=says, flush=True)
 
 
-def run(inputs: int, names: list[str], jobs: int = 1) -> Result:
+def run(inputs: int, names: list[str], jobs: int = 1, module: str = MODULE) -> Result:
     """Feed `inputs` files to the loaders in turn, shared out among `jobs` processes."""
     result = Result()
     with ThreadPoolExecutor(jobs) as pool:
         shares = [range(share, inputs, jobs) for share in range(jobs)]
-        for part in pool.map(lambda share: _watch(share, names), shares):
+        for part in pool.map(lambda share: _watch(share, names, module), shares):
             result.counts += part.counts
             for name, seconds in part.seconds.items():
                 result.seconds[name] = result.seconds.get(name, 0) + seconds
@@ -111,25 +117,30 @@ def run(inputs: int, names: list[str], jobs: int = 1) -> Result:
     return result
 
 
-def _watch(numbers: range, names: list[str]) -> Result:
+def _watch(numbers: range, names: list[str], module: str) -> Result:
     """Feed inputs in processes, a new one after each crash or hang."""
     result = Result()
     while numbers:
-        with _start(numbers, names) as process:
-            number, outcome = numbers[0], CRASH
+        with _start(numbers, names, module) as process:
+            number, outcome, rest = numbers[0], CRASH, b""
+            output = _output(process)
             while True:
-                killer = threading.Timer(SECONDS, process.kill)
-                killer.start()
-                line = _output(process).readline()
-                killed = killer.finished.is_set()
-                killer.cancel()
-                if not line.endswith("\n"):
+                if not select.select([output], [], [], SECONDS)[0]:
+                    process.kill()
+                    outcome = HANG
                     break
-                number = _note(line, names, result) + numbers.step
-            if killed:
-                outcome = HANG
+                said = os.read(output.fileno(), 1 << 16)
+                if not said:
+                    break
+                *lines, rest = (rest + said).split(b"\n")
+                for line in lines:
+                    number = _note(line.decode(), names, result) + numbers.step
         if process.returncode == 0:
             break
+        if number == numbers[0] and not rest:
+            raise RuntimeError("no input was fed: start the command that `_start` runs by hand")
+        if number not in numbers:
+            raise RuntimeError(f"the process ended by {process.returncode} after its last input")
         _note(f"{number} 0 {outcome} ({process.returncode})", names, result)
         numbers = numbers[numbers.index(number) + 1 :]
     return result
@@ -147,14 +158,14 @@ def _note(line: str, names: list[str], result: Result) -> int:
     return int(number)
 
 
-def _start(numbers: range, names: list[str]) -> subprocess.Popen[str]:
+def _start(numbers: range, names: list[str], module: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.fuzzing.run", "--work", *map(str, _parts(numbers))]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.fuzzing.run", "--work", *map(str, _parts(numbers)), *names],
+        [*command, module, *names],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries in C complain of damaged files there
-        text=True,
     )
 
 
@@ -162,19 +173,17 @@ def _parts(numbers: range) -> tuple[int, int, int]:
     return numbers.start, numbers.stop, numbers.step
 
 
-def _output(process: subprocess.Popen[str]) -> IO[str]:
+def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
     assert process.stdout is not None
     return process.stdout
 
 
 def main() -> int:
     """Run from the command line; the exit code is 1 where there was a fault."""
-    from tests.fuzzing.loaders import LOADERS
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=120_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("names", nargs="*", default=list(LOADERS), help="loaders")
+    parser.add_argument("names", nargs="*", default=list(loaders()), help="loaders")
     arguments = parser.parse_args()
     started = time.monotonic()
     result = run(arguments.inputs, arguments.names, arguments.jobs)
@@ -190,6 +199,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        work(range(*map(int, sys.argv[2:5])), sys.argv[5:])
+        work(range(*map(int, sys.argv[2:5])), sys.argv[5], sys.argv[6:])
     else:
         sys.exit(main())

@@ -46,7 +46,7 @@ def open_onnx(path: Path, device: str) -> Callable[[Any], np.ndarray]:
     providers = [name for name in (*wanted, "CPUExecutionProvider") if name in there]
     with border(path, "this is no ONNX model, or a damaged one"):
         session = onnxruntime.InferenceSession(str(path), providers=providers)
-    return _asker(session, path)
+        return _asker(session, path)  # which reads names that need not be text
 
 
 def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
