@@ -186,13 +186,13 @@ def test_an_edited_audit_changes_nothing(
 ) -> None:
     row = attacked.audit()
     edited = json.loads((attacked.path / "audit.json").read_text())
-    edited["best"]["direct"] |= {"advantage": 0.0, "advantage_interval": [-0.001, 0.001]}
+    edited["figures"]["advantage"] |= {"value": 0.0, "interval": [-0.001, 0.001]}
     (attacked.path / "audit.json").write_text(json.dumps(edited))
     condition = [parse_condition("advantage>0.1")]
     with caplog.at_level(logging.WARNING):
         (judged,) = read_results([attacked.path]).rows
     assert judged == row
-    assert exit_code(judge(judged, condition)) == 3
+    assert exit_code(judge(attacked.report(), condition)) == 3
     assert "audit.json is absent or was edited" in caplog.text
 
 
