@@ -30,6 +30,7 @@ from selena.reproduce.document import Document
 from selena.reproduce.runs import run_items
 from selena.reproduce.task import PAPER, QUICK, SCALES, Task
 from selena.reproduce.work import Sizes, Work, audit_work
+from selena.store import RunFolder
 from selena.training.group import Group
 from selena.training.lane import Lane
 from selena.training.model import NetworkModel
