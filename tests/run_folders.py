@@ -101,7 +101,7 @@ def _edit(path: Path, draw: random.Random, change: Callable[[Any, Any], None]) -
     try:
         content = json.loads(path.read_text())
         place = draw.choice(_places(content))
-    except (ValueError, IndexError, AttributeError, TypeError, OSError):
+    except (ValueError, IndexError, AttributeError, TypeError, OSError, RecursionError):
         path.write_text("[]")
         return
     inner = content

@@ -126,9 +126,10 @@ def log_value(text: str, length: int) -> str:
 
 def log_name(text: str) -> str:
     """Return a name that MLflow takes: letters, digits and a few signs; others become "_"."""
-    name = re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)[:250]
+    name = re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)
     # As a path it must lead to itself.
-    return "/".join(part if part.strip(".") else "_" for part in name.split("/"))
+    name = "/".join(part if part.strip(".") else "_" for part in name.split("/"))
+    return name[:250].rstrip("/.") or "_"
 
 
 def shown_path(path: object) -> str:
