@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selena import environment
+from selena import environment, processor
 from selena.environment import (
     check_numeric_settings,
     note_numeric_settings,
@@ -35,7 +35,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on there are more threads."""
-    here = environment.numeric_environment
+    here = processor.numeric_environment
     monkeypatch.setattr(
         environment, "numeric_environment", lambda device: {**here(device), "threads": 99}
     )
