@@ -34,10 +34,10 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
 from selena.networks.mlp import MLP
+from selena.processor import processor_name
 from selena.seeding import seeded
 from selena.signals import confidence
 from selena.training.model import NetworkModel
-from selena.processor import processor_name
 from selena.training.recipe import Recipe
 from selena.types import Attack, Records, Scorer
 from tests.attacks import plain

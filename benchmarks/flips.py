@@ -23,11 +23,11 @@ from selena.attacks.neighbors import flip_patterns
 from selena.data import audit_split, load
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
+from selena.processor import has_fast_bfloat16
 from selena.training.flips import FlipPass
 from selena.training.inference import predict
 from selena.training.linear_stack import linear_stack
 from selena.training.model import NetworkModel
-from selena.processor import has_fast_bfloat16
 from selena.training.recipe import Recipe
 
 NETWORK, COPIES, FLIPS = MLP(600, 100), 100, 10

@@ -35,6 +35,7 @@ from selena.defenses.split_ai import draw_non_model_sets
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
+from selena.processor import has_fast_bfloat16
 from selena.seeding import child_seed, torch_generator
 from selena.training import executor
 from selena.training.batches import as_input
@@ -42,7 +43,6 @@ from selena.training.engine import fit_networks
 from selena.training.inference import accuracy, predict
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel
-from selena.processor import has_fast_bfloat16
 from selena.training.recipe import Recipe
 from selena.types import AuditSplit
 from selena.workspace import Workspace

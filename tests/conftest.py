@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -75,12 +76,14 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture
 def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let documents and examples train for moments: that they run is tested, not their figures."""
-    from selena.attacks.neural import NeuralAttack
-    from selena.training.plans import PLANS
+    """Let documents and examples train for two epochs: that they run is tested, no figure."""
+    from sklearn.ensemble import RandomForestClassifier
 
-    whole = NeuralAttack._recipe
-    monkeypatch.setattr(NeuralAttack, "_recipe", lambda self: replace(whole(self), epochs=2))
-    plan = PLANS["digits"]
-    short = {name: replace(getattr(plan, name), epochs=8) for name in ("training", "distillation")}
-    monkeypatch.setitem(PLANS, "digits", replace(plan, **short))
+    from selena.training.task import Task
+
+    def short(*what: Any) -> Task:
+        task = Task(*what)
+        return replace(task, recipe=replace(task.recipe, epochs=min(2, task.recipe.epochs)))
+
+    monkeypatch.setattr("selena.training.engine.Task", short)
+    monkeypatch.setattr(RandomForestClassifier.__init__, "__defaults__", (8,))  # trees

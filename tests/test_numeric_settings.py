@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selena import processor
+from selena import environment, processor
 from selena.environment import (
     check_numeric_settings,
     note_numeric_settings,
@@ -37,7 +37,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on there are more threads."""
     here = processor.numeric_environment
     monkeypatch.setattr(
-        "selena.environment.numeric_environment", lambda device: {**here(device), "threads": 99}
+        environment, "numeric_environment", lambda device: {**here(device), "threads": 99}
     )
 
 

@@ -18,7 +18,7 @@ TINY = Scale(
         # At the undefended model's rate so short a game would end with the undefended model.
         "adversary": {"attack_batches": 1, "learning_rate": 2e-3},
     },
-    defense_settings={"memguard": {"search": {"most_steps": 3}}},
+    defense_settings={"memguard": {"search": {"most_steps": 3}, "inference": {"epochs": 5}}},
     attack_settings={
         "gaussian_noise": {"sigmas": (0.5, 1.0), "copies": 2},
         "neural": {"epochs": 2},
