@@ -91,7 +91,7 @@ def levels(mean: float) -> Law:
     cuts = np.array([-1.0, 0.0, 1.0, 2.0])
 
     def graded(scores: np.ndarray) -> np.ndarray:
-        return np.digitize(scores, cuts).astype(float)
+        return np.array(np.digitize(scores, cuts), float)
 
     def tail(t: float) -> tuple[float, float]:
         edge = np.append(-np.inf, cuts)[round(t)]
