@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from selena.data.groups import count_units
-from selena.metrics.low_fpr import tpr_at_fpr
+from selena.metrics.low_fpr import RESOLVED, tpr_at_fpr
 from selena.metrics.roc import Roc
 from selena.types import AuditSplit
 
@@ -25,7 +25,7 @@ def warn(message: str) -> None:
 
 
 def warn_of_few(split: AuditSplit, fpr: float) -> None:
-    """Warn where the scored records cannot tell `fpr` from 0.
+    """Warn where too few false positives are allowed at `fpr` to say which FPR a threshold has.
 
     Raises:
         ConfigError: `fpr` outside (0, 1].
@@ -39,8 +39,8 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
         needed = point.needed_non_members
         warn(
             f"{scored} members and {scored} non-members are scored: too few for a FPR of {fpr:g}, "
-            f"the smallest they resolve is {1 / scored:.2g}. Score at least {needed} of each "
-            "(beside those that the attacker knows), or ask for a higher fpr. Other figures hold."
+            f"the smallest they resolve is {min(1.0, RESOLVED / scored):.2g}. Score at least "
+            f"{needed} of each (beside those that the attacker knows), or ask for a higher fpr."
         )
 
 

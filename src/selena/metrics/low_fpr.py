@@ -45,8 +45,8 @@ class TprAtFpr:
         realized_fpr_interval: Clopper-Pearson interval of the FPR that the threshold has among all
             non-members.
         allowed_false_positives: floor(FPR asked for x non-members).
-        resolved: whether at least `RESOLVED` false positives are allowed. Where not, the interval
-            still covers, and is wide.
+        resolved: whether at least `RESOLVED` false positives are allowed, or all. Where not, the
+            interval still covers, and is wide.
         needed_non_members: the fewest non-members that resolve this FPR.
     """
 
@@ -96,7 +96,7 @@ def tpr_at_fpr(
             alarms, curve.non_members, confidence=confidence, comparisons=comparisons
         ),
         allowed_false_positives=allowed,
-        resolved=allowed >= RESOLVED,
+        resolved=allowed >= min(RESOLVED, curve.non_members),
         needed_non_members=ceil(RESOLVED / rate),
     )
 
