@@ -285,7 +285,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 @pytest.mark.usefixtures("in_short")
 def test_the_direct_family_is_what_runs_by_default() -> None:
-    report = audit(forgetting(), *sides(20), fpr=0.1)
+    report = audit(forgetting(), *sides(20), fpr=1.0)
     assert set(report.attacks) == {attack.name for attack in prediction_attacks()}
 
 

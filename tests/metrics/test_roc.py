@@ -120,6 +120,12 @@ def test_low_fpr_with_too_few_non_members_is_not_resolved() -> None:
     assert tpr_at_fpr(roc_curve(scores, truth), 0.02).resolved
 
 
+def test_a_fpr_of_one_needs_no_more_records() -> None:
+    point = tpr_at_fpr(roc_curve(np.arange(6.0), np.arange(6) < 3), 1.0)
+    assert (point.tpr, point.resolved) == (1.0, True)
+    assert not tpr_at_fpr(roc_curve(np.arange(6.0), np.arange(6) < 3), 0.9).resolved
+
+
 def test_an_interval_from_zero_begins_at_zero() -> None:
     """Not at a rounding error above: attacks are compared by lower ends."""
     truth = np.arange(40) < 20

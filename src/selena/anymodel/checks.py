@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from selena.anymodel.pool import Pool
 from selena.data.groups import count_units
 from selena.errors import AuditWarning
-from selena.metrics.low_fpr import needed_non_members
+from selena.metrics.low_fpr import RESOLVED, needed_non_members
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
@@ -24,7 +24,7 @@ def warn(message: str, *, above: int = 0) -> None:
 
 
 def warn_of_few(split: AuditSplit, fpr: float) -> None:
-    """Warn where too few records are scored for a firm TPR at `fpr`.
+    """Warn where too few false positives are allowed at `fpr` to say which FPR a threshold has.
 
     Raises:
         ConfigError: `fpr` outside (0, 1].
@@ -35,9 +35,9 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
     needed = needed_non_members(fpr)
     if scored < needed:
         warn(
-            f"{scored} members and {scored} non-members are scored: the TPR at a FPR of {fpr:g} "
-            f"has a wide interval. Score at least {needed} of each (beside those that the attacker "
-            "knows), or ask for a higher fpr."
+            f"{scored} members and {scored} non-members are scored: too few for a FPR of {fpr:g}, "
+            f"the smallest they resolve is {min(1.0, RESOLVED / scored):.2g}. Score at least "
+            f"{needed} of each (beside those that the attacker knows), or ask for a higher fpr."
         )
 
 

@@ -45,8 +45,8 @@ class TprAtFpr:
         realized_fpr_interval: Clopper-Pearson interval of the FPR that the threshold has among all
             non-members.
         allowed_false_positives: floor(FPR asked for x non-members).
-        resolved: whether at least `RESOLVED` false positives are allowed. Where not, the interval
-            still covers, and is wide.
+        resolved: whether at least `RESOLVED` false positives are allowed, or all. Where not, the
+            interval still covers, and is wide.
         needed_non_members: the fewest non-members that resolve this FPR.
     """
 
@@ -94,18 +94,19 @@ def tpr_at_fpr(
             alarms, curve.non_members, confidence=confidence, comparisons=comparisons
         ),
         allowed_false_positives=allowed,
-        resolved=allowed >= RESOLVED,
+        resolved=curve.non_members >= needed_non_members(fpr),
         needed_non_members=needed_non_members(fpr),
     )
 
 
 def needed_non_members(fpr: float) -> int:
-    """Return the fewest non-members that resolve `fpr`.
+    """Return the fewest non-members that resolve `fpr`; a FPR of 1 has nothing to resolve.
 
     Raises:
         ConfigError: `fpr` outside (0, 1].
     """
-    return ceil(RESOLVED / _rate(fpr))
+    rate = _rate(fpr)
+    return 1 if rate == 1 else ceil(RESOLVED / rate)
 
 
 def _rate(fpr: float) -> Fraction:
