@@ -42,5 +42,5 @@ def test_faults_and_crashes_are_counted() -> None:
 def test_names_in_a_model_need_not_be_text(tmp_path: Path) -> None:
     path = tmp_path / LOADERS["onnx"].file
     path.write_bytes(LOADERS["onnx"].seeds()[0].replace(b"\x01x", b"\x01\xff"))  # its input's name
-    with pytest.raises(SelenaError, match="no ONNX model, or a damaged one .*utf-8"):
+    with pytest.raises(SelenaError, match=r"no ONNX model, or a damaged one .*utf-8"):
         LOADERS["onnx"].load(path)
