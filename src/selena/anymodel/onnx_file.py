@@ -60,6 +60,7 @@ def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
             "probabilities (a model made by skl2onnx: convert it with zipmap=False)."
         )
     (given,), (wanted,) = inputs, outputs
+    given_name, wanted_name = given.name, wanted.name  # an error here if they are no text
     fixed = given.shape[0] if given.shape and isinstance(given.shape[0], int) else None
 
     def ask(x: Any) -> np.ndarray:
@@ -73,7 +74,7 @@ def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
             # A model exported for one size of batch takes no other: the last is filled up.
             spare = (fixed or len(rows)) - len(rows)
             filled = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])
-            answers.append(session.run([wanted.name], {given.name: filled})[0][: len(rows)])
+            answers.append(session.run([wanted_name], {given_name: filled})[0][: len(rows)])
         return np.concatenate(answers)
 
     return ask
