@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from selena.auditing.figure import figures_of
 from selena.auditing.markdown import render_markdown
 from selena.reproduce import table2
 
@@ -39,9 +40,9 @@ def test_a_result_says_how_it_was_made(path: Path) -> None:
     for row in result["rows"]:
         assert isinstance(row["seed"], int)
         assert row["n"]["evaluation_members"] > 0
-        for best in row["best"].values():
-            low, high = best["balanced_accuracy_interval"]
-            assert low <= best["balanced_accuracy"] <= high
+        for family in row["families"]:
+            for figure in figures_of(row, family).values():
+                assert figure.interval[0] <= figure.value <= figure.interval[1]
     for entry in result["summary"]:
         assert entry["test_accuracy"]["n"] == len(entry["seeds"])
     name = str(path.relative_to(ROOT).with_suffix(""))
@@ -83,7 +84,7 @@ def test_the_ablation_shows_what_its_json_holds() -> None:
     assert len(shown) == len(result["rows"])
     for line, row in zip(shown, result["rows"], strict=True):
         assert f"{100 * row['test_accuracy']:.1f} (" in line
-        assert f"{100 * row['best']['direct']['balanced_accuracy']:.1f} (" in line
+        assert f"{100 * figures_of(row, 'direct')['balanced_accuracy'].value:.1f} (" in line
 
 
 def test_figures_in_the_readme_are_those_of_the_results() -> None:

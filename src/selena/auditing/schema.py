@@ -3,21 +3,30 @@
 Version 1 named one best attack per family, by balanced accuracy, and quoted that attack's AUC and
 TPR. So a report read from version 1 has no strongest attack per figure, and each figure says so by
 `known_value: None`. Its intervals are computed anew: the TPR's from the corners of the ROC curve
-(at most 500 are kept), the AUC's from the variance behind the old interval.
+(at most 500 are kept), the AUC's from the variance behind the old interval. Of attacks that were
+not the best, and of canaries, version 1 kept no curve: their TPR has the interval [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from selena.auditing.figure import Figure, tpr_metric
+from selena.auditing.figure import EPSILON, Figure, tpr_metric
 from selena.auditing.verdict import LIMITS, VERDICT_CONFIDENCE, judge_figures
 from selena.errors import StoreError
-from selena.metrics.intervals import Interval, interval_of_auc, normal_quantile
-from selena.metrics.low_fpr import tpr_at_fpr, tpr_band
+from selena.metrics.intervals import (
+    ONE_SIGMA,
+    Interval,
+    interval_of_auc,
+    normal_quantile,
+    wilson,
+)
+from selena.metrics.low_fpr import needed_non_members, tpr_at_fpr, tpr_band
 from selena.metrics.roc import Roc
 from selena.metrics.summary import LOW_FPRS, Summary
 
@@ -45,12 +54,18 @@ def current_audit(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _upgraded(audit: Mapping[str, Any]) -> dict[str, Any]:
-    families = {family: _family(best, family) for family, best in audit["best"].items()}
+    families = {
+        family: _family(best, family, audit["attacks"]) for family, best in audit["best"].items()
+    }
     rest = {name: value for name, value in audit.items() if name not in ("best", "best_of_all")}
+    curves = {best["attack"].rsplit("/", 1)[0]: _curve(best) for best in audit["best"].values()}
+    rest["attacks"] = {
+        name: _attack(attack, curves.get(name)) for name, attack in audit["attacks"].items()
+    }
     if not families:
         nothing = {"level": "not attacked", "reason": "No attack was run.", "figure": ""}
         return {**rest, **_HEAD, "verdict": nothing, "figures": {}, "families": {}}
-    strongest = max(families, key=lambda family: audit["best"][family]["known_accuracy"])
+    strongest = _strongest(audit)
     figures = _figures(audit["best"][strongest], strongest, simultaneous=True)
     verdict = judge_figures([figure for figure in figures if figure.metric in LIMITS])
     return {
@@ -65,11 +80,60 @@ def _upgraded(audit: Mapping[str, Any]) -> dict[str, Any]:
 _HEAD: dict[str, Any] = {"schema": CURRENT, "inputs": {}}
 
 
-def _family(best: Mapping[str, Any], family: str) -> dict[str, Any]:
+def _strongest(audit: Mapping[str, Any]) -> str:
+    """Return the family whose best attack did best on known records, as version 1 chose it."""
+    if "best_of_all" in audit:
+        return str(audit["best_of_all"]["family"])
+    known = audit["n"]["known_members"] + audit["n"]["known_non_members"]
+
+    def lower(family: str) -> float:
+        best = audit["best"][family]
+        records = best.get("known_records", known)
+        return wilson(best["known_accuracy"], records, confidence=ONE_SIGMA)[0]
+
+    return max(audit["best"], key=lower)
+
+
+def _attack(attack: Mapping[str, Any], curve: Roc | None) -> dict[str, Any]:
+    found = dict(attack)
+    for name in ("global", "per_class"):
+        found[name] = _with_intervals(attack[name], curve)
+    if "canaries" in attack:
+        found["canaries"] = {"copies": 0, **_with_intervals(attack["canaries"], None)}
+    return found
+
+
+def _with_intervals(figures: Mapping[str, Any], curve: Roc | None) -> dict[str, Any]:
+    """Return figures with the interval of the AUC, and of the TPRs where there is a curve."""
+    points = {}
+    for fpr, old in figures["tpr_at_fpr"].items():
+        needed = needed_non_members(float(fpr))
+        points[fpr] = {
+            **old,
+            "interval": [0.0, 1.0],
+            "realized_fpr_interval": [0.0, 1.0],
+            "resolved": figures["non_members"] >= needed,
+            "needed_non_members": needed,
+        }
+        if curve is not None:
+            points[fpr] = tpr_at_fpr(curve, float(fpr)).to_json()
+    interval = list(_auc_interval(figures, 0.95))
+    return {**figures, "auc_interval": interval, "tpr_at_fpr": points}
+
+
+def _family(best: Mapping[str, Any], family: str, attacks: Mapping[str, Any]) -> dict[str, Any]:
     curve, name = _curve(best), best["attack"].rsplit("/", 1)[0]
+    figures = _figures(best, family)
+    canaries = attacks.get(name, {}).get("canaries")
+    if canaries is not None:
+        bound = canaries["epsilon_lower_bound"]["epsilon"]
+        planted = {side: canaries[side] for side in ("members", "non_members")}
+        figures.append(
+            replace(figures[-1], metric=EPSILON, value=bound, interval=(bound, inf), **planted)
+        )
     strongest = best.get("strongest_on_evaluation", {})
     return {
-        "figures": {f.metric: f.to_json() for f in _figures(best, family)},
+        "figures": {figure.metric: figure.to_json() for figure in figures},
         "roc": {
             **best["roc"],
             "attack": name,

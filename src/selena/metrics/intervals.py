@@ -161,9 +161,9 @@ def interval_of_auc(
         confidence: in (0, 1).
         comparisons: see the module.
     """
-    if variance <= 0:
-        return wilson(auc, fewest, confidence=confidence, comparisons=comparisons)
     spread = auc * (1 - auc)
+    if variance <= 0 or spread <= 0:
+        return wilson(auc, fewest, confidence=confidence, comparisons=comparisons)
     if variance < spread / (_MOST_TRIALS * fewest):
         trials = _MOST_TRIALS * fewest
         return wilson(auc, trials, confidence=confidence, comparisons=comparisons)

@@ -21,7 +21,7 @@ from selena.reproduce.runs import Tell, run_items
 from selena.reproduce.task import Item, Task
 from selena.workspace import Progress
 
-SCHEMA = "selena-ablation/1"
+SCHEMA = "selena-ablation/2"
 SHARE = 0.4
 TITLES = ("Model", "K", "L", "Train acc.", "Test acc.", "Best direct attack")
 _UNDEFENDED = (0, 0)
