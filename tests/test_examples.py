@@ -13,8 +13,8 @@ NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 
 # What a reader of the output must find in it, by example.
 SAID = {
-    "audit_my_predictions": ("confidence", "Best direct attack"),
-    "own_attack": ("calibrated confidence", "Best direct attack"),
+    "audit_my_predictions": ("confidence", "Leak: ", "TPR at 1 % FPR: "),
+    "own_attack": ("calibrated confidence", "Leak: ", "TPR at 1 % FPR: "),
     "own_defense": ("undefended", "cross labels", "synthetic"),
     "protect_sklearn_pipeline": ("bare", "protected"),
     "quickstart": ("undefended", "selena", "synthetic"),

@@ -175,7 +175,9 @@ def test_a_constant_model_is_warned_of() -> None:
 
 
 def test_too_few_records_for_the_fpr_are_warned_of_here() -> None:
-    with pytest.warns(AuditWarning, match=r"60 members.*0\.01.*0\.17.*at least 1000 of each"):
+    with pytest.warns(
+        AuditWarning, match=r"60 members.*FPR of 0\.01.*0\.17.*at least 1000 of each"
+    ):
         report = quick(function, MEMBERS, OTHERS, fpr=0.01)
     best = report.best("direct").figures.summary
     assert not best.tpr_at_fpr[0.01].resolved

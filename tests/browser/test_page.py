@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from selena.escaping import printable
 from tests.page.made import HOSTILE
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ def test_hostile_names_are_text_in_every_label(hostile: Page) -> None:
     shown = hostile.locator("[data-figure=roc-0] .legendtext").first.text_content()
     assert shown is not None
     # White space in a label is one space.
-    assert shown.split() == HOSTILE.split()
+    assert shown.split() == printable(HOSTILE).split()
     assert hostile.locator("img, b").count() == 0
-    assert hostile.locator("h3").first.text_content() == HOSTILE
+    assert hostile.locator("h3").first.text_content() == printable(HOSTILE)
 
 
 def ink(page: Page) -> tuple[str, str]:
