@@ -86,7 +86,7 @@ test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, Tens
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[art,mlflow,tensorboard,dp]' skorch
 	$(BIN)/python -m pytest tests/interop tests/tracking tests/sklearn/test_skorch.py \
-		tests/defenses $(PYTEST_ARGS)
+		tests/defenses/test_baselines.py tests/defenses/test_all_defenses.py $(PYTEST_ARGS)
 
 test-browser: $(READY) ## Test the report page in Chromium (skipped where there is none)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]' \

@@ -255,6 +255,29 @@ def test_killed_while_a_stack_finishes_it_resumes_without_a_trace(
     assert not list(tmp_path.glob("*-checkpoint*"))
 
 
+def test_a_resumed_stack_computes_in_the_same_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other shapes round otherwise; the largest batch may be that of a network that is done."""
+    records, work = toy_records(50), jobs(50, (47, 36, 41))  # last batches of 15, 4 and 9
+    shapes: list[tuple[int, ...]] = []
+    learn = group.Group._learn
+
+    def noting(self: group.Group, part: slice, movers: Any, rows: Tensor, *rest: Any) -> None:
+        shapes.append(tuple(rows.shape))
+        learn(self, part, movers, rows, *rest)
+
+    monkeypatch.setattr(group.Group, "_learn", noting)
+    workspace = Workspace(folder=tmp_path, group_size=3)
+    fit_networks(NETWORK, examples(records), work, RECIPE, workspace=workspace)
+    undisturbed = shapes.copy()
+    for path in tmp_path.glob("job-[12]-*"):  # as if killed after the first was kept
+        path.unlink()
+    shapes.clear()
+    fit_networks(NETWORK, examples(records), work, RECIPE, workspace=workspace)
+    assert shapes == undisturbed
+
+
 def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) -> None:
     records = toy_records(40)
     workspace = Workspace(folder=tmp_path)

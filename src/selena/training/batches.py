@@ -31,10 +31,15 @@ def shuffled_batches(
     one record.
     """
     order = rows[torch.randperm(len(rows), generator=generator)]
-    batches = list(torch.split(order, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+    return list(torch.split(order, batch_sizes(len(rows), batch_size)))
+
+
+def batch_sizes(n: int, batch_size: int) -> list[int]:
+    """Return the sizes of the batches that `shuffled_batches` makes of n rows."""
+    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
 def in_chunks(n: int, size: int) -> Iterator[slice]:

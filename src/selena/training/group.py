@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import PADDING, crop_flip, draw_crops, require_images
-from selena.training.batches import as_input, shuffled_batches
+from selena.training.batches import as_input, batch_sizes, shuffled_batches
 from selena.training.compiled import compiled
 from selena.training.forward import Forward, forward_in
 from selena.training.inference import accuracy
@@ -55,6 +55,8 @@ class Group:
             require_images(examples.x)
         self._lanes = lanes
         self._fillings = {lane: lane.job.rows[:1].clone() for lane in lanes}
+        # Of all lanes, done or not: who goes on after a kill then computes in the same shapes.
+        self._sizes = {lane: batch_sizes(len(lane.job.rows), recipe.batch_size) for lane in lanes}
         self._log = workspace.log
         self._x = examples.x.to(device)
         self._target = examples.target.to(device)
@@ -159,7 +161,7 @@ class Group:
         numbers = [i for i in range(part.start, part.stop) if self._lanes[i] in moving]
         rates = sorted({self._lanes[i].rate for i in numbers})
         movers = [[i for i in numbers if self._lanes[i].rate == rate] for rate in rates]
-        rows, weight = self._rectangle(part, moving)
+        rows, weight = self._rectangle(part, moving, step)
         inputs = [rows, weight, torch.tensor(rates, dtype=self._rate_dtype)]
         if self._recipe.augmentation == "crop_flip":
             inputs.append(self._crops(part, moving, step, rows.shape[1]))
@@ -230,7 +232,7 @@ class Group:
         return [slice(i, i + 1) for i, lane in enumerate(self._lanes) if lane in moving]
 
     def _rectangle(
-        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]]
+        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
         """Lay batches of unlike sizes side by side.
 
@@ -238,7 +240,7 @@ class Group:
         lane ever touches a record outside its rows.
         """
         lanes = self._lanes[part]
-        width = max(len(moving[lane]) for lane in lanes if lane in moving)
+        width = max(size for lane in lanes for size in self._sizes[lane][step : step + 1])
         rows = torch.stack([self._fillings[lane].expand(width) for lane in lanes])
         weight = torch.zeros(rows.shape)
         for i, lane in enumerate(lanes):
