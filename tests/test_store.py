@@ -140,10 +140,10 @@ def test_a_sealed_manifest_of_wrong_types_is_refused(
     [
         ("attacks", [], "attacks must be an object"),
         ("attacks", {"a": {}}, r"attacks\.a\.family is lacking"),
-        ("train", {"correct": 5, "n": 4}, "counts no share"),
-        ("test", {"correct": 0, "n": 0}, "counts no share"),
-        ("classes", 0, "classes must be positive"),
-        ("canaries", 1, "canaries must be an object"),
+        ("train_accuracy", {"correct": 5, "n": 4, "trials": 4}, "counts no share"),
+        ("test_accuracy", {"correct": 0, "n": 0, "trials": 0}, "counts no share"),
+        ("setup", 1, "setup must be an object"),
+        ("inputs", {"records": 1}, "inputs must hold text"),
     ],
 )
 def test_a_sealed_audit_of_wrong_types_is_refused(

@@ -206,6 +206,6 @@ def test_the_json_of_a_verdict_is_plain() -> None:
 def test_verdicts_say_what_was_judged() -> None:
     (judged,) = judge(audited(*LEAKING), [parse_condition("auc>0.6")])
     assert judged.inputs == audited(*LEAKING).inputs
-    assert set(judged.inputs) == {"records", "version"}
+    assert set(judged.inputs) == {"records", "predictions", "version"}
     others = audited(*TINY).inputs
     assert others["records"] != judged.inputs["records"]

@@ -52,8 +52,8 @@ def test_a_level_begins_at_its_limit(metric: str) -> None:
 
 
 def test_a_difference_reaches_its_limit_in_decimals() -> None:
-    assert 0.6 - 0.4 < 0.2  # in binary
-    assert judge_figures([figure("advantage", 0.6 - 0.4)]).level == "large"
+    assert 0.7 - 0.4 < 0.3  # in binary
+    assert judge_figures([figure("advantage", 0.7 - 0.4)]).level == "large"
 
 
 def test_the_worst_figure_decides() -> None:
@@ -77,7 +77,8 @@ def test_averages_count_where_low_rates_show_nothing() -> None:
     found = report(attack("coarse_one", COARSE)).verdict
     assert (found.level, found.figure) == ("large", "advantage")
     assert found.reason == (
-        "The attack coarse one reaches an advantage of 0.400; guessing reaches 0."
+        "The attack coarse one tells members from non-members in 70.0% of the cases; guessing does "
+        "so in 50%."
     )
 
 

@@ -224,7 +224,7 @@ def test_run_folders_bring_their_scores_and_settings(tmp_path: Path) -> None:
     assert "members are found in undefended and" in text
     assert "toy: made up" in text
     assert "selena report a b" in text
-    assert sum(tag == "details" for tag, _ in reader.tags) == 2 + 2 + 1
+    assert sum(tag == "details" for tag, _ in reader.tags) == 2 + 2 + 1 + 1
 
 
 def test_a_page_shows_the_scores_of_the_audit(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_every_level_has_words_and_limits() -> None:
     said = verdict_limits()
     assert said.count(";") == len(LIMITS) - 1
     assert "members found at a false-positive rate of 0.1 %: 2 and 10 %" in said
-    assert "AUC: 65 and 80 %" in said
+    assert "AUC: 70 and 80 %" in said
 
 
 def test_the_top_says_what_was_audited_and_when() -> None:

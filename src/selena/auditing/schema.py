@@ -91,7 +91,8 @@ def _strongest(audit: Mapping[str, Any]) -> str:
         records = best.get("known_records", known)
         return wilson(best["known_accuracy"], records, confidence=ONE_SIGMA)[0]
 
-    return max(audit["best"], key=lower)
+    families: list[str] = list(audit["best"])
+    return max(families, key=lower)
 
 
 def _attack(attack: Mapping[str, Any], curve: Roc | None) -> dict[str, Any]:

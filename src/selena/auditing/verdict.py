@@ -45,6 +45,10 @@ VERDICT_CONFIDENCE = 1 - 2 * ERROR / (len(LIMITS) - 1)
 error, all of it at the lower end."""
 
 
+_TOO_WIDE = 0.2
+"""Where no leak is shown, an advantage of so much must be excluded, or records are too few."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What an audit shows.
@@ -86,12 +90,12 @@ def judge_figures(figures: Sequence[Figure]) -> Verdict:
     """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
     shown = [figure for figure in figures if figure.above_chance]
     if not shown:
-        if max(map(_possible_advantage, figures)) >= LIMITS["advantage"][0]:
+        if max(map(_possible_advantage, figures)) >= _TOO_WIDE:
             scored = min(figures[0].members, figures[0].non_members)
             return Verdict(
                 "too few records",
-                f"No figure is above guessing, but {scored:,} records per side cannot rule out a "
-                "large leak.",
+                f"No figure is above guessing, but with {scored:,} records per side an advantage "
+                f"of {_TOO_WIDE:.0%} cannot be ruled out.",
             )
         return Verdict("none shown", "No figure is above guessing.")
     worst = max(shown, key=lambda figure: LEVELS.index(_grade(figure)))
