@@ -46,7 +46,10 @@ CHROMIUM := command -v chromium chromium-browser google-chrome >/dev/null
 LOCATE := from importlib.util import find_spec as find; \
 	assert all(map(find, ["torch", "hypothesis", "mypy", "pytest", "ruff", "xdist"])); \
 	print(find("selena").origin)
-HEALTHY := $(shell test -f $(READY) && $(BIN)/python -I -c '$(LOCATE)' 2>/dev/null \
+# Asked for by name, another Python makes it anew as well.
+WANTED := $(if $(filter file,$(origin PYTHON)),yes,$(shell \
+	test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" && echo yes))
+HEALTHY := $(shell test -n '$(WANTED)' -a -f $(READY) && $(BIN)/python -I -c '$(LOCATE)' 2>/dev/null \
 	| grep -Fxq '$(CURDIR)/src/selena/__init__.py' && echo yes)
 ifneq ($(HEALTHY),yes)
 .PHONY: $(READY)
