@@ -10,8 +10,6 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -123,7 +121,7 @@ class Refused(Exception):
         ("-3", 0),
         ("soon", 1),
         ("nan", 1),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1)), 0),
+        ("Sat, 01 Jan 2000 00:00:00 GMT", 0),
         ("Fri, 01 Jan 2100 00:00:00 GMT", 3600),
     ],
 )
