@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from selena.auditing.report import Accuracy, AuditReport
@@ -128,7 +128,8 @@ def save_report(report: AuditReport, path: Path) -> Path:
     described = json.dumps(describe_report(report), sort_keys=False)
     try:
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={_KEY: described})
+            # Not by save_file, which puts another file in the place of the one that is held.
+            temporary.write_bytes(save(tensors, metadata={_KEY: described}))
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written ({error}).") from error
     return path
