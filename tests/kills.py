@@ -110,7 +110,7 @@ def prepare(folder: Path) -> None:
 def left(command: str, folder: Path) -> dict[str, Any]:
     """Return everything that must be equal, by file."""
     found: dict[str, Any] = {}
-    for path in sorted((folder / "runs").glob("*")):
+    for path in sorted((folder / "runs").glob("digits-*")):
         run = RunFolder(path)
         manifest = run.manifest()
         del manifest["timings"], manifest["sha256"]
@@ -126,8 +126,8 @@ def left(command: str, folder: Path) -> dict[str, Any]:
             found[name] = (folder / name).read_bytes()
     if command == "run":
         found["rows"] = json.loads((folder / "out.json").read_text())["rows"]
-    found["leftovers"] = [str(path) for path in folder.rglob(".selena-*")]
-    found["pieces"] = (folder / "runs" / "pieces").exists()
+    # Pieces of what was finished before the kill may stay in runs/pieces; temporary files may not.
+    found["leftovers"] = [path.name for path in folder.rglob(".selena-*")]
     return found
 
 
@@ -146,6 +146,7 @@ def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Count
             if not child.kill(number, draw.uniform(0, length)):
                 break
             counts["kills"] += 1
+            print(end=".", flush=True)
             counts[signal.Signals(number).name] += 1
             there = {(folder / name).exists() for name in TOGETHER[command]}
             # Between two renames lies a moment that only SIGKILL can hit.
