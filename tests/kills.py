@@ -56,8 +56,17 @@ TOGETHER = {
     "audit": ("out.json", "out.html", "out.xml"),
     "reproduce": tuple(f"reproduction/table2.{end}" for end in ("md", "csv", "tex", "json")),
 }
-WITH_TIMES = {"out.json", "report/report.json", "report/report.md", "report/report.html"}
-"""Files of `selena run` that hold times; rows of the first are compared."""
+WITH_TIMES = {
+    "run": {
+        "out.json": "rows",
+        "report/report.json": "rows",
+        "report/report.md": "",
+        "report/report.html": "",
+    },
+    "audit": {},
+    "reproduce": {"reproduction/table2.json": "rows"},
+}
+"""Files that hold times, and what of them must be equal."""
 
 
 @dataclass
@@ -120,12 +129,9 @@ def left(command: str, folder: Path) -> dict[str, Any]:
             (path / "audit.json").read_bytes(),
         )
     for name in TOGETHER[command]:
-        if command == "run" and name in WITH_TIMES:
-            found[name] = (folder / name).exists()
-        else:
-            found[name] = (folder / name).read_bytes()
-    if command == "run":
-        found["rows"] = json.loads((folder / "out.json").read_text())["rows"]
+        content = (folder / name).read_bytes()
+        key = WITH_TIMES[command].get(name)
+        found[name] = content if key is None else json.loads(content)[key] if key else True
     # Pieces of what was finished before the kill may stay in runs/pieces; temporary files may not.
     found["leftovers"] = [path.name for path in folder.rglob(".selena-*")]
     return found
