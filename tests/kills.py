@@ -56,8 +56,17 @@ TOGETHER = {
     "audit": ("out.json", "out.html", "out.xml"),
     "reproduce": tuple(f"reproduction/table2.{end}" for end in ("md", "csv", "tex", "json")),
 }
-WITH_TIMES = {"out.json", "report/report.json", "report/report.md", "report/report.html"}
-"""Files of `selena run` that hold times; rows of the first are compared."""
+WITH_TIMES = {
+    "run": {
+        "out.json": "rows",
+        "report/report.json": "rows",
+        "report/report.md": "",
+        "report/report.html": "",
+    },
+    "audit": {},
+    "reproduce": {"reproduction/table2.json": "rows"},
+}
+"""Files that hold times, and what of them must be equal."""
 
 
 @dataclass
@@ -110,7 +119,7 @@ def prepare(folder: Path) -> None:
 def left(command: str, folder: Path) -> dict[str, Any]:
     """Return everything that must be equal, by file."""
     found: dict[str, Any] = {}
-    for path in sorted((folder / "runs").glob("*")):
+    for path in sorted((folder / "runs").glob("digits-*")):
         run = RunFolder(path)
         manifest = run.manifest()
         del manifest["timings"], manifest["sha256"]
@@ -120,14 +129,11 @@ def left(command: str, folder: Path) -> dict[str, Any]:
             (path / "audit.json").read_bytes(),
         )
     for name in TOGETHER[command]:
-        if command == "run" and name in WITH_TIMES:
-            found[name] = (folder / name).exists()
-        else:
-            found[name] = (folder / name).read_bytes()
-    if command == "run":
-        found["rows"] = json.loads((folder / "out.json").read_text())["rows"]
-    found["leftovers"] = [str(path) for path in folder.rglob(".selena-*")]
-    found["pieces"] = (folder / "runs" / "pieces").exists()
+        content = (folder / name).read_bytes()
+        key = WITH_TIMES[command].get(name)
+        found[name] = content if key is None else json.loads(content)[key] if key else True
+    # Pieces of what was finished before the kill may stay in runs/pieces; temporary files may not.
+    found["leftovers"] = [path.name for path in folder.rglob(".selena-*")]
     return found
 
 
@@ -146,6 +152,7 @@ def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Count
             if not child.kill(number, draw.uniform(0, length)):
                 break
             counts["kills"] += 1
+            print(end=".", flush=True)
             counts[signal.Signals(number).name] += 1
             there = {(folder / name).exists() for name in TOGETHER[command]}
             # Between two renames lies a moment that only SIGKILL can hit.
