@@ -68,8 +68,8 @@ def test_of_equals_the_lowest_fpr_leads() -> None:
     assert found.advantage.value > LIMITS["advantage"][1]
     assert (found.verdict.level, found.verdict.figure) == ("severe", "tpr@fpr=0.001")
     assert found.verdict.reason == (
-        "The attack sharp finds 15.0% of the members at a false-positive rate of 0.1%; guessing "
-        "finds 0.1%."
+        "The attack sharp finds 15.0% of the members and wrongly accuses 0.1% of the non-members; "
+        "guessing finds 0.1%."
     )
 
 

@@ -169,7 +169,7 @@ def test_unknown_set(cache: Path) -> None:
 def test_command(site: Site, cache: Path) -> None:
     result = CliRunner().invoke(app, ["prepare", "purchase100", "texas100"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[:2] == [
+    assert result.stdout.splitlines()[:2] == [
         "purchase100: 1,000 records of 600, 100 classes",
         "texas100: 100 records of 6169, 100 classes",
     ]

@@ -67,5 +67,5 @@ def test_documented_settings_are_settings_and_plans_are_listed(tmp_path: Path) -
     (tmp_path / "run.toml").write_text(example)
     settings = override(RunSettings(), read_toml(tmp_path / "run.toml"))
     override(PLANS["location30"], settings.plan, "plan.")
-    assert set(PLANS) == set(re.findall(r"^\| `(\w+)`", text, flags=re.MULTILINE))
+    assert set(PLANS) == set(re.findall(r"^\| `([a-z]\w+)`", text, flags=re.MULTILINE))
     assert settings.data.dataset in DATASETS

@@ -117,8 +117,8 @@ def describe(figure: Figure) -> str:
     fpr = fpr_of(figure.metric)
     if fpr is not None:
         return (
-            f"The attack {attack} finds {figure.value:.1%} of the members at a false-positive rate "
-            f"of {100 * fpr:g}%; guessing finds {100 * fpr:g}%."
+            f"The attack {attack} finds {figure.value:.1%} of the members and wrongly accuses "
+            f"{100 * fpr:g}% of the non-members; guessing finds {100 * fpr:g}%."
         )
     if figure.metric == EPSILON:
         return f"The attack {attack} proves an epsilon of at least {figure.value:.2f}."
