@@ -68,8 +68,8 @@ def test_of_equals_the_lowest_fpr_leads() -> None:
     assert found.advantage.value > LIMITS["advantage"][1]
     assert (found.verdict.level, found.verdict.figure) == ("severe", "tpr@fpr=0.001")
     assert found.verdict.reason == (
-        "The attack sharp finds 15.0% of the members and wrongly accuses 0.1% of the non-members; "
-        "guessing finds 0.1%."
+        'The attack "sharp" finds 15.0% of the members and wrongly accuses 0.1% of the '
+        "non-members; guessing finds 0.1%."
     )
 
 
@@ -77,8 +77,8 @@ def test_averages_count_where_low_rates_show_nothing() -> None:
     found = report(attack("coarse_one", COARSE)).verdict
     assert (found.level, found.figure) == ("large", "advantage")
     assert found.reason == (
-        "The attack coarse one tells members from non-members in 70.0% of the cases; guessing does "
-        "so in 50%."
+        'The attack "coarse one" tells members from non-members in 70.0% of the cases; guessing '
+        "does so in 50%."
     )
 
 

@@ -198,8 +198,13 @@ def judge(
         audits: how many audits are judged by these conditions.
 
     Raises:
-        ConfigError: the report lacks what a condition is about.
+        ConfigError: no report, or one that lacks what a condition is about.
     """
+    if not isinstance(report, AuditReport):
+        raise ConfigError(
+            f"judge takes an AuditReport, not a {type(report).__name__}: figures in a file are not "
+            "believed. Take RunFolder(path).report(), or AuditReport.load(path)."
+        )
     conditions = list(conditions)
     comparisons = len(conditions) * audits
     return [

@@ -113,7 +113,7 @@ def over_seeds(verdicts: Sequence[Verdict]) -> Verdict:
 
 def describe(figure: Figure) -> str:
     """Return a figure above guessing in one sentence."""
-    attack = figure.name.replace("_", " ")
+    attack = f'"{figure.name.replace("_", " ")}"'
     fpr = fpr_of(figure.metric)
     if fpr is not None:
         return (

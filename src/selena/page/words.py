@@ -131,14 +131,14 @@ def _worst(group: Group) -> list[str]:
     found = int((exposed.false_positives == 0).sum())
     by_chance = len(exposed) / (exposed.non_members + 1)
     return [
-        f"The most exposed: {found:,} of {len(exposed):,} members score above every one of "
-        f"{exposed.non_members:,} non-members; by chance about {by_chance:.0f} would."
+        f"The most exposed: {found:,} of {len(exposed):,} members look more like members than "
+        f"every one of {exposed.non_members:,} non-members; chance gives about {by_chance:.0f}."
     ]
 
 
 def _right(figures: Sequence[Figure]) -> str:
     return (
-        "Asked to tell members from as many non-members, the strongest attack "
+        "Asked to tell members from as many non-members, the attack that is best at this "
         f"({attack_words(figures[0].name)}) is right in {_values(figures)} of the cases; guessing "
         f"is right in 50 %.{_compared(figures)}"
     )
@@ -166,7 +166,7 @@ def _compared(figures: Sequence[Figure]) -> str:
         return ""
     if figure.interval[1] < chance(figure.metric):
         return " That is less than guessing."
-    return " These records cannot tell the two apart."
+    return " These records are too few to tell that from guessing."
 
 
 def _canaries(group: Group) -> list[str]:
@@ -200,7 +200,7 @@ def _missing(group: Group) -> list[str]:
     names = [_FAMILY_WORDS.get(family, family) for family in reversed(missing)]
     *most, last = names
     words = f"{', '.join(most)} or {last}" if most else last
-    return [f"Not attacked by {words} attacks."]
+    return [f"Not tried: {words} attacks, which may find more."]
 
 
 _FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
