@@ -166,7 +166,7 @@ def test_intervals_cover_closely(law: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("subjects", [50, 300])
-@pytest.mark.parametrize("rate", [0.5, 0.9])
+@pytest.mark.parametrize("rate", [0.5, 0.9, 0.97])
 def test_accuracy_of_subjects_covers(subjects: int, rate: float) -> None:
     draw, repetitions, hits = np.random.default_rng(subjects), 200, 0
     for _ in range(repetitions):

@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
+from scipy.special import stdtrit
 
 from selena.auditing.oracle import AnsweredModel, labelling, stated_delta
 from selena.auditing.report import Accuracy, AuditReport
@@ -18,6 +19,7 @@ from selena.checks import check_records, check_same_features
 from selena.data.groups import units
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe, fingerprint, tensor_digest
+from selena.metrics.intervals import normal_quantile
 from selena.training.batches import in_chunks
 from selena.training.memo import MemoizedTarget
 from selena.types import (
@@ -159,15 +161,23 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
 
 
 def _trials(right: Bool[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]) -> float:
-    """Return as how many independent records `right` counts, where subjects have several."""
-    n, share, sizes = len(right), right.mean(), np.bincount(subjects)
+    """Return as how many independent records `right` counts, where subjects have several.
+
+    That is by the spread between subjects, with Student's quantile for few of them (Korn &
+    Graubard 1998). Where few err, the spread is unsure: then records count at most twice as much
+    as subjects whose rows are all alike.
+    """
+    n, share, sizes = len(right), float(right.mean()), np.bincount(subjects)
     count = len(sizes)
     if count == n:
         return n
+    alike = float(n**2 / (sizes.astype(float) ** 2).sum())
     residuals = np.bincount(subjects, weights=right) - share * sizes
     variance = float(count / max(count - 1, 1) * (residuals**2).sum() / n**2)
-    # Never more than there are records, and one per subject where none errs.
-    return min(float(share * (1 - share)) / variance, n) if variance > 0 else count
+    if variance <= 0:
+        return alike
+    few = (normal_quantile(0.95) / float(stdtrit(max(count - 1, 1), 0.975))) ** 2
+    return min(share * (1 - share) / variance * few, 2 * alike, n)
 
 
 def _ungrouped(canaries: Knowledge) -> Knowledge:
