@@ -268,7 +268,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("selena.auditing.saved.save_file", fail)
+    monkeypatch.setattr("selena.auditing.saved.save", fail)
     with pytest.raises(StoreError, match="No space left"):
         report(attack("a", COARSE)).save(path)
     assert path.read_bytes() == before
