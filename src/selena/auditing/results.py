@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from selena.auditing.oracle import DELTA
 from selena.auditing.scoring import AttackScores, Scored
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr, tpr_band
@@ -44,7 +45,7 @@ class AuditSetup:
 
     num_classes: int
     seed: int
-    delta: float = 1e-5
+    delta: float = DELTA
     copies: int = 0
     copies_grouped: bool = False
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from selena.auditing.figure import EPSILON, Figure, tpr_metric
+from selena.auditing.report import SCHEMA as CURRENT
 from selena.auditing.verdict import LIMITS, VERDICT_CONFIDENCE, judge_figures
 from selena.errors import StoreError
 from selena.metrics.intervals import (
@@ -30,7 +31,6 @@ from selena.metrics.low_fpr import needed_non_members, tpr_at_fpr, tpr_band
 from selena.metrics.roc import Roc
 from selena.metrics.summary import LOW_FPRS, Summary
 
-CURRENT = "selena-audit/2"
 _FIRST = "selena-audit/1"
 
 

@@ -1,8 +1,8 @@
-"""The verdict: how much an audit shows, in one of five words.
+"""The verdict: how much an audit shows, in one of six words.
 
-It is read off the strongest figure. A figure counts where its interval lies above guessing, with
-the error divided by the number of figures looked at: on a model that leaks nothing, a verdict other
-than "none shown" comes in at most one of twenty audits in all.
+The worst figure decides. A figure counts where its interval lies above guessing, with the error
+divided by the number of figures looked at: on a model that leaks nothing, at most one audit in
+twenty says "small" or worse.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ they tell what happens to a person, where averages tell what happens to most."""
 VERDICT_CONFIDENCE = 1 - 2 * ERROR / (len(LIMITS) - 1)
 """Of the two-sided intervals of a verdict without canaries: each figure gets its share of the
 error, all of it at the lower end."""
-
 
 _TOO_WIDE = 0.2
 """Where no leak is shown, an advantage of so much must be excluded, or records are too few."""
@@ -145,7 +144,7 @@ def _possible_advantage(figure: Figure) -> float:
 
 def _grade(figure: Figure) -> Level:
     large, severe = LIMITS[figure.metric]
-    value = round(figure.value, 9)  # 0.6 - 0.4 is a little less than 0.2
+    value = round(figure.value, 9)  # 0.7 - 0.4 is a little less than 0.3
     if value >= severe:
         return "severe"
     return "large" if value >= large else "small"
