@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class SelenaError(Exception):
-    """Anything a user can mend. The message names the thing that is wrong and the mend."""
+    """Anything a user can fix. The message names what is wrong and the fix."""
 
     exit_code = 2
 

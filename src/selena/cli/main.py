@@ -69,7 +69,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; errors a user can mend become one line and an exit code."""
+    """Run the command line; errors a user can fix become one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that has no "±" shows "?"
             stream.reconfigure(errors="replace")

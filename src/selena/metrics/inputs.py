@@ -14,7 +14,7 @@ def check_scores(
     """Return `scores` as float64 if a metric can be computed from them.
 
     Args:
-        scores: one score a record, higher = member; infinite scores are allowed and ordered.
+        scores: one score per record, higher = member; infinite scores are allowed and ordered.
         truth: True where the record is a member.
 
     Raises:
@@ -23,7 +23,7 @@ def check_scores(
     if scores.shape != truth.shape or scores.ndim != 1:
         raise DataError(
             f"Shapes disagree: scores {scores.shape}, truth {truth.shape}. "
-            "Give one score and one truth value a record."
+            "Give one score and one truth value per record."
         )
     members = int(np.count_nonzero(truth))
     if members == 0 or members == len(truth):
@@ -36,7 +36,7 @@ def check_scores(
     if missing.any():
         raise DataError(
             f"{int(missing.sum())} scores are NaN, the first is score {int(missing.argmax())}. "
-            "A score must be a number; mend the attack that gave it."
+            "A score must be a number; fix the attack that gave it."
         )
     return scores
 
