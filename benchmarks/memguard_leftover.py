@@ -19,10 +19,10 @@ from torch import Tensor
 
 from selena.attacks.robustness import fitted_accuracy
 from selena.defenses.memguard import MemGuardModel, searchable
+from selena.experiments.pipeline import Case
+from selena.experiments.store import RunFolder
 from selena.files import write_json
-from selena.pipeline import Case
 from selena.seeding import torch_generator
-from selena.store import RunFolder
 from selena.types import Records
 
 SEED = 0

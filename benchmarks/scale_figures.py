@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.scale_fit import power_law
-from selena.reproduce.plots import COLORS
+from selena.experiments.paper.plots import COLORS
 
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Name -> (x, y)."""

@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from selena.cli import main
-from selena.reproduce import task
-from selena.store import RunFolder
+from selena.experiments.paper import task
+from selena.experiments.store import RunFolder
 from tests.auditing.verdicts import predictions, write_npz
-from tests.reproduce.conftest import TINY
+from tests.experiments.conftest import TINY
 from tests.test_cli import CONFIG
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from selena.errors import SelenaError
-from selena.experiment import read_results, run
-from selena.pipeline import Case, DataSettings, RunSettings
-from selena.store import RunFolder
+from selena.experiments.pipeline import Case, DataSettings, RunSettings
+from selena.experiments.results import read_results, run
+from selena.experiments.store import RunFolder
 
 QUICK = {"epochs": 2, "precision": "float32"}
 SETTINGS = RunSettings(

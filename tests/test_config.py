@@ -8,7 +8,7 @@ import pytest
 
 from selena.config import override, read_toml
 from selena.errors import ConfigError
-from selena.pipeline import RunSettings
+from selena.experiments.pipeline import RunSettings
 from selena.training.plans import PLANS, Plan
 
 

@@ -18,7 +18,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "seeding",
         "workspace",
         "console",
-        "shared_memory",
         "user_code",
         "fingerprint",
         "config",
@@ -31,24 +30,16 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("content",),
     ("defenses", "attacks"),
     ("auditing", "environment"),
-    ("manifest",),
-    ("registry", "store", "pipeline", "experiment", "anymodel", "page"),
-    ("reproduce", "exporting", "tracking"),
+    ("registry", "reports"),
+    ("models", "experiments"),
+    ("tracking",),
     ("cli", "sklearn", "__init__", "__main__"),
 )
 # Arrows between two rooms of one level, to a room or to one module of it.
 SIDEWAYS = {
     ("fingerprint", "user_code"),
     ("config", "reading"),
-    ("anymodel", "registry"),
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
-    ("page", "experiment"),
-    ("page", "store"),
-    ("store", "manifest"),
-    ("pipeline", "registry"),
-    ("pipeline", "store"),
-    ("experiment", "pipeline"),
-    ("experiment", "store"),
     ("__init__", "sklearn"),
     ("__main__", "cli"),
 }

@@ -15,7 +15,7 @@ from selena.environment import (
     numeric_settings,
 )
 from selena.errors import StoreError
-from selena.pipeline import Case, DataSettings, train
+from selena.experiments.pipeline import Case, DataSettings, train
 from selena.workspace import Workspace
 
 CASE = Case(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from selena.auditing.figure import figures_of
-from selena.auditing.markdown import render_markdown
-from selena.reproduce import table2
+from selena.experiments.paper import table2
+from selena.reports.markdown import render_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = sorted((ROOT / "results").rglob("report.json"))

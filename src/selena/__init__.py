@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from selena.version import __version__
 
 if TYPE_CHECKING:
-    from selena.anymodel import audit
     from selena.attacks.neural import NeuralAttack
     from selena.attacks.reference_model import ReferenceModelAttack
     from selena.attacks.threshold import ThresholdAttack
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
     from selena.defenses.selena import Selena
     from selena.defenses.split_ai import SplitAI
     from selena.defenses.undefended import Undefended
+    from selena.models import audit
     from selena.networks.mlp import MLP
-    from selena.page import compare
+    from selena.reports.comparison import compare
     from selena.sklearn import (
         EstimatorTraining,
         MemGuardClassifier,
@@ -56,9 +56,9 @@ _HOME = {
     "TorchClassifier": "sklearn",
     "Undefended": "defenses.undefended",
     "Workspace": "workspace",
-    "audit": "anymodel",
+    "audit": "models",
     "audit_split": "data",
-    "compare": "page",
+    "compare": "reports.comparison",
     "load": "data",
     "plant_canaries": "data.canaries",
     "read_predictions": "auditing.predictions",

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from selena.attacks.threshold import ThresholdAttack
-from selena.auditing.markdown import render_markdown
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.auditing.table import canary_cells, summarize_rows
-from selena.auditing.terminal import results_text
 from selena.data.canaries import CanaryKind, plant_canaries
 from selena.defenses.output_filters import TopKModel
 from selena.defenses.undefended import Undefended
 from selena.errors import DataError
-from selena.page import compare
-from selena.page.render import render_page
-from selena.page.runs import run_of_audit
+from selena.reports.comparison import compare
+from selena.reports.markdown import render_markdown
+from selena.reports.page.render import render_page
+from selena.reports.page.runs import run_of_audit
+from selena.reports.table import canary_cells, summarize_rows
+from selena.reports.terminal import results_text
 from selena.tracking.mlflow import metrics
 from selena.types import (
     Access,

@@ -12,16 +12,16 @@ from torch import Tensor
 from selena.attacks.holdout import hold_out
 from selena.attacks.reference_runs import draw_halves, set_aside
 from selena.attacks.threshold import ThresholdAttack
-from selena.auditing.markdown import render_markdown
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced
 from selena.data.canaries import plant_canaries
 from selena.data.groups import units
 from selena.errors import DataError
-from selena.page import compare
-from selena.page.render import render_page
-from selena.page.runs import run_of_audit
 from selena.registry import prediction_attacks
+from selena.reports.comparison import compare
+from selena.reports.markdown import render_markdown
+from selena.reports.page.render import render_page
+from selena.reports.page.runs import run_of_audit
 from selena.types import (
     Access,
     Attack,

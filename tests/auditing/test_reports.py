@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from matplotlib.axes import Axes
 
-from selena.auditing.figures import draw_report
-from selena.auditing.markdown import render_markdown
 from selena.auditing.report import AuditReport
 from selena.auditing.results import AttackResult
 from selena.auditing.scoring import Scored
-from selena.auditing.table import FEW, summarize_rows, table_cells
-from selena.page import run_of_audit
+from selena.reports.figures import draw_report
+from selena.reports.markdown import render_markdown
+from selena.reports.page.runs import run_of_audit
+from selena.reports.table import FEW, summarize_rows, table_cells
 from tests.auditing.synthetic import attack, levels, report
 
 LEAK = levels([0, 400, 550, 50], [0, 600, 395, 5])

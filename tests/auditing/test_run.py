@@ -19,10 +19,10 @@ from selena.auditing.oracle import MeteredOracle
 from selena.auditing.report import AuditReport
 from selena.auditing.results import score_histogram
 from selena.auditing.run import run_audit
-from selena.auditing.table import FEW, percent
 from selena.defenses.hamp import HAMPModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
+from selena.reports.table import FEW, percent
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -277,7 +277,7 @@ def test_a_family_that_was_not_run_has_no_best() -> None:
 
 
 def test_a_report_prints_as_its_figures() -> None:
-    lines = repr(run_audit(planted(), split(), ATTACKS, seed=0)).splitlines()
+    lines = str(run_audit(planted(), split(), ATTACKS, seed=0)).splitlines()
     assert lines[0].split()[:2] == ["Attack", "Threshold"]
     assert [line.split()[0] for line in lines[1:9:2]] == [
         "correctness",
@@ -295,7 +295,7 @@ def test_a_printed_tpr_has_its_interval_and_mark() -> None:
     low, high = report.tpr(0.01).interval
     assert 0 <= low < 1 == high
     shown = f"100.0 ({percent(low)}–100.0) {FEW}"
-    lines = repr(report).splitlines()
+    lines = str(report).splitlines()
     assert [line.endswith(shown) for line in lines[1:9]] == [True] * 8
     assert any(
         line.startswith(f"TPR at 1 % FPR: {shown} by ") and line.endswith("; guessing gives 1.")
@@ -551,3 +551,9 @@ def test_a_report_says_what_was_audited() -> None:
         parts, known=replace(parts.known, members=parts.known.members.take(torch.arange(30)))
     )
     assert run_audit(models[0], fewer, ATTACKS[:1], seed=0).inputs["records"] != one["records"]
+
+
+def test_repr_of_a_report_is_one_short_line() -> None:
+    report = run_audit(planted(), split(), ATTACKS, seed=0)
+    assert len(repr(report)) < 200
+    assert repr(report).startswith("AuditReport(severe: attack accuracy 100.0 % (")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from selena.files import write_text
-from selena.page import render_page
-from tests.page.made import HOSTILE, run, runs
+from selena.reports.page.render import render_page
+from tests.reports.made import HOSTILE, run, runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route

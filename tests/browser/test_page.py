@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from selena.escaping import printable
-from tests.page.made import HOSTILE
+from tests.reports.made import HOSTILE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

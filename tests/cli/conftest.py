@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import selena.anymodel  # noqa: F401 - or it would be imported while patched, and keep the patch
+import selena.models  # noqa: F401 - or it would be imported while patched, and keep the patch
 from selena.attacks.threshold import ThresholdAttack
 
 

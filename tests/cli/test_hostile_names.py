@@ -12,17 +12,18 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from selena.auditing.junit import junit_xml
-from selena.auditing.markdown import render_markdown
-from selena.auditing.table import Cell
-from selena.auditing.terminal import results_text
 from selena.escaping import printable
-from selena.experiment import Results
-from selena.page import render_page
-from selena.reproduce.document import Document, Table, as_csv
+from selena.experiments.paper.document import Document, Table, as_csv
+from selena.reports.junit import junit_xml
+from selena.reports.markdown import render_markdown
+from selena.reports.page.render import render_page
+from selena.reports.page.runs import Run
+from selena.reports.results import Results
+from selena.reports.table import Cell
+from selena.reports.terminal import results_text
 from tests.auditing.verdicts import predictions, verdict, write_npz
 from tests.names import HOSTILE
-from tests.page.made import run
+from tests.reports.made import run
 from tests.test_cli import selena
 from tests.test_escaping import CONTROLS, render
 
@@ -41,7 +42,7 @@ def test_hostile_names_in_reports(tmp_path: Path) -> None:
     assert seen.tags == plain.tags
     assert is_text(text)
     assert is_text(results_text([row]))
-    Results([row], {}, {}, {}, []).write_report(tmp_path, title=NAME, command=NAME)
+    Results([Run(row)]).write_report(tmp_path, title=NAME, command=NAME)
     assert is_text((tmp_path / "report.md").read_text(encoding="utf-8"))
     json.loads((tmp_path / "report.json").read_bytes())
 

@@ -10,7 +10,7 @@ import torch
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
-from selena.pipeline import Case, DataSettings, RunSettings, cases
+from selena.experiments.pipeline import Case, DataSettings, RunSettings, cases
 from selena.types import Dataset, Records
 
 PARTITIONS: tuple[Literal["default", "paper"], ...] = ("default", "paper")

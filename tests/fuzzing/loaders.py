@@ -22,14 +22,14 @@ from PIL import Image
 from pyarrow import parquet
 from torch import nn
 
-from selena.anymodel import files, network, onnx_file
 from selena.auditing.conditions import parse_condition
 from selena.auditing.predictions import read_predictions
 from selena.config import override, read_toml
 from selena.data import cifar, location, purchase, texas
 from selena.data.image_folder import load_folder
 from selena.data.tabular import load_file
-from selena.pipeline import RunSettings
+from selena.experiments.pipeline import RunSettings
+from selena.models import files, network, onnx_file
 from tests.data import bit_archives, cifar_archives
 from tests.fuzzing import mutate
 from tests.fuzzing.mutate import Mutator, mutated
@@ -178,9 +178,9 @@ def _ask_onnx(path: Path) -> object:
 
 def ask(model: Callable[[Any], Any], x: np.ndarray) -> object:
     """Ask a model as an audit does."""
-    from selena.anymodel.containers import contain
-    from selena.anymodel.models import Model
-    from selena.anymodel.targets import ask_all
+    from selena.models.containers import contain
+    from selena.models.models import Model
+    from selena.models.targets import ask_all
 
     return ask_all(Model("The model", model, "logits"), contain(x, "x"))
 

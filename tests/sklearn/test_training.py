@@ -100,7 +100,7 @@ def test_an_audit_of_a_model_does_not_guess_how_it_was_trained(name: str) -> Non
         selena.audit(RandomForestClassifier(), TRAIN, OTHERS, attacks=[name])
 
 
-@pytest.mark.filterwarnings("ignore::selena.anymodel.AuditWarning")
+@pytest.mark.filterwarnings("ignore::selena.models.AuditWarning")
 def test_reference_models_find_a_forests_members() -> None:
     def pair(records: Records) -> tuple[np.ndarray, np.ndarray]:
         return records.x.numpy(), records.y.numpy()

@@ -11,8 +11,10 @@ import pytest
 from selena.auditing.figure import TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
 from selena.escaping import log_name, printable
-from selena.experiment import Results, run
-from selena.pipeline import DataSettings, RunSettings
+from selena.experiments.pipeline import DataSettings, RunSettings
+from selena.experiments.results import run
+from selena.reports.page.runs import Run
+from selena.reports.results import Results
 from selena.tracking.mlflow import log_results, metrics
 from tests.names import HOSTILE
 
@@ -79,7 +81,7 @@ def test_hostile_names_are_logged_as_text(results: Results) -> None:
     settings = {name: name, **{f"setting {i}": i for i in range(150)}, "long": "x" * 10_000}
     hostile = replace(
         results,
-        rows=[{**results.rows[0], "dataset": name}],
+        runs=[Run({**results.rows[0], "dataset": name})],
         settings={folder.name: settings},
         folders=[folder],
     )

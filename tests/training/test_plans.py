@@ -12,9 +12,9 @@ import torch
 from selena.config import override, read_toml
 from selena.data.load import DATASETS
 from selena.errors import ConfigError
+from selena.experiments.pipeline import RunSettings
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR100_MEAN, CIFAR100_STD, ResNet
-from selena.pipeline import RunSettings
 from selena.training.plans import PLANS
 from selena.types import Dataset, FeatureKind, Records
 

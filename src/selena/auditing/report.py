@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from selena.auditing.choice import choose, chosen_figure
 from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
 from selena.auditing.results import AttackResult, AuditSetup, Variant
-from selena.auditing.terminal import as_text, audit_notes, audit_table
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
 from selena.metrics.intervals import Interval, clopper_pearson, wilson
@@ -123,9 +123,18 @@ class AuditReport:
     model_queries: ModelQueries | None = None
 
     def __repr__(self) -> str:
-        audit = self.to_json()
-        asked = [] if self.model_queries is None else [str(self.model_queries)]
-        return as_text(audit_table(audit), [*audit_notes(audit), *asked])
+        if not self.attacks:
+            return "AuditReport(no attack)"
+        found, counts = self.balanced_accuracy, self.counts()
+        low, high = (f"{100 * end:.1f}" for end in found.interval)
+        return (
+            f"AuditReport({self.verdict.level}: attack accuracy {100 * found.value:.1f} % "
+            f"({low} to {high}) by {found.attack}, attacks: {len(self.attacks)}, scored: "
+            f"{counts['evaluation_members']} members, {counts['evaluation_non_members']} others)"
+        )
+
+    def __str__(self) -> str:
+        return str(_shown("as_text")(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AuditReport) and self.to_json() == other.to_json()
@@ -315,3 +324,11 @@ class AuditReport:
                 "balanced_accuracy_interval": list(summary.balanced_accuracy_interval),
             },
         }
+
+
+def _shown(name: str) -> Any:
+    """Return a function of the room that shows reports.
+
+    Reports import audits, so an audit finds what shows it by name, and only when it is asked for.
+    """
+    return getattr(import_module("selena.reports.audit_report"), name)

@@ -25,8 +25,9 @@ from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.escaping import printable
 from selena.files import together, write_json, write_text
-from selena.page import render_page, run_of_audit
 from selena.registry import prediction_attacks
+from selena.reports.page.render import render_page
+from selena.reports.page.runs import run_of_audit
 from selena.workspace import Workspace
 
 
@@ -145,7 +146,7 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _audit_predictions(
     path: Path, about_model: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> AuditReport:
-    from selena.anymodel import audit
+    from selena.models import audit
 
     if about_model:
         name = next(iter(about_model)).replace("_", "-")
@@ -156,8 +157,8 @@ def _audit_predictions(
 def _audit_model(
     path: Path, about_model: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> AuditReport:
-    from selena.anymodel import audit, read_records
-    from selena.anymodel.answers import check_output
+    from selena.models import audit, read_records
+    from selena.models.answers import check_output
 
     arguments = dict(about_model)
     check_output(arguments.get("output", "auto"))
@@ -208,7 +209,7 @@ def load_factory(text: str) -> Callable[..., Any]:
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Show warnings as errors are shown: by their message, not by a place in this code."""
-    from selena.anymodel import AuditWarning
+    from selena.models import AuditWarning
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         text = printable(f"Warning: {message}")

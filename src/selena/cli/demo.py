@@ -12,8 +12,8 @@ from selena.cli.finish import finish
 from selena.cli.progress import RichProgress
 from selena.cli.show import wide_console
 from selena.cli.stopping import keeps_work_in
-from selena.experiment import run
-from selena.pipeline import DataSettings, RunSettings
+from selena.experiments.pipeline import DataSettings, RunSettings
+from selena.experiments.results import run
 
 # The demo's size: both models train and are attacked in under three minutes on two cores. It runs
 # the quick attacks of each family, with fewer noisy copies.

@@ -10,8 +10,8 @@ import typer
 from selena.cli import options
 from selena.cli.progress import RichProgress
 from selena.escaping import shown_path
-from selena.exporting import export_onnx
-from selena.store import RunFolder
+from selena.experiments.export import export_onnx
+from selena.experiments.store import RunFolder
 
 
 def export_command(

@@ -11,9 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from selena.cli.show import show_rows, show_written
-from selena.experiment import Results
 from selena.files import together, write_json
-from selena.page import write_page
+from selena.reports.results import Results
 
 
 def finish(
@@ -37,7 +36,7 @@ def finish(
         written = results.write_report(out, title=title, command=command) if out else []
         for page in (out / "report.html" if out else None, html):
             if page:
-                write_page(page, results, title=title, command=command)
+                results.write_page(page, title=title, command=command)
                 written.append(page)
         if json_out:
             write_json(json_out, {**results.to_json(command), **(more or {})})

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from selena.auditing.conditions import Condition, parse_condition
 from selena.auditing.gate import Bound, Verdict, check_bound, exit_code, judge
-from selena.auditing.junit import junit_xml
 from selena.auditing.report import AuditReport
 from selena.cli.exit_codes import Judged
 from selena.cli.show import show_verdicts, show_written
 from selena.errors import ConfigError
 from selena.files import write_text
+from selena.reports.junit import junit_xml
 from selena.version import __version__
 
 

@@ -20,7 +20,7 @@ from selena.cli.stopping import Stopped, stoppable
 from selena.console import SafeConsole
 from selena.errors import SelenaError
 from selena.escaping import printable, printable_lines
-from selena.shared_memory import clear_shared_memory
+from selena.training.shared_memory import clear_shared_memory
 from selena.version import __version__
 
 COMMANDS = {

@@ -11,8 +11,8 @@ from selena.cli import options
 from selena.cli.finish import finish
 from selena.cli.gate import Gate
 from selena.cli.show import wide_console
-from selena.experiment import read_results
-from selena.store import RunFolder
+from selena.experiments.results import read_results
+from selena.experiments.store import RunFolder
 
 
 def report_command(

@@ -19,10 +19,10 @@ from selena.cli.show import show_written, wide_console
 from selena.cli.stopping import keeps_work_in
 from selena.console import literal
 from selena.escaping import printable
-from selena.reproduce import ablation, figure4, table2
-from selena.reproduce.budget import Line, Speed, calibrate, total
-from selena.reproduce.document import Document
-from selena.reproduce.task import Task, scale_named
+from selena.experiments.paper import ablation, figure4, table2
+from selena.experiments.paper.budget import Line, Speed, calibrate, total
+from selena.experiments.paper.document import Document
+from selena.experiments.paper.task import Task, scale_named
 
 reproduce_app = typer.Typer(
     help="Reproduce the paper's table and figures beside the published ones.",

@@ -17,10 +17,17 @@ from selena.cli.stopping import keeps_work_in
 from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
 from selena.config import override, read_toml
 from selena.escaping import shown_path
-from selena.experiment import collect, pieces, run
+from selena.experiments.pipeline import (
+    DataSettings,
+    RunSettings,
+    attack,
+    cases,
+    check_settings,
+    train,
+)
+from selena.experiments.results import collect, pieces, run
+from selena.experiments.store import RunFolder
 from selena.files import write_json
-from selena.pipeline import DataSettings, RunSettings, attack, cases, check_settings, train
-from selena.store import RunFolder
 from selena.workspace import check_device
 
 _RUNS = Path("runs")

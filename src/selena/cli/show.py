@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from selena.auditing.gate import Verdict, exit_code
-from selena.auditing.table import canary_words
-from selena.auditing.terminal import (
+from selena.console import SafeConsole, literal
+from selena.escaping import printable
+from selena.files import is_standard_output
+from selena.reports.table import canary_words
+from selena.reports.terminal import (
     audit_notes,
     audit_table,
     canary_table,
     results_notes,
     results_table,
 )
-from selena.console import SafeConsole, literal
-from selena.escaping import printable
-from selena.files import is_standard_output
 
 _WIDTH = 120
 _STYLES = {"passes": "green", "unresolved": "yellow", "fails": "red"}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from selena.experiment import Results
-from selena.pipeline import Case
+from selena.experiments.pipeline import Case
+from selena.reports.results import Results
 from selena.workspace import TrainingLog
 
 

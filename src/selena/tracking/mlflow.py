@@ -14,7 +14,7 @@ from typing import Any
 from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
 from selena.errors import ConfigError
 from selena.escaping import log_name, log_value
-from selena.experiment import Results
+from selena.reports.results import Results
 from selena.version import __version__
 
 LOCAL = "local"

@@ -21,10 +21,10 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 
 from selena.networks import NetworkFactory
-from selena.shared_memory import shared_folder
 from selena.training.group import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
+from selena.training.shared_memory import shared_folder
 from selena.training.task import Task, Weights
 from selena.workspace import NoLog, Silent, Step, Workspace
 

@@ -1,0 +1,135 @@
+"""SELENA with other numbers of sub-models (K) and of non-models a record (L).
+
+Tang et al., USENIX Security 2022, take K = 25 and L = 10, a share of 0.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selena.errors import ConfigError
+from selena.experiments.paper.budget import Line, plan_lines
+from selena.experiments.paper.document import Document, Table
+from selena.experiments.paper.figures import attack_quantity, drawn, notes
+from selena.experiments.paper.plots import Course, draw_courses
+from selena.experiments.paper.runs import Tell, run_items
+from selena.experiments.paper.task import Item, Task
+from selena.experiments.pipeline import cases
+from selena.experiments.results import collect
+from selena.reports.table import Cell, accuracy_quantity
+from selena.workspace import Progress
+
+SCHEMA = "selena-ablation/2"
+SHARE = 0.4
+TITLES = ("Model", "K", "L", "Train acc.", "Test acc.", "Best direct attack")
+_UNDEFENDED = (0, 0)
+
+Size = tuple[int, int]
+"""K and L."""
+
+
+def plan(task: Task, runs: Path) -> list[Line]:
+    """Return the work ahead."""
+    return plan_lines(list(_items(task).values()), task, runs)
+
+
+def run(
+    task: Task,
+    runs: Path,
+    *,
+    command: str,
+    progress: Progress | None = None,
+    tell: Tell = lambda news: None,
+) -> Document:
+    """Train and attack what `runs` does not hold yet, and return both sweeps."""
+    wanted = _items(task)
+    found = run_items(list(wanted.values()), task, runs, progress=progress, tell=tell)
+    results = [(size, collect([one]).rows[0]) for size, one in zip(wanted, found, strict=True)]
+    rows = {size: {**row, "k": size[0], "l": size[1]} for size, row in results}
+    over_k, over_l = _sweeps(task)
+    dataset, settings = task.load().name, task.describe()
+    everything = collect(found).to_json(command)
+    del everything["summary"]  # a mean over seeds; here a defense has many sizes instead
+    return Document(
+        name="ablation",
+        title=f"SELENA's K and L on {dataset}",
+        table=Table(TITLES, [_cells(size, row) for size, row in rows.items()]),
+        figure=draw_courses(
+            [
+                (f"K, with L = {SHARE} K", _course(rows, over_k, axis=0)),
+                (f"L, with K = {over_l[0][0]}", _course(rows, over_l, axis=1)),
+            ],
+            title=f"SELENA's K and L, {dataset}",
+            what="SELENA",
+            levels="undefended",
+            marker="o",
+        ),
+        notes=[_CAPTION, *notes(task)],
+        settings=settings,
+        data={
+            **everything,
+            "schema": SCHEMA,
+            "rows": list(rows.values()),
+            "seeds": list(task.seeds),
+            "reproduction": settings,
+        },
+    )
+
+
+_CAPTION = (
+    "All figures in percent. K sub-models, of which L do not train on a given record. Best direct "
+    "attack: balanced accuracy on records that nothing was fitted on, of the attack that did best "
+    "on known records; 50 is a random guess. Dashed: the undefended model."
+)
+
+
+def _sweeps(task: Task) -> tuple[list[Size], list[Size]]:
+    """Return the sizes over K and those over L, smallest first."""
+    (case, *_) = cases(task.settings(["selena"]), 0)
+    k = case.build_plan(task.load()).k
+    over_k = [(each, round(SHARE * each)) for each in sorted(task.scale.ablation_k)]
+    over_l = [(k, each) for each in sorted(task.scale.ablation_l)]
+    if not over_k or not over_l:
+        raise ConfigError("The ablation needs at least one K and one L.")
+    return over_k, over_l
+
+
+def _items(task: Task) -> dict[Size, Item]:
+    """Return what is trained by its size: the undefended model, then each size once."""
+    if len(task.seeds) != 1:
+        raise ConfigError("The ablation compares sizes, not seeds: give one seed.")
+    (seed,) = task.seeds
+    (undefended,) = cases(task.settings(["undefended"]), seed)
+    items = {_UNDEFENDED: Item("undefended", undefended, ("direct",), group="undefended")}
+    over_k, over_l = _sweeps(task)
+    for k, l in dict.fromkeys([*over_k, *over_l]):  # noqa: E741
+        (case,) = cases(task.settings(["selena"], k=k, l=l), seed)
+        label = f"selena, K={k}, L={l}"
+        items[k, l] = Item(label, case, ("direct",), group=label)
+    return items
+
+
+def _course(rows: dict[Size, dict[str, Any]], sweep: Sequence[Size], *, axis: int) -> Course:
+    def leakage(row: dict[str, Any]) -> float:
+        return attack_quantity([row], "direct").values[0]
+
+    undefended, shown = rows[_UNDEFENDED], [rows[size] for size in sweep]
+    return Course(
+        [size[axis] for size in sweep],
+        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in shown],
+        leakage=[drawn(attack_quantity([row], "direct")) for row in shown],
+        levels=(100 * undefended["test_accuracy"], 100 * leakage(undefended)),
+    )
+
+
+def _cells(size: Size, row: dict[str, Any]) -> list[Cell]:
+    k, l = ("–", "–") if size == _UNDEFENDED else map(str, size)  # noqa: E741
+    return [
+        Cell(row["defense"]),
+        Cell(k),
+        Cell(l),
+        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
+        attack_quantity([row], "direct").cell(),
+    ]

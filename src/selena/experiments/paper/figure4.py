@@ -1,0 +1,179 @@
+"""Figure 4: every epoch of one undefended run, attacked, against the two levels of SELENA.
+
+Tang et al., USENIX Security 2022, Figure 4: can early stopping do what SELENA does?
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.defenses.early_stopping import every_epoch
+from selena.defenses.undefended import Undefended
+from selena.environment import describe_environment
+from selena.errors import ConfigError
+from selena.experiments.paper.budget import Line, plan_lines
+from selena.experiments.paper.document import Document, Table
+from selena.experiments.paper.figures import attack_quantity, drawn, notes
+from selena.experiments.paper.plots import Course, Value, draw_courses
+from selena.experiments.paper.runs import Tell, run_items
+from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.work import Sizes, Work, audit_work, training_work
+from selena.experiments.pipeline import RunSettings, cases
+from selena.experiments.results import pieces
+from selena.registry import build_attacks
+from selena.reports.table import Cell, accuracy_quantity
+from selena.seeding import child_seed
+from selena.signals import SignalName
+from selena.version import __version__
+from selena.workspace import Progress, Silent
+
+SCHEMA = "selena-figure4/2"
+TITLES = ("Model", "Epoch", "Train acc.", "Test acc.", "Best direct attack")
+ATTACKS: tuple[str, ...] = get_args(SignalName)
+"""Direct attacks that need nothing trained: each epoch is attacked with all of them."""
+
+
+def items(task: Task) -> list[Item]:
+    """Return the model whose levels are drawn."""
+    (seed,) = task.seeds
+    (case,) = cases(task.settings(["selena"]), seed)
+    return [Item(f"selena, seed {seed}", case, ATTACKS, group="selena")]
+
+
+def plan(task: Task, runs: Path) -> list[Line]:
+    """Return the work ahead."""
+    _check(task)
+    dataset, (undefended, _) = task.load(), cases(task.settings(["undefended", "selena"]), 0)
+    defense, plan = undefended.build_defense(dataset), undefended.build_plan(dataset)
+    sizes = Sizes.of(undefended.data.sizes(dataset), len(dataset.records))
+    audits = audit_work(defense, build_attacks(ATTACKS, plan, dataset), sizes).values()
+    training = training_work(defense, sizes.members, sizes.validation).values()
+    work = sum([*training, *(list(audits) * plan.training.epochs)], Work())
+    return [Line("undefended, every epoch", work), *plan_lines(items(task), task, runs)]
+
+
+def run(
+    task: Task,
+    runs: Path,
+    *,
+    command: str,
+    progress: Progress | None = None,
+    tell: Tell = lambda news: None,
+) -> Document:
+    """Train and attack what `runs` does not hold yet, and return the figure.
+
+    The epochs' weights are kept in `runs`/pieces until all of them are attacked.
+    """
+    _check(task)
+    ((_, report),) = run_items(items(task), task, runs, progress=progress, tell=tell)
+    rows = _epochs(task, runs, progress or Silent())
+    tell(f"undefended: {len(rows)} epochs attacked")
+    selena = _row(report)
+    dataset, settings = task.load().name, task.describe()
+    course = Course(
+        [row["epoch"] for row in rows],
+        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in rows],
+        leakage=[_leakage(row) for row in rows],
+        levels=(100 * selena["test_accuracy"], _leakage(selena).percent),
+    )
+    return Document(
+        name="figure4",
+        title=f"Figure 4 on {dataset}: early stopping",
+        table=Table(
+            TITLES,
+            [
+                *(_cells("undefended", str(row["epoch"]), row) for row in rows),
+                _cells("selena", "–", selena),
+            ],
+        ),
+        figure=draw_courses(
+            [("epoch of the undefended run", course)],
+            title=f"Early stopping, {dataset}",
+            what="undefended",
+            levels="SELENA",
+        ),
+        notes=[_CAPTION, *notes(task)],
+        settings=settings,
+        data={
+            "schema": SCHEMA,
+            "version": __version__,
+            "command": command,
+            "environment": describe_environment(),
+            "reproduction": settings,
+            "seeds": list(task.seeds),
+            "rows": rows,
+            "selena": selena,
+        },
+    )
+
+
+_CAPTION = (
+    "All figures in percent. Best direct attack: balanced accuracy of the best of correctness, "
+    "confidence, entropy and modified entropy, chosen on known records; 50 is a random guess. "
+    "Each epoch is one of the same undefended run; dashed: SELENA's two levels."
+)
+
+
+def _epochs(task: Task, runs: Path, progress: Progress) -> list[dict[str, Any]]:
+    (seed,), dataset = task.seeds, task.load()
+    (case,) = cases(task.settings(["undefended"]), seed)
+    defense, plan, split = (
+        case.build_defense(dataset),
+        case.build_plan(dataset),
+        case.split(dataset),
+    )
+    assert isinstance(defense, Undefended)
+    attacks = build_attacks(ATTACKS, plan, dataset)
+    workspace = pieces(runs, RunSettings(device=task.device), progress)
+    rows = []
+    models = every_epoch(
+        defense,
+        split.train,
+        split.validation,
+        seed=child_seed(seed, "defense"),
+        workspace=workspace,
+    )
+    with progress.step("Epochs", plan.training.epochs) as bar:
+        for epoch, model in models:
+            report = run_audit(model, split, attacks, seed=child_seed(seed, "audit"))
+            rows.append({"epoch": epoch, **_row(report)})
+            bar.advance()
+    workspace.clear()
+    return rows
+
+
+def _row(report: AuditReport) -> dict[str, Any]:
+    """Return the report without each attack's figures, ROC curve and histogram."""
+    whole = report.to_json()
+    direct = whole["families"]["direct"]
+    accuracies = {
+        name: value for name, value in whole.items() if name.startswith(("train", "test"))
+    }
+    return {
+        **accuracies,
+        "verdict": whole["verdict"],
+        "families": {
+            "direct": {name: direct[name] for name in ("figures", "strongest_on_evaluation")}
+        },
+    }
+
+
+def _leakage(row: dict[str, Any]) -> Value:
+    return drawn(attack_quantity([row], "direct"))
+
+
+def _cells(model: str, epoch: str, row: dict[str, Any]) -> list[Cell]:
+    return [
+        Cell(model),
+        Cell(epoch),
+        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
+        attack_quantity([row], "direct").cell(),
+    ]
+
+
+def _check(task: Task) -> None:
+    if len(task.seeds) != 1:
+        raise ConfigError("Figure 4 shows the course of one run: give one seed.")

@@ -1,0 +1,69 @@
+"""From rows of results to quantities that stand in a cell or in a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from selena.experiments.paper.plots import Value
+from selena.experiments.paper.task import Task
+from selena.reports.table import (
+    Quantity,
+    accuracy_quantity,
+    figure_quantity,
+    figures_by_row,
+)
+
+
+def drawn(quantity: Quantity) -> Value:
+    """Return a quantity in percent, with its interval or its standard deviation over seeds."""
+    values = [100 * value for value in quantity.values]
+    if len(values) == 1:
+        low, high = quantity.interval
+        return Value(values[0], 100 * low, 100 * high)
+    mean, spread = fmean(values), stdev(values)
+    return Value(mean, mean - spread, mean + spread)
+
+
+def attack_quantity(rows: Sequence[Mapping[str, Any]], family: str | None = None) -> Quantity:
+    """Return the attack accuracy per row, over all families or of one."""
+    return figure_quantity(figures_by_row(rows, "balanced_accuracy", family))
+
+
+def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
+    """Return the attack accuracy of the attack that did best where it is scored.
+
+    That is the paper's convention, biased upwards.
+    """
+    best = [
+        max(
+            (family["strongest_on_evaluation"] for family in row["families"].values()),
+            key=lambda each: float(each["balanced_accuracy"]),
+        )
+        for row in rows
+    ]
+    return accuracy_quantity(best, "balanced_accuracy")
+
+
+def notes(task: Task) -> list[str]:
+    """Return what is to be said about every reproduction: intervals, scale, synthetic data."""
+    dataset = task.load()
+    several = len(task.seeds) > 1
+    found = [
+        f"± is the standard deviation over {len(task.seeds)} seeds, each a new split and training."
+        if several
+        else "In parentheses 95 % intervals: Clopper-Pearson for accuracies of the classifier, "
+        "Newcombe for those of attacks; one seed."
+    ]
+    if not task.scale.paper_partition:
+        found.append(
+            f"Scale {task.scale.name}: fewer records, networks and epochs than in the paper (see "
+            "the settings). It shows the order of things, not the paper's figures."
+        )
+    if dataset.synthetic:
+        found.append(
+            f"The data are synthetic ({dataset.source}): no real person stands behind a record, "
+            "and what holds for them need not hold for the real set."
+        )
+    return found

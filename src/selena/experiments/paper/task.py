@@ -1,0 +1,190 @@
+"""What is reproduced, how large, and where the settings of every run come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from selena.data.paper import paper_partition
+from selena.errors import ConfigError, unknown_name
+from selena.experiments.pipeline import Case, DataSettings, RunSettings, load_data
+from selena.types import Dataset
+from selena.workspace import Progress
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a reproduction is.
+
+    Attributes:
+        name: what outputs call it.
+        paper_partition: whether the parts have the paper's sizes, where it has some of the set.
+        members: most records that the target model trains on; None for the data set's own.
+        size: number of records of a synthetic set; None for as many as the real set has.
+        plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
+        image_plan: further ones where the records are images.
+        defense_settings: changes to hyperparameters of defenses, by name.
+        attack_settings: the same of attacks.
+        ablation_k: numbers K of sub-models to compare, each with L = 0.4 K.
+        ablation_l: numbers L of non-models to compare, at the K of the plan.
+    """
+
+    name: str
+    paper_partition: bool = False
+    members: int | None = None
+    size: int | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
+    image_plan: dict[str, Any] = field(default_factory=dict)
+    defense_settings: dict[str, Any] = field(default_factory=dict)
+    attack_settings: dict[str, Any] = field(default_factory=dict)
+    ablation_k: tuple[int, ...] = (5, 10, 15, 25, 35)
+    ablation_l: tuple[int, ...] = (2, 5, 10, 15, 20)
+
+
+PAPER = Scale("paper", paper_partition=True)
+
+# Small enough for two cores and ten minutes, large enough that the defenses can be told apart.
+QUICK = Scale(
+    "quick",
+    members=2_500,
+    size=10_000,
+    plan={
+        "k": 10,
+        "l": 4,
+        "training": {"batch_size": 128, "epochs": 20},
+        "distillation": {"batch_size": 128, "epochs": 40},
+        "adversary": {"attack_batches": 5},
+    },
+    image_plan={
+        "architecture": "small_resnet",
+        "training": {"epochs": 15, "milestones": (10, 13)},
+        "distillation": {"epochs": 15, "milestones": (10, 13)},
+    },
+    attack_settings={
+        "flip_noise": {"flips": (1, 2, 4, 8, 16, 30), "copies": 25},
+        "gaussian_noise": {"copies": 25},
+        "neural": {"epochs": 60},
+        "shadow_neural_difference": {"network": {"epochs": 60}},
+        "shadow_neural_both": {"network": {"epochs": 60}},
+    },
+    ablation_k=(3, 5, 10, 15),
+    ablation_l=(2, 4, 6, 8),
+)
+
+SCALES = {scale.name: scale for scale in (QUICK, PAPER)}
+
+
+def scale_named(name: str) -> Scale:
+    """Return the scale called `name`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in SCALES:
+        raise unknown_name("scale", name, SCALES)
+    return SCALES[name]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to reproduce.
+
+    Attributes:
+        dataset: a registered name, or the path of a file.
+        scale: how large.
+        seeds: one whole repetition (split, training, attacks) a seed.
+        data_dir: folder that holds the data set's archive.
+        device: "cpu", "cuda", ...
+    """
+
+    dataset: str = "purchase100-synthetic"
+    scale: Scale = QUICK
+    seeds: tuple[int, ...] = (0,)
+    data_dir: Path | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ConfigError("There is no seed; give at least one.")
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """Return the records; the last data set loaded is remembered."""
+        return load_data(self._records, progress)
+
+    def settings(self, defenses: Sequence[str], **plan: Any) -> RunSettings:
+        """Return the settings of runs of `defenses`, with changes to the plan on top."""
+        dataset, scale = self.load(), self.scale
+        if scale.paper_partition and _has_paper_partition(dataset):
+            data = replace(self._records, partition="paper")
+        elif scale.members is not None:
+            data = replace(self._records, members=min(scale.members, dataset.members))
+        else:
+            data = self._records
+        changes = scale.plan
+        if dataset.features == "image":
+            changes = _merged(changes, scale.image_plan)
+        return RunSettings(
+            data=data,
+            defenses=tuple(defenses),
+            seeds=self.seeds,
+            device=self.device,
+            plan=_merged(changes, plan),
+            defense_settings=scale.defense_settings,
+            attack_settings=scale.attack_settings,
+        )
+
+    @property
+    def _records(self) -> DataSettings:
+        synthetic = self.dataset.endswith("-synthetic")
+        return DataSettings(self.dataset, self.data_dir, self.scale.size if synthetic else None)
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that was asked for, and the sizes it came to, as plain values."""
+        dataset = self.load()
+        sizes = asdict(self.settings(["undefended"]).data.sizes(dataset))
+        return {
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "synthetic": dataset.synthetic,
+            "records": len(dataset.records),
+            **sizes,
+            "seeds": list(self.seeds),
+            "device": self.device,
+            "scale": asdict(self.scale),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One model to train and attack.
+
+    Attributes:
+        label: what it is called while it is worked on.
+        case: what to train.
+        attacks: names or families.
+        group: items of one group share trained pieces, which are dropped after the last of them.
+    """
+
+    label: str
+    case: Case
+    attacks: tuple[str, ...]
+    group: str
+
+
+def _has_paper_partition(dataset: Dataset) -> bool:
+    try:
+        paper_partition(dataset)
+    except ConfigError:
+        return False
+    return True
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` on top, nested ones included."""
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if nested else value
+    return merged

@@ -1,0 +1,390 @@
+"""From settings to results: load, split, train, attack, and one row a defense and seed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from selena.auditing.report import AuditReport
+from selena.auditing.run import check_attacks, run_audit
+from selena.config import override
+from selena.content.keyed import content_digests
+from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
+from selena.data.load import data_digest, load
+from selena.data.paper import paper_partition
+from selena.data.split import Partition, audit_split
+from selena.environment import check_numeric_settings, note_numeric_settings, numeric_settings
+from selena.errors import ConfigError, StoreError
+from selena.experiments.store import RunFolder
+from selena.fingerprint import code_digest, fingerprint
+from selena.registry import build_attacks, build_defense
+from selena.seeding import child_seed
+from selena.training.plans import PLANS, Plan
+from selena.types import AuditSplit, Dataset, Defense
+from selena.workspace import Progress, Workspace, check_device
+
+# Repeated records below this share of the test set move figures less than chance does.
+_MANY_COPIES = 0.01
+
+_LOG = logging.getLogger(__name__)
+
+Selection = Literal["last", "validation", "paper"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which records, and how many of them are members.
+
+    Attributes:
+        dataset: a registered name, the path of an .npz, .csv or .parquet file, or that of a folder
+            or .tar.gz of images.
+        data_dir: folder that holds the archive of a data set, instead of downloading it.
+        size: number of records of a synthetic set.
+        label_column: name of the label column of a .csv or .parquet file.
+        group_column: name of the column (or array) that says whose a record is, or None.
+        members: number of records the target model trains on; by default the data set's own.
+        partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
+            set the members too.
+        canaries: how many test non-members are turned into canaries, which a coin each makes
+            members besides or not; 0 for none.
+        canary_kind: "mislabelled", "twins" or "grouped-twins" (see `plant_canaries`).
+    """
+
+    dataset: str = "purchase100-synthetic"
+    data_dir: Path | None = None
+    size: int | None = None
+    label_column: str = "label"
+    group_column: str | None = None
+    members: int | None = None
+    partition: Literal["default", "paper"] = "default"
+    canaries: int = 0
+    canary_kind: CanaryKind = "mislabelled"
+
+    def __post_init__(self) -> None:
+        check_canaries(self.canaries, self.canary_kind)
+        if self.partition == "paper" and self.members is not None:
+            raise ConfigError(
+                "The paper's partition sets the number of members. Leave --members out, or "
+                "--partition."
+            )
+
+    def sizes(self, dataset: Dataset) -> Partition:
+        """Return the sizes of the parts of `dataset`."""
+        if self.partition == "paper":
+            return paper_partition(dataset)
+        members = dataset.members if self.members is None else self.members
+        return Partition.of(len(dataset.records), members)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that `selena run` can be told.
+
+    Attributes:
+        data: which records.
+        defenses: what to train, by name.
+        attacks: what to attack with, by name or family.
+        seeds: one whole repetition (split, training, attacks) a seed.
+        selection: epoch of the weights: the last, the best on validation records, or the
+            paper's best on the test set, which leaks evaluation data and which reports flag.
+        device: "cpu", "cuda", ...
+        workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
+        group_size: networks of an ensemble that train side by side; 0 for the usual.
+        plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
+        defense_settings: changes to hyperparameters of defenses, by name.
+        attack_settings: changes to hyperparameters of attacks, by name.
+    """
+
+    data: DataSettings = field(default_factory=DataSettings)
+    defenses: tuple[str, ...] = ("undefended", "selena")
+    attacks: tuple[str, ...] = ("direct",)
+    seeds: tuple[int, ...] = (0,)
+    selection: Selection = "last"
+    device: str = "cpu"
+    workers: int = 0
+    group_size: int = 0
+    plan: dict[str, Any] = field(default_factory=dict)
+    defense_settings: dict[str, Any] = field(default_factory=dict)
+    attack_settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("defenses", "attacks", "seeds"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty; give at least one.")
+        for name in ("defenses", "seeds"):
+            values = getattr(self, name)
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ConfigError(
+                    f"{name} holds {', '.join(map(str, twice))} more than once; a repetition needs "
+                    "a seed of its own. Give each once."
+                )
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
+        if self.group_size < 0:
+            raise ConfigError(f"group_size is {self.group_size}; give at least 1, or 0.")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One defense with one seed, ready to be trained.
+
+    Attributes:
+        data: which records.
+        defense: its name.
+        seed: root of every draw.
+        selection: see `RunSettings`.
+        plan: see `RunSettings`.
+        defense_settings: see `RunSettings`.
+    """
+
+    data: DataSettings
+    defense: str
+    seed: int
+    selection: Selection
+    plan: dict[str, Any]
+    defense_settings: dict[str, Any]
+
+    @classmethod
+    def from_manifest(cls, manifest: dict[str, Any], data_dir: Path | None = None) -> Case:
+        """Return the case a run folder was made from; `data_dir` replaces the recorded one."""
+        settings = {f.name: manifest["settings"].get(f.name) for f in fields(cls)}
+        lacking = [name for name, value in settings.items() if value is None]
+        if lacking:
+            raise StoreError(
+                f"The run's manifest lacks {', '.join(lacking)} of its settings. Train it again."
+            )
+        data = override(DataSettings(), settings.pop("data"))
+        return cls(data=replace(data, data_dir=data_dir or data.data_dir), **settings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as the manifest keeps them."""
+        plain = asdict(self)
+        plain["data"]["data_dir"] = None if self.data.data_dir is None else str(self.data.data_dir)
+        return plain
+
+    def dataset(self, progress: Progress | None = None) -> Dataset:
+        """Load the records."""
+        contents = replace(
+            self.data, members=None, partition="default", canaries=0, canary_kind="mislabelled"
+        )
+        return load_data(contents, progress)
+
+    def build_plan(self, dataset: Dataset) -> Plan:
+        """Return the data set's named plan with the changes of this case."""
+        plan = override(PLANS[dataset.recipe], self.plan, "plan.")
+        if self.selection == "last":
+            return plan
+        return replace(
+            plan,
+            training=replace(plan.training, selection="validation"),
+            distillation=replace(plan.distillation, selection="validation"),
+        )
+
+    def split(self, dataset: Dataset) -> AuditSplit:
+        """Draw the five sets, and plant canaries if there are to be some."""
+        split = audit_split(
+            dataset, partition=self.data.sizes(dataset), seed=child_seed(self.seed, "split")
+        )
+        if not self.data.canaries:
+            return split
+        return plant_canaries(
+            split,
+            self.data.canaries,
+            self.data.canary_kind,
+            num_classes=dataset.num_classes,
+            seed=child_seed(self.seed, "canaries"),
+        )
+
+    def build_defense(self, dataset: Dataset) -> Defense:
+        """Return the unfitted defense."""
+        plan = self.build_plan(dataset)
+        return build_defense(self.defense, plan, dataset, self.defense_settings)
+
+    def folder(self, runs: Path, dataset: Dataset) -> RunFolder:
+        """Return the run folder that belongs to this case, settings, data and code."""
+        plan = self.build_plan(dataset)
+        key = fingerprint(
+            data_identity(dataset),
+            self.data.sizes(dataset),
+            [self.data.canaries, self.data.canary_kind],
+            self.build_defense(dataset),
+            # What attacks take from the plan: an attacker's own Split-AI imitates it.
+            [plan.network(dataset), plan.training, plan.shadow_epochs, plan.k, plan.l],
+            self.seed,
+            self.selection,
+            code_digest(),
+        )
+        name = f"{dataset.name}-{self.defense}-seed{self.seed}-{key[:12]}"
+        return RunFolder(runs / name)
+
+
+_LOADED: dict[DataSettings, Dataset] = {}
+
+
+def load_data(settings: DataSettings, progress: Progress | None = None) -> Dataset:
+    """Load a data set; the last one loaded is remembered."""
+    if settings not in _LOADED:
+        _LOADED.clear()
+        _LOADED[settings] = _load(settings, progress)
+    return _LOADED[settings]
+
+
+def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
+    return load(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        size=settings.size,
+        label_column=settings.label_column,
+        group_column=settings.group_column,
+        progress=progress,
+    )
+
+
+def data_identity(dataset: Dataset) -> dict[str, Any]:
+    """Return what tells one data set's contents from another's."""
+    return {
+        "name": dataset.name,
+        "records": len(dataset.records),
+        "classes": dataset.num_classes,
+        "sha256": data_digest(dataset.records),
+        "source": dataset.source,
+        "synthetic": dataset.synthetic,
+    }
+
+
+def cases(settings: RunSettings, seed: int) -> list[Case]:
+    """Return one case a defense."""
+    return [
+        Case(
+            settings.data,
+            defense,
+            seed,
+            settings.selection,
+            settings.plan,
+            settings.defense_settings,
+        )
+        for defense in settings.defenses
+    ]
+
+
+def check_settings(settings: RunSettings, progress: Progress | None = None) -> None:
+    """Build every defense and attack, so that no wrong setting shows after hours of training.
+
+    Raises:
+        DataError: records that cannot be had or used.
+        ConfigError: a setting out of range, an unknown name, a device that is not there, an attack
+            that the features do not suit.
+    """
+    check_device(settings.device)
+    for case in cases(settings, settings.seeds[0]):
+        dataset = case.dataset(progress)
+        defense, plan = case.build_defense(dataset), case.build_plan(dataset)
+        check_attacks(
+            build_attacks(settings.attacks, plan, dataset, settings.attack_settings, defense)
+        )
+
+
+def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
+    """Train a case into its run folder under `runs`, or find it there.
+
+    `workspace.folder` keeps finished sub-models and checkpoints; a killed call goes on there.
+
+    Raises:
+        StoreError: it was trained where sums round otherwise; the message says what differs.
+    """
+    dataset = case.dataset(workspace.progress)
+    run = case.folder(runs, dataset)
+    if run.is_trained:
+        made = Case.from_manifest(run.manifest())
+        if (made.defense, made.seed) != (case.defense, case.seed):
+            raise StoreError(
+                f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
+                "name back, or delete it."
+            )
+        check_numeric_settings(run.path, run.manifest().get("numeric", {}), workspace)
+        return run
+    note_numeric_settings(workspace)
+    split = case.split(dataset)
+    _warn_of_copies(split)
+    # The paper's code selects on the test set. Offered by name only; reports flag it.
+    validation = split.evaluation.non_members if case.selection == "paper" else split.validation
+    start = time.perf_counter()
+    model = case.build_defense(dataset).fit(
+        split.train, validation, seed=child_seed(case.seed, "defense"), workspace=workspace
+    )
+    settings = {
+        "settings": case.to_json(),
+        "data": data_identity(dataset),
+        # What was asked for, which repetitions share; where groups stay whole, sizes differ.
+        "partition": {**asdict(case.data.sizes(dataset)), **_planted(case.data)},
+        "split": split.sizes(),
+        "numeric": numeric_settings(workspace),
+        "selected_on_evaluation": case.selection == "paper",
+    }
+    run.save_model(model.state(), settings, time.perf_counter() - start)
+    return run
+
+
+def _planted(data: DataSettings) -> dict[str, Any]:
+    """Return how many canaries of what kind there are; nothing where there are none."""
+    return {"canaries": data.canaries, "canary_kind": data.canary_kind} if data.canaries else {}
+
+
+def _warn_of_copies(split: AuditSplit) -> None:
+    """Log a warning where non-members that are scored have the content of members."""
+    members, others = (
+        [digest.tobytes() for digest in content_digests(records.x, key=0).numpy()]
+        for records in (split.train, split.evaluation.non_members)
+    )
+    known = set(members)
+    copies = sum(digest in known for digest in others)
+    if copies > _MANY_COPIES * len(others):
+        _LOG.warning(
+            "%d of %d test non-members are copies of members: no attack can tell them apart, so "
+            "what leaks is underestimated. Drop repeated records first.",
+            copies,
+            len(others),
+        )
+
+
+def attack(
+    run: RunFolder,
+    attacks: Sequence[str],
+    workspace: Workspace,
+    *,
+    attack_settings: Mapping[str, Any] | None = None,
+    data_dir: Path | None = None,
+) -> AuditReport:
+    """Attack a trained run; scores are kept in its folder and found there again.
+
+    Raises:
+        StoreError: the run is half-written or damaged, or its data set has changed.
+    """
+    manifest = run.manifest()
+    case = Case.from_manifest(manifest, data_dir)
+    dataset = case.dataset(workspace.progress)
+    if data_identity(dataset)["sha256"] != manifest["data"]["sha256"]:
+        raise StoreError(
+            f"{run.path} was trained on other data: {case.data.dataset} now has another hash. "
+            "Restore the data or train again."
+        )
+    plan = case.build_plan(dataset)
+    defense, seed = case.build_defense(dataset), child_seed(case.seed, "audit")
+    target = run.restore(defense, workspace.torch_device)
+    run.discard_damaged_scores()
+    kept = Workspace(folder=run.scores_folder)
+    report = run_audit(
+        target,
+        case.split(dataset),
+        build_attacks(attacks, plan, dataset, attack_settings, defense),
+        seed=seed,
+        workspace=workspace,
+        kept_scores=kept,
+    )
+    run.save_audit(report, kept.touched)
+    return report

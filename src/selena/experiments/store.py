@@ -1,0 +1,335 @@
+"""Run folders: a trained model with everything needed to trust, attack and repeat it.
+
+A run folder holds `manifest.json` (settings, seeds, data hash, code version, timings) and
+`model.safetensors`; attacks add `scores/` and `audit.json`. The manifest is written last and
+vouches for all of them: it holds the hash of each file and one of itself. A folder without it is
+half-written and never used; a file that disagrees with it is an error or is made anew.
+
+Nothing reads figures from `audit.json`: they are computed from the scores.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from selena.auditing.report import AuditReport
+from selena.auditing.saved import describe_report, described_report
+from selena.auditing.scoring import AttackScores, unpack_scores
+from selena.errors import DataError, SelenaError, StoreError
+from selena.experiments.manifest import check_audited, check_manifest
+from selena.files import file_sha256, json_text, write_json, write_text
+from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.types import Defense, StoredModel
+from selena.version import __version__
+from selena.workspace import save_tensors
+
+SCHEMA = "selena-run-folder/2"
+_MANIFEST = "manifest.json"
+_MODEL = "model.safetensors"
+_AUDIT = "audit.json"
+_LARGEST = 64 << 20
+"""Bytes of a manifest beyond which none is read."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def scores_folder(self) -> Path:
+        """Where finished attacks' scores lie."""
+        return self.path / "scores"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a finished, whole model lies here, made by this version of the training code.
+
+        Raises:
+            StoreError: the manifest is damaged, or another version wrote it.
+        """
+        if not (self.path / _MANIFEST).exists():
+            return False
+        manifest = self.manifest()
+        if manifest["code"]["training"] != code_digest():
+            return False
+        if not _has_hash(self.path / _MODEL, manifest["model_sha256"]):
+            _LOG.warning("%s is absent or damaged: it is trained anew.", self.path / _MODEL)
+            return False
+        return True
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            StoreError: there is none, it is damaged or was edited, or another version wrote it.
+        """
+        path = self.path / _MANIFEST
+        if not path.exists():
+            raise StoreError(
+                f"{self.path} is not a finished run: it has no {_MANIFEST}. Train it with "
+                "`selena train`; a killed run goes on where it stopped."
+            )
+        fix = "Restore it, or delete the folder and train again"
+        manifest = _read_json(path, fix)
+        if manifest.get("schema") != SCHEMA:
+            raise StoreError(
+                f"{path} has schema {manifest.get('schema')!r}; this version of selena reads "
+                f"{SCHEMA!r}. Delete the folder and train again."
+            )
+        if manifest.get("sha256") != _seal(manifest):
+            raise StoreError(f"{path} was edited or is damaged: its own hash differs. {fix}.")
+        wrong = check_manifest(manifest)
+        if wrong:
+            raise StoreError(f"{path}: {wrong}. {fix}.")
+        return manifest
+
+    def save_model(
+        self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
+    ) -> None:
+        """Write the model, then the manifest that vouches for it."""
+        model = self.path / _MODEL
+        # Each is on the disk before the next one is written.
+        save_tensors(model, state)
+        self._write_manifest(
+            {
+                **settings,
+                "code": {
+                    "version": __version__,
+                    "training": code_digest(),
+                    "torch": torch.__version__,
+                },
+                "model_sha256": file_sha256(model),
+                "timings": {"train_seconds": seconds},
+            }
+        )
+
+    def load_model(self) -> dict[str, Tensor]:
+        """Return the model's state.
+
+        Raises:
+            StoreError: the model file is absent or is not the one the manifest vouches for.
+        """
+        expected = self.manifest()["model_sha256"]
+        model = self.path / _MODEL
+        try:
+            content = model.read_bytes()
+            if sha256(content).hexdigest() == expected:
+                return load(content)
+        except (OSError, SafetensorError):
+            pass
+        raise StoreError(
+            f"{model} is absent or damaged (its SHA-256 is not the manifest's). Delete the folder "
+            "and train again."
+        )
+
+    def restore(self, defense: Defense, device: torch.device | None = None) -> StoredModel:
+        """Return the model of `defense`, computing on `device`.
+
+        Raises:
+            StoreError: as `load_model`; or the tensors are not those of such a model.
+        """
+        state = {name: tensor.to(device or "cpu") for name, tensor in self.load_model().items()}
+        try:
+            return defense.restore(state)
+        except SelenaError:
+            raise
+        except Exception as error:  # whatever the tensors of a stranger's file lead to
+            raise StoreError(
+                f"{self.path / _MODEL} holds no {type(defense).__name__} model "
+                f"({type(error).__name__}: {error}). Delete the folder and train again."
+            ) from error
+
+    def save_audit(self, report: AuditReport, pieces: Iterable[str]) -> None:
+        """Let the manifest vouch for the scores of an audit, and write `audit.json`.
+
+        Args:
+            report: the audit.
+            pieces: names of the files of scores in the folder, one per attack.
+        """
+        files = {name.rpartition("-")[0]: f"{name}.safetensors" for name in pieces}
+        audited = describe_report(report)
+        for name, about in audited["attacks"].items():
+            about["scores"] = files[name]
+        self.save_audited(audited, {file: self._digest(file) for file in files.values()})
+
+    def audited(self) -> dict[str, Any]:
+        """Return what the manifest says of the last audit; empty where there was none."""
+        found: dict[str, Any] = self.manifest().get("audited", {})
+        return found
+
+    def save_audited(
+        self, audited: Mapping[str, Any], digests: Mapping[str, str] | None = None
+    ) -> None:
+        """Write an audit into the manifest, with the `digests` of new scores, and `audit.json`."""
+        manifest = self.manifest()
+        scores = {**manifest.get("scores", {}), **(digests or {})}
+        manifest |= {"audited": dict(audited), "scores": scores}
+        text = json_text(self._row(manifest))
+        manifest["audit_sha256"] = sha256(text.encode()).hexdigest()
+        write_text(self.path / _AUDIT, text)
+        self._write_manifest(manifest)
+
+    def report(self) -> AuditReport:
+        """Return the last audit, every figure computed from the scores.
+
+        Raises:
+            StoreError: the run was not attacked yet, or a file of scores is absent or damaged.
+        """
+        return self._report(self.manifest())
+
+    def audit(self) -> dict[str, Any]:
+        """Return the last audit as a row of results; `audit.json` is not believed.
+
+        Raises:
+            StoreError: as `report`.
+        """
+        manifest = self.manifest()
+        row = self._row(manifest)
+        if not _has_hash(self.path / _AUDIT, manifest.get("audit_sha256")):
+            _LOG.warning(
+                "%s is absent or was edited. Its figures are not used: they are computed from the "
+                "scores.",
+                self.path / _AUDIT,
+            )
+        return row
+
+    def scores(self, attack: str) -> AttackScores:
+        """Return the scores of one attack of the last audit.
+
+        Raises:
+            StoreError: they are absent or damaged.
+        """
+        return self._scores(self.manifest(), attack)
+
+    def discard_damaged_scores(self) -> None:
+        """Remove files of scores that the manifest does not vouch for any more."""
+        for file, digest in self.manifest().get("scores", {}).items():
+            path = self.scores_folder / file
+            if path.exists() and self._digest(file) != digest:
+                _LOG.warning("%s was edited or is damaged: that attack is run anew.", path)
+                path.unlink()
+
+    def _row(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        return _as_read({**row_head(manifest), **self._report(manifest).to_json()})
+
+    def _report(self, manifest: Mapping[str, Any]) -> AuditReport:
+        if "audited" not in manifest:
+            raise StoreError(f"{self.path} holds no audit. Run `selena attack {self.path}` first.")
+        audited = manifest["audited"]
+        wrong = check_audited(audited)
+        if wrong:
+            raise StoreError(f"{self.path / _MANIFEST}: {wrong}. {self._attack_again}.")
+        try:
+            return described_report(audited, lambda name: self._scores(manifest, name))
+        except DataError as error:
+            raise StoreError(
+                f"The scores in {self.scores_folder} make no audit ({error}) {self._attack_again}."
+            ) from error
+
+    def _scores(self, manifest: Mapping[str, Any], attack: str) -> AttackScores:
+        file = manifest["audited"]["attacks"][attack]["scores"]
+        tensors = self._tensors(file)
+        if tensors is None or _digest_of(tensors) != manifest.get("scores", {}).get(file):
+            raise StoreError(
+                f"{self.scores_folder / file} is absent, edited or damaged (its hash is not the "
+                f"manifest's). {self._attack_again}."
+            )
+        try:
+            return unpack_scores(tensors)
+        except StoreError as error:
+            raise StoreError(f"{self.scores_folder / file}: {error}") from error
+
+    def _tensors(self, file: str) -> dict[str, Tensor] | None:
+        try:
+            return load((self.scores_folder / file).read_bytes())
+        except (OSError, SafetensorError):
+            return None
+
+    def _digest(self, file: str) -> str:
+        tensors = self._tensors(file)
+        return "" if tensors is None else _digest_of(tensors)
+
+    def _write_manifest(self, values: Mapping[str, Any]) -> None:
+        manifest = _as_read({**values, "schema": SCHEMA})
+        write_json(self.path / _MANIFEST, {**manifest, "sha256": _seal(manifest)})
+
+    @property
+    def _attack_again(self) -> str:
+        return f"Run `selena attack {self.path}` again"
+
+
+def row_head(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of results says about the run itself."""
+    settings = manifest["settings"]
+    return {
+        "defense": settings["defense"],
+        "seed": settings["seed"],
+        "dataset": manifest["data"]["name"],
+        "synthetic": manifest["data"]["synthetic"],
+        "selected_on_evaluation": manifest["selected_on_evaluation"],
+    }
+
+
+def _digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of scores without their time.
+
+    Two processes that attack one run at once write equal scores and other times.
+    """
+    return fingerprint(
+        {name: tensor_digest(tensor) for name, tensor in tensors.items() if name != "seconds"}
+    )
+
+
+def _has_hash(path: Path, expected: object) -> bool:
+    try:
+        return file_sha256(path) == expected
+    except OSError:
+        return False
+
+
+def _as_read(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reader of the JSON has."""
+    read: dict[str, Any] = json.loads(json_text(value))
+    return read
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Return the hash of everything in a manifest but the hash itself."""
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    return sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read_json(path: Path, fix: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise ValueError(f"not a file of at most {_LARGEST >> 20} MiB")
+        read = json.loads(path.read_bytes(), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged ({error}). {fix}.") from error
+    if not isinstance(read, dict):
+        raise StoreError(f"{path} holds no JSON object. {fix}.")
+    return read

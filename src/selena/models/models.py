@@ -1,0 +1,160 @@
+"""Every kind of model as one thing: something that is asked about records in their container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from selena.errors import ConfigError
+from selena.models.answers import Output
+from selena.models.network import dense_tensor, load_network, network_answers, on_loan
+from selena.models.onnx_file import open_onnx
+from selena.types import TargetModel
+
+_WEIGHTS = ".safetensors"
+_PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model that can be asked.
+
+    Attributes:
+        what: what messages call it.
+        ask: maps records, in the container they were given in, to answers.
+        default: what its answers are as a rule.
+        names: what its classes are called, in the order of its columns, where it says so.
+        num_classes: how many there are, where it says so.
+        predict: maps records to labels, where the model has labels of its own beside its answers.
+        any_sum: whether its probabilities may have any sum (one model per class).
+        missing: whether it may take missing values (NaN).
+        network: the network behind it, whose gradients an attacker could read.
+        target: itself, if it is a target model of this library.
+        function: whether it is a function, which may ask a server: it may fail, and may cost.
+        batch_size: records per question at most, where that is settled.
+    """
+
+    what: str
+    ask: Callable[[Any], Any]
+    default: Output
+    names: Sequence[Any] | None = None
+    num_classes: int | None = None
+    predict: Callable[[Any], Any] | None = None
+    any_sum: bool = False
+    missing: bool = False
+    network: nn.Module | None = None
+    target: TargetModel | None = None
+    function: bool = False
+    batch_size: int | None = None
+
+
+@contextmanager
+def opened(
+    model: object, *, factory: Callable[[], nn.Module] | None, device: str
+) -> Iterator[Model]:
+    """Yield `model` ready to be asked; a network answers on `device` and is given back as it was.
+
+    Raises:
+        ConfigError: no kind of model that can be asked, a missing factory or package.
+        DataError: a file that is absent, damaged or of another architecture.
+    """
+    if factory is not None and not (isinstance(model, str | Path) and _suffix(model) == _WEIGHTS):
+        raise ConfigError("factory builds the network of a .safetensors file; leave it out here.")
+    if isinstance(model, str | Path):
+        path = Path(model).expanduser()
+        if _suffix(path) == _WEIGHTS:
+            model = load_network(path, factory)
+        else:
+            yield _from_file(path, device)
+            return
+    if isinstance(model, nn.Module):
+        with on_loan(model, device) as network:
+            yield Model(
+                f"The network {type(model).__name__}",
+                lambda x: network_answers(network, x, device),
+                "logits",
+                network=network,
+            )
+        return
+    yield _from_object(model)
+
+
+def _suffix(path: str | Path) -> str:
+    return Path(path).suffix.lower()
+
+
+def _from_file(path: Path, device: str) -> Model:
+    if _suffix(path) == ".onnx":
+        return Model(f"The model {path.name}", open_onnx(path, device), "logits")
+    if _suffix(path) in _PICKLED:
+        raise ConfigError(
+            f"{path} is a pickle, which may run any code: it is never loaded. Load it yourself and "
+            "pass the model, or save its weights as .safetensors."
+        )
+    raise ConfigError(
+        f"{path}: unknown kind of model {path.suffix!r}. Known: .onnx, .safetensors, and "
+        "predictions as .npz, .csv or .parquet."
+    )
+
+
+def _from_object(model: object) -> Model:
+    name = type(model).__name__
+    if isinstance(model, type):
+        raise ConfigError(f"{model.__name__} is a class; pass a fitted model of it.")
+    if isinstance(model, TargetModel):
+        return Model(
+            f"The target model {name}",
+            lambda x: model.logits(dense_tensor(x, "A target model")),
+            "logits",
+            num_classes=model.num_classes,
+            target=model,
+        )
+    if hasattr(model, "predict_proba") or (hasattr(model, "fit") and not callable(model)):
+        return _estimator(model)
+    if callable(model):
+        # What can be fitted and called, as a network of Keras, answers when called.
+        kind = "model" if hasattr(model, "fit") else "function"
+        what = f"The {kind} {getattr(model, '__name__', name)}"
+        return Model(what, model, "probabilities", missing=True, function=True)
+    raise ConfigError(
+        f"A {name} is no model that can be asked. Pass a function of x that returns n x classes "
+        "probabilities, an nn.Module, a scikit-learn classifier, a path to .onnx or .safetensors, "
+        "or predictions."
+    )
+
+
+def _estimator(model: Any) -> Model:
+    name = type(model).__name__
+    if not hasattr(model, "classes_"):
+        raise ConfigError(
+            f"The estimator {name} is not fitted, or no classifier: it has no classes_. Fit it, or "
+            "pass a function of x that returns n x classes probabilities."
+        )
+    if not hasattr(model, "predict_proba"):
+        raise ConfigError(
+            f"The estimator {name} has no predict_proba. Fit it inside CalibratedClassifierCV, or "
+            "pass a function that returns probabilities."
+        )
+    names = list(model.classes_)
+    if any(hasattr(each, "__len__") and not isinstance(each, str) for each in names):
+        raise ConfigError(f"The estimator {name} has several outputs; wrap one in a function.")
+    predict = getattr(model, "predict", None)
+    return Model(
+        f"The estimator {name}",
+        lambda x: model.predict_proba(_as_array(x)),
+        "probabilities",
+        names=[each.item() if hasattr(each, "item") else each for each in names],
+        num_classes=len(names),
+        predict=None if predict is None else lambda x: predict(_as_array(x)),
+        any_sum=True,
+        missing=True,
+    )
+
+
+def _as_array(x: Any) -> Any:
+    return x.numpy() if isinstance(x, Tensor) else x

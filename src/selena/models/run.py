@@ -1,0 +1,308 @@
+"""`selena.audit`: anybody's model, its members, other records, and a report of what leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from selena.auditing.predictions import Predictions, read_predictions
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.checks import are_probabilities
+from selena.errors import ConfigError, DataError
+from selena.models.answers import Numbers, Reading, check_output, choose_reading
+from selena.models.asking import Asking, check_settings
+from selena.models.checks import (
+    warn_of_constant,
+    warn_of_equal_rows,
+    warn_of_few,
+    warn_of_logits,
+    warn_of_predictions,
+    warn_of_sums,
+    warn_of_unsteady,
+)
+from selena.models.chosen import asking_anew, check_attacks, chosen_attacks
+from selena.models.containers import Rows
+from selena.models.inputs import Inputs, as_inputs
+from selena.models.models import Model, opened
+from selena.models.network import network_input
+from selena.models.pool import Given, Pool, gather
+from selena.models.targets import (
+    AnswerTable,
+    LabelledTable,
+    LiveEstimator,
+    LiveModel,
+    LiveNetwork,
+    ask_all,
+    ask_labels,
+)
+from selena.seeding import numpy_generator
+from selena.types import Attack, Records, TargetModel
+from selena.workspace import Workspace, check_device
+
+_PREDICTIONS = (".npz", ".csv", ".parquet")
+_PROBED = 8
+
+
+def audit(
+    model: Any,
+    members: Given | None = None,
+    non_members: Given | None = None,
+    *,
+    output: Literal["auto", "logits", "probabilities"] = "auto",
+    factory: Callable[[], nn.Module] | None = None,
+    num_classes: int | None = None,
+    attacks: Sequence[str | Attack] | str = ("direct",),
+    known_fraction: float = 0.5,
+    deduplicate: bool = False,
+    fpr: float = 0.01,
+    device: str | None = None,
+    seed: int = 0,
+    workspace: Workspace | None = None,
+    batch_size: int | None = None,
+    retries: int = 0,
+    cache: str | Path | None = None,
+) -> AuditReport:
+    """Attack anybody's model and report what leaks about who was in its training data.
+
+    Direct attacks need one answer a record: the model is asked in shuffled batches, and about a
+    few records again, to see whether it answers alike. Attacks that need more ask it about changed
+    records, for which features must be dense numbers.
+
+    Records of equal features and label are one record: they are known or scored together, and
+    their mean score counts once. Labels, and with them accuracies, are what the model's `predict`
+    says where it has one.
+
+    Args:
+        model: a function of x that returns n x C probabilities (or logits; for two classes one
+            column suffices, that of class 1); an `nn.Module`; a fitted scikit-learn classifier
+            with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
+            of this library; or predictions alone, `Predictions` or the path of a file of them.
+        members: records of the training set, `(x, y)`, `(x, y, groups)` or `Records`; None with
+            predictions alone. Groups say whose a record is, where several are of one person: all
+            are known to the attacker or none, and their mean score is the person's.
+            The model is given x in the container it comes in: array, tensor, pandas or polars
+            frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
+            classes of a scikit-learn classifier, else numbers of columns.
+        non_members: records that were not, of the same population, in the same container.
+        output: what the model answers. "auto" takes rows that all are probabilities for such;
+            others are logits, but of functions an error; rows of a scikit-learn classifier that
+            sum to something else than 1 are divided by it.
+        factory: builds the network of a `.safetensors` file.
+        num_classes: C, to be compared with what the model answers.
+        attacks: names or families of attacks as the registry has them, or attacks.
+        known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
+            knows and fits on; the others are scored. Predictions alone say themselves.
+        deduplicate: leave out, on both sides, records that are on both; without, they are an error.
+            Dropping them from one side makes a leak out of nothing: the other keeps the common
+            records. Where sides differ in size, a random surplus of the larger one is known to the
+            attacker instead of scored, and what equals a record of it is left out too: only so are
+            both sides drawn alike. A warning says how many.
+        fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
+        device: where a network answers and attacks compute; by default the workspace's, "cpu".
+        seed: root of every draw; the same seed gives the same report.
+        workspace: progress, and a folder for what attacks train.
+        batch_size: of a function: records per call at most.
+        retries: of a function: how often a call that raised is repeated, after 1 s, 2 s, 4 s and
+            so on up to a minute, or after the time that a server asks for (Retry-After).
+        cache: of a function: a folder where answers are kept as they come, found again by the
+            record's content. A rerun asks about what is missing, and about 24 records anew, to see
+            that they are answered as before. One folder per model.
+
+    Returns:
+        The report; see `selena.auditing.report`. Of a function, `model_queries` says what it was
+        asked.
+
+    Raises:
+        DataError: records on both sides, shapes that disagree, labels that are no classes,
+            features or answers that are not finite, answers that are not what `output` says.
+        ConfigError: no kind of model that can be asked, an unknown attack, an attack that the
+            features do not suit, a setting out of range, an optional package that is missing.
+        StoreError: the folder of answers cannot be read or written.
+
+    Warns:
+        AuditWarning: too few records for `fpr`; records that count as one, were left out, or seem
+            to be filtered on one side; a model that answers the same record differently, or all
+            records alike; labels that are not the most probable ones; answers that may be read in
+            two ways.
+    """
+    attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    check_output(output)
+    check_attacks(attacks)
+    workspace = workspace or Workspace()
+    if device is not None:
+        workspace = replace(workspace, device=device)
+    check_device(workspace.device)
+    if _is_predictions(model):
+        if not (batch_size is None and not retries and cache is None):
+            raise ConfigError("Nobody is asked: leave out batch_size, retries and cache.")
+        if not (members is None and non_members is None and factory is None):
+            raise ConfigError(
+                "Predictions say all there is to know: leave out members, non_members and factory."
+            )
+        if deduplicate:
+            raise ConfigError(
+                "Predictions do not tell which records are equal: leave deduplicate out. Give "
+                "equal records one group, or pass the model and its records."
+            )
+        return _audit_predictions(model, attacks, fpr, seed, workspace)
+    if members is None or non_members is None:
+        raise ConfigError(
+            "To audit a model give members, records that it was trained on, and non_members, "
+            "others of the same population."
+        )
+    check_settings(batch_size, retries, cache)
+    with opened(model, factory=factory, device=workspace.device) as asked:
+        asking = Asking(asked, batch_size=batch_size, retries=retries, cache=cache)
+        pool = gather(
+            members, non_members, scale=asked.target is None, deduplicate=deduplicate, seed=seed
+        )
+        pool.check_finite(missing=asked.missing)
+        report = _audit_model(
+            asking,
+            pool,
+            read=_Read(output, num_classes or asked.num_classes, asked, pool),
+            attacks=attacks,
+            known_fraction=known_fraction,
+            fpr=fpr,
+            seed=seed,
+            workspace=workspace,
+        )
+        return replace(report, model_queries=asking.queries)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Reads the answers to rows of a pool."""
+
+    output: str
+    num_classes: int | None
+    model: Model
+    pool: Pool
+
+    def __call__(self, answers: Numbers, rows: Rows) -> Reading:
+        reading = choose_reading(
+            answers,
+            output=self.output,
+            default=self.model.default,
+            num_classes=self.num_classes,
+            what=self.model.what,
+            any_sum=self.model.any_sum,
+        )
+        reading.check(answers, lambda i: self.pool.name(int(rows[i])))
+        return reading
+
+
+def _audit_model(
+    asking: Asking,
+    pool: Pool,
+    *,
+    read: _Read,
+    attacks: Sequence[str | Attack],
+    known_fraction: float,
+    fpr: float,
+    seed: int,
+    workspace: Workspace,
+) -> AuditReport:
+    """Check everything on a few records first: it may take minutes to ask about all."""
+    # Shuffled, so that no batch is of members alone and nothing that depends on it tells them.
+    model = asking.model
+    order = numpy_generator(seed, "anymodel", "order").permutation(len(pool))
+    order = order[pool.used[order]]
+    few = order[: 2 * _PROBED]
+    alone = ask_all(asking.fresh, pool.features, few[:_PROBED])
+    among = ask_all(asking.fresh, pool.features, few)
+    reading = read(among, few)
+    warn_of_unsteady(alone, among[:_PROBED])
+    steady = asking.compare(pool.features.take(few), among, alone)
+    warn_of_equal_rows(pool)
+    classes = pool.classes(model.names, reading.num_classes, model.what)
+    inputs = _inputs(pool, attacks)
+    # Without features to change, x is where a record's answer stands: in the order of asking.
+    places = torch.zeros(len(pool), dtype=torch.int64)
+    places[torch.from_numpy(order)] = torch.arange(len(order))
+    x = places[:, None] if inputs is None else inputs.x
+    split = pool.split(x, classes, known_fraction=known_fraction, seed=seed)
+    warn_of_few(split, fpr)
+    chosen = chosen_attacks(
+        attacks,
+        Records(x, torch.from_numpy(classes), torch.arange(len(pool))),
+        "continuous" if inputs is None else inputs.features,
+        reading.num_classes,
+    )
+
+    answers = ask_all(model, pool.features, order)
+    reading = read(answers, order)
+    warn_of_constant(answers)
+    if reading.output == "probabilities" and not are_probabilities(answers).all():
+        warn_of_sums(answers, model.what)
+    if reading.output == "logits" and read.output == "auto":
+        warn_of_logits(answers, model.what)
+    logits = reading.logits(torch.from_numpy(answers))
+    labels = ask_labels(model, pool.features, order)
+    if labels is not None:
+        warn_of_predictions(logits.argmax(dim=1).numpy(), labels, model.what)
+    if inputs is None and labels is None:
+        target: TargetModel = AnswerTable(logits)
+    elif inputs is None:
+        target = LabelledTable(logits, torch.from_numpy(labels))
+    else:
+        target = _live(model if steady else asking.fresh, reading, inputs, workspace.device)
+    return run_audit(target, split, chosen, seed=seed, workspace=workspace)
+
+
+def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
+    """Return features that attacks may change, where one of `attacks` does."""
+    changing = asking_anew(attacks)
+    if not changing:
+        return None
+    try:
+        return as_inputs(pool.features)
+    except DataError as error:
+        raise ConfigError(
+            f"The attacks {', '.join(changing)} ask about changed records, or train on them, but "
+            f"{error}. Other "
+            "attacks, as those of the family direct, need no more than answers."
+        ) from error
+
+
+def _live(model: Model, reading: Reading, inputs: Inputs, device: str) -> TargetModel:
+    if model.target is not None:
+        return model.target
+    live, network = LiveModel(model, reading, inputs), model.network
+    if network is None:
+        return live if model.predict is None else LiveEstimator(model, reading, inputs)
+    return LiveNetwork(live, network, lambda x: network_input(network, x * inputs.scale, device))
+
+
+def _is_predictions(model: object) -> bool:
+    if isinstance(model, str | Path):
+        return Path(model).suffix.lower() in _PREDICTIONS
+    return isinstance(model, Predictions)
+
+
+def _audit_predictions(
+    model: Predictions | str | Path,
+    attacks: Sequence[str | Attack],
+    fpr: float,
+    seed: int,
+    workspace: Workspace,
+) -> AuditReport:
+    table = model if isinstance(model, Predictions) else read_predictions(Path(model).expanduser())
+    changing = asking_anew(attacks)
+    if changing:
+        raise ConfigError(
+            f"The attacks {', '.join(changing)} ask about changed records, or train on features: "
+            "predictions alone will not do. Pass the model, or attacks of the family direct. One "
+            "of yours that asks about the records alone can be passed to selena.run_audit, with "
+            "predictions.split()."
+        )
+    split = table.split()
+    warn_of_few(split, fpr)
+    chosen = chosen_attacks(attacks, split.train, "continuous", table.num_classes)
+    return run_audit(table, split, chosen, seed=seed, workspace=workspace)

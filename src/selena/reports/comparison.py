@@ -1,0 +1,165 @@
+"""Audits of several models beside each other: as a table, a page and the files of a report.
+
+Anybody's models stand here as the library's own: a defense or an attack needs no registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import hypot
+from pathlib import Path
+from typing import Any
+
+from selena.auditing.figure import tpr_metric
+from selena.auditing.report import AuditReport
+from selena.errors import ConfigError, DataError
+from selena.metrics.intervals import Interval
+from selena.reports.page.groups import Group, baseline_of, group_runs
+from selena.reports.page.runs import Run, run_of_audit
+from selena.reports.results import Results
+from selena.reports.terminal import results_text
+from selena.types import Dataset
+
+_TITLE = "Who was in the training data?"
+_CHANGES = {
+    "TPR at 1 % FPR": tpr_metric(0.01),
+    "attack accuracy": "balanced_accuracy",
+    "AUC": "auc",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Audits beside each other; `print` shows one table, and what changed.
+
+    Attributes:
+        runs: one per audit, with its scores.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of results, one per audit, as `selena-run/2` has them."""
+        return [run.row for run in self.runs]
+
+    def __repr__(self) -> str:
+        return "\n".join([results_text(self.rows), *self.changes()])
+
+    def changes(self) -> list[str]:
+        """Return what changed from the first audit, or the undefended one, to each other one.
+
+        Intervals take the two audits for independent. Where both scored the same records, they are
+        wider than they need be.
+        """
+        groups = group_runs(self.runs)
+        return [
+            f"{group.label} against {base.label}: {', '.join(_changes(base, group))}."
+            for group in groups
+            if (base := baseline_of(group, groups)) is not None
+            and group.is_attacked
+            and base.is_attacked
+            and len(group.runs) == len(base.runs) == 1
+        ]
+
+    def write_page(self, path: str | Path, *, title: str = _TITLE, command: str = "") -> Path:
+        """Write the report as one self-contained HTML page.
+
+        Args:
+            path: file to write.
+            title: heading.
+            command: the command that gave the audits, to be shown on the page.
+
+        Returns:
+            The path.
+        """
+        return Results(self.runs).write_page(Path(path), title=title, command=command)
+
+    def write_report(
+        self, folder: str | Path, *, title: str = _TITLE, command: str = ""
+    ) -> list[Path]:
+        """Write report.json (`selena-run/2`), .md, .png and .html into `folder`.
+
+        Args:
+            folder: made if it is not there.
+            title: heading.
+            command: as for `write_page`.
+
+        Returns:
+            The paths.
+        """
+        paths = Results(self.runs).write_report(Path(folder), title=title, command=command)
+        page = self.write_page(Path(folder) / "report.html", title=title, command=command)
+        return [*paths, page]
+
+
+def _changes(base: Group, group: Group) -> list[str]:
+    """Return the differences in points, each with its 95 % interval."""
+    said = []
+    for title, metric in _CHANGES.items():
+        (before,), (after,) = base.figures(metric), group.figures(metric)
+        said.append(
+            f"{title} {_difference(before.value, before.interval, after.value, after.interval)}"
+        )
+    accuracies = [each.accuracy("test_accuracy") for each in (base, group)]
+    (first, second) = accuracies
+    change = _difference(first.values[0], first.interval, second.values[0], second.interval)
+    return [*said, f"test accuracy {change}"]
+
+
+def _difference(first: float, of_first: Interval, second: float, of_second: Interval) -> str:
+    """Return second - first in points; the interval adds both (Newcombe 1998, method 10)."""
+    low = second - first - hypot(second - of_second[0], of_first[1] - first)
+    high = second - first + hypot(of_second[1] - second, first - of_first[0])
+    return f"{100 * (second - first):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def compare(
+    audits: Mapping[str, AuditReport | Mapping[int, AuditReport]],
+    *,
+    data: Dataset | str = "records",
+) -> Comparison:
+    """Put audits of several models beside each other.
+
+    Which records are most exposed, before and after, is shown where audits scored the same ones:
+    give `selena.audit` the same records and seed, or `run_audit` the same split and seed.
+
+    Args:
+        audits: by the name of the model, its report, or one report per seed. What the others are
+            compared with is called "undefended", or comes first.
+        data: the records, or what they are called.
+
+    Raises:
+        ConfigError: no dictionary of names and audits.
+        DataError: no audits, or audits of one name that were attacked by different families.
+    """
+    if not isinstance(audits, Mapping):
+        raise ConfigError(
+            f"audits is a {type(audits).__name__}; give each a name, as "
+            '{"forest": selena.audit(...), "network": ...}.'
+        )
+    name, synthetic = (data, False) if isinstance(data, str) else (data.name, data.synthetic)
+    runs = tuple(
+        run_of_audit(report, name=model, dataset=name, seed=seed, synthetic=synthetic)
+        for model, reports in audits.items()
+        for seed, report in _by_seed(model, reports)
+    )
+    if not runs:
+        raise DataError("There is nothing to compare: give at least one audit.")
+    return Comparison(runs)
+
+
+def _by_seed(
+    model: str, reports: AuditReport | Mapping[int, AuditReport]
+) -> Iterator[tuple[int, AuditReport]]:
+    if isinstance(reports, AuditReport):
+        yield 0, reports
+        return
+    families = {seed: sorted(report.families) for seed, report in reports.items()}
+    if len({tuple(each) for each in families.values()}) > 1:
+        raise DataError(
+            f"The audits of {model!r} differ in their attacks: {families} by seed. Attack every "
+            "seed by the same families, or give the audits names of their own."
+        )
+    yield from reports.items()

@@ -1,0 +1,105 @@
+"""Runs that differ in nothing but the seed stand together, under one name."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from selena.auditing.figure import Figure
+from selena.auditing.verdict import Verdict, over_seeds
+from selena.reports.page.runs import Run
+from selena.reports.table import Quantity, accuracy_quantity, figures_by_row
+from selena.types import Family
+
+UNDEFENDED = "undefended"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One defense on one data set.
+
+    Attributes:
+        label: what it is called on the page.
+        runs: one a seed; the first is the one that is drawn.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of results, one a seed."""
+        return [run.row for run in self.runs]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The row of the first seed."""
+        return self.runs[0].row
+
+    @property
+    def families(self) -> list[str]:
+        """The families that some seed was attacked with."""
+        return ordered_families([family for row in self.rows for family in row["families"]])
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether every seed was attacked."""
+        return all(row["figures"] for row in self.rows)
+
+    def figures(self, metric: str, family: str | None = None) -> list[Figure]:
+        """Return a figure of every seed, over all families or of one."""
+        return figures_by_row(self.rows, metric, family)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that more than half of the seeds reach at least."""
+        return over_seeds([Verdict.from_json(row["verdict"]) for row in self.rows])
+
+    def accuracy(self, name: str) -> Quantity:
+        """Return "train_accuracy" or "test_accuracy"."""
+        return accuracy_quantity(self.rows, name)
+
+
+def ordered_families(names: Sequence[str]) -> list[str]:
+    """Return each name once: the library's own families first, in their order."""
+    known = [family for family in get_args(Family) if family in names]
+    return [*known, *sorted(set(names) - set(known))]
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Put runs of one data set, defense and settings together, whatever their seeds."""
+    found: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        settings = run.manifest["settings"] if run.manifest else {}
+        rest = {name: value for name, value in settings.items() if name != "seed"}
+        key = (run.row["dataset"], run.row["defense"], json.dumps(rest, sort_keys=True))
+        found.setdefault(key, []).append(run)
+    several = len({dataset for dataset, *_ in found}) > 1
+    names = [f"{defense} on {data}" if several else defense for data, defense, _ in found]
+    return [
+        Group(label, tuple(group))
+        for label, group in zip(_distinct(names), found.values(), strict=True)
+    ]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number the names that stand for several settings."""
+    total, seen, found = Counter(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        found.append(f"{name} ({seen[name]})" if total[name] > 1 else name)
+    return found
+
+
+def baseline_of(group: Group, groups: Sequence[Group]) -> Group | None:
+    """Return what `group` is compared with: the undefended model, else the first one, of its data.
+
+    None where that is the group itself.
+    """
+    same = [each for each in groups if each.first["dataset"] == group.first["dataset"]]
+    undefended = [each for each in same if each.first["defense"] == UNDEFENDED]
+    base = (undefended or same)[0]
+    return None if base is group else base

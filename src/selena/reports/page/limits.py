@@ -1,0 +1,89 @@
+"""What a report does not show: as much a part of it as the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selena.auditing.figure import figures_of, fpr_of
+from selena.reports.page.groups import Group
+
+
+def limits(groups: Sequence[Group]) -> list[str]:
+    """Return the limits of these results, one sentence or two each."""
+    return [*_about_the_data(groups), *_general(groups)]
+
+
+def _about_the_data(groups: Sequence[Group]) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
+    said = []
+    if any(row["synthetic"] for row in rows):
+        said.append(
+            "The data are synthetic: no real person stands behind a record, and what holds for "
+            "them need not hold for real ones."
+        )
+    if any(row["selected_on_evaluation"] for row in rows):
+        said.append(
+            "Weights were selected on evaluation data (the paper's way): the accuracies are "
+            "biased upwards."
+        )
+    return said
+
+
+def _general(groups: Sequence[Group]) -> list[str]:
+    said = [
+        "Each figure is of the strongest of the attacks that were run: a stronger attack, or an "
+        "attacker who knows more, may find more.",
+        "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
+        "than the average, and nothing here bounds the risk of a single one.",
+        *_canaries(groups),
+        "This is a measurement, not a guarantee as differential privacy gives.",
+        "It is about membership only: not about what a model reveals about its records otherwise.",
+        "The attacker is given the membership of the known records; whoever lacks that finds less.",
+    ]
+    alone = [group.label for group in groups if len(group.rows) == 1]
+    if alone:
+        said.append(
+            f"One target model stands behind the figures of {', '.join(alone)}: the intervals are "
+            "about the records scored, not about training again."
+        )
+    if any(len(group.rows) > 1 for group in groups):
+        said.append(
+            "Each seed trained one target model on one split. ± is the standard deviation over "
+            "seeds; drawings show the first seed."
+        )
+    return [*said, *_comparisons(groups), *_too_few(groups)]
+
+
+def _canaries(groups: Sequence[Group]) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
+    if any("canaries" in attack for row in rows for attack in row["attacks"].values()):
+        return [
+            "Canaries show how exposed records of their kind are, not the most exposed ones there "
+            "are; their ε is a lower bound."
+        ]
+    return ["No records were planted that a model must learn by heart (canaries)."]
+
+
+def _comparisons(groups: Sequence[Group]) -> list[str]:
+    attacks = sum(len(group.first["attacks"]) for group in groups)
+    if attacks < 2:
+        return []
+    return [
+        f"Each interval covers with 95 % confidence on its own: of {attacks} attacks in the table, "
+        f"about {max(1, round(attacks / 20))} may miss by chance. The verdict allows for that."
+    ]
+
+
+def _too_few(groups: Sequence[Group]) -> list[str]:
+    """Name the lowest FPRs for which too few non-members were scored."""
+    few = {
+        (fpr, figure.needed_non_members)
+        for group in groups
+        for row in group.rows
+        for metric, figure in figures_of(row).items()
+        if not figure.resolved and (fpr := fpr_of(metric)) is not None
+    }
+    return [
+        f"At a FPR of {100 * fpr:g} % intervals are wide: {needed:,} non-members would resolve it."
+        for fpr, needed in sorted(few, reverse=True)
+    ]

@@ -1,0 +1,124 @@
+"""How it was measured: sizes, seeds, versions and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from selena.reports.page.groups import Group
+
+_SIZES = {
+    "known_members": "Known members",
+    "known_non_members": "Known non-members",
+    "evaluation_members": "Scored members",
+    "evaluation_non_members": "Scored non-members",
+    "evaluation_records": "Scored records, of whom subjects have their mean score",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that is shown as it is.
+
+    Attributes:
+        title: what it is.
+        text: JSON.
+    """
+
+    title: str
+    text: str
+
+
+def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
+    """Return what stands at the top of a page: what was audited, how much of it, and when."""
+    rows = [row for group in groups for row in group.rows]
+    scored = _distinct(
+        f"{row['n']['evaluation_members']:,} members and "
+        f"{row['n']['evaluation_non_members']:,} non-members"
+        for row in rows
+        if row["n"]
+    )
+    found = [
+        ("Data set", ", ".join(_distinct(str(row["dataset"]) for row in rows))),
+        ("Scored", " or ".join(scored) or "nothing"),
+        ("Page written", written.isoformat()),
+    ]
+    for name, title in (("records", "Records"), ("predictions", "Answers"), ("model", "Model")):
+        hashes = [
+            (group.label, row["inputs"][name])
+            for group in groups
+            for row in group.rows
+            if name in row.get("inputs", {})
+        ]
+        if len({digest for _, digest in hashes}) == 1:
+            found.append((f"{title}, SHA-256", hashes[0][1]))
+        else:
+            short = ", ".join(f"{label} {digest[:16]}…" for label, digest in hashes)
+            found += [(f"{title}, SHA-256", short)] if short else []
+    return found
+
+
+def facts(groups: Sequence[Group], command: str) -> list[tuple[str, str]]:
+    """Return names and values of what the results are made of."""
+    runs = [run for group in groups for run in group.runs]
+    found = [("Data", ", ".join(_distinct(_data(run.row, run.manifest) for run in runs)))]
+    for name, title in _SIZES.items():
+        numbers = _distinct(f"{run.row['n'][name]:,}" for run in runs if name in run.row["n"])
+        if numbers:
+            found.append((title, " or ".join(numbers)))
+    found.append(("Seeds", ", ".join(_distinct(str(run.row["seed"]) for run in runs))))
+    codes = _distinct(_code(run.manifest["code"]) for run in runs if run.manifest)
+    if codes:
+        found.append(("Trained with", " or ".join(codes)))
+    return [*found, ("Command", command)] if command else found
+
+
+def settings(groups: Sequence[Group], environment: dict[str, Any] | None) -> list[Setting]:
+    """Return the settings of runs and of attacks, and where the page was written, as JSON."""
+    runs = [
+        Setting(f"Run: {group.label}, seed {run.row['seed']}", _json(_described(run.manifest)))
+        for group in groups
+        for run in group.runs
+        if run.manifest
+    ]
+    attacks = [
+        Setting(
+            f"Attacks on {group.label}",
+            _json(
+                {
+                    name: attack.get("settings", {})
+                    for name, attack in group.first["attacks"].items()
+                }
+            ),
+        )
+        for group in groups
+        if group.first["attacks"]
+    ]
+    here = [Setting("Where this page was written", _json(environment))] if environment else []
+    return [*runs, *attacks, *here]
+
+
+def _data(row: dict[str, Any], manifest: dict[str, Any] | None) -> str:
+    source = manifest["data"].get("source") if manifest else None
+    kind = "synthetic" if row["synthetic"] else ""
+    inside = "; ".join(filter(None, [source, kind]))
+    return f"{row['dataset']}: {inside}" if inside else str(row["dataset"])
+
+
+def _code(code: dict[str, Any]) -> str:
+    return f"selena {code['version']}, torch {code['torch']}"
+
+
+def _described(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {name: manifest[name] for name in ("settings", "data", "split", "code", "timings")}
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,216 @@
+"""The summary in plain words, for somebody who is no expert."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import get_args
+
+from selena.auditing.figure import EPSILON, Figure, chance, fpr_of, tpr_metric
+from selena.auditing.verdict import LIMITS, Level
+from selena.auditing.vulnerability import report_exposure
+from selena.reports.page.groups import Group, baseline_of
+from selena.reports.table import attack_words, percent
+from selena.types import Family
+
+_LOW = tpr_metric(0.01)
+
+VERDICTS: dict[Level, str] = {
+    "severe": "severe leak",
+    "large": "large leak",
+    "small": "small leak",
+    "none shown": "no leak shown",
+    "too few records": "too few records to tell",
+    "not attacked": "not attacked",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is to be said about one defense.
+
+    Attributes:
+        label: its name.
+        level: of the verdict.
+        verdict: the level in words.
+        sentences: what an attacker finds, what the model is good for, and what was not tried.
+    """
+
+    label: str
+    level: Level
+    verdict: str
+    sentences: list[str]
+
+
+def summarize_groups(groups: Sequence[Group]) -> list[Summary]:
+    """Return one summary per defense."""
+    return [_summary(group, baseline_of(group, groups)) for group in groups]
+
+
+def verdict_limits() -> str:
+    """Return from where a figure is called large and severe."""
+    parts = []
+    for metric, (large, severe) in LIMITS.items():
+        fpr = fpr_of(metric)
+        if fpr is not None:
+            name = f"members found at a false-positive rate of {100 * fpr:g} %"
+        else:
+            name = {"advantage": "advantage", "auc": "AUC"}.get(metric, "ε that canaries prove")
+        ends = (large, severe) if metric == EPSILON else (100 * large, 100 * severe)
+        unit = "" if metric == EPSILON else " %"
+        parts.append(f"{name}: {ends[0]:g} and {ends[1]:g}{unit}")
+    return "; ".join(parts)
+
+
+def one_in(fpr: float) -> str:
+    """Return 0.01 as "1 non-member in 100"."""
+    return f"1 non-member in {round(1 / fpr):,}"
+
+
+def _summary(group: Group, base: Group | None) -> Summary:
+    level = group.verdict.level
+    words = VERDICTS[level] + _in_seeds(group, level)
+    sentences = [_usefulness(group, base)]
+    if group.is_attacked:
+        sentences = [
+            *_decides(group),
+            _found(group.figures(_LOW)),
+            *_worst(group),
+            _right(group.figures("balanced_accuracy")),
+            *_canaries(group),
+            *sentences,
+            *_no_proof(level),
+            *_missing(group),
+        ]
+    return Summary(group.label, level, words, [each.replace(" %", "\u00a0%") for each in sentences])
+
+
+def _decides(group: Group) -> list[str]:
+    """Return the sentence behind the verdict where no other sentence says it."""
+    verdict = group.verdict
+    if len(group.rows) > 1 or verdict.figure in (_LOW, "advantage"):
+        return []
+    return [verdict.reason.replace("%", " %")]
+
+
+def _in_seeds(group: Group, level: Level) -> str:
+    """Return in how many of several seeds the verdict is `level`, and what it is in others."""
+    counts = Counter(row["verdict"]["level"] for row in group.rows)
+    if len(group.rows) == 1 or not group.is_attacked:
+        return ""
+    if len(counts) == 1:
+        return f" (in all {len(group.rows)} seeds)"
+    others = "".join(f"; {VERDICTS[o]} in {n}" for o, n in counts.items() if o != level)
+    return f" (in {counts[level]} of {len(group.rows)} seeds{others})"
+
+
+def _found(figures: Sequence[Figure]) -> str:
+    """Say what share of the members is found at a low FPR."""
+    fpr = fpr_of(figures[0].metric) or 1.0
+    said = (
+        f"An attacker who accepts one wrong accusation per {round(1 / fpr):,} non-members finds "
+        f"{_values(figures)} of the members; guessing finds {percent(fpr)} %."
+    )
+    few = [figure for figure in figures if not figure.resolved]
+    if few:
+        return (
+            f"{said} That is a rough figure: {few[0].non_members:,} non-members were scored, and "
+            f"{few[0].needed_non_members:,} would make it a firm one."
+        )
+    return said + _compared(figures)
+
+
+def _worst(group: Group) -> list[str]:
+    """Say how many members stand out from every non-member, where scores are at hand."""
+    report = group.runs[0].report
+    if report is None or len(group.runs) > 1:
+        return []
+    exposed = report_exposure(report)
+    found = int((exposed.false_positives == 0).sum())
+    by_chance = len(exposed) / (exposed.non_members + 1)
+    return [
+        f"The most exposed: {found:,} of {len(exposed):,} members look more like members than "
+        f"every one of {exposed.non_members:,} non-members; chance gives about {by_chance:.0f}."
+    ]
+
+
+def _right(figures: Sequence[Figure]) -> str:
+    return (
+        "Asked to tell members from as many non-members, the attack that is best at this "
+        f"({attack_words(figures[0].name)}) is right in {_values(figures)} of the cases; guessing "
+        f"is right in 50 %.{_compared(figures)}"
+    )
+
+
+def _values(figures: Sequence[Figure]) -> str:
+    """Return a value with its interval, or the mean and range over seeds."""
+    values = [figure.value for figure in figures]
+    if len(values) > 1:
+        return (
+            f"{percent(fmean(values))} % (mean of {len(values)} seeds, from "
+            f"{percent(min(values))} to {percent(max(values))} %)"
+        )
+    low, high = figures[0].interval
+    return f"{percent(values[0])} % ({percent(low)} to {percent(high)} % with 95 % confidence)"
+
+
+def _compared(figures: Sequence[Figure]) -> str:
+    """Say what an interval means beside guessing; nothing where it lies above."""
+    if len(figures) > 1:
+        above = sum(figure.above_chance for figure in figures)
+        return f" In {above or 'none'} of {len(figures)} seeds the 95 % interval is above guessing."
+    figure = figures[0]
+    if figure.above_chance:
+        return ""
+    if figure.interval[1] < chance(figure.metric):
+        return " That is less than guessing."
+    return " These records are too few to tell that from guessing."
+
+
+def _canaries(group: Group) -> list[str]:
+    """Say what share of the canaries that were trained on is found."""
+    if not all(EPSILON in row["figures"] for row in group.rows):
+        return []
+    points = [
+        row["attacks"][figure.name]["canaries"]["tpr_at_fpr"][str(fpr_of(_LOW))]
+        for row, figure in zip(group.rows, group.figures(_LOW), strict=True)
+    ]
+    share = fmean(point["tpr"] for point in points)
+    low = min(point["interval"][0] for point in points)
+    high = max(point["interval"][1] for point in points)
+    return [
+        f"Of records planted with a wrong label, the canaries, it finds {percent(share)} % "
+        f"({percent(low)} to {percent(high)} %) at the same rate of wrong accusations."
+    ]
+
+
+def _no_proof(level: Level) -> list[str]:
+    if level in ("small", "large", "severe"):
+        return []
+    return ["This is no proof that nothing leaks: more records, or a better attack, may show more."]
+
+
+def _missing(group: Group) -> list[str]:
+    """Name what was not tried: LiRA and RMIA first, the strongest attacks there are."""
+    missing = [family for family in get_args(Family) if family not in group.families]
+    if not missing:
+        return []
+    names = [_FAMILY_WORDS.get(family, family) for family in reversed(missing)]
+    *most, last = names
+    words = f"{', '.join(most)} or {last}" if most else last
+    return [f"Not tried: {words} attacks, which may find more."]
+
+
+_FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
+
+
+def _usefulness(group: Group, base: Group | None) -> str:
+    test = fmean(group.accuracy("test_accuracy").values)
+    said = f"It classifies {percent(test)} % of new records correctly"
+    if base is None:
+        return f"{said}."
+    points = 100 * (test - fmean(base.accuracy("test_accuracy").values))
+    change = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+    return f"{said}, {'as many as' if round(points, 1) == 0 else change} {base.label}."

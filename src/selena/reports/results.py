@@ -1,0 +1,82 @@
+"""Results of one experiment, and the files that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from selena.environment import describe_environment
+from selena.files import together, write_json, write_text
+from selena.reports.markdown import render_markdown
+from selena.reports.page.render import render_page
+from selena.reports.page.runs import Run
+from selena.reports.table import summarize_rows
+from selena.version import __version__
+
+SCHEMA = "selena-run/2"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Runs, what they cost, and what is needed to repeat them.
+
+    Attributes:
+        runs: one per defense and seed; equal seeds give equal rows.
+        settings: all settings of each run, by run folder.
+        timings: seconds of training and of each attack, by run folder.
+        family_seconds: seconds of each family's attacks, mean over seeds, by "defense/family".
+        folders: the run folders, in the order of `runs`; empty where nothing was kept on disk.
+    """
+
+    runs: Sequence[Run]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    family_seconds: dict[str, float] = field(default_factory=dict)
+    folders: Sequence[Path] = ()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per run, as `selena-run/2` has them."""
+        return [run.row for run in self.runs]
+
+    def to_json(self, command: str) -> dict[str, Any]:
+        """Return rows, their means over seeds, costs, and what is needed to repeat them."""
+        return {
+            "schema": SCHEMA,
+            "version": __version__,
+            "command": command,
+            "environment": describe_environment(),
+            "rows": self.rows,
+            "summary": summarize_rows(self.rows),
+            "settings": self.settings,
+            "timings": self.timings,
+        }
+
+    def write_report(self, folder: Path, *, title: str, command: str) -> list[Path]:
+        """Write report.json, report.md and report.png into `folder`; return their paths."""
+        # Here, for Matplotlib takes half a second to import.
+        from selena.reports.figures import draw_report
+
+        paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "png")]
+        text = render_markdown(
+            self.rows,
+            title=title,
+            command=command,
+            figure=paths[2].name,
+            seconds=self.family_seconds,
+        )
+        with together():
+            write_json(paths[0], self.to_json(command))
+            draw_report(self.rows, paths[2])
+            write_text(paths[1], text)
+        return paths
+
+    def write_page(self, path: Path, *, title: str, command: str) -> Path:
+        """Write the report as one self-contained HTML page; return its path."""
+        page = render_page(
+            self.runs, title=title, command=command, environment=describe_environment()
+        )
+        write_text(path, page)
+        return path
