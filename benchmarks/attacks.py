@@ -52,7 +52,11 @@ WALK = HopSkipJump(queries=500, first_samples=50, starts=20)
 AROUND = IndirectQuery("flip", sizes=(2,), copies=8)
 SHADOW = ShadowSplitAI(
     SplitAI(
-        MLP(20, CLASSES, hidden=(16,)), CLASSES, Recipe(epochs=3, precision="float32"), k=5, l=2
+        MLP(20, CLASSES, hidden=(16,)),
+        CLASSES,
+        Recipe(epochs=3, precision="float32"),
+        n_submodels=5,
+        n_nonmodels=2,
     ),
     direction="+",
 )

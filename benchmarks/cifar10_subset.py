@@ -55,9 +55,11 @@ def write_archive(
         "batches.meta": {"label_names": classes, "num_vis": 3_072},
         "test_batch": batch(*test),
     }
-    pieces = zip(np.array_split(train[0], BATCHES), np.array_split(train[1], BATCHES), strict=True)
-    for number, piece in enumerate(pieces, start=1):
-        batches[f"data_batch_{number}"] = batch(*piece)
+    artifacts = zip(
+        np.array_split(train[0], BATCHES), np.array_split(train[1], BATCHES), strict=True
+    )
+    for number, artifact in enumerate(artifacts, start=1):
+        batches[f"data_batch_{number}"] = batch(*artifact)
     with atomic_path(folder / ARCHIVE) as path, tarfile.open(path, "w:gz") as tar:
         for name, values in batches.items():
             content = pickle.dumps(values, protocol=2)  # the published files' own

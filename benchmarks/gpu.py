@@ -106,7 +106,9 @@ class EpochClock:
     def last_epoch(self, side_by_side: int) -> float:
         """Return the seconds of the last epoch of all networks, of which some train at once."""
         spans = [ends[-1] - ends[-2] for ends in self.ends.values()]
-        return float(sum(spans[group.start] for group in in_even_chunks(len(spans), side_by_side)))
+        return float(
+            sum(spans[cohort.start] for cohort in in_even_chunks(len(spans), side_by_side))
+        )
 
 
 def resnet(device: str, epochs: int) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def resnet(device: str, epochs: int) -> dict[str, Any]:
         network(torch.rand(2, 3, 32, 32, device=device)).sum().backward()
     done = counter.get_total_flops() / 2 * epochs * n * (K - L)
     split_ai, clock = SplitAI(factory, classes, recipe, K, L), EpochClock()
-    workspace = Workspace(device, log=clock, group_size=SIDE_BY_SIDE)
+    workspace = Workspace(device, log=clock, cohort_size=SIDE_BY_SIDE)
     _, taken = seconds(
         lambda: split_ai.fit(
             records, records.take(torch.arange(100)), seed=SEED, workspace=workspace

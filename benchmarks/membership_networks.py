@@ -91,7 +91,7 @@ def neural_attack(split: AuditSplit, repeats: int, networks: int = 3) -> dict[st
     ]
     expected = theirs(awake)
     with patch.object(products, "mkl_is_slow", lambda: False):
-        same_library = ours(awake, Workspace(workers=1, group_size=1))
+        same_library = ours(awake, Workspace(workers=1, cohort_size=1))
     compare_scores(same_library, expected, fittings, SCORE_TOLERANCE)
     compare_scores(ours(awake), expected, fittings, LIBRARY_TOLERANCE)
     records = networks * ATTACK.epochs * 2 * len(fittings[0].pairs)

@@ -10,7 +10,7 @@ model's pass, which is the same; of 3 repeats, interleaved, each side's best cou
 Two figures say how far the machine is used, both over the rate of a large float32 matrix product
 in the same run. `utilisation` counts the products that were computed. `model_utilisation` counts
 a forward and a backward pass of the whole network for each step, as the search is told; it may
-exceed 1, for most steps stay on a linear piece of the network that is known, and need neither.
+exceed 1, for most steps stay on a linear artifact of the network that is known, and need neither.
 What is left is memory traffic: at each step some 27 passes over a row of 100 float64 numbers.
 """
 

@@ -123,13 +123,13 @@ def run(point: Point, folder: Path) -> None:
     executor._WORTH_PROCESSES = 0  # one epoch is short, thirty are not
     train = mapped(folder, point.n, point.bits)
     recipe = Recipe(epochs=1, batch_size=point.batch, precision=point.precision)
-    split_ai = SplitAI(point.network, CLASSES, recipe, k=point.k, l=point.l)
+    split_ai = SplitAI(point.network, CLASSES, recipe, n_submodels=point.k, n_nonmodels=point.l)
     marks = Marks()
     marks.begin("start")
     _warm_up(point, train, recipe)
     marks.begin("draw")
-    # What is studied is one sub-model after another; measuring group sizes would be in its times.
-    workspace = Workspace(workers=point.workers, progress=marks, group_size=1)
+    # What is studied is one sub-model after another; measuring subject sizes would be in its times.
+    workspace = Workspace(workers=point.workers, progress=marks, cohort_size=1)
     model = split_ai.fit(train, train.take(torch.arange(0)), seed=SEED, workspace=workspace)
     marks.begin("soft labels")
     labels = mean_prediction(model.submodels, train.x, model.sets, CLASSES, "cpu")

@@ -52,7 +52,7 @@ _IMAGES, _SHADES = 1_024, 10
 EPOCHS = 30  # of the paper for Purchase100; twice that of distillation
 T = TypeVar("T")
 # Networks of this size train one at a time on processors; to measure that is done once a machine.
-POOL = Workspace(workers=0, group_size=1)
+POOL = Workspace(workers=0, cohort_size=1)
 # Probabilities of networks that differ by rounding alone, after an epoch.
 TOLERANCE = 5e-3
 # Test accuracy of bf16 and of float32; two seeds differ by as much.
@@ -179,7 +179,7 @@ def selena_end_to_end(split: AuditSplit, k: int, part: int) -> dict[str, Any]:
     _, whole = timed(lambda: protect(defense(EPOCHS)))
     whole_baseline = baseline + (part - 1) * in_epochs
     records = len(split.train)
-    seen = records * (shortened.k - shortened.l) * EPOCHS + records * 2 * EPOCHS
+    seen = records * (shortened.n_submodels - shortened.n_nonmodels) * EPOCHS + records * 2 * EPOCHS
     return {
         "ratio": whole_baseline / whole,
         # Of the training alone: what the soft labels take is counted as lost.
@@ -202,7 +202,9 @@ def published(split: AuditSplit, selena: Selena) -> tuple[nn.Module, float]:
     """
     members, others = split.train, split.evaluation.non_members
     x, y = members.x.float(), members.y
-    excluded = draw_non_model_sets(members, selena.k, selena.l, seed=SEED).excluded
+    excluded = draw_non_model_sets(
+        members, selena.n_submodels, selena.n_nonmodels, seed=SEED
+    ).excluded
     in_epochs = 0.0
 
     def evaluate(network: nn.Module, job: Job) -> None:
@@ -270,7 +272,11 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=25)
     parser.add_argument("--part", type=int, default=10)
     options = parser.parse_args()
-    tell(run(options.k, options.part, options.repeats, options.only), "training", options.json)
+    tell(
+        run(options.n_submodels, options.part, options.repeats, options.only),
+        "training",
+        options.json,
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Calibrated:
     def fit(
         self,
         oracle: Oracle,
-        known: selena.Knowledge,
+        known: selena.MembershipSets,
         *,
         seed: int,
         workspace: selena.Workspace | None = None,
@@ -65,7 +65,7 @@ class CalibratedScorer:
 
     oracle: Oracle
     reference: TargetModel
-    calibration: selena.Knowledge
+    calibration: selena.MembershipSets
 
     def score(self, candidates: selena.Records) -> Tensor:
         target, reference = (

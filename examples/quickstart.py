@@ -22,7 +22,7 @@ def main() -> None:
     defenses: dict[str, Defense] = {
         "undefended": selena.Undefended(network, baskets.num_classes, recipe),
         "selena": selena.Selena(
-            network, baskets.num_classes, recipe, distillation=recipe, k=5, l=2
+            network, baskets.num_classes, recipe, distillation=recipe, n_submodels=5, n_nonmodels=2
         ),
     }
     attacks = [selena.ThresholdAttack(s) for s in ("correctness", "confidence", "modified_entropy")]

@@ -79,11 +79,11 @@ def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let documents and examples train for two epochs: that they run is tested, no figure."""
     from sklearn.ensemble import RandomForestClassifier
 
-    from selena.training.task import Task
+    from selena.training.task import TrainingTask
 
-    def short(*what: Any) -> Task:
-        task = Task(*what)
+    def short(*what: Any) -> TrainingTask:
+        task = TrainingTask(*what)
         return replace(task, recipe=replace(task.recipe, epochs=min(2, task.recipe.epochs)))
 
-    monkeypatch.setattr("selena.training.engine.Task", short)
+    monkeypatch.setattr("selena.training.engine.TrainingTask", short)
     monkeypatch.setattr(RandomForestClassifier.__init__, "__defaults__", (8,))  # trees

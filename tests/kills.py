@@ -132,7 +132,7 @@ def left(command: str, folder: Path) -> dict[str, Any]:
         content = (folder / name).read_bytes()
         key = WITH_TIMES[command].get(name)
         found[name] = content if key is None else json.loads(content)[key] if key else True
-    # Pieces of what was finished before the kill may stay in runs/pieces; temporary files may not.
+    # Artifacts finished before the kill may stay in runs/artifacts; temporary files may not.
     found["leftovers"] = [path.name for path in folder.rglob(".selena-*")]
     return found
 

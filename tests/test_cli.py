@@ -32,8 +32,8 @@ dataset = "digits"
 members = 200
 [plan]
 hidden = [16]
-k = 4
-l = 2
+n_submodels = 4
+n_nonmodels = 2
 [plan.training]
 epochs = 3
 [plan.distillation]
@@ -96,7 +96,7 @@ def test_run_writes_rows_report_and_figure(finished: Path) -> None:
     text = (finished / "report" / "report.md").read_text()
     assert "| undefended |" in text
     assert "report.png" in text
-    assert not (finished / "runs" / "pieces").exists()  # sub-models were dropped
+    assert not (finished / "runs" / "artifacts").exists()  # sub-models were dropped
 
 
 def test_a_second_run_finds_everything(finished: Path) -> None:
@@ -128,10 +128,10 @@ def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -
     (tmp_path / "run.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "selena", "run", "--config", "run.toml", "--json", "out.json"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    pieces = tmp_path / "runs" / "pieces"
+    artifacts = tmp_path / "runs" / "artifacts"
     deadline = time.monotonic() + 60
     # Two sub-models are there, the others are not.
-    while len(list(pieces.glob("submodel-*.safetensors"))) < 2 and time.monotonic() < deadline:
+    while len(list(artifacts.glob("submodel-*.safetensors"))) < 2 and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -211,7 +211,7 @@ def test_a_renamed_run_is_not_taken_for_another(finished: Path, tmp_path: Path) 
 def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
     """The attacker's own Split-AI has the K of the command, whatever was trained before."""
     (tmp_path / "run.toml").write_text(CONFIG)
-    (tmp_path / "more.toml").write_text(CONFIG.replace("k = 4", "k = 5"))
+    (tmp_path / "more.toml").write_text(CONFIG.replace("n_submodels = 4", "n_submodels = 5"))
     names = ("--defense", "undefended", "--attack", "shadow_cross_entropy")
     for config, k in (("run.toml", 4), ("more.toml", 5)):
         selena("run", "--config", config, *names, "--json", "out.json", cwd=tmp_path)
@@ -229,7 +229,7 @@ def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None
         settings = row["attacks"]["lira"]["settings"]
         assert (settings["defense"]["type"], settings["runs"]) == (kind, 4)
         assert row["attacks"]["lira"]["family"] == "reference-model"
-    assert not (tmp_path / "runs" / "pieces").exists()
+    assert not (tmp_path / "runs" / "artifacts").exists()
 
 
 def test_canaries_are_planted_and_reported_apart(tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
     done = selena("report", *map(str, runs), cwd=tmp_path)  # sizes may differ, what was asked not
     assert "2 seeds" in done.stdout
     assert "each by the mean score of its own" in (tmp_path / "report" / "report.md").read_text()
-    assert "600 records in 200 groups" in read(runs[0] / "manifest.json")["data"]["source"]
-    failed = selena("run", *names, "--group-column", "who", cwd=tmp_path, code=2)
+    assert "600 records in 200 subjects" in read(runs[0] / "manifest.json")["data"]["source"]
+    failed = selena("run", *names, "--subject-column", "who", cwd=tmp_path, code=2)
     assert "purchase100-synthetic has no column 'who'" in " ".join(failed.stderr.split())
 
 

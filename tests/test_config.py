@@ -13,8 +13,13 @@ from selena.training.plans import PLANS, Plan
 
 
 def test_nested_settings_change_and_the_rest_stays() -> None:
-    plan = override(Plan(), {"k": 10, "training": {"epochs": 3, "learning_rate": 1}})
-    assert (plan.k, plan.l, plan.training.epochs, plan.training.learning_rate) == (10, 10, 3, 1.0)
+    plan = override(Plan(), {"n_submodels": 10, "training": {"epochs": 3, "learning_rate": 1}})
+    assert (
+        plan.n_submodels,
+        plan.n_nonmodels,
+        plan.training.epochs,
+        plan.training.learning_rate,
+    ) == (10, 10, 3, 1.0)
     assert plan.distillation == Plan().distillation
 
 
@@ -92,7 +97,7 @@ def test_a_seed_or_defense_counts_once() -> None:
 
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_every_named_plan_has_k_above_l(name: str) -> None:
-    assert PLANS[name].k > PLANS[name].l >= 1
+    assert PLANS[name].n_submodels > PLANS[name].n_nonmodels >= 1
 
 
 ROOT = Path(__file__).parents[1]
@@ -103,4 +108,10 @@ KEPT = sorted([*ROOT.glob("benchmarks/*.toml"), *ROOT.glob("results/*/*.toml")])
 def test_settings_of_results_and_benchmarks_can_be_read(path: Path) -> None:
     settings = override(RunSettings(), read_toml(path))
     plan = override(PLANS["cifar10"], settings.plan)
-    assert plan.k > plan.l
+    assert plan.n_submodels > plan.n_nonmodels
+
+
+def test_old_names_of_settings_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    plan = override(Plan(), {"k": 12, "l": 5})
+    assert (plan.n_submodels, plan.n_nonmodels) == (12, 5)
+    assert "k is called n_submodels now" in caplog.text

@@ -27,7 +27,7 @@ from selena.training.flips import flipped_labels
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.types import Knowledge
+from selena.types import MembershipSets
 from selena.workspace import Workspace
 from tests.attacks.test_all_attacks import CASES as ATTACKS
 from tests.attacks.test_all_attacks import Case, global_summary
@@ -52,7 +52,7 @@ def test_the_stack_equals_the_networks_apart_and_those_of_the_cpu(standardize: b
     records, recipe = toy_records(70), replace(FLOAT32, optimizer="sgd")
     data, work = Examples(records.x, records.y), jobs(70, (40, 33, 64))
     together = fit_networks(factory, data, work, recipe, workspace=CUDA)
-    apart = fit_networks(factory, data, work, recipe, workspace=replace(CUDA, group_size=1))
+    apart = fit_networks(factory, data, work, recipe, workspace=replace(CUDA, cohort_size=1))
     on_cpu = fit_networks(factory, data, work, recipe)
     answers = [
         torch.stack([predict(n, records.x, device=device) for n in networks])
@@ -171,7 +171,7 @@ def test_attack_networks_train_as_one_stack() -> None:
     members, others = toy_records(40), toy_records(40, seed=1, start=100)
     target = Undefended(NETWORK, CLASSES, RECIPE).fit(members, others, seed=0, workspace=CUDA)
     attack = NeuralAttack(epochs=2, batch_size=16)
-    known = Knowledge(members, others)
+    known = MembershipSets(members, others)
     fittings = [attack.prepare(MeteredOracle(target, "logits"), known, seed=s) for s in (1, 2)]
     together = fittings[0].train(fittings[1:], CUDA)
     for fitting, scorer in zip(fittings, together, strict=True):

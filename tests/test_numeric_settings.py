@@ -30,7 +30,7 @@ CASE = Case(
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(folder=tmp_path / "pieces")
+    return Workspace(folder=tmp_path / "artifacts")
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_manifest_says_what_moves_bytes(tmp_path: Path, workspace: Workspace) 
     run = train(CASE, tmp_path, workspace)
     kept = json.loads((run.path / "manifest.json").read_text())["numeric"]
     assert kept == numeric_settings(workspace)
-    assert {"torch", "processor", "threads", "group_size"} <= set(kept)
+    assert {"torch", "processor", "threads", "cohort_size"} <= set(kept)
 
 
 def test_a_run_that_goes_on_elsewhere_says_what_differs(
@@ -70,7 +70,7 @@ def test_work_begun_elsewhere_is_named(
     assert "threads was" in caplog.text
 
 
-def test_the_note_goes_with_the_pieces(workspace: Workspace) -> None:
+def test_the_note_goes_with_the_artifacts(workspace: Workspace) -> None:
     note_numeric_settings(workspace)
     workspace.clear()
     assert workspace.folder is not None

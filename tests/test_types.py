@@ -12,8 +12,8 @@ from torch import Tensor
 from selena.checks import check_records, check_same_features
 from selena.errors import DataError
 from selena.seeding import torch_generator
-from selena.types import AuditSplit, Knowledge, NonModelSets, Records, concatenate
-from tests.toys import groups_of
+from selena.types import AuditSplit, MembershipSets, NonModelSets, Records, concatenate
+from tests.toys import subjects_of
 
 
 def records(n: int, *, first_id: int = 0, x: Tensor | None = None) -> Records:
@@ -58,36 +58,36 @@ def test_concatenate_keeps_order_and_refuses_mixed_features() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_group_a_record() -> None:
-    with pytest.raises(DataError, match=r"x holds 2 records, groups has shape \(3,\)"):
-        replace(records(2), groups=torch.arange(3))
+def test_a_subject_a_record() -> None:
+    with pytest.raises(DataError, match=r"x holds 2 records, subjects has shape \(3,\)"):
+        replace(records(2), subjects=torch.arange(3))
 
 
-def test_groups_go_where_their_records_go() -> None:
-    grouped = replace(records(3), groups=torch.tensor([4, -1, 4]))
-    assert groups_of(grouped.take(torch.tensor([2, 1]))).tolist() == [4, -1]
-    assert concatenate(records(2), records(1)).groups is None
-    assert groups_of(concatenate(records(2), grouped)).tolist() == [-1, -1, 4, -1, 4]
+def test_subjects_go_where_their_records_go() -> None:
+    grouped = replace(records(3), subjects=torch.tensor([4, -1, 4]))
+    assert subjects_of(grouped.take(torch.tensor([2, 1]))).tolist() == [4, -1]
+    assert concatenate(records(2), records(1)).subjects is None
+    assert subjects_of(concatenate(records(2), grouped)).tolist() == [-1, -1, 4, -1, 4]
 
 
 def test_joined_knowledge_puts_members_first() -> None:
-    both, truth = Knowledge(records(2, first_id=7), records(3)).joined()
+    both, truth = MembershipSets(records(2, first_id=7), records(3)).joined()
     assert both.ids.tolist() == [7, 8, 0, 1, 2]
     assert truth.tolist() == [True, True, False, False, False]
 
 
 def test_training_set_is_the_known_then_the_evaluation_members() -> None:
     split = AuditSplit(
-        known=Knowledge(records(2, first_id=4), records(1, first_id=20)),
-        evaluation=Knowledge(records(2, first_id=8), records(1, first_id=30)),
+        known=MembershipSets(records(2, first_id=4), records(1, first_id=20)),
+        evaluation=MembershipSets(records(2, first_id=8), records(1, first_id=30)),
         validation=records(1, first_id=40),
     )
     assert split.train.ids.tolist() == [4, 5, 8, 9]
 
 
 def test_sizes_name_every_set_there_is() -> None:
-    one = Knowledge(records(3), records(4))
-    sizes = AuditSplit(one, Knowledge(records(2), records(5)), records(1)).sizes()
+    one = MembershipSets(records(3), records(4))
+    sizes = AuditSplit(one, MembershipSets(records(2), records(5)), records(1)).sizes()
     assert sizes == {
         "known_members": 3,
         "known_non_members": 4,
@@ -95,7 +95,7 @@ def test_sizes_name_every_set_there_is() -> None:
         "evaluation_non_members": 5,
         "validation": 1,
     }
-    split = AuditSplit(one, Knowledge(records(2), records(5)), records(1), one)
+    split = AuditSplit(one, MembershipSets(records(2), records(5)), records(1), one)
     assert split.sizes() == sizes | {
         "canaries_trained_on": 3,
         "canaries_left_out": 4,

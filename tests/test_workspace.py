@@ -12,7 +12,7 @@ from selena.workspace import Silent, Workspace, check_device
 PIECE = {"weight": torch.arange(6.0).reshape(2, 3).T, "rows": torch.tensor([3, 1])}
 
 
-def test_a_piece_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_artifact_comes_back_as_it_was(tmp_path: Path) -> None:
     workspace = Workspace(folder=tmp_path / "new" / "submodels")
     workspace.save("one", PIECE)
     loaded = workspace.load("one")
@@ -39,8 +39,8 @@ def test_without_a_folder_nothing_is_kept() -> None:
     assert workspace.load("one") is None
 
 
-def test_clear_forgets_its_own_pieces_and_no_others(tmp_path: Path) -> None:
-    folder = tmp_path / "pieces"
+def test_clear_forgets_its_own_artifacts_and_no_others(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts"
     Workspace(folder=folder).save("foreign", PIECE)
     Workspace(folder=folder).save("found", PIECE)
     workspace = Workspace(folder=folder)
@@ -54,7 +54,7 @@ def test_clear_forgets_its_own_pieces_and_no_others(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_piece_is_not_swept_while_it_is_written(
+def test_a_artifact_is_not_swept_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_sync", lambda path: files.sweep(tmp_path))
@@ -62,14 +62,14 @@ def test_a_piece_is_not_swept_while_it_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
 
 
-def test_a_piece_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
-    (tmp_path / "pieces").write_text("a file where the folder should be")
+def test_a_artifact_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"one\.safetensors cannot be written"):
-        Workspace(folder=tmp_path / "pieces").save("one", PIECE)
+        Workspace(folder=tmp_path / "artifacts").save("one", PIECE)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_a_damaged_piece_names_its_file(tmp_path: Path, keep: int) -> None:
+def test_a_damaged_artifact_names_its_file(tmp_path: Path, keep: int) -> None:
     workspace = Workspace(folder=tmp_path)
     workspace.save("one", PIECE)
     file = tmp_path / "one.safetensors"

@@ -29,7 +29,7 @@ def toy_records(n: int, *, seed: int = 0, start: int = 0, bits: bool = False) ->
     return Records((x > 0).to(torch.uint8) if bits else x, y, torch.arange(start, start + n))
 
 
-def groups_of(records: Records) -> torch.Tensor:
-    """The groups of records that have some."""
-    assert records.groups is not None
-    return records.groups
+def subjects_of(records: Records) -> torch.Tensor:
+    """The subjects of records that have some."""
+    assert records.subjects is not None
+    return records.subjects

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TorchClassifier,
     )
     from selena.training.recipe import Recipe
-    from selena.types import AuditSplit, Dataset, Knowledge, Records
+    from selena.types import AuditSplit, Dataset, MembershipSets, Records
     from selena.workspace import Workspace
 
 # Names are imported when they are first used: `import selena` costs nothing, and the command line
@@ -40,7 +40,7 @@ _HOME = {
     "AuditSplit": "types",
     "Dataset": "types",
     "EstimatorTraining": "sklearn",
-    "Knowledge": "types",
+    "MembershipSets": "types",
     "MLP": "networks.mlp",
     "MemGuardClassifier": "sklearn",
     "NeuralAttack": "attacks.neural",
@@ -71,8 +71,8 @@ __all__ = [
     "AuditSplit",
     "Dataset",
     "EstimatorTraining",
-    "Knowledge",
     "MemGuardClassifier",
+    "MembershipSets",
     "NeuralAttack",
     "Predictions",
     "Recipe",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -13,6 +14,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from selena.errors import ConfigError, unknown_name
 from selena.reading import Limits, border
 
+_LOG = logging.getLogger(__name__)
+_RENAMED = {
+    "k": "n_submodels",
+    "l": "n_nonmodels",
+    "group_column": "subject_column",
+    "group_size": "cohort_size",
+}
 T = TypeVar("T")
 _FRACTION = re.compile(r"(?<![\w.-])[+-]?[0-9_]+\.[0-9_]+(?![\w.])")
 
@@ -61,7 +69,8 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
     hints = get_type_hints(type(settings))
     known = [f.name for f in fields(settings)]
     values: dict[str, Any] = {}
-    for key, value in changes.items():
+    for given, value in changes.items():
+        key = _current_name(given, known, where)
         name = f"{where}{key}"
         if key not in known:
             raise unknown_name("key", name, [f"{where}{k}" for k in known])
@@ -71,6 +80,21 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
         else:
             values[key] = _coerced(value, hints[key], name)
     return replace(settings, **values)
+
+
+def _current_name(key: str, known: Sequence[str], where: str) -> str:
+    """Return the name that replaced `key` in version 1.0; both are read until 2.0."""
+    now = _RENAMED.get(key, key)
+    if key in known or now not in known:
+        return key
+    _LOG.warning(
+        "%s%s is called %s%s now. The old name will not be read by version 2.0.",
+        where,
+        key,
+        where,
+        now,
+    )
+    return now
 
 
 def _coerced(value: Any, hint: Any, name: str) -> Any:

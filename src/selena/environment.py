@@ -69,7 +69,7 @@ def numeric_settings(workspace: Workspace) -> dict[str, Any]:
     return {
         **numeric_environment(workspace.device),
         "worker_threads": worker_threads(worker_count(workspace)),
-        "group_size": workspace.group_size,
+        "cohort_size": workspace.cohort_size,
     }
 
 
@@ -84,7 +84,7 @@ def check_numeric_settings(path: Path, before: Mapping[str, Any], workspace: Wor
 
 
 def note_numeric_settings(workspace: Workspace) -> None:
-    """Write down how the pieces of `workspace` are made; warn where they were made otherwise.
+    """Write down how the artifacts of `workspace` are made; warn where they were made otherwise.
 
     Pieces made otherwise have other names, so they are trained anew and never mixed with these.
     """

@@ -1,6 +1,6 @@
-"""What makes two pieces of work the same: hashes of settings, tensors and code.
+"""What makes two artifacts of work the same: hashes of settings, tensors and code.
 
-A kept piece is looked up by its fingerprint, so a stale or foreign one cannot be reused: other
+A kept artifact is looked up by its fingerprint, so a stale or foreign one cannot be reused: other
 settings, other data, another seed or other training code give another name.
 """
 

@@ -64,7 +64,7 @@ def _basics(plan: Plan, data: Dataset) -> tuple[NetworkFactory, int, Recipe]:
 
 
 def _split_ai(plan: Plan, data: Dataset) -> SplitAI:
-    return SplitAI(*_basics(plan, data), plan.k, plan.l)
+    return SplitAI(*_basics(plan, data), plan.n_submodels, plan.n_nonmodels)
 
 
 def _shadow(plan: Plan, data: Dataset) -> SplitAI:
@@ -116,7 +116,9 @@ def _hopskipjump(data: Dataset) -> HopSkipJump:
 DEFENSES: dict[str, Callable[[Plan, Dataset], Defense]] = {
     "undefended": lambda plan, data: Undefended(*_basics(plan, data)),
     "split_ai": _split_ai,
-    "selena": lambda plan, data: Selena(*_basics(plan, data), plan.distillation, plan.k, plan.l),
+    "selena": lambda plan, data: Selena(
+        *_basics(plan, data), plan.distillation, plan.n_submodels, plan.n_nonmodels
+    ),
     "memguard": lambda plan, data: MemGuard(Undefended(*_basics(plan, data))),
     "adversarial_regularization": _adversarial_regularization,
     "early_stopping": lambda plan, data: EarlyStopping(*_basics(plan, data)),

@@ -35,15 +35,15 @@ class Records:
         x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
-        groups: number of the person (household, device, ...) that each is of, int64, -1 where it
-            stands alone; None where all do. Split-AI and splits keep a group together, and of
+        subjects: number of the person (household, device, ...) that each is of, int64, -1 where it
+            stands alone; None where all do. Split-AI and splits keep a subject together, and of
             each an audit makes one score.
     """
 
     x: Shaped[Tensor, "n *features"]
     y: Int[Tensor, " n"]
     ids: Int[Tensor, " n"]
-    groups: Int[Tensor, " n"] | None = None
+    subjects: Int[Tensor, " n"] | None = None
 
     def __post_init__(self) -> None:
         n = self.x.shape[0] if self.x.ndim else 0
@@ -52,10 +52,10 @@ class Records:
                 f"Shapes disagree: x holds {n} records, y has shape {tuple(self.y.shape)}, "
                 f"ids {tuple(self.ids.shape)}. Give one label and one id a record."
             )
-        if self.groups is not None and self.groups.shape != (n,):
+        if self.subjects is not None and self.subjects.shape != (n,):
             raise DataError(
-                f"Shapes disagree: x holds {n} records, groups has shape "
-                f"{tuple(self.groups.shape)}. Give one group a record, -1 where it stands alone."
+                f"Shapes disagree: x holds {n} records, subjects has shape "
+                f"{tuple(self.subjects.shape)}. Give one per record, -1 where it stands alone."
             )
 
     def __len__(self) -> int:
@@ -67,9 +67,9 @@ class Records:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All that there is of the records: x, y, ids, and groups where there are some."""
+        """All that there is of the records: x, y, ids, and subjects where there are some."""
         whole = (self.x, self.y, self.ids)
-        return whole if self.groups is None else (*whole, self.groups)
+        return whole if self.subjects is None else (*whole, self.subjects)
 
 
 def concatenate(*parts: Records) -> Records:
@@ -79,8 +79,10 @@ def concatenate(*parts: Records) -> Records:
         raise DataError(f"Cannot join records of different features: {sorted(map(str, shapes))}.")
     if len(parts) == 1:
         return parts[0]
-    if any(p.groups is not None for p in parts):
-        parts = tuple(p if p.groups is not None else replace(p, groups=_alone(p)) for p in parts)
+    if any(p.subjects is not None for p in parts):
+        parts = tuple(
+            p if p.subjects is not None else replace(p, subjects=_alone(p)) for p in parts
+        )
     return Records(*map(torch.cat, zip(*(p.tensors for p in parts), strict=True)))
 
 
@@ -118,24 +120,24 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class MembershipSets:
     """Records whose membership is known to somebody: members and non-members.
 
     Attributes:
         members, non_members: as many of the one as of the other, where attacks meet them.
-        more_members: known besides; an attacker who imitates the target trains on them too.
+        extra_members: known besides; an attacker who imitates the target trains on them too.
         candidates: what a reference-model attack will be asked about, shuffled.
     """
 
     members: Records
     non_members: Records
-    more_members: Records | None = None
+    extra_members: Records | None = None
     candidates: Records | None = None
 
     @property
     def all_members(self) -> Records:
         """Every known member."""
-        more = [] if self.more_members is None else [self.more_members]
+        more = [] if self.extra_members is None else [self.extra_members]
         return concatenate(self.members, *more)
 
     def joined(self) -> tuple[Records, Bool[Tensor, " n"]]:
@@ -152,13 +154,13 @@ class AuditSplit:
         known: what the attacker knows: half of the members, and the reference non-members.
         evaluation: what is scored: the other half, and the test non-members.
         validation: non-members on which models may be selected; never scored.
-        canaries: planted besides (`data/canaries.py`), scored apart; `more_members` are not.
+        canaries: planted besides (`data/canaries.py`), scored apart; `extra_members` are not.
     """
 
-    known: Knowledge
-    evaluation: Knowledge
+    known: MembershipSets
+    evaluation: MembershipSets
     validation: Records
-    canaries: Knowledge | None = None
+    canaries: MembershipSets | None = None
 
     @property
     def train(self) -> Records:
@@ -318,7 +320,7 @@ class Scorer(Protocol):
     """A fitted attack."""
 
     @property
-    def calibration(self) -> Knowledge:
+    def calibration(self) -> MembershipSets:
         """The known records on which thresholds may be fitted.
 
         All of them for a plain statistic; for a scorer that was itself trained on known
@@ -351,7 +353,7 @@ class Attack(Protocol):
         ...
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace = ...
+        self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Scorer:
         """Learn from what the attacker knows and return a scorer."""
         ...
@@ -376,7 +378,7 @@ class TrainingAttack(Attack, Protocol):
     """An attack that trains a network, which may be trained together with others' networks."""
 
     def prepare(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace = ...
+        self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Fitting:
         """Ask the oracle all that training needs; `fit` is this and `Fitting.train` alone."""
         ...

@@ -1,6 +1,6 @@
 """Where and how work is done - device, folder, progress - never what comes out of it.
 
-A workspace without a folder keeps nothing; one with a folder keeps each finished piece (a
+A workspace without a folder keeps nothing; one with a folder keeps each finished artifact (a
 sub-model, a checkpoint) as its own safetensors file, so that killed work goes on from there.
 """
 
@@ -73,19 +73,19 @@ class NoLog:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Device, folder for finished pieces, progress and log.
+    """Device, folder for finished artifacts, progress and log.
 
     Attributes:
         device: "cpu", "cuda", "cuda:1", ...
-        folder: where pieces are kept, or None to keep nothing.
+        folder: where artifacts are kept, or None to keep nothing.
         progress: who shows progress.
         checkpoint_seconds: how much training may be lost when the process is killed.
         workers: processes that train the networks of an ensemble; 0 for one a core that this
             process may use. Each computes with its share of them. On an accelerator there is one.
-        group_size: networks of an ensemble that train side by side; 0 for a rule that goes by
-            device and network (`selena.training.group_size`).
+        cohort_size: networks of an ensemble that train side by side; 0 for a rule that goes by
+            device and network (`selena.training.cohort_size`).
         log: who keeps training curves.
-        touched: names of the pieces saved or found so far (for `clear`).
+        touched: names of the artifacts saved or found so far (for `clear`).
         shared: what those who work here hold in memory together (`share`).
     """
 
@@ -94,7 +94,7 @@ class Workspace:
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 20.0
     workers: int = 1
-    group_size: int = 0
+    cohort_size: int = 0
     log: TrainingLog = field(default_factory=NoLog)
     touched: set[str] = field(default_factory=set)
     shared: dict[str, Any] = field(default_factory=dict)
@@ -107,14 +107,14 @@ class Workspace:
         return made
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Keep a piece, atomically; without a folder, forget it."""
+        """Keep an artifact, atomically; without a folder, forget it."""
         if self.folder is None:
             return
         self.touched.add(name)
         save_tensors(self.folder / f"{name}.safetensors", tensors)
 
     def load(self, name: str) -> dict[str, Tensor] | None:
-        """Return a kept piece, or None where there is none."""
+        """Return a kept artifact, or None where there is none."""
         if self.folder is None:
             return None
         path = self.folder / f"{name}.safetensors"
@@ -128,13 +128,13 @@ class Workspace:
         return tensors
 
     def discard(self, name: str) -> None:
-        """Forget a kept piece."""
+        """Forget a kept artifact."""
         if self.folder is not None:
             (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
             self.touched.discard(name)
 
     def clear(self) -> None:
-        """Forget every piece that this workspace saved or found; an empty folder goes too."""
+        """Forget every artifact that this workspace saved or found; an empty folder goes too."""
         for name in sorted(self.touched):
             self.discard(name)
         if self.folder is not None:

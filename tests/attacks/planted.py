@@ -11,7 +11,7 @@ from torch import Tensor
 from selena.attacks.neighbors import image_shifts
 from selena.seeding import torch_generator
 from selena.training.batches import as_input
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, MembershipSets, Records
 
 Kind = Literal["bits", "numbers", "images"]
 
@@ -38,7 +38,9 @@ def records(kind: Kind, start: int, n: int) -> Records:
 def audit_split(kind: Kind, n: int = 30) -> AuditSplit:
     """Return n records a side, and a few for validation."""
     parts = [records(kind, 1000 * i, n) for i in range(5)]
-    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
+    return AuditSplit(
+        MembershipSets(parts[0], parts[1]), MembershipSets(parts[2], parts[3]), parts[4]
+    )
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,16 @@ from selena.defenses.split_ai import SplitAI, SplitAIModel
 from selena.errors import ConfigError
 from selena.networks.mlp import MLP
 from selena.training.recipe import Recipe
-from selena.types import Attack, AuditSplit, Knowledge, Records, TargetModel
+from selena.types import Attack, AuditSplit, MembershipSets, Records, TargetModel
 from selena.workspace import Workspace
 
 CLASSES, BITS, SIDE = 5, 60, 60
 RECIPE = Recipe(epochs=40, batch_size=16, learning_rate=3e-3, precision="float32")
 NETWORK = MLP(BITS, CLASSES, hidden=(64,))
-SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, k=6, l=2)
-QUICK = SplitAI(NETWORK, CLASSES, Recipe(epochs=1, precision="float32"), k=3, l=1)
+SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, n_submodels=6, n_nonmodels=2)
+QUICK = SplitAI(
+    NETWORK, CLASSES, Recipe(epochs=1, precision="float32"), n_submodels=3, n_nonmodels=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,9 @@ def split() -> AuditSplit:
     records = Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(y)))
     parts = [records.take(torch.arange(SIDE * i, SIDE * (i + 1))) for i in range(4)]
     validation = records.take(torch.arange(4 * SIDE, len(y)))
-    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), validation)
+    return AuditSplit(
+        MembershipSets(parts[0], parts[1]), MembershipSets(parts[2], parts[3]), validation
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def accuracy(target: TargetModel, split: AuditSplit, attack: IndirectQuery) -> f
 def test_the_shadow_trains_on_every_known_member(split: AuditSplit) -> None:
     """Thresholds want as many members as non-members; who imitates the defense does not."""
     few = split.known.non_members.take(torch.arange(20))
-    known = balanced(Knowledge(split.known.members, few), seed=0)
+    known = balanced(MembershipSets(split.known.members, few), seed=0)
     assert (len(known.members), len(known.non_members)) == (20, 20)
     assert sorted(known.all_members.ids.tolist()) == split.known.members.ids.tolist()
     shadow = train_shadow(QUICK, known, shadow_seed=0)
@@ -68,7 +72,7 @@ def test_indirect_queries_break_split_ai_and_not_its_student(
 ) -> None:
     attack = IndirectQuery("flip", sizes=(1, 2), copies=8)
     ensemble = SPLIT_AI.fit(split.train, split.validation, seed=0, workspace=workspace)
-    defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=6, l=2)
+    defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=6, n_nonmodels=2)
     student = defense.fit(split.train, split.validation, seed=0, workspace=workspace)
     assert accuracy(ensemble, split, attack) > 0.65
     assert accuracy(student, split, attack) == pytest.approx(0.5, abs=0.1)
@@ -95,17 +99,19 @@ def test_one_shadow_serves_every_attack(split: AuditSplit, tmp_path: Path) -> No
     ]
     for seed, attack in enumerate(attacks):  # an audit gives each attack a seed of its own
         attack.fit(MeteredOracle(target, "logits"), split.known, seed=seed, workspace=workspace)
-    assert len(list(tmp_path.glob("submodel-*"))) == QUICK.k
+    assert len(list(tmp_path.glob("submodel-*"))) == QUICK.n_submodels
     ShadowSplitAI(QUICK, shadow_seed=1).fit(
         MeteredOracle(target, "logits"), split.known, seed=0, workspace=workspace
     )
-    assert len(list(tmp_path.glob("submodel-*"))) == 2 * QUICK.k
+    assert len(list(tmp_path.glob("submodel-*"))) == 2 * QUICK.n_submodels
 
 
-def test_a_shadow_of_groups_is_another(split: AuditSplit) -> None:
+def test_a_shadow_of_subjects_is_another(split: AuditSplit) -> None:
     target = train_shadow(QUICK, split.known, shadow_seed=9)
     members, workspace = split.known.members, Workspace()
-    grouped = replace(split.known, members=replace(members, groups=torch.arange(len(members)) // 2))
+    grouped = replace(
+        split.known, members=replace(members, subjects=torch.arange(len(members)) // 2)
+    )
     attack = ShadowSplitAI(QUICK)
     one, other = (
         attack.fit(MeteredOracle(target, "logits"), known, seed=0, workspace=workspace)
@@ -169,7 +175,7 @@ class Copycat:
 def test_direction_is_found_on_known_records(
     split: AuditSplit, workspace: Workspace, signal: str
 ) -> None:
-    def scores(known: Knowledge, members: Records, direction: str) -> np.ndarray:
+    def scores(known: MembershipSets, members: Records, direction: str) -> np.ndarray:
         shadow = train_shadow(SPLIT_AI, split.known, shadow_seed=0, workspace=workspace)
         oracle = MeteredOracle(Copycat(shadow, members), "logits")
         attack = ShadowSplitAI(SPLIT_AI, signal, direction)  # type: ignore[arg-type]
@@ -209,7 +215,7 @@ def test_shifts_ask_about_the_eight_pixels_around() -> None:
 
     x = torch.randint(0, 90, (6, 1, 5, 5), generator=torch.Generator().manual_seed(0))
     images = Records(x.to(torch.uint8), torch.zeros(6, dtype=torch.int64), torch.arange(6))
-    known = Knowledge(images.take(torch.arange(3)), images.take(torch.arange(3, 6)))
+    known = MembershipSets(images.take(torch.arange(3)), images.take(torch.arange(3, 6)))
     oracle = MeteredOracle(OnePixel(), "logits")
     for far in (1, 2):
         scorer = IndirectQuery("shift", sizes=(far,)).fit(oracle, known, seed=0)

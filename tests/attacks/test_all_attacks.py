@@ -45,8 +45,8 @@ SHADOW = SplitAI(
     MLP(20, CLASSES, hidden=(16,)),
     CLASSES,
     Recipe(epochs=25, batch_size=16, learning_rate=0.03, precision="float32"),
-    k=3,
-    l=1,
+    n_submodels=3,
+    n_nonmodels=1,
 )
 REFERENCE = Undefended(SHADOW.network, CLASSES, SHADOW.recipe)
 QUICK = NeuralAttack(epochs=80, batch_size=12, learning_rate=5e-4)

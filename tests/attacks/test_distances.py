@@ -16,7 +16,7 @@ from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.seeding import seeded
 from selena.training.model import NetworkModel
-from selena.types import Knowledge, Records
+from selena.types import MembershipSets, Records
 from tests.attacks import plain
 
 D = 8
@@ -50,9 +50,11 @@ def candidates(target: NetworkModel, n: int) -> Records:
     return Records(x, y, torch.arange(n))
 
 
-def both_sides(records: Records) -> Knowledge:
+def both_sides(records: Records) -> MembershipSets:
     half = len(records) // 2
-    return Knowledge(records.take(torch.arange(half)), records.take(torch.arange(half, 2 * half)))
+    return MembershipSets(
+        records.take(torch.arange(half)), records.take(torch.arange(half, 2 * half))
+    )
 
 
 @pytest.mark.parametrize(("attack", "tolerance"), [(DESCENT, 0.01), (WALK, 0.05)])

@@ -17,7 +17,7 @@ from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.seeding import seeded
 from selena.training.model import NetworkModel
-from selena.types import Knowledge, Records
+from selena.types import MembershipSets, Records
 from selena.workspace import Silent
 from tests.attacks import plain
 from tests.attacks.planted import CLASSES, Kind, audit_split, records
@@ -143,7 +143,7 @@ def test_number_of_flips_is_chosen_on_known_records(search: str) -> None:
         x[:, :11] = member
         return Records(x, torch.zeros(n, dtype=torch.int64), torch.arange(n))
 
-    known = Knowledge(side(1, 5), side(0, 5))
+    known = MembershipSets(side(1, 5), side(0, 5))
     attack = FlipNoise(flips=(1, 2, 3, 5, 8, 20, 40), copies=32, search=search)  # type: ignore[arg-type]
     oracle = MeteredOracle(Brittle(members=9, others=4), "label")
     scorer = attack.fit(oracle, known, seed=0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from selena.attacks.neural import NeuralAttack
 from selena.errors import AccessError, ConfigError, DataError
 from selena.metrics import roc_curve
-from selena.types import Attack, Knowledge, Records
+from selena.types import Attack, MembershipSets, Records
 from selena.workspace import Workspace
 
 CLASSES = 3
@@ -47,8 +47,8 @@ def rows(numbers: Tensor) -> Records:
     return Records(torch.stack([numbers, y], dim=1), y, numbers)
 
 
-def even_and_odd(start: int, members: int, non_members: int) -> Knowledge:
-    return Knowledge(
+def even_and_odd(start: int, members: int, non_members: int) -> MembershipSets:
+    return MembershipSets(
         rows(start + 2 * torch.arange(members)), rows(start + 1 + 2 * torch.arange(non_members))
     )
 
@@ -98,7 +98,7 @@ def test_fits_on_other_observations_and_sees_the_label(tells: str) -> None:
         return records.x.float()
 
     (scorer,) = QUICK.prepare_on(
-        observe, CLASSES, Knowledge(side(1, 100), side(0, 100)), seed=0
+        observe, CLASSES, MembershipSets(side(1, 100), side(0, 100)), seed=0
     ).train([], Workspace())
     assert scorer.score(side(1, 1)) > scorer.score(side(0, 1)) + 1
 

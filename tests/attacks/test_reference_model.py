@@ -27,8 +27,8 @@ from selena.attacks.reference_runs import (
     SURE,
     ReferenceRuns,
     Training,
+    clip_value,
     draw_halves,
-    end_of,
     reference_runs,
     set_aside,
 )
@@ -56,7 +56,7 @@ from selena.types import (
     AuditSplit,
     Defense,
     Family,
-    Knowledge,
+    MembershipSets,
     Oracle,
     Records,
     concatenate,
@@ -67,12 +67,12 @@ from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 UNDEFENDED = Undefended(NETWORK, CLASSES, RECIPE)
 MEMBERS, OTHERS, CANDIDATES = (toy_records(24, seed=i, start=100 * i) for i in range(3))
-KNOWN = Knowledge(MEMBERS, OTHERS, candidates=CANDIDATES)
+KNOWN = MembershipSets(MEMBERS, OTHERS, candidates=CANDIDATES)
 TARGET = UNDEFENDED.fit(MEMBERS, OTHERS, seed=5)
-SELENA = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=3, l=1)
+SELENA = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=3, n_nonmodels=1)
 SPLIT = AuditSplit(
-    Knowledge(MEMBERS, OTHERS),
-    Knowledge(CANDIDATES, toy_records(24, seed=3, start=300)),
+    MembershipSets(MEMBERS, OTHERS),
+    MembershipSets(CANDIDATES, toy_records(24, seed=3, start=300)),
     toy_records(4, seed=4, start=400),
 )
 
@@ -157,13 +157,13 @@ def test_certainty_is_worth_half_a_step_more_than_the_last_number_before_it() ->
     """A forest of 100 trees: were 1 worth 100 in log-odds, LiRA would see nothing else."""
     votes = torch.tensor([0.0, 0.01, 0.5, 0.99, 1.0], dtype=torch.float64)
     odds = votes.logit()
-    end = end_of(odds)
+    end = clip_value(odds)
     probabilities = odds.clamp(-end, end).sigmoid()
     expected = torch.tensor([0.005, 0.01, 0.5, 0.99, 0.995], dtype=torch.float64)
     torch.testing.assert_close(probabilities, expected, rtol=0.01, atol=1e-4)
     labels_only = torch.tensor([-np.inf, np.inf], dtype=torch.float64)
-    assert end_of(labels_only) == pytest.approx(np.log(2))
-    assert end_of(torch.tensor([-300.0, 250.0], dtype=torch.float64)) == SURE
+    assert clip_value(labels_only) == pytest.approx(np.log(2))
+    assert clip_value(torch.tensor([-300.0, 250.0], dtype=torch.float64)) == SURE
 
 
 def test_rmia_is_the_ratio_to_the_mean_probability() -> None:
@@ -346,17 +346,17 @@ def test_attacks_of_one_audit_share_the_runs(monkeypatch: pytest.MonkeyPatch) ->
 class Curious:
     """Remembers what it was told, and scores a candidate by its place in that."""
 
-    told: list[Knowledge] = field(default_factory=list)
+    told: list[MembershipSets] = field(default_factory=list)
     name: str = "curious"
     family: Family = "reference-model"
     access: Access = "logits"
 
-    def fit(self, oracle: Oracle, known: Knowledge, **how: object) -> Curious:
+    def fit(self, oracle: Oracle, known: MembershipSets, **how: object) -> Curious:
         self.told.append(known)
         return self
 
     @property
-    def calibration(self) -> Knowledge:
+    def calibration(self) -> MembershipSets:
         return replace(self.told[-1], candidates=None)
 
     def score(self, candidates: Records) -> Tensor:
@@ -398,8 +398,8 @@ def test_they_find_what_direct_attacks_do_not() -> None:
     records = Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(y)))
     parts = [records.take(torch.arange(100 * i, 100 * (i + 1))) for i in range(4)]
     split = AuditSplit(
-        Knowledge(parts[0], parts[1]),
-        Knowledge(parts[2], parts[3]),
+        MembershipSets(parts[0], parts[1]),
+        MembershipSets(parts[2], parts[3]),
         records.take(torch.arange(400, 410)),
     )
     recipe = Recipe(epochs=8, batch_size=16, learning_rate=3e-3, precision="float32")
@@ -418,7 +418,7 @@ def test_they_find_what_direct_attacks_do_not() -> None:
 def test_candidates_must_be_told_and_no_stranger_asked_about() -> None:
     oracle = MeteredOracle(TARGET, "logits")
     attack = ReferenceModelAttack(UNDEFENDED, runs=4)
-    with pytest.raises(DataError, match=r"Knowledge\.candidates"):
+    with pytest.raises(DataError, match=r"MembershipSets\.candidates"):
         attack.fit(oracle, replace(KNOWN, candidates=None), seed=0)
     scorer = attack.fit(oracle, KNOWN, seed=0)
     with pytest.raises(DataError, match="Record 1 was not among the candidates"):
@@ -449,16 +449,16 @@ def test_a_defended_target_is_repeated_with_its_defense() -> None:
     plan, data = Plan(hidden=(4,)), dataset("binary")
     (plain,) = build_attacks(["lira"], plan, data)
     assert isinstance(plain.defense, Undefended)  # type: ignore[attr-defined]
-    settings = {"rmia": {"runs": 8, "defense": {"k": 4}}}
+    settings = {"rmia": {"runs": 8, "defense": {"n_submodels": 4}}}
     attacks = build_attacks(["reference-model"], plan, data, settings, SELENA)
     assert [attack.name for attack in attacks] == ["lira", "rmia"]
     assert [attack.defense.k for attack in attacks] == [3, 4]  # type: ignore[attr-defined]
     assert [attack.runs for attack in attacks] == [16, 8]  # type: ignore[attr-defined]
 
 
-def test_runs_that_train_by_groups_are_other_runs() -> None:
+def test_runs_that_train_by_subjects_are_other_runs() -> None:
     workspace = Workspace()
-    grouped = replace(KNOWN, members=replace(MEMBERS, groups=torch.arange(24) // 4))
+    grouped = replace(KNOWN, members=replace(MEMBERS, subjects=torch.arange(24) // 4))
     for known in (KNOWN, grouped, KNOWN):
         reference_runs(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
     assert len(workspace.shared) == 2

@@ -7,7 +7,7 @@ from torch import Tensor
 from selena.attacks.threshold import ThresholdAttack
 from selena.errors import AccessError, ConfigError
 from selena.signals import SIGNALS, SignalName
-from selena.types import Attack, Knowledge, Records
+from selena.types import Attack, MembershipSets, Records
 
 LOGITS = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 2.0], [-1.0, 4.0]])
 
@@ -40,7 +40,7 @@ def records(*rows: int) -> Records:
     return Records(numbers[:, None], torch.tensor([0, 0, 0, 1])[numbers], numbers)
 
 
-KNOWN = Knowledge(records(0, 3), records(1))
+KNOWN = MembershipSets(records(0, 3), records(1))
 
 
 @pytest.mark.parametrize("name", SIGNALS)

@@ -28,7 +28,7 @@ from selena.types import (
     Access,
     AuditSplit,
     Family,
-    Knowledge,
+    MembershipSets,
     Oracle,
     Records,
     Scorer,
@@ -46,7 +46,9 @@ def bare() -> AuditSplit:
     parts = [
         toy_records(n, seed=i, start=1000 * i) for i, n in enumerate((60, 60, 60, 60 + COUNT, 20))
     ]
-    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
+    return AuditSplit(
+        MembershipSets(parts[0], parts[1]), MembershipSets(parts[2], parts[3]), parts[4]
+    )
 
 
 def split(seed: int = 0, kind: CanaryKind = "mislabelled") -> AuditSplit:
@@ -147,10 +149,15 @@ class Witness:
     family: Family = "reference-model"
     name: str = "witness"
     access: Access = "label"
-    calibration: Knowledge | None = None
+    calibration: MembershipSets | None = None
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> Scorer:
         assert known.candidates is not None
         self.seen.append(known.candidates)
@@ -178,15 +185,15 @@ def test_an_attack_is_told_of_canaries_and_not_who_was_inside() -> None:
     assert 0.3 < float(truth[order][: COUNT // 2].double().mean()) < 0.7
 
 
-def test_no_attack_is_shown_groups_of_whom_it_is_asked_about() -> None:
-    """Of canaries only those inside have a twin: a group would be the answer."""
+def test_no_attack_is_shown_subjects_of_whom_it_is_asked_about() -> None:
+    """Of canaries only those inside have a twin: a subject would be the answer."""
     planted = split(kind="grouped-twins")
-    assert planted.train.groups is not None
+    assert planted.train.subjects is not None
     seen: list[Records] = []
     run_audit(Leak(bare().train), planted, [Witness(seen)], seed=0)
     told, *asked = seen
-    assert told.groups is None
-    assert [records.groups is None for records in asked] == [True] * len(asked)
+    assert told.subjects is None
+    assert [records.subjects is None for records in asked] == [True] * len(asked)
 
 
 def test_canaries_that_are_other_records_too_are_refused() -> None:

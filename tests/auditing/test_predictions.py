@@ -18,7 +18,7 @@ from selena.auditing import run
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
 from selena.errors import DataError
-from selena.types import Knowledge, Oracle, Records, Scorer
+from selena.types import MembershipSets, Oracle, Records, Scorer
 from tests.auditing.test_run import ATTACKS, Own
 
 Arrays = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ Arrays = dict[str, np.ndarray]
 class ByPlace:
     """Scores a record by its x, where records are rows of a table."""
 
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Tensor:
         return -candidates.x[:, 0].double()
@@ -75,38 +75,38 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_person_have_one_score(tmp_path: Path) -> None:
-    data = arrays() | {"groups": np.arange(120) // 4 * 2 + np.arange(120) % 2}
+    data = arrays() | {"subjects": np.arange(120) // 4 * 2 + np.arange(120) % 2}
     np.savez(tmp_path / "p.npz", **cast(Any, data))
     columns = {f"p{i}": data["probabilities"][:, i] for i in range(3)}
     columns |= {"label": data["labels"], "member": data["member"], "known": data["known"]}
-    parquet.write_table(pa.table(columns | {"group": data["groups"]}), tmp_path / "p.parquet")
+    parquet.write_table(pa.table(columns | {"subject": data["subjects"]}), tmp_path / "p.parquet")
     for table in (Predictions(**data), *map(read_predictions, tmp_path.iterdir())):
         counts = run_audit(table, table.split(), ATTACKS, seed=0).counts()
         assert counts["evaluation_members"] == counts["known_non_members"] == 15
         assert counts["evaluation_records"] == 60
-    large = Predictions(**{**data, "groups": data["groups"] + 2**60})
-    named = Predictions(**{**data, "groups": data["groups"].astype(str)})
+    large = Predictions(**{**data, "subjects": data["subjects"] + 2**60})
+    named = Predictions(**{**data, "subjects": data["subjects"].astype(str)})
     for given in (large, named):
-        assert given.groups is not None
-        assert len(np.unique(given.groups)) == 60
-    both = Predictions(**{**data, "groups": np.arange(120) // 4})
+        assert given.subjects is not None
+        assert len(np.unique(given.subjects)) == 60
+    both = Predictions(**{**data, "subjects": np.arange(120) // 4})
     with pytest.raises(DataError, match="has records among the known members and the known non"):
         run_audit(both, both.split(), ATTACKS, seed=0)
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("groups", "message"),
+    ("subjects", "message"),
     [
-        (np.arange(119), r"rows, groups has shape \(119,\)"),
-        (np.full(120, 0.5), "groups: row 0 holds 0.5, not an integer"),
-        (np.full(120, 2.0**60), "groups: 1152921504606846976 is too large"),
-        (np.full(120, -4), "a group has the number -4"),
+        (np.arange(119), r"rows, subjects has shape \(119,\)"),
+        (np.full(120, 0.5), "subjects: row 0 holds 0.5, not an integer"),
+        (np.full(120, 2.0**60), "subjects: 1152921504606846976 is too large"),
+        (np.full(120, -4), "a subject has the number -4"),
     ],
 )
-def test_wrong_groups_are_named(groups: Any, message: str) -> None:
+def test_wrong_subjects_are_named(subjects: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Predictions(**arrays(), groups=groups)
+        Predictions(**arrays(), subjects=subjects)
 
 
 def test_rows_become_records_and_answers_are_the_rows(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_order_of_rows_tells_nothing() -> None:
     uniform, labels = np.full((200, 2), 0.5), np.arange(200) % 2
     table = Predictions(uniform, labels, member, np.arange(200) % 4 < 2)
 
-    def by_place(_oracle: Oracle, known: Knowledge) -> Scorer:
+    def by_place(_oracle: Oracle, known: MembershipSets) -> Scorer:
         return ByPlace(known)
 
     report = run_audit(table, table.split(), [Own(by_place)], seed=0)
@@ -216,7 +216,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", ["probabilities", "labels", "member", "known"])
-def test_only_groups_may_be_none(name: str) -> None:
+def test_only_subjects_may_be_none(name: str) -> None:
     with pytest.raises(DataError, match=f"{name} must be numbers"):
         Predictions(**{**arrays(), name: cast(Any, None)})
 
@@ -255,10 +255,10 @@ def test_one_column_of_probabilities_names_the_fix(name: str, tmp_path: Path) ->
         read_predictions(tmp_path / "p.parquet")
 
 
-def test_groups_of_a_table_may_be_large_or_words(tmp_path: Path) -> None:
-    for groups in ([2**60 + row // 2 for row in range(8)], [*"aabbccdd"]):
-        parquet.write_table(pa.table(table(group=groups)), tmp_path / "p.parquet")
-        found = read_predictions(tmp_path / "p.parquet").groups
+def test_subjects_of_a_table_may_be_large_or_words(tmp_path: Path) -> None:
+    for subjects in ([2**60 + row // 2 for row in range(8)], [*"aabbccdd"]):
+        parquet.write_table(pa.table(table(subject=subjects)), tmp_path / "p.parquet")
+        found = read_predictions(tmp_path / "p.parquet").subjects
         assert found is not None
         assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
@@ -328,3 +328,15 @@ def test_single_precision_of_a_table_is_kept(tmp_path: Path) -> None:
         columns[name] = columns[name].cast(pa.float32())
     parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
     assert read_predictions(tmp_path / "p.parquet").probabilities.dtype == np.float32
+
+
+def test_the_old_names_of_subjects_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whose = np.arange(8) // 2
+    parquet.write_table(pa.table(table(group=whose)), tmp_path / "p.parquet")
+    data = arrays() | {"groups": np.arange(120) // 4 * 2 + np.arange(120) % 2}
+    np.savez(tmp_path / "p.npz", **data)
+    assert read_predictions(tmp_path / "p.parquet").subjects is not None
+    assert read_predictions(tmp_path / "p.npz").subjects is not None
+    assert caplog.text.count("Version 2.0 will not read the old name") == 2

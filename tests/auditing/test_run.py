@@ -29,7 +29,7 @@ from selena.types import (
     Attack,
     AuditSplit,
     Family,
-    Knowledge,
+    MembershipSets,
     Oracle,
     Records,
     Scorer,
@@ -52,8 +52,8 @@ def split(records: Records = RECORDS) -> AuditSplit:
         return records.take(torch.arange(start, stop))
 
     return AuditSplit(
-        Knowledge(part(0, 40), part(40, 90)),
-        Knowledge(part(90, 130), part(130, 190)),
+        MembershipSets(part(0, 40), part(40, 90)),
+        MembershipSets(part(90, 130), part(130, 190)),
         part(190, 200),
     )
 
@@ -159,13 +159,18 @@ class Trembling:
 class Own:
     """An attack whose fitting is a function of its oracle and of what is known."""
 
-    fitting: Callable[[Oracle, Knowledge], Scorer]
+    fitting: Callable[[Oracle, MembershipSets], Scorer]
     name: str = "own"
     family: Family = "direct"
     access: Access = "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> Scorer:
         return self.fitting(oracle, known)
 
@@ -175,7 +180,7 @@ class AskedTwice:
     """Compares two answers to one question."""
 
     oracle: Oracle
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Tensor:
         first, second = (self.oracle.logits(candidates.x) for _ in range(2))
@@ -193,7 +198,7 @@ def test_answers_at_random_are_not_remembered() -> None:
 class ByOrder:
     """Scores candidates by where they stand: worth nothing, as they are shuffled."""
 
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Tensor:
         return torch.arange(len(candidates), 0, -1).double()
@@ -205,16 +210,16 @@ class NanScorer(ByOrder):
         return torch.full((len(candidates),), float("nan"))
 
 
-def by_order(_oracle: Oracle, known: Knowledge) -> Scorer:
+def by_order(_oracle: Oracle, known: MembershipSets) -> Scorer:
     """Fit an attack that would win if members came first."""
     return ByOrder(known)
 
 
-def broken(_oracle: Oracle, known: Knowledge) -> Scorer:
+def broken(_oracle: Oracle, known: MembershipSets) -> Scorer:
     return NanScorer(known)
 
 
-def peeking(oracle: Oracle, known: Knowledge) -> Scorer:
+def peeking(oracle: Oracle, known: MembershipSets) -> Scorer:
     """Ask for logits, whatever was declared."""
     oracle.logits(known.members.x)
     raise AssertionError
@@ -253,7 +258,9 @@ def test_two_attacks_of_one_name_are_refused() -> None:
 class NoDataclass:
     name, family, access = "plain", "direct", "label"
 
-    def fit(self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: object = None) -> Any:
+    def fit(
+        self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: object = None
+    ) -> Any:
         raise AssertionError("never reached")
 
 
@@ -305,12 +312,12 @@ def test_a_printed_tpr_has_its_interval_and_mark() -> None:
 
 
 def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) -> None:
-    """An attacker's own Split-AI trains by groups."""
+    """An attacker's own Split-AI trains by subjects."""
     kept, parts = Workspace(folder=tmp_path), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
-    alone = split(replace(RECORDS, groups=torch.full((200,), -1)))
-    for groups in (torch.arange(40) // 2, torch.arange(40) % 20):  # as many, of the same records
-        members = replace(alone.known.members, groups=groups)
+    alone = split(replace(RECORDS, subjects=torch.full((200,), -1)))
+    for subjects in (torch.arange(40) // 2, torch.arange(40) % 20):  # as many, of the same records
+        members = replace(alone.known.members, subjects=subjects)
         known = replace(alone.known, members=members)
         run_audit(model, replace(alone, known=known), ATTACKS, seed=0, kept_scores=kept)
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
@@ -333,22 +340,22 @@ def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) 
 
 
 def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) -> None:
-    pieces, parts = Workspace(folder=tmp_path / "pieces"), split()
+    artifacts, parts = Workspace(folder=tmp_path / "artifacts"), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
     decoys = torch.rand(5, CLASSES).log_softmax(dim=1).sort(dim=1).values
     filtered = HAMPModel(model, decoys, key=1)
 
     def audit(name: str, target: TargetModel) -> AuditReport:
         kept = Workspace(folder=tmp_path / name)
-        return run_audit(target, parts, ATTACKS, seed=0, workspace=pieces, kept_scores=kept)
+        return run_audit(target, parts, ATTACKS, seed=0, workspace=artifacts, kept_scores=kept)
 
     audit("bare", model)
-    pieces.clear()  # as when a run has ended; what the bare model kept is shared once more
+    artifacts.clear()  # as when a run has ended; what the bare model kept is shared once more
     reports = {"bare": audit("bare", model), "filtered": audit("filtered", filtered)}
     # Of four attacks one reads labels alone; its very scores and times were taken over.
-    assert {path.stem for path in (tmp_path / "pieces").iterdir()} == pieces.touched
-    assert [name.split("-")[0] for name in pieces.touched] == ["correctness"]
-    for name in pieces.touched:
+    assert {path.stem for path in (tmp_path / "artifacts").iterdir()} == artifacts.touched
+    assert [name.split("-")[0] for name in artifacts.touched] == ["correctness"]
+    for name in artifacts.touched:
         assert all((tmp_path / r / f"{name}.safetensors").exists() for r in reports)
     times = [report.timings()["correctness"] for report in reports.values()]
     assert times[0] == times[1]
@@ -360,7 +367,7 @@ def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) ->
 class Half:
     """A fitting of another type than that of attack networks; it notes who trains with whom."""
 
-    known: Knowledge
+    known: MembershipSets
     log: list[int]
 
     def train(self, others: Sequence[Half], workspace: Workspace) -> list[IndexScorer]:
@@ -370,7 +377,7 @@ class Half:
 
 @dataclass(frozen=True, eq=False)
 class IndexScorer:
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Tensor:
         return -candidates.ids.double()
@@ -385,13 +392,23 @@ class Halved:
     access: Access = "logits"
 
     def prepare(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> Half:
         oracle.logits(known.members.x)
         return Half(known, TOGETHER)
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> IndexScorer:
         raise AssertionError("an audit prepares it")
 

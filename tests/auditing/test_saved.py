@@ -18,7 +18,7 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.errors import StoreError
-from tests.auditing import test_canaries, test_groups
+from tests.auditing import test_canaries, test_subjects
 from tests.auditing.synthetic import attack, levels, report
 from tests.auditing.verdicts import audited
 
@@ -40,7 +40,7 @@ def with_canaries() -> AuditReport:
 
 def of_subjects() -> AuditReport:
     attacks = [ThresholdAttack("confidence"), ThresholdAttack("correctness")]
-    return run_audit(test_groups.Constant(), test_groups.split(), attacks, seed=3)
+    return run_audit(test_subjects.Constant(), test_subjects.split(), attacks, seed=3)
 
 
 @pytest.mark.parametrize("made", [two_families, with_canaries, of_subjects, report])

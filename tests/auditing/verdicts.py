@@ -10,7 +10,7 @@ import numpy as np
 
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.conditions import parse_condition
-from selena.auditing.gate import Bound, Measurement, Verdict
+from selena.auditing.gate import Bound, ConditionResult, Measurement
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
@@ -51,8 +51,8 @@ def verdict(
     source: str = "direct attack confidence/global",
     needed: int | None = None,
     inputs: Mapping[str, str] | None = None,
-) -> Verdict:
+) -> ConditionResult:
     """A verdict on a made-up figure of 100 members and 100 non-members."""
     n = {"members": 100, "non_members": 100}
     measured = Measurement(source, value, (low, high), n, needed)
-    return Verdict(parse_condition(text), bound, measured, subject, inputs or {})
+    return ConditionResult(parse_condition(text), bound, measured, subject, inputs or {})

@@ -87,7 +87,7 @@ def test_persons_are_scored_as_one(folder: Path) -> None:
     with np.load(folder / "members.npz") as archive:
         arrays = dict(archive)
     np.savez(folder / "members.npz", **arrays, who=np.arange(200) // 4)
-    more = ("--group-column", "who", "--fpr", "0.2", "--json", str(out))
+    more = ("--subject-column", "who", "--fpr", "0.2", "--json", str(out))
     selena("audit", *MODEL, *RECORDS, *QUICK, *more, cwd=folder)
     n = json.loads(out.read_text())["n"]
     assert (n["known_members"], n["evaluation_members"]) == (25, 25)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from typer.main import get_command
 
 from selena.cli import app
-from selena.cli.main import COMMANDS, load
+from selena.cli.main import COMMANDS, RENAMED_OPTIONS, load
+from selena.errors import DataError
 
 WITHOUT_TORCH = """
 import sys
@@ -63,3 +65,14 @@ def test_shells_complete_commands_and_options(words: str, found: set[str]) -> No
 
 def test_all_commands_are_listed_in_order() -> None:
     assert list(get_command(app).commands) == list(COMMANDS)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_OPTIONS.items())
+def test_old_names_of_options_are_read(
+    old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(tmp_path / "absent.csv")
+    with pytest.raises(DataError, match="absent"):
+        app(["run", "--dataset", absent, f"{old}=who"], standalone_mode=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{old} is called {new} now." in said

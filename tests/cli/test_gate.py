@@ -130,7 +130,7 @@ epochs = 3
 """
     (made / "run.toml").write_text(config)
     selena("run", "--config", "run.toml", cwd=made)
-    return sorted(str(path) for path in (made / "runs").iterdir() if path.name != "pieces")
+    return sorted(str(path) for path in (made / "runs").iterdir() if path.name != "artifacts")
 
 
 def judged(path: Path) -> list[dict[str, Any]]:

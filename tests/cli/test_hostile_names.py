@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from selena.escaping import printable
-from selena.experiments.paper.document import Document, Table, as_csv
+from selena.experiments.paper.document import Document, TextTable, as_csv
 from selena.reports.junit import junit_xml
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
@@ -62,7 +62,7 @@ def test_hostile_names_in_verdicts() -> None:
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_hostile_names_in_documents(tmp_path: Path) -> None:
-    table = Table(("A", NAME), [[Cell(name), Cell("1")] for name in HOSTILE])
+    table = TextTable(("A", NAME), [[Cell(name), Cell("1")] for name in HOSTILE])
     document = Document("x", NAME, table, Figure(), [NAME], {NAME: NAME}, {})
     for path in document.write(tmp_path, NAME):
         if path.suffix in (".md", ".csv", ".tex", ".json"):

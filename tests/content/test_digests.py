@@ -18,7 +18,7 @@ from selena.errors import DataError
 
 
 @dataclass
-class Reading:
+class OutputFormat:
     values: Any
     unit: str
 
@@ -61,7 +61,7 @@ def coo(numbers: Any) -> torch.Tensor:
         (coo([[0.0, 2.0]]), sparse.csr_array(np.array([[0.0, 2.0]]))),
         (2**60, Decimal(2**60)),
         ([2**60, 1], [1 << 60, 1.0]),
-        (Reading(LONG, "m"), Reading(LONG.copy(), "m")),
+        (OutputFormat(LONG, "m"), OutputFormat(LONG.copy(), "m")),
         (np.array([(1, [2, 3])], dtype=PAIR)[0], {"a": 1, "b": [2, 3]}),
     ],
 )
@@ -83,7 +83,7 @@ def test_equal_content_has_equal_digests(one: Any, other: Any) -> None:
         (np.datetime64("2020-01-01"), np.datetime64("2020-01-02")),
         (np.datetime64("2020-01-01"), np.datetime64("NaT")),
         (coo([[0.0, 2.0]]), coo([[2.0, 0.0]])),
-        (Reading(LONG, "m"), Reading(LONG, "km")),
+        (OutputFormat(LONG, "m"), OutputFormat(LONG, "km")),
         (1 + 2j, 1 - 2j),
         (np.array([(1, [2, 3])], dtype=PAIR)[0], np.array([(1, [2, 4])], dtype=PAIR)[0]),
     ],

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.errors import ConfigError, DataError
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, MembershipSets, Records
 from tests.attacks.planted import CLASSES, Kind, records
-from tests.toys import groups_of
+from tests.toys import subjects_of
 
 COUNT = 60
 
 
 def bare(features: Kind = "bits") -> AuditSplit:
     parts = [records(features, 1000 * i, n) for i, n in enumerate((30, 40, 31, 150, 20))]
-    return AuditSplit(Knowledge(parts[0], parts[1]), Knowledge(parts[2], parts[3]), parts[4])
+    return AuditSplit(
+        MembershipSets(parts[0], parts[1]), MembershipSets(parts[2], parts[3]), parts[4]
+    )
 
 
 def plant(features: Kind = "bits", **changes: Any) -> AuditSplit:
@@ -29,7 +31,7 @@ def plant(features: Kind = "bits", **changes: Any) -> AuditSplit:
     return plant_canaries(bare(features), count, **(settings | changes))
 
 
-def canaries_of(split: AuditSplit) -> Knowledge:
+def canaries_of(split: AuditSplit) -> MembershipSets:
     assert split.canaries is not None
     return split.canaries
 
@@ -84,7 +86,7 @@ def test_the_seed_settles_everything_and_coins_are_fair() -> None:
 @pytest.mark.parametrize("features", ["bits", "images"])
 def test_a_twin_differs_in_one_step_of_one_feature(features: Kind) -> None:
     canaries = canaries_of(plant(features, kind="twins"))
-    twins = canaries.more_members
+    twins = canaries.extra_members
     assert twins is not None
     assert torch.equal(twins.y, canaries.members.y)
     steps = (twins.x.int() - canaries.members.x.int()).abs().flatten(1)
@@ -94,7 +96,7 @@ def test_a_twin_differs_in_one_step_of_one_feature(features: Kind) -> None:
 
 def test_a_twin_of_numbers_is_near() -> None:
     canaries = canaries_of(plant("numbers", kind="twins"))
-    twins = canaries.more_members
+    twins = canaries.extra_members
     assert twins is not None
     gap = (twins.x - canaries.members.x).norm(dim=1)
     assert float(gap.min()) > 0
@@ -104,7 +106,7 @@ def test_a_twin_of_numbers_is_near() -> None:
 def test_twins_are_trained_on_and_not_scored() -> None:
     split = plant(kind="twins")
     canaries = canaries_of(split)
-    assert canaries.more_members is not None
+    assert canaries.extra_members is not None
     assert len(split.train) == len(bare().train) + 2 * len(canaries.members)
     assert len(canaries.joined()[0]) == COUNT
     ids = split.train.ids
@@ -135,7 +137,7 @@ def test_none_are_planted_twice() -> None:
 def test_twins_keep_the_type_of_features(dtype: torch.dtype) -> None:
     split = bare("numbers")
     known, evaluation = (
-        Knowledge(*(replace(r, x=r.x.to(dtype)) for r in (side.members, side.non_members)))
+        MembershipSets(*(replace(r, x=r.x.to(dtype)) for r in (side.members, side.non_members)))
         for side in (split.known, split.evaluation)
     )
     typed = AuditSplit(known, evaluation, split.validation)
@@ -151,20 +153,20 @@ def test_an_unknown_kind_is_named() -> None:
 
 def test_grouped_twins_are_told_of_and_nothing_else_is_new() -> None:
     split, unknown = plant(kind="grouped-twins"), plant(kind="twins")
-    canaries, twins = canaries_of(split), canaries_of(split).more_members
+    canaries, twins = canaries_of(split), canaries_of(split).extra_members
     assert twins is not None
-    assert torch.equal(groups_of(canaries.members), groups_of(twins))
-    assert len(groups_of(canaries.members).unique()) == len(twins)
-    assert set(groups_of(split.train).tolist()) == {-1, *groups_of(twins).tolist()}
+    assert torch.equal(subjects_of(canaries.members), subjects_of(twins))
+    assert len(subjects_of(canaries.members).unique()) == len(twins)
+    assert set(subjects_of(split.train).tolist()) == {-1, *subjects_of(twins).tolist()}
     assert torch.equal(split.train.x, unknown.train.x)
     assert torch.equal(split.train.y, unknown.train.y)
-    assert unknown.train.groups is None
+    assert unknown.train.subjects is None
 
 
-def test_twins_among_records_of_groups() -> None:
+def test_twins_among_records_of_subjects() -> None:
     before = bare()
     members, others = (
-        replace(each, groups=each.ids)
+        replace(each, subjects=each.ids)
         for each in (before.known.members, before.evaluation.non_members)
     )
     grouped = replace(
@@ -175,11 +177,11 @@ def test_twins_among_records_of_groups() -> None:
     for alone in (True, False):
         kind: CanaryKind = "twins" if alone else "grouped-twins"
         split = plant_canaries(grouped, COUNT, kind, num_classes=CLASSES, seed=0)
-        twins = canaries_of(split).more_members
+        twins = canaries_of(split).extra_members
         assert twins is not None
-        groups = groups_of(split.train)[-len(twins) :]
+        subjects = subjects_of(split.train)[-len(twins) :]
         if alone:
-            assert bool((groups == -1).all())
+            assert bool((subjects == -1).all())
         else:
-            assert torch.equal(groups, groups_of(canaries_of(split).members))
-            assert not set(groups.tolist()) & set(members.ids.tolist())
+            assert torch.equal(subjects, subjects_of(canaries_of(split).members))
+            assert not set(subjects.tolist()) & set(members.ids.tolist())

@@ -52,9 +52,11 @@ def test_size_is_for_synthetic_sets() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "folder", "own.tar.gz"])
-def test_a_group_column_is_for_tables_with_columns(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"no column 'who': group_column is for files of \.csv, "):
-        load(name, group_column="who")
+def test_a_subject_column_is_for_tables_with_columns(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"no column 'who': subject_column is for files of \.csv, "
+    ):
+        load(name, subject_column="who")
 
 
 def test_digest_sees_features_labels_shapes_and_types() -> None:
@@ -64,7 +66,7 @@ def test_digest_sees_features_labels_shapes_and_types() -> None:
     changed = [
         replace(records, x=other_x),
         replace(records, y=records.y.flip(0)),
-        replace(records, groups=records.ids),
+        replace(records, subjects=records.ids),
         replace(records, x=records.x.reshape(-1, 8, 8)),
         replace(records, x=records.x.view(torch.int32)),
     ]

@@ -84,9 +84,9 @@ def test_blocks_are_joined_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"".join(b"%d,%d,0\r\n" % (row % 5 + 1, row % 2) for row in range(23))
     whole = read_label_first(io.BytesIO(text), name="t", classes=5, width=2)
     monkeypatch.setattr(label_first, "_BLOCK", 4)
-    pieces = read_label_first(io.BytesIO(text), name="t", classes=5, width=2)
+    artifacts = read_label_first(io.BytesIO(text), name="t", classes=5, width=2)
     assert whole[1].tolist() == [row % 5 for row in range(23)]
-    assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, artifacts, strict=True))
 
 
 def test_truncated_archive(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
 from selena.types import AuditSplit, Dataset, Records
-from tests.toys import groups_of
+from tests.toys import subjects_of
 
 
 def dataset(n: int, classes: int = 1, members: int = 2) -> Dataset:
@@ -169,9 +169,9 @@ def test_more_members_than_the_pool_holds() -> None:
         audit_split(small, members=11, seed=0)
 
 
-def grouped(n: int, groups: list[int]) -> Dataset:
+def grouped(n: int, subjects: list[int]) -> Dataset:
     plain = dataset(n)
-    return replace(plain, records=replace(plain.records, groups=torch.tensor(groups)))
+    return replace(plain, records=replace(plain.records, subjects=torch.tensor(subjects)))
 
 
 @given(
@@ -179,31 +179,31 @@ def grouped(n: int, groups: list[int]) -> Dataset:
     st.integers(2, 30),
     st.integers(0, 2**40),
 )
-def test_no_group_is_on_two_sides(groups: list[int], members: int, seed: int) -> None:
+def test_no_subject_is_on_two_sides(subjects: list[int], members: int, seed: int) -> None:
     try:
-        split = audit_split(grouped(len(groups), groups), members=members, seed=seed)
+        split = audit_split(grouped(len(subjects), subjects), members=members, seed=seed)
     except DataError as error:
-        assert "too large" in str(error)  # noqa: PT017 - both ends are right, with groups like these
+        assert "too large" in str(error)  # noqa: PT017 - both ends are right, with subjects like these
         return
-    found = [set(groups_of(side).tolist()) - {-1} for side in parts(split)]
-    assert sum(map(len, found)) == len(set(groups) - {-1})
-    assert sorted(chain(*rows(split))) == list(range(len(groups)))
+    found = [set(subjects_of(side).tolist()) - {-1} for side in parts(split)]
+    assert sum(map(len, found)) == len(set(subjects) - {-1})
+    assert sorted(chain(*rows(split))) == list(range(len(subjects)))
     assert all(len(part) > 0 for part in parts(split))
     assert len(split.train) >= members
 
 
-def test_groups_of_one_change_no_split() -> None:
+def test_subjects_of_one_change_no_split() -> None:
     alone, plain = grouped(90, list(range(90))), dataset(90)
     one, other = (audit_split(each, members=30, seed=5) for each in (alone, plain))
     assert rows(one) == rows(other)
 
 
-def test_groups_too_large_to_share_out() -> None:
-    with pytest.raises(DataError, match=r"of 3 groups of records, the largest with 40,"):
+def test_subjects_too_large_to_share_out() -> None:
+    with pytest.raises(DataError, match=r"of 3 subjects of records, the largest with 40,"):
         audit_split(grouped(90, [0] * 40 + [1] * 40 + [2] * 10), members=30, seed=0)
 
 
-def test_a_member_pool_has_no_groups() -> None:
+def test_a_member_pool_has_no_subjects() -> None:
     both = replace(grouped(90, [0] * 90), member_pool=torch.ones(90, dtype=torch.bool))
-    with pytest.raises(ConfigError, match="member pool cannot have groups"):
+    with pytest.raises(ConfigError, match="member pool cannot have subjects"):
         audit_split(both, members=30, seed=0)

@@ -12,7 +12,7 @@ from selena.data.table_csv import CsvFile
 from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import X, csv, kinds, written
-from tests.toys import groups_of
+from tests.toys import subjects_of
 
 
 def test_label_column_may_stand_anywhere_under_any_name(tmp_path: Path) -> None:
@@ -173,22 +173,22 @@ def test_letters_of_both_cases_are_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "careful"])
-def test_a_column_of_groups_is_no_feature(quote: str, tmp_path: Path) -> None:
+def test_a_column_of_subjects_is_no_feature(quote: str, tmp_path: Path) -> None:
     path = csv(tmp_path, f"a,who,label,b\n1,{quote}Eve{quote},x,2\n3,Al,y,4\n5, Eve,x,6\n")
-    dataset = load_file(path, group_column="who")
+    dataset = load_file(path, subject_column="who")
     assert dataset.records.x.tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert groups_of(dataset.records).tolist() == [1, 0, 1]
-    assert "3 records in 2 groups" in dataset.source
+    assert subjects_of(dataset.records).tolist() == [1, 0, 1]
+    assert "3 records in 2 subjects" in dataset.source
 
 
 @pytest.mark.parametrize(
     ("column", "complaint"),
     [
-        ("b", r"no columns are called 'b'.*--group-column"),
-        ("label", r"column 'label' cannot hold both labels and groups"),
+        ("b", r"no columns are called 'b'.*--subject-column"),
+        ("label", r"column 'label' cannot hold both labels and subjects"),
         ("who", r"own\.csv, row 3, column 'who': the cell is empty"),
     ],
 )
-def test_wrong_groups(column: str, complaint: str, tmp_path: Path) -> None:
+def test_wrong_subjects(column: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=complaint):
-        load_file(csv(tmp_path, "a,who,label\n1,Eve,x\n3,,y\n"), group_column=column)
+        load_file(csv(tmp_path, "a,who,label\n1,Eve,x\n3,,y\n"), subject_column=column)

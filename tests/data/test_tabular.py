@@ -13,7 +13,7 @@ from pyarrow import parquet as pq
 from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import KINDS, X, Y, kinds, npz, parquet, written
-from tests.toys import groups_of
+from tests.toys import subjects_of
 
 # What the three kinds of file share.
 
@@ -156,27 +156,29 @@ def test_long_names_of_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
-        ({"who": Y[:3]}, r"groups have shape \(3,\).* the 4 records"),
-        ({"who": X[:, 0]}, "groups have shape .* float"),
+        ({"who": Y[:3]}, r"subjects have shape \(3,\).* the 4 records"),
+        ({"who": X[:, 0]}, "subjects have shape .* float"),
         ({}, "no array 'who', only x, y"),
-        ({"who": np.array([-1, -2, 0, 1])}, "own.npz: a group has the number -2"),
+        ({"who": np.array([-1, -2, 0, 1])}, "own.npz: a subject has the number -2"),
     ],
 )
-def test_wrong_groups_of_an_archive(arrays: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+def test_wrong_subjects_of_an_archive(
+    arrays: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=complaint):
-        load_file(npz(tmp_path, x=X, y=Y, **arrays), group_column="who")
+        load_file(npz(tmp_path, x=X, y=Y, **arrays), subject_column="who")
 
 
-def test_labels_are_no_groups(tmp_path: Path) -> None:
+def test_labels_are_no_subjects(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="array 'y' holds features or labels"):
-        load_file(npz(tmp_path, x=X, y=Y), group_column="y")
+        load_file(npz(tmp_path, x=X, y=Y), subject_column="y")
 
 
-def test_groups_of_an_archive(tmp_path: Path) -> None:
+def test_subjects_of_an_archive(tmp_path: Path) -> None:
     records = load_file(
-        npz(tmp_path, x=X, y=Y, who=np.array(["b", "a", "b", "c"])), group_column="who"
+        npz(tmp_path, x=X, y=Y, who=np.array(["b", "a", "b", "c"])), subject_column="who"
     ).records
-    assert groups_of(records).tolist() == [1, 0, 1, 2]
+    assert subjects_of(records).tolist() == [1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -264,8 +266,8 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
         load_file(tmp_path / "own.parquet")
 
 
-def test_groups_of_a_parquet_file(tmp_path: Path) -> None:
+def test_subjects_of_a_parquet_file(tmp_path: Path) -> None:
     path = parquet(tmp_path, a=[1.5, 2.5, 3.5], who=[7, 3, 7], label=[0, 1, 1])
-    records = load_file(path, group_column="who").records
+    records = load_file(path, subject_column="who").records
     assert records.x.tolist() == [[1.5], [2.5], [3.5]]
-    assert groups_of(records).tolist() == [1, 0, 1]
+    assert subjects_of(records).tolist() == [1, 0, 1]

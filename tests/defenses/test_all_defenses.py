@@ -45,8 +45,8 @@ FILTERS = ["memguard", "memguard of a budget", "hamp", "labels only", "top 2"]
 needs_opacus = pytest.mark.skipif(find_spec("opacus") is None, reason="needs the extra `dp`")
 CASES: dict[str, Defense] = {
     "undefended": Undefended(*BASE),
-    "split_ai": SplitAI(*BASE, k=4, l=2),
-    "selena": Selena(*BASE, RECIPE, k=4, l=2),
+    "split_ai": SplitAI(*BASE, n_submodels=4, n_nonmodels=2),
+    "selena": Selena(*BASE, RECIPE, n_submodels=4, n_nonmodels=2),
     "memguard": MemGuard(Undefended(*BASE), inference=FILTER),
     "memguard of a budget": MemGuard(Undefended(*BASE), inference=FILTER, budget=0.1),
     "adversarial_regularization": AdversarialRegularization(
@@ -180,7 +180,7 @@ def test_killed_at_its_last_epoch_it_ends_as_if_undisturbed(
     """Every epoch writes a checkpoint; the process dies when the first network is finished."""
     workspace = Workspace(folder=tmp_path, checkpoint_seconds=0)
     with monkeypatch.context() as patch:
-        patch.setattr("selena.training.lane.Lane.finish", _die)
+        patch.setattr("selena.training.network_state.NetworkState.finish", _die)
         with pytest.raises(KeyboardInterrupt):
             CASES[name].fit(TRAIN, VALIDATION, seed=3, workspace=workspace)
     assert any("checkpoint" in path.name for path in tmp_path.iterdir())

@@ -11,7 +11,7 @@ import torch
 from selena.defenses.early_stopping import EarlyStopping, every_epoch
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, StoreError
-from selena.training.lane import Lane
+from selena.training.network_state import NetworkState
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -55,15 +55,15 @@ def test_killed_it_goes_on_and_no_epoch_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(folder=tmp_path, checkpoint_seconds=0)
-    end_epoch = Lane.end_epoch
+    end_epoch = NetworkState.end_epoch
 
-    def die(self: Lane, accuracy: float | None) -> None:
+    def die(self: NetworkState, accuracy: float | None) -> None:
         if self.epochs_done == 1:  # the second epoch is told, its checkpoint not written
             raise KeyboardInterrupt
         end_epoch(self, accuracy)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "end_epoch", die)
+        patch.setattr(NetworkState, "end_epoch", die)
         with pytest.raises(KeyboardInterrupt):
             list(every_epoch(UNDEFENDED, TRAIN, VALIDATION, seed=1, workspace=workspace))
     undisturbed = dict(every_epoch(UNDEFENDED, TRAIN, VALIDATION, seed=1))

@@ -21,7 +21,7 @@ from selena.types import Records, TargetModel, concatenate
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 K, L = 5, 2
-SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, k=K, l=L)
+SPLIT_AI = SplitAI(NETWORK, CLASSES, RECIPE, n_submodels=K, n_nonmodels=L)
 VALIDATION = toy_records(8, seed=7, start=1000)
 
 
@@ -64,29 +64,29 @@ def test_records_of_equal_content_share_their_non_models() -> None:
     assert torch.equal(sets.excluded[:30], sets.excluded[30:])
 
 
-def test_records_of_one_group_share_their_non_models() -> None:
-    grouped = replace(toy_records(60), groups=torch.arange(60) % 7)
+def test_records_of_one_subject_share_their_non_models() -> None:
+    grouped = replace(toy_records(60), subjects=torch.arange(60) % 7)
     excluded = draw_non_model_sets(grouped, K, L, seed=1).excluded
-    for group in range(7):
-        assert len(excluded[group::7].unique(dim=0)) == 1
+    for subject in range(7):
+        assert len(excluded[subject::7].unique(dim=0)) == 1
     assert len(excluded.unique(dim=0)) > 3
 
 
-def test_groups_with_a_record_in_common_are_one() -> None:
+def test_subjects_with_a_record_in_common_are_one() -> None:
     records = toy_records(40)
-    # A row of the first group has the content of one of the second: no sub-model may see either.
+    # A row of the first subject has the content of one of the second: no sub-model may see either.
     shared = concatenate(records, records.take(torch.tensor([0, 1])))
-    grouped = replace(shared, groups=torch.tensor([-1] * 40 + [5, 5]))
+    grouped = replace(shared, subjects=torch.tensor([-1] * 40 + [5, 5]))
     excluded = draw_non_model_sets(grouped, K, L, seed=1).excluded
     assert len(excluded[[0, 1, 40, 41]].unique(dim=0)) == 1
     assert len(excluded[2:40].unique(dim=0)) > 3
 
 
-@pytest.mark.parametrize("groups", [torch.full((40,), -1), torch.arange(40).flip(0)])
-def test_groups_of_one_change_no_draw(groups: torch.Tensor) -> None:
+@pytest.mark.parametrize("subjects", [torch.full((40,), -1), torch.arange(40).flip(0)])
+def test_subjects_of_one_change_no_draw(subjects: torch.Tensor) -> None:
     records = toy_records(40)
     plain = draw_non_model_sets(records, K, L, seed=1)
-    alone = draw_non_model_sets(replace(records, groups=groups), K, L, seed=1)
+    alone = draw_non_model_sets(replace(records, subjects=subjects), K, L, seed=1)
     assert torch.equal(plain.bits, alone.bits)
 
 
@@ -158,14 +158,14 @@ def test_unseen_inputs_spread_over_the_l_sets() -> None:
 @pytest.mark.parametrize(("k", "l_"), [(5, 5), (5, 6), (5, 0), (1, 1)])
 def test_k_must_exceed_l(k: int, l_: int) -> None:
     with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
-        SplitAI(NETWORK, CLASSES, RECIPE, k=k, l=l_)
+        SplitAI(NETWORK, CLASSES, RECIPE, n_submodels=k, n_nonmodels=l_)
     with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
-        Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=k, l=l_)
+        Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=k, n_nonmodels=l_)
 
 
 def test_the_student_learns_what_models_that_never_saw_a_record_say() -> None:
     train = toy_records(60)
-    selena = Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=K, l=L)
+    selena = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=K, n_nonmodels=L)
     student = selena.fit(train, VALIDATION, seed=4)
     teacher = SPLIT_AI.fit(train, VALIDATION, seed=4)  # the same first stage
     soft = teacher.logits(train.x).exp()
@@ -191,13 +191,13 @@ def test_a_foreign_state_is_refused() -> None:
         SPLIT_AI.restore({"weights": torch.zeros(1)})
 
 
-def test_the_ensemble_gives_groups_away_and_the_student_does_not() -> None:
+def test_the_ensemble_gives_subjects_away_and_the_student_does_not() -> None:
     """As docs say: how much the answers to a person's records differ tells who was in training."""
 
     def persons(seed: int) -> Records:
         records = toy_records(80, seed=seed, start=1000 * seed).take(torch.arange(80).repeat(3))
         near = 0.02 * torch.randn(records.x.shape, generator=torch.Generator().manual_seed(seed))
-        return replace(records, x=records.x + near, groups=torch.arange(80).repeat(3))
+        return replace(records, x=records.x + near, subjects=torch.arange(80).repeat(3))
 
     def spread(model: TargetModel, records: Records) -> np.ndarray:
         answers = model.logits(records.x).exp().view(3, 80, -1)
@@ -206,7 +206,10 @@ def test_the_ensemble_gives_groups_away_and_the_student_does_not() -> None:
     members, strangers = persons(1), persons(2)
     truth = np.arange(160) < 80
     aucs = []
-    for defense in (SPLIT_AI, Selena(NETWORK, CLASSES, RECIPE, RECIPE, k=K, l=L)):
+    for defense in (
+        SPLIT_AI,
+        Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=K, n_nonmodels=L),
+    ):
         model = defense.fit(members, VALIDATION, seed=1)
         scores = np.concatenate([-spread(model, each) for each in (members, strangers)])
         aucs.append(roc_curve(scores, truth).auc)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from selena.experiments.paper.task import Scale, Task
+from selena.experiments.paper.task import PaperTask, Scale
 
 TINY = Scale(
     "tiny",
     members=200,
     plan={
         "hidden": [16],
-        "k": 3,
-        "l": 1,
+        "n_submodels": 3,
+        "n_nonmodels": 1,
         "training": {"batch_size": 16, "epochs": 3},
         "distillation": {"epochs": 4},
         # At the undefended model's rate so short a game would end with the undefended model.
@@ -31,5 +31,5 @@ TINY = Scale(
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Task:
-    return Task("digits", TINY)
+def tiny() -> PaperTask:
+    return PaperTask("digits", TINY)

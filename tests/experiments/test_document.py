@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from selena.experiments.paper.document import Document, Table, as_csv, as_latex, as_markdown
+from selena.experiments.paper.document import Document, TextTable, as_csv, as_latex, as_markdown
 from selena.reports.table import Cell
 
 NASTY = "a_b & 50% of {x} #1 $2 ~^ \\end{table} | <b>\nnew"
-TABLE = Table(
+TABLE = TextTable(
     ("Defense", "Test acc.", "Best"),
     [
         [Cell("none"), Cell("83.2", "82.0–84.1"), Cell("67.3")],
@@ -66,10 +66,10 @@ def test_latex_has_booktabs_rules_and_balanced_environments() -> None:
 
 @given(st.text())
 def test_no_text_escapes_from_latex(text: str) -> None:
-    table = Table(("A", "B", "C"), [[Cell(text), Cell("1"), Cell("2")]])
+    table = TextTable(("A", "B", "C"), [[Cell(text), Cell("1"), Cell("2")]])
     written = unescaped(as_latex(table, caption=text, notes=text))
     left = unescaped(
-        as_latex(Table(table.titles, [[Cell("x"), Cell("1"), Cell("2")]]), caption="x")
+        as_latex(TextTable(table.titles, [[Cell("x"), Cell("1"), Cell("2")]]), caption="x")
     )
     for character in "%#^~&{}":
         assert written.count(character) == left.count(character)

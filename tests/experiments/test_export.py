@@ -31,7 +31,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 QUICK = {"epochs": 1, "precision": "float32"}
-PLAN = {"hidden": [8], "k": 2, "l": 1, "training": QUICK, "distillation": QUICK}
+PLAN = {"hidden": [8], "n_submodels": 2, "n_nonmodels": 1, "training": QUICK, "distillation": QUICK}
 
 
 @pytest.fixture(scope="module")

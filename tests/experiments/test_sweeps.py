@@ -14,10 +14,10 @@ from selena.auditing.verdict import LEVELS
 from selena.errors import ConfigError
 from selena.experiments.paper import ablation, figure4
 from selena.experiments.paper.budget import total
-from selena.experiments.paper.task import Task
+from selena.experiments.paper.task import PaperTask
 
 
-def test_figure4_attacks_every_epoch(tiny: Task, tmp_path: Path) -> None:
+def test_figure4_attacks_every_epoch(tiny: PaperTask, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", tmp_path / "out"
     assert total(figure4.plan(tiny, runs)).networks == 1 + 3 + 1  # undefended, sub-models, student
     figure4.run(tiny, runs, command="selena test").write(out, "selena test")
@@ -36,15 +36,15 @@ def test_figure4_attacks_every_epoch(tiny: Task, tmp_path: Path) -> None:
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "–"]
     assert (out / "figure4.png").exists()
     assert (out / "figure4.pdf").exists()
-    assert not (runs / "pieces").exists()  # the epochs' weights were dropped
+    assert not (runs / "artifacts").exists()  # the epochs' weights were dropped
 
 
-def test_figure4_is_of_one_run(tiny: Task, tmp_path: Path) -> None:
+def test_figure4_is_of_one_run(tiny: PaperTask, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one seed"):
         figure4.plan(replace(tiny, seeds=(0, 1)), tmp_path)
 
 
-def test_ablation_trains_every_size_once(tiny: Task, tmp_path: Path) -> None:
+def test_ablation_trains_every_size_once(tiny: PaperTask, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", tmp_path / "out"
     plan = ablation.plan(tiny, runs)
     # K=3 with L=1 stands in both sweeps.
@@ -70,6 +70,6 @@ def test_ablation_trains_every_size_once(tiny: Task, tmp_path: Path) -> None:
     assert (out / "ablation.png").exists()
 
 
-def test_ablation_is_of_one_seed(tiny: Task, tmp_path: Path) -> None:
+def test_ablation_is_of_one_seed(tiny: PaperTask, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one seed"):
         ablation.plan(replace(tiny, seeds=(0, 1)), tmp_path)

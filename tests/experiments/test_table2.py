@@ -25,17 +25,17 @@ from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError
 from selena.experiments.paper import figure4, table2
-from selena.experiments.paper.budget import Line, Speed, calibrate, total
+from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.runs import run_items
-from selena.experiments.paper.task import PAPER, QUICK, SCALES, Task
+from selena.experiments.paper.task import PAPER, QUICK, SCALES, PaperTask
 from selena.experiments.paper.work import Sizes, Work, audit_work
 from selena.experiments.store import RunFolder
 from selena.networks.mlp import MLP
 from selena.reports.table import percent
-from selena.training.group import Group
-from selena.training.lane import Lane
+from selena.training.cohort import Cohort
 from selena.training.model import NetworkModel
+from selena.training.network_state import NetworkState
 from selena.training.recipe import Recipe
 
 DEFENSES = list(table2.DEFENSES)
@@ -67,23 +67,23 @@ def counted() -> Iterator[Trained]:
     """Count every network that the engine finishes, the steps it took, and MemGuard's searches."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
-        step, steps_of_part = Lane.step, Group._step
-        finish, steps = Lane.finish, Counter[Lane]()
+        step, steps_of_part = NetworkState.step, Cohort._step
+        finish, steps = NetworkState.finish, Counter[NetworkState]()
         search = NoiseSearch.run
 
-        def counting_step(lane: Lane, rate: float) -> None:
-            steps[lane] += 1
-            step(lane, rate)
+        def counting_step(state: NetworkState, rate: float) -> None:
+            steps[state] += 1
+            step(state, rate)
 
         def counting_part(
-            group: Group, part: slice, moving: dict[Lane, Tensor], number: int
+            bundle: Cohort, part: slice, moving: dict[NetworkState, Tensor], number: int
         ) -> None:
-            steps.update(lane for lane in group._lanes[part] if lane in moving)
-            steps_of_part(group, part, moving, number)
+            steps.update(state for state in bundle._lanes[part] if state in moving)
+            steps_of_part(bundle, part, moving, number)
 
-        def counting_finish(lane: Lane) -> None:
-            done.steps[f"{lane.job.name}-{len(done.steps)}"] = steps[lane]
-            finish(lane)
+        def counting_finish(state: NetworkState) -> None:
+            done.steps[f"{state.job.name}-{len(done.steps)}"] = steps[state]
+            finish(state)
 
         def counting_search(
             self: NoiseSearch, network: nn.Module, logits: Tensor
@@ -92,9 +92,9 @@ def counted() -> Iterator[Trained]:
             return search(self, network, logits)
 
         patch.setattr(NoiseSearch, "run", counting_search)
-        patch.setattr(Lane, "step", counting_step)
-        patch.setattr(Group, "_step", counting_part)
-        patch.setattr(Lane, "finish", counting_finish)
+        patch.setattr(NetworkState, "step", counting_step)
+        patch.setattr(Cohort, "_step", counting_part)
+        patch.setattr(NetworkState, "finish", counting_finish)
         yield done
 
 
@@ -104,7 +104,7 @@ class Finished:
 
     runs: Path
     out: Path
-    plan: list[Line]
+    plan: list[PlanLine]
     document: Document
     news: list[str]
     searches: list[int]
@@ -115,7 +115,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny: Task, counted: Trained, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(
+    tiny: PaperTask, counted: Trained, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     folder = tmp_path_factory.mktemp("table2")
     runs, out, news = folder / "runs", folder / "out", list[str]()
     plan = table2.plan(tiny, runs)
@@ -127,7 +129,7 @@ def finished(tiny: Task, counted: Trained, tmp_path_factory: pytest.TempPathFact
 def test_what_was_planned_was_trained(finished: Finished, counted: Trained) -> None:
     planned = total(finished.plan)
     assert len(counted.classifiers) == planned.networks == 9
-    # The adversary of adversarial regularization has no lane of its own, and MemGuard's network
+    # The adversary of adversarial regularization has no state of its own, and MemGuard's network
     # is planned once; here it finds no way across with any decay.
     assert counted.tries == 3
     networks = len(counted.steps) - len(counted.classifiers) - (counted.tries - 1)
@@ -171,8 +173,8 @@ def test_planned_flips_are_those_asked_about() -> None:
     network = MLP(600, 100, hidden=(8,))
     attack = FlipNoise(flips=(1, 2, 3), copies=20)
     report = run_audit(NetworkModel(network(), 100), split, [attack], seed=0)
-    pieces = audit_work(Undefended(network, 100, Recipe()), [attack], sizes)
-    work = sum(pieces.values(), Work())
+    artifacts = audit_work(Undefended(network, 100, Recipe()), [attack], sizes)
+    work = sum(artifacts.values(), Work())
     assert work.flipped == report.attacks["flip_noise"].scores.queries
     assert work.searches == 0
 
@@ -183,13 +185,13 @@ def test_every_kind_of_work_has_a_price() -> None:
     assert speed.seconds(work) == 11_111
 
 
-def test_flips_are_measured_where_records_are_bits(tiny: Task) -> None:
+def test_flips_are_measured_where_records_are_bits(tiny: PaperTask) -> None:
     assert calibrate(tiny).flipped == 0
-    speed = calibrate(Task("purchase100-synthetic", replace(tiny.scale, size=1_000)))
+    speed = calibrate(PaperTask("purchase100-synthetic", replace(tiny.scale, size=1_000)))
     assert min(speed.flipped, speed.prediction, speed.search) > 0
 
 
-def test_a_second_plan_finds_everything(finished: Finished, tiny: Task) -> None:
+def test_a_second_plan_finds_everything(finished: Finished, tiny: PaperTask) -> None:
     again = table2.plan(tiny, finished.runs)
     assert total(again).networks == total(again).passes == 0
     assert [line.found for line in again] == ["model and attacks"] * 4
@@ -198,7 +200,7 @@ def test_a_second_plan_finds_everything(finished: Finished, tiny: Task) -> None:
 def test_the_command_plans_finds_and_writes(
     finished: Finished,
     counted: Trained,
-    tiny: Task,
+    tiny: PaperTask,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -229,14 +231,14 @@ def test_unknown_names_are_errors_with_the_mend(what: str, tmp_path: Path) -> No
     assert "Did you mean 'paper'" in str(done.exception)
 
 
-def test_another_attack_setting_is_work_ahead(finished: Finished, tiny: Task) -> None:
+def test_another_attack_setting_is_work_ahead(finished: Finished, tiny: PaperTask) -> None:
     settings = {**tiny.scale.attack_settings, "neural": {"epochs": 3}}
     task = replace(tiny, scale=replace(tiny.scale, attack_settings=settings))
     assert [line.found for line in table2.plan(task, finished.runs)] == ["model"] * 4
 
 
 def test_labels_found_behind_a_filter_are_no_work_ahead(
-    finished: Finished, tiny: Task, tmp_path: Path
+    finished: Finished, tiny: PaperTask, tmp_path: Path
 ) -> None:
     runs = shutil.copytree(finished.runs, tmp_path / "runs")
     (filtered,) = runs.glob("*memguard*")
@@ -316,17 +318,17 @@ def test_seeds_become_deviations_and_the_paper_stands_beside(finished: Finished)
 
 
 def test_scales_of_the_synthetic_set() -> None:
-    quick = Task("purchase100-synthetic", QUICK)
+    quick = PaperTask("purchase100-synthetic", QUICK)
     assert quick.describe()["members"] == 2_500
     assert quick.describe()["records"] == 10_000
-    small = Task("purchase100-synthetic", replace(PAPER, size=20_000))
+    small = PaperTask("purchase100-synthetic", replace(PAPER, size=20_000))
     assert small.describe()["members"] == 2_000  # a tenth, as the paper has it
     settings = small.settings(["selena"])
     assert settings.data.partition == "paper"
     assert settings.plan == {}
 
 
-def test_fewer_attacks_later_leave_the_audit_as_it_was(finished: Finished, tiny: Task) -> None:
+def test_fewer_attacks_later_leave_the_audit_as_it_was(finished: Finished, tiny: PaperTask) -> None:
     (item,) = figure4.items(tiny)  # SELENA of the same settings, four attacks only
     folder = item.case.folder(finished.runs, tiny.load())
     before = folder.audit()

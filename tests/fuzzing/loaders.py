@@ -101,11 +101,11 @@ PREDICTIONS: dict[str, Any] = {
     "label": np.arange(N) % 2,
     "member": np.arange(N) % 2 == 0,
     "known": np.arange(N) % 4 < 2,
-    "group": np.arange(N),
+    "subject": np.arange(N),
 }
 IN_NPZ = dict(
     zip(
-        ("probabilities", "labels", *list(PREDICTIONS)[2:4], "groups"),
+        ("probabilities", "labels", *list(PREDICTIONS)[2:4], "subjects"),
         PREDICTIONS.values(),
         strict=True,
     )

@@ -19,7 +19,7 @@ from selena.networks.mlp import MLP
 from selena.seeding import torch_generator
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, MembershipSets, Records
 from tests.toys import CLASSES, FEATURES, toy_records
 
 pytest.importorskip("art", reason="the Adversarial Robustness Toolbox (extra art) is not installed")
@@ -49,7 +49,7 @@ def split_of() -> AuditSplit:
     noise = torch.randn(records.x.shape, generator=torch_generator(0, "more noise"))
     records = replace(records, x=records.x + 2 * noise)
     sets = [records.take(rows) for rows in torch.arange(len(records)).split(sizes)]
-    return AuditSplit(Knowledge(*sets[:2]), Knowledge(*sets[2:4]), sets[4])
+    return AuditSplit(MembershipSets(*sets[:2]), MembershipSets(*sets[2:4]), sets[4])
 
 
 @pytest.fixture(scope="module", params=["undefended", "selena"])
@@ -59,7 +59,9 @@ def audited(request: pytest.FixtureRequest) -> Audited:
     split = split_of()
     defense: Undefended | Selena = Undefended(NETWORK, CLASSES, LEARNING)
     if request.param == "selena":
-        defense = Selena(NETWORK, CLASSES, LEARNING, replace(LEARNING, epochs=25), k=4, l=2)
+        defense = Selena(
+            NETWORK, CLASSES, LEARNING, replace(LEARNING, epochs=25), n_submodels=4, n_nonmodels=2
+        )
     model: NetworkModel = defense.fit(split.train, split.validation, seed=0)
     attacks = [ThresholdAttack(s) for s in ("correctness", "confidence", "modified_entropy")]
     return Audited(

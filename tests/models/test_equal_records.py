@@ -16,7 +16,7 @@ from selena.models import AuditWarning, audit
 from selena.models.pool import Pool, gather
 from selena.types import AuditSplit
 from tests.models.memory import forgetting, sides
-from tests.toys import groups_of
+from tests.toys import subjects_of
 
 MEMBERS, OTHERS = sides()
 CHANCES = [0.6, 0.25, 0.1, 0.05]
@@ -105,8 +105,8 @@ def test_equal_records_are_known_together() -> None:
         (split.known.non_members, split.evaluation.non_members),
     ):
         assert len(known) == len(scored) == 300
-        assert not set(groups_of(known).tolist()) & set(groups_of(scored).tolist())
-        assert len(groups_of(known).unique()) == 100
+        assert not set(subjects_of(known).tolist()) & set(subjects_of(scored).tolist())
+        assert len(subjects_of(known).unique()) == 100
 
 
 def test_equal_records_count_once() -> None:

@@ -17,11 +17,11 @@ from selena.metrics.low_fpr import tpr_at_fpr
 from selena.reports.page.attack_table import TITLES, attack_lines
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.exposed import SHOWN, exposed_tables
-from selena.reports.page.groups import group_runs
 from selena.reports.page.limits import limits
 from selena.reports.page.method import about
+from selena.reports.page.model_runs import runs_by_model
 from selena.reports.page.runs import Run, run_of_audit
-from selena.reports.page.words import VERDICTS, Summary, summarize_groups, verdict_limits
+from selena.reports.page.words import VERDICTS, CardText, summarize_models, verdict_limits
 from selena.reports.table import FEW
 from tests.auditing.synthetic import attack, levels, report, scored
 from tests.reports.made import TODAY, plain, run, runs
@@ -41,8 +41,8 @@ def made(*attacks: AttackResult, name: str = "undefended", seed: int = 0) -> Run
     return run_of_audit(report(*attacks), name=name, seed=seed)
 
 
-def summary(*runs: Run) -> Summary:
-    (found,) = summarize_groups(group_runs(runs))
+def summary(*runs: Run) -> CardText:
+    (found,) = summarize_models(runs_by_model(runs))
     return found
 
 
@@ -67,7 +67,7 @@ def test_the_card_names_the_attack_of_its_figure() -> None:
     said = sentences(both)
     assert "the attack that is best at this (coarse one) is right in 70.0 %" in said
     assert "finds 15.0 % (12.9 to 17.3 %" in said
-    lines = {line.cells[1].cell.text: line.mark for line in attack_lines(group_runs([both]))}
+    lines = {line.cells[1].cell.text: line.mark for line in attack_lines(runs_by_model([both]))}
     assert lines == {
         "sharp one": "strongest in TPR at 1 %, TPR at 0.1 %",
         "coarse one": "strongest in accuracy, AUC",
@@ -147,7 +147,7 @@ def test_every_level_has_words_and_limits() -> None:
 
 def test_the_top_says_what_was_audited_and_when() -> None:
     first = made(attack("a", SHARP))
-    found = dict(about(group_runs([first]), TODAY))
+    found = dict(about(runs_by_model([first]), TODAY))
     assert found == {
         "Data set": "records",
         "Scored": "1,000 members and 1,000 non-members",
@@ -156,7 +156,7 @@ def test_the_top_says_what_was_audited_and_when() -> None:
     }
     row = plain(made(attack("a", SHARP), name="selena").row)
     row["inputs"] = {"records": "6" * 24, "model": "7" * 24}
-    both = dict(about(group_runs([first, Run(row)]), TODAY))
+    both = dict(about(runs_by_model([first, Run(row)]), TODAY))
     assert both["Records, SHA-256"] == f"undefended {'5' * 16}…, selena {'6' * 16}…"
     assert both["Model, SHA-256"] == "7" * 24
 
@@ -166,7 +166,7 @@ def test_a_defense_is_compared_with_the_undefended_model() -> None:
         Run(plain(each.row) | {"test_accuracy": accuracy})
         for each, accuracy in zip(runs(), (0.80, 0.75), strict=True)
     ]
-    base, defended = summarize_groups(group_runs(both[::-1]))[::-1]
+    base, defended = summarize_models(runs_by_model(both[::-1]))[::-1]
     assert "It classifies 80.0\u00a0% of new records correctly." in base.sentences
     assert any("5.0 points less than undefended" in each for each in defended.sentences)
 
@@ -176,17 +176,17 @@ def test_seeds_stand_together_and_settings_apart() -> None:
         found = run("selena", seed=seed)
         return Run(found.row, found.report, {"settings": {"seed": seed, "k": k}})
 
-    groups = group_runs([with_settings(0, 5), with_settings(1, 5), with_settings(0, 9)])
-    assert [(g.label, len(g.runs)) for g in groups] == [("selena (1)", 2), ("selena (2)", 1)]
+    models = runs_by_model([with_settings(0, 5), with_settings(1, 5), with_settings(0, 9)])
+    assert [(g.label, len(g.runs)) for g in models] == [("selena (1)", 2), ("selena (2)", 1)]
     other = Run(plain(run().row) | {"dataset": "other"})
-    assert [g.label for g in group_runs([run(), other])] == [
+    assert [g.label for g in runs_by_model([run(), other])] == [
         "undefended on toy",
         "undefended on other",
     ]
 
 
 def test_the_table_has_a_line_an_attack_and_values_to_sort_by() -> None:
-    lines = attack_lines(group_runs(runs((0, 1))))
+    lines = attack_lines(runs_by_model(runs((0, 1))))
     assert len(lines) == 2 * 2
     for line in lines:
         assert len(line.cells) == len(TITLES)
@@ -201,7 +201,7 @@ def test_the_table_has_a_line_an_attack_and_values_to_sort_by() -> None:
 
 
 def test_a_tpr_of_few_false_positives_sorts_too() -> None:
-    (line,) = attack_lines(group_runs([made(attack("a", SHARP))]))
+    (line,) = attack_lines(runs_by_model([made(attack("a", SHARP))]))
     at_1, at_01 = line.cells[-2:]
     assert (at_1.cell.text, at_1.cell.spread, at_1.value) == ("15.0", "12.9–17.3", 0.15)
     assert (at_01.cell.text, at_01.value) == (f"15.0 {FEW}", 0.15)
@@ -210,8 +210,8 @@ def test_a_tpr_of_few_false_positives_sorts_too() -> None:
 
 def test_the_band_is_the_interval_at_each_fpr() -> None:
     found = report(attack("a", SHARP))
-    (group,) = group_runs([run_of_audit(found)])
-    low, high, curve, guess = draw_roc([group], "direct").spec["data"]
+    (model,) = runs_by_model([run_of_audit(found)])
+    low, high, curve, guess = draw_roc([model], "direct").spec["data"]
     assert len(low["x"]) > 20
     for fpr, lower, upper in zip(low["x"], low["y"], high["y"], strict=True):
         interval = tpr_at_fpr(found.attacks["a"].curve, min(fpr, 1)).interval
@@ -221,30 +221,30 @@ def test_the_band_is_the_interval_at_each_fpr() -> None:
 
 
 def test_scores_are_drawn_as_shares_of_their_own_side() -> None:
-    (group,) = group_runs([run()])
-    for side in draw_scores(group).spec["data"]:
+    (model,) = runs_by_model([run()])
+    for side in draw_scores(model).spec["data"]:
         assert sum(side["y"]) == pytest.approx(100)
 
 
 def test_the_tradeoff_has_intervals_of_one_seed_and_deviations_of_several() -> None:
-    (one,) = draw_tradeoff(group_runs([run()])).spec["data"]
+    (one,) = draw_tradeoff(runs_by_model([run()])).spec["data"]
     low, high = run().row["test_accuracy_interval"]
     assert one["x"][0] + one["error_x"]["array"][0] == pytest.approx(100 * high)
     assert one["x"][0] - one["error_x"]["arrayminus"][0] == pytest.approx(100 * low)
-    (two,) = draw_tradeoff(group_runs([run(), run(seed=1)])).spec["data"]
+    (two,) = draw_tradeoff(runs_by_model([run(), run(seed=1)])).spec["data"]
     assert two["error_y"]["array"] == pytest.approx(two["error_y"]["arrayminus"])
 
 
 def test_classes_share_one_scale() -> None:
-    groups = group_runs(runs())
+    models = runs_by_model(runs())
     assert draw_classes([]) == []
-    charts = draw_classes([(group, []) for group in groups])
+    charts = draw_classes([(model, []) for model in models])
     ranges = [chart.spec["layout"]["yaxis"]["range"] for chart in charts]
     assert ranges[0] == ranges[1]
 
 
 def test_the_most_exposed_records_before_and_after() -> None:
-    (table,) = exposed_tables(group_runs(runs((0, 1))))
+    (table,) = exposed_tables(runs_by_model(runs((0, 1))))
     assert (table.label, table.seed, len(table.lines)) == ("undefended", 0, SHOWN)
     assert table.titles[-2:] == ["Found at FPR (%), undefended", "Found at FPR (%), selena"]
     assert all(len(line) == len(table.titles) for line in table.lines)
@@ -257,11 +257,11 @@ def test_the_most_exposed_records_before_and_after() -> None:
 
 
 def test_a_defense_of_another_seed_or_other_data_is_not_compared() -> None:
-    (table,) = exposed_tables(group_runs([run(), run("selena", seed=1)]))
+    (table,) = exposed_tables(runs_by_model([run(), run("selena", seed=1)]))
     assert table.titles[-1] == "Found at FPR (%), undefended"
     kept = run("selena")
     assert kept.report is not None
-    (table,) = exposed_tables(group_runs([run(), Run(kept.row, of_other_classes(kept.report))]))
+    (table,) = exposed_tables(runs_by_model([run(), Run(kept.row, of_other_classes(kept.report))]))
     assert table.sentences == []
 
 
@@ -276,7 +276,7 @@ def of_other_classes(audit: AuditReport) -> AuditReport:
 
 
 def test_limits_name_what_was_not_done() -> None:
-    said = " ".join(limits(group_runs([run(), run("selena", 0.0), run("selena", seed=1)])))
+    said = " ".join(limits(runs_by_model([run(), run("selena", 0.0), run("selena", seed=1)])))
     assert "One target model stands behind the figures of undefended:" in said
     assert "drawings show the first seed" in said
     assert "not a guarantee" in said

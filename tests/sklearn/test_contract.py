@@ -62,8 +62,8 @@ def test_a_record_is_seen_by_all_but_its_non_models() -> None:
 
 def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
     X, y = records()
-    groups = np.char.add("person ", (np.arange(len(X)) // 3).astype(str))
-    model = SplitAIClassifier(Remembers(), K, L, random_state=0).fit(X, y, groups=groups)
+    subjects = np.char.add("person ", (np.arange(len(X)) // 3).astype(str))
+    model = SplitAIClassifier(Remembers(), K, L, random_state=0).fit(X, y, subjects=subjects)
     excluded = model.non_models(X)
     assert (excluded.sum(axis=1) == L).all()
     np.testing.assert_array_equal(excluded[::3], excluded[1::3])
@@ -71,73 +71,73 @@ def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
     assert len(np.unique(excluded, axis=0)) > 3
     for fitted, mine in zip(model.estimators_, excluded.T, strict=True):
         np.testing.assert_array_equal(fitted.seen_X_, X[~mine])
-    # A stranger is answered as without groups, and a draw does not depend on the order.
+    # A stranger is answered as without subjects, and a draw does not depend on the order.
     stranger = records(20, seed=1)[0]
     np.testing.assert_array_equal(model.non_models(stranger), split_ai(X, y).non_models(stranger))
-    backwards = split_ai_of_groups(X[::-1], y[::-1], groups[::-1])
+    backwards = split_ai_of_subjects(X[::-1], y[::-1], subjects[::-1])
     np.testing.assert_array_equal(backwards.non_models(X), excluded)
 
 
-def split_ai_of_groups(X: Any, y: Any, groups: Any, **more: Any) -> SplitAIClassifier:
-    return SplitAIClassifier(TREE, K, L, random_state=0).fit(X, y, groups=groups, **more)
+def split_ai_of_subjects(X: Any, y: Any, subjects: Any, **more: Any) -> SplitAIClassifier:
+    return SplitAIClassifier(TREE, K, L, random_state=0).fit(X, y, subjects=subjects, **more)
 
 
-def test_groups_of_one_change_nothing() -> None:
+def test_subjects_of_one_change_nothing() -> None:
     X, y = records()
-    alone = split_ai_of_groups(X, y, np.arange(len(X)))
+    alone = split_ai_of_subjects(X, y, np.arange(len(X)))
     assert alone.shared_draws_ == {}
     np.testing.assert_array_equal(alone.predict_proba(X), split_ai(X, y).predict_proba(X))
 
 
 def test_rows_of_nobody_stand_alone() -> None:
     X, y = records()
-    alone = split_ai_of_groups(X, y, [-1] * len(X))
+    alone = split_ai_of_subjects(X, y, [-1] * len(X))
     assert alone.shared_draws_ == {}
 
 
-def test_groups_with_a_record_in_common_are_one() -> None:
+def test_subjects_with_a_record_in_common_are_one() -> None:
     X, y = records()
     X[1] = X[0]
-    excluded = split_ai_of_groups(X, y, [0, 1, 0, 1, *range(2, len(X) - 2)]).non_models(X)
+    excluded = split_ai_of_subjects(X, y, [0, 1, 0, 1, *range(2, len(X) - 2)]).non_models(X)
     assert len(np.unique(excluded[:4], axis=0)) == 1
 
 
-def test_a_record_of_weight_zero_links_no_groups() -> None:
+def test_a_record_of_weight_zero_links_no_subjects() -> None:
     X, y = records()
     X[1] = X[0]
     weight = np.ones(len(X))
     weight[1] = 0
-    groups = [0, 1, 0, 1, *range(2, len(X) - 2)]
-    excluded = split_ai_of_groups(X, y, groups, sample_weight=weight).non_models(X)
+    subjects = [0, 1, 0, 1, *range(2, len(X) - 2)]
+    excluded = split_ai_of_subjects(X, y, subjects, sample_weight=weight).non_models(X)
     np.testing.assert_array_equal(excluded[0], excluded[2])
     assert (excluded[0] != excluded[3]).any()
 
 
-def test_the_student_learns_what_non_models_of_groups_say() -> None:
+def test_the_student_learns_what_non_models_of_subjects_say() -> None:
     X, y = records()
-    groups = np.arange(len(X)) // 2
+    subjects = np.arange(len(X)) // 2
     student = Recorder()
-    SelenaClassifier(TREE, K, L, student=student, random_state=0).fit(X, y, groups=groups)
-    expected = split_ai_of_groups(X, y, groups).predict_proba(X)
+    SelenaClassifier(TREE, K, L, student=student, random_state=0).fit(X, y, subjects=subjects)
+    expected = split_ai_of_subjects(X, y, subjects).predict_proba(X)
     np.testing.assert_array_equal(Recorder.last[0], expected)
     assert (expected != split_ai(X, y).predict_proba(X)).any()
 
 
 @pytest.mark.parametrize("kind", [SelenaClassifier, SplitAIClassifier])
 @pytest.mark.parametrize(
-    ("groups", "message"),
+    ("subjects", "message"),
     [
         ([0, 1], "inconsistent numbers of samples"),
-        (["a"] * 88 + [None, None], r"group of record 88 is missing \(2 in all\)"),
+        (["a"] * 88 + [None, None], r"subject of record 88 is missing \(2 in all\)"),
         ([1.0] * 89 + [float("nan")], "integers or strings"),
         (["a"] * 90, r"90 of 90 records are linked"),
         ([-2] * 90, "has the number -2"),
     ],
 )
-def test_wrong_groups_are_named(kind: Any, groups: Any, message: str) -> None:
+def test_wrong_subjects_are_named(kind: Any, subjects: Any, message: str) -> None:
     X, y = records()
     with pytest.raises(ValueError, match=message):
-        kind(TREE, K, L).fit(X, y, groups=groups)
+        kind(TREE, K, L).fit(X, y, subjects=subjects)
 
 
 def test_non_models_do_not_heed_a_record_whatever_its_label() -> None:
@@ -195,31 +195,35 @@ def test_draws_depend_on_content_alone(k: int, seed: int, data: st.DataObject) -
     rng = np.random.default_rng(seed)
     X = rng.integers(-2, 3, size=(20, 3)) / 7
     key = rng.bytes(16)
-    excluded = draw_non_models(X, k=k, l=l, key=key)
+    excluded = draw_non_models(X, n_submodels=k, n_nonmodels=l, key=key)
     assert (excluded.sum(axis=1) == l).all()
     order = rng.permutation(20)[:11]
-    np.testing.assert_array_equal(draw_non_models(X[order], k=k, l=l, key=key), excluded[order])
-    _, group = np.unique(X, axis=0, return_inverse=True)
-    for mine in range(group.max() + 1):
-        assert (excluded[group == mine] == excluded[group == mine][0]).all()
+    np.testing.assert_array_equal(
+        draw_non_models(X[order], n_submodels=k, n_nonmodels=l, key=key), excluded[order]
+    )
+    _, subject = np.unique(X, axis=0, return_inverse=True)
+    for mine in range(subject.max() + 1):
+        assert (excluded[subject == mine] == excluded[subject == mine][0]).all()
 
 
 def test_equal_content_in_other_clothes_draws_the_same() -> None:
     X = np.array([[0.0, 1.5, -2.0], [3.0, np.nan, 0.0], [0.0, 0.0, 0.0], [1.0, 1e300, 4.0]])
-    excluded = draw_non_models(X, k=25, l=10, key=b"key")
+    excluded = draw_non_models(X, n_submodels=25, n_nonmodels=10, key=b"key")
     explicit_zeros = sparse.csr_array(
         (X.ravel(), np.tile([0, 1, 2], 4), np.arange(0, 13, 3)), shape=X.shape
     )
     negative_zero = np.where(X == 0, -0.0, X)
     for other in (sparse.csr_array(X), explicit_zeros, negative_zero, np.asfortranarray(X)):
-        np.testing.assert_array_equal(draw_non_models(other, k=25, l=10, key=b"key"), excluded)
+        np.testing.assert_array_equal(
+            draw_non_models(other, n_submodels=25, n_nonmodels=10, key=b"key"), excluded
+        )
     assert explicit_zeros.nnz == X.size  # a caller's matrix is not touched
-    assert (draw_non_models(X, k=25, l=10, key=b"other") != excluded).any()
+    assert (draw_non_models(X, n_submodels=25, n_nonmodels=10, key=b"other") != excluded).any()
 
 
 def test_sets_are_drawn_uniformly() -> None:
     X = np.arange(4000)[:, None]
-    excluded = draw_non_models(X, k=4, l=2, key=b"key")
+    excluded = draw_non_models(X, n_submodels=4, n_nonmodels=2, key=b"key")
     _, counts = np.unique(excluded, axis=0, return_counts=True)
     assert len(counts) == 6
     assert np.abs(counts - 4000 / 6).max() < 5 * np.sqrt(4000 * 5 / 36)

@@ -172,16 +172,16 @@ def test_weights_are_routed(kind: Any, requested: bool, frame: tuple[Any, Any]) 
 
 
 @pytest.mark.parametrize("kind", [SelenaClassifier, SplitAIClassifier])
-def test_groups_are_routed(kind: Any, frame: tuple[Any, Any]) -> None:
+def test_subjects_are_routed(kind: Any, frame: tuple[Any, Any]) -> None:
     X, y = frame
-    groups = np.arange(len(y)) // 4
+    subjects = np.arange(len(y)) // 4
     with sklearn.config_context(enable_metadata_routing=True):
         model = kind(LINEAR, 4, 2, random_state=0)
-        plain = make_pipeline(StandardScaler(), clone(model).set_fit_request(groups=False))
-        routed = make_pipeline(StandardScaler(), model.set_fit_request(groups=True))
+        plain = make_pipeline(StandardScaler(), clone(model).set_fit_request(subjects=False))
+        routed = make_pipeline(StandardScaler(), model.set_fit_request(subjects=True))
         scores = [
             each.fit(X, y, **given).predict_proba(X)
-            for each, given in ((plain, {}), (routed, {"groups": groups}))
+            for each, given in ((plain, {}), (routed, {"subjects": subjects}))
         ]
     assert (scores[0] != scores[1]).any()
 

@@ -19,7 +19,7 @@ from selena.errors import ConfigError, DataError
 from selena.fingerprint import fingerprint
 from selena.sklearn import SplitAIClassifier
 from selena.sklearn.training import EstimatorTraining
-from selena.types import Knowledge, Records
+from selena.types import MembershipSets, Records
 from selena.workspace import Workspace
 from tests.toys import CLASSES, toy_records
 
@@ -48,7 +48,7 @@ def test_classes_that_it_never_saw_have_probability_0() -> None:
 def test_half_of_the_runs_know_nothing_of_a_class_of_one_record() -> None:
     """Nor has any record that validates runs this class, the last one."""
     rare = replace(TRAIN, y=torch.where(TRAIN.ids == 5, CLASSES, TRAIN.y))
-    known = Knowledge(rare, OTHERS, candidates=toy_records(20, seed=2))
+    known = MembershipSets(rare, OTHERS, candidates=toy_records(20, seed=2))
     training = EstimatorTraining(RandomForestClassifier(n_estimators=5))
     runs = reference_runs(training, known, OTHERS, 4, seed=0, workspace=Workspace())
     confidences, inside = runs.about(rare.take(torch.tensor([5])))
@@ -115,8 +115,8 @@ def test_reference_models_find_a_forests_members() -> None:
     assert auc["rmia"] > auc["confidence"] + 0.1
 
 
-def test_copies_are_fitted_by_groups_where_the_estimator_heeds_them() -> None:
-    grouped = replace(TRAIN, groups=torch.arange(60) // 3)
+def test_copies_are_fitted_by_subjects_where_the_estimator_heeds_them() -> None:
+    grouped = replace(TRAIN, subjects=torch.arange(60) // 3)
     splitting = EstimatorTraining(SplitAIClassifier(RandomForestClassifier(3), 4, 2))
     assert splitting.fit(grouped, OTHERS, seed=0).fitted.shared_draws_
     assert not splitting.fit(TRAIN, OTHERS, seed=0).fitted.shared_draws_

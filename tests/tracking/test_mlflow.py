@@ -28,7 +28,13 @@ SETTINGS = RunSettings(
     defenses=("undefended", "selena"),
     attacks=("confidence",),
     seeds=(3,),
-    plan={"hidden": [8], "k": 2, "l": 1, "training": QUICK, "distillation": QUICK},
+    plan={
+        "hidden": [8],
+        "n_submodels": 2,
+        "n_nonmodels": 1,
+        "training": QUICK,
+        "distillation": QUICK,
+    },
 )
 
 

@@ -13,7 +13,7 @@ from selena.errors import ConfigError
 from selena.networks.mlp import MLP
 from selena.networks.resnet import ResNet
 from selena.seeding import torch_generator
-from selena.training import group
+from selena.training import cohort
 from selena.training.augment import PADDING, crop_flip, draw_crops, random_crop_flip
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
@@ -91,7 +91,9 @@ def fit(
 
 def test_together_equals_apart() -> None:
     for alone, stacked in zip(
-        fit(workspace=Workspace(group_size=1)), fit(workspace=Workspace(group_size=3)), strict=True
+        fit(workspace=Workspace(cohort_size=1)),
+        fit(workspace=Workspace(cohort_size=3)),
+        strict=True,
     ):
         torch.testing.assert_close(alone, stacked, rtol=0, atol=ROUNDING)
 
@@ -105,7 +107,7 @@ def test_training_is_augmented_and_each_epoch_anew() -> None:
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group, "crop_flip", remember)
+        patch.setattr(cohort, "crop_flip", remember)
         fit(replace(AUGMENTED, epochs=2, batch_size=64))
     first, second = (part.flatten(1).sort(dim=0).values for part in seen[:2])
     assert not torch.equal(first, second)
@@ -118,23 +120,23 @@ def test_killed_training_resumes_without_a_trace(
     network: MLP | ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(AUGMENTED, optimizer="sgd", momentum=0.9, warmup_epochs=1)
-    undisturbed = fit(recipe, network=network, workspace=Workspace(group_size=1))
-    run_epoch = group.Group._run_epoch
+    undisturbed = fit(recipe, network=network, workspace=Workspace(cohort_size=1))
+    run_epoch = cohort.Cohort._run_epoch
     for kill_at in (2, 5):
         folder = tmp_path / str(kill_at)
-        workspace = Workspace(folder=folder, checkpoint_seconds=0.0, group_size=1)
+        workspace = Workspace(folder=folder, checkpoint_seconds=0.0, cohort_size=1)
         epochs_left = kill_at
 
-        def dying(self: group.Group, *what: Any) -> object:
+        def dying(self: cohort.Cohort, *what: Any) -> object:
             nonlocal epochs_left
             epochs_left -= 1
             if epochs_left == 0:
                 raise KeyboardInterrupt
             return run_epoch(self, *what)
 
-        monkeypatch.setattr(group.Group, "_run_epoch", dying)
+        monkeypatch.setattr(cohort.Cohort, "_run_epoch", dying)
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, network=network, workspace=workspace)
-        monkeypatch.setattr(group.Group, "_run_epoch", run_epoch)
+        monkeypatch.setattr(cohort.Cohort, "_run_epoch", run_epoch)
         resumed = fit(recipe, network=network, workspace=workspace)
         assert all(map(torch.equal, resumed, undisturbed))

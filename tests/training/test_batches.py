@@ -1,4 +1,4 @@
-"""How numbers are cut into pieces."""
+"""How numbers are cut into artifacts."""
 
 from __future__ import annotations
 

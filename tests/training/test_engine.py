@@ -17,11 +17,11 @@ from selena.networks.membership import MembershipNetwork
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
 from selena.seeding import seeded, torch_generator
-from selena.training import group
+from selena.training import cohort
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane
+from selena.training.network_state import NetworkState
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -40,8 +40,8 @@ def jobs(n: int, sizes: tuple[int, ...]) -> list[Job]:
     ]
 
 
-def sized(group_size: int) -> Workspace:
-    return Workspace(group_size=group_size)
+def sized(cohort_size: int) -> Workspace:
+    return Workspace(cohort_size=cohort_size)
 
 
 def weights(network: nn.Module) -> torch.Tensor:
@@ -62,13 +62,13 @@ def test_together_equals_apart(recipe: Recipe) -> None:
     # 33 = 2 x 16 + 1: the last single record joins its neighbours; sizes differ in steps.
     work = jobs(70, (40, 33, 64, 17))
     apart = fit_networks(
-        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=1)
+        NETWORK, examples(records), work, recipe, workspace=Workspace(cohort_size=1)
     )
     together = fit_networks(
-        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=4)
+        NETWORK, examples(records), work, recipe, workspace=Workspace(cohort_size=4)
     )
     pairs = fit_networks(
-        NETWORK, examples(records), work, recipe, workspace=Workspace(group_size=3)
+        NETWORK, examples(records), work, recipe, workspace=Workspace(cohort_size=3)
     )
     for alone, stacked, paired in zip(apart, together, pairs, strict=True):
         torch.testing.assert_close(weights(alone), weights(stacked), rtol=0, atol=ROUNDING)
@@ -133,7 +133,7 @@ def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
     recipe = replace(RECIPE, epochs=2, loss="mse")
     work = [Job(f"{i}", torch.arange(30) + 30 * i, seed=i) for i in range(2)]
     apart, together = (
-        fit_networks(Awake(5, 3), pairs, work, recipe, workspace=Workspace(group_size=size))
+        fit_networks(Awake(5, 3), pairs, work, recipe, workspace=Workspace(cohort_size=size))
         for size in (1, 2)
     )
     for one, other in zip(apart, together, strict=True):
@@ -151,12 +151,12 @@ def test_same_seed_same_weights_and_other_seed_others() -> None:
     assert not torch.allclose(weights(first), weights(other))
 
 
-@pytest.mark.parametrize("group_size", [1, 2])
-def test_rows_outside_a_job_are_never_touched(group_size: int) -> None:
+@pytest.mark.parametrize("cohort_size", [1, 2])
+def test_rows_outside_a_job_are_never_touched(cohort_size: int) -> None:
     clean = toy_records(60)
     work = jobs(60, (30, 20))
     expected = fit_networks(
-        NETWORK, examples(clean), work, RECIPE, workspace=Workspace(group_size=group_size)
+        NETWORK, examples(clean), work, RECIPE, workspace=Workspace(cohort_size=cohort_size)
     )
     for i, job in enumerate(work):
         x = clean.x.clone()
@@ -167,10 +167,10 @@ def test_rows_outside_a_job_are_never_touched(group_size: int) -> None:
         torch.testing.assert_close(weights(alone), weights(expected[i]), rtol=0, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("group_size", [1, 3])
+@pytest.mark.parametrize("cohort_size", [1, 3])
 @pytest.mark.parametrize("selection", ["last", "validation"])
 def test_killed_anywhere_resumes_without_a_trace(
-    group_size: int, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cohort_size: int, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records, held_out = toy_records(50), toy_records(20, seed=1)
     recipe = replace(RECIPE, selection=selection)  # type: ignore[arg-type]
@@ -187,29 +187,29 @@ def test_killed_anywhere_resumes_without_a_trace(
         )
         return [weights(network) for network in networks]
 
-    undisturbed = fit(Workspace(group_size=group_size))
-    run_epoch = group.Group._run_epoch
+    undisturbed = fit(Workspace(cohort_size=cohort_size))
+    run_epoch = cohort.Cohort._run_epoch
     for kill_at in range(2, 9, 2):
         workspace = Workspace(
-            folder=tmp_path / str(kill_at), checkpoint_seconds=0.0, group_size=group_size
+            folder=tmp_path / str(kill_at), checkpoint_seconds=0.0, cohort_size=cohort_size
         )
         calls = 0
 
-        def dying(self: group.Group, *what: Any, stop: int = kill_at) -> object:
+        def dying(self: cohort.Cohort, *what: Any, stop: int = kill_at) -> object:
             nonlocal calls
             calls += 1
             if calls == stop:
                 raise KeyboardInterrupt
             return run_epoch(self, *what)
 
-        monkeypatch.setattr(group.Group, "_run_epoch", dying)
+        monkeypatch.setattr(cohort.Cohort, "_run_epoch", dying)
         try:
             fit(workspace)
         except KeyboardInterrupt:
             pass
         else:
-            assert group_size == 3  # three lanes share their epochs: there are fewer to die in
-        monkeypatch.setattr(group.Group, "_run_epoch", run_epoch)
+            assert cohort_size == 3  # three states share their epochs: there are fewer to die in
+        monkeypatch.setattr(cohort.Cohort, "_run_epoch", run_epoch)
         for resumed, expected in zip(fit(workspace), undisturbed, strict=True):
             assert torch.equal(resumed, expected)
 
@@ -220,34 +220,34 @@ def test_killed_while_a_stack_finishes_it_resumes_without_a_trace(
 ) -> None:
     """Networks that are done stand beside the others: those compute as they would have."""
     records, work = toy_records(50), jobs(50, (40, 24, 33))
-    workspace = Workspace(folder=tmp_path, checkpoint_seconds=0.0, group_size=3)
+    workspace = Workspace(folder=tmp_path, checkpoint_seconds=0.0, cohort_size=3)
 
     def fit(where: Workspace) -> list[torch.Tensor]:
         networks = fit_networks(NETWORK, examples(records), work, RECIPE, workspace=where)
         return [weights(network) for network in networks]
 
-    undisturbed, finish, calls = fit(Workspace(group_size=3)), Lane.finish, 0
+    undisturbed, finish, calls = fit(Workspace(cohort_size=3)), NetworkState.finish, 0
 
-    def dying(lane: Lane) -> None:
+    def dying(state: NetworkState) -> None:
         nonlocal calls
         calls += 1
         if calls > finished:
             raise KeyboardInterrupt
-        finish(lane)
+        finish(state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "finish", dying)
+        patch.setattr(NetworkState, "finish", dying)
         with pytest.raises(KeyboardInterrupt):
             fit(workspace)
     stacks: list[int] = []
     with monkeypatch.context() as patch:
-        step = group.Group._step
+        step = cohort.Cohort._step
 
-        def noting(self: group.Group, *what: Any) -> None:
+        def noting(self: cohort.Cohort, *what: Any) -> None:
             stacks.append(len(self._lanes))
             step(self, *what)
 
-        patch.setattr(group.Group, "_step", noting)
+        patch.setattr(cohort.Cohort, "_step", noting)
         resumed = fit(workspace)
     assert set(stacks) == {3}
     for one, expected in zip(resumed, undisturbed, strict=True):
@@ -261,14 +261,14 @@ def test_a_resumed_stack_computes_in_the_same_shapes(
     """Other shapes round otherwise; the largest batch may be that of a network that is done."""
     records, work = toy_records(50), jobs(50, (47, 36, 41))  # last batches of 15, 4 and 9
     shapes: list[tuple[int, ...]] = []
-    learn = group.Group._learn
+    learn = cohort.Cohort._learn
 
-    def noting(self: group.Group, part: slice, movers: Any, rows: Tensor, *rest: Any) -> None:
+    def noting(self: cohort.Cohort, part: slice, movers: Any, rows: Tensor, *rest: Any) -> None:
         shapes.append(tuple(rows.shape))
         learn(self, part, movers, rows, *rest)
 
-    monkeypatch.setattr(group.Group, "_learn", noting)
-    workspace = Workspace(folder=tmp_path, group_size=3)
+    monkeypatch.setattr(cohort.Cohort, "_learn", noting)
+    workspace = Workspace(folder=tmp_path, cohort_size=3)
     fit_networks(NETWORK, examples(records), work, RECIPE, workspace=workspace)
     undisturbed = shapes.copy()
     for path in tmp_path.glob("job-[12]-*"):  # as if killed after the first was kept
@@ -324,7 +324,7 @@ def test_networks_with_convolutions_are_not_stacked(monkeypatch: pytest.MonkeyPa
     def stacked(*_what: object) -> object:
         raise AssertionError("they are slower so")
 
-    monkeypatch.setattr(group, "Stacked", stacked)
+    monkeypatch.setattr(cohort, "Stacked", stacked)
     data = Examples(torch.rand(16, 1, 8, 8), torch.arange(16) % CLASSES)
     factory = small_resnet(CLASSES, (0.5,), (0.25,))
     fit_networks(factory, data, jobs(16, (16, 16)), replace(RECIPE, epochs=1), workspace=sized(2))
@@ -398,11 +398,11 @@ def test_what_cannot_be_stacked_trains_one_at_a_time(
     records, work = toy_records(40), jobs(40, (30, 20))
     with caplog.at_level("INFO"):
         together = fit_networks(
-            network, examples(records), work, RECIPE, workspace=Workspace(group_size=2)
+            network, examples(records), work, RECIPE, workspace=Workspace(cohort_size=2)
         )
     assert reason in caplog.text
     apart = fit_networks(
-        network, examples(records), work, RECIPE, workspace=Workspace(group_size=1)
+        network, examples(records), work, RECIPE, workspace=Workspace(cohort_size=1)
     )
     for one, other in zip(together, apart, strict=True):
         assert torch.equal(weights(one), weights(other))
@@ -480,8 +480,8 @@ class Curves:
         self.points.append((name, epoch, dict(values)))
 
 
-@pytest.mark.parametrize("group_size", [1, 2])
-def test_curves_are_told(group_size: int) -> None:
+@pytest.mark.parametrize("cohort_size", [1, 2])
+def test_curves_are_told(cohort_size: int) -> None:
     records, held_out = toy_records(64), toy_records(30, seed=1)
     recipe = replace(RECIPE, batch_size=64, milestones=(1,), decay=0.1, selection="validation")
     log = Curves()
@@ -491,7 +491,7 @@ def test_curves_are_told(group_size: int) -> None:
         jobs(64, (64, 40)),
         recipe,
         validation=examples(held_out),
-        workspace=Workspace(log=log, group_size=group_size),
+        workspace=Workspace(log=log, cohort_size=cohort_size),
     )
     assert len(log.points) == 2 * recipe.epochs
     assert {values["learning_rate"] for _, epoch, values in log.points if epoch == 1} == {

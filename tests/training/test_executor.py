@@ -1,4 +1,4 @@
-"""Tasks in a pool of processes: the same networks, pieces and progress as in one process."""
+"""Tasks in a pool of processes: the same networks, artifacts and progress as in one process."""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ def fit(workspace: Workspace) -> list[dict[str, Tensor]]:
 def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "cpu_count", lambda: 64)  # as many threads for each worker
     logs = Curves(), Curves()
-    alone = fit(Workspace(folder=tmp_path / "alone", log=logs[0], group_size=1))
+    alone = fit(Workspace(folder=tmp_path / "alone", log=logs[0], cohort_size=1))
     monkeypatch.setattr(executor, "_WORTH_PROCESSES", 0)
     bar = Counting()
     workspace = Workspace(
-        folder=tmp_path / "pool", progress=bar, workers=2, group_size=1, log=logs[1]
+        folder=tmp_path / "pool", progress=bar, workers=2, cohort_size=1, log=logs[1]
     )
     pooled = fit(workspace)
     for one, other in zip(alone, pooled, strict=True):
@@ -145,8 +145,8 @@ def test_workers_take_no_more_threads_than_asked(monkeypatch: pytest.MonkeyPatch
     assert worker_threads(2) == torch.get_num_threads()
 
 
-def test_pieces_of_other_threads_are_not_mixed(tmp_path: Path) -> None:
-    workspace, threads = Workspace(folder=tmp_path, group_size=1), torch.get_num_threads()
+def test_artifacts_of_other_threads_are_not_mixed(tmp_path: Path) -> None:
+    workspace, threads = Workspace(folder=tmp_path, cohort_size=1), torch.get_num_threads()
     fit(workspace)
     torch.set_num_threads(threads + 1)
     try:
@@ -161,7 +161,7 @@ def test_small_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("a pool for a toy")
 
     monkeypatch.setattr(executor, "_in_processes", refuse)
-    fit(Workspace(workers=2, group_size=1))
+    fit(Workspace(workers=2, cohort_size=1))
 
 
 def test_operations_are_counted() -> None:

@@ -29,7 +29,7 @@ from selena.errors import ConfigError
 from selena.fingerprint import fingerprint, tensor_digest
 from selena.seeding import child_seed
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, Family, Knowledge, Oracle, Records, TargetModel
+from selena.types import Access, Family, MembershipSets, Oracle, Records, TargetModel
 from selena.workspace import Workspace
 
 Comparison = Literal["cross_entropy", "squared_l2"]
@@ -40,7 +40,11 @@ _LOG_TINY = -104.0
 
 
 def train_shadow(
-    split_ai: SplitAI, known: Knowledge, *, shadow_seed: int, workspace: Workspace | None = None
+    split_ai: SplitAI,
+    known: MembershipSets,
+    *,
+    shadow_seed: int,
+    workspace: Workspace | None = None,
 ) -> SplitAIModel:
     """Return the attacker's Split-AI on the known members.
 
@@ -55,7 +59,7 @@ def train_shadow(
 
 
 def _shadow(
-    split_ai: SplitAI, known: Knowledge, shadow_seed: int, workspace: Workspace | None
+    split_ai: SplitAI, known: MembershipSets, shadow_seed: int, workspace: Workspace | None
 ) -> TargetModel:
     """Return the shadow; attacks in one workspace hold one, which remembers its answers."""
     workspace = workspace or Workspace()
@@ -112,7 +116,12 @@ class ShadowSplitAI:
         return "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> ComparisonScorer:
         """Train the shadow, or find it, and choose the direction on known records."""
         shadow = _shadow(self.split_ai, known, self.shadow_seed, workspace)
@@ -142,7 +151,7 @@ class ComparisonScorer:
     shadow: TargetModel
     signal: Comparison
     sign: Literal[1, -1]
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the signed nearness of the two answers, float64."""
@@ -192,7 +201,12 @@ class ShadowNeuralAttack:
         return "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> NeuralScorer:
         """Train the shadow, or find it, then the attack network.
 
@@ -203,7 +217,12 @@ class ShadowNeuralAttack:
         return self.prepare(oracle, known, seed=seed, workspace=workspace).train([], workspace)[0]
 
     def prepare(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> NeuralFitting:
         """Train the shadow, or find it, and compare its answers with the target's; see `fit`."""
         shadow = _shadow(self.split_ai, known, self.shadow_seed, workspace)

@@ -17,7 +17,7 @@ from selena.attacks.holdout import check_share, hold_out
 from selena.attacks.neighbors import image_shifts
 from selena.attacks.robustness import RobustnessScorer, correct_neighbors
 from selena.errors import ConfigError
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Workspace
 
 _REACH = 4
@@ -71,7 +71,12 @@ class AugmentationAttack:
         return "label"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> RobustnessScorer | ClassifierScorer:
         """Train the classifier, if there is one.
 
@@ -113,7 +118,7 @@ class ClassifierScorer:
     every: RobustnessScorer
     weights: Float[np.ndarray, " copies"]
     intercept: float
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the classifier's log-odds of membership, float64."""

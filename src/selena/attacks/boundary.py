@@ -16,7 +16,7 @@ from torch import Tensor
 
 from selena.attacks.box import Box, DistanceScorer
 from selena.errors import ConfigError
-from selena.types import Access, Family, Knowledge, Oracle
+from selena.types import Access, Family, MembershipSets, Oracle
 from selena.workspace import Workspace
 
 _INSIDE = 0.999999
@@ -76,7 +76,12 @@ class BoundaryDistance:
         return "gradient"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> DistanceScorer:
         """Return a scorer; nothing is learned and no randomness used."""
         workspace = workspace or Workspace()

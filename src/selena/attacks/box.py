@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 from selena.training.batches import as_input, in_chunks
-from selena.types import Knowledge, Oracle, Records
+from selena.types import MembershipSets, Oracle, Records
 from selena.workspace import Progress
 
 _SLACK = 1e-6
@@ -76,7 +76,7 @@ class DistanceScorer:
     box: Box
     measure: Measure
     batch: int
-    calibration: Knowledge
+    calibration: MembershipSets
     progress: Progress
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:

@@ -20,7 +20,7 @@ from selena.attacks.robustness import (
     fit_strength,
 )
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Progress, Workspace
 
 _ROWS = 8_192
@@ -70,7 +70,12 @@ class FlipNoise:
         return (self.flips,) if isinstance(self.flips, int) else self.flips
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> RobustnessScorer:
         """Choose the number of flips on known records.
 

@@ -22,7 +22,7 @@ from selena.attacks.robustness import (
 )
 from selena.errors import ConfigError
 from selena.training.batches import as_input
-from selena.types import Access, Family, Knowledge, Oracle
+from selena.types import Access, Family, MembershipSets, Oracle
 from selena.workspace import Workspace
 
 
@@ -70,7 +70,12 @@ class GaussianNoise:
         return self.sigmas if isinstance(self.sigmas, tuple) else (self.sigmas,)
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> RobustnessScorer:
         """Choose sigma on known records.
 
@@ -88,7 +93,7 @@ class GaussianNoise:
         return fit_strength(correct, known, self._strengths, copies=self.copies, search=self.search)
 
 
-def feature_scale(known: Knowledge) -> Float[Tensor, "*features"]:
+def feature_scale(known: MembershipSets) -> Float[Tensor, "*features"]:
     """Return each feature's standard deviation over all known records, images in [0, 1].
 
     Raises:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from selena.data.groups import count_units, cut_units
+from selena.data.subjects import count_units, cut_units
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
-from selena.types import Knowledge
+from selena.types import MembershipSets
 
 
 def check_share(held_out: float) -> None:
@@ -16,10 +16,12 @@ def check_share(held_out: float) -> None:
         raise ConfigError(f"held_out is {held_out}; it is a share between 0 and 1.")
 
 
-def hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Knowledge]:
+def hold_out(
+    known: MembershipSets, share: float, seed: int
+) -> tuple[MembershipSets, MembershipSets]:
     """Split known records into a training part, balanced, and all the rest.
 
-    Stratified by membership: members and non-members are each split. Groups stay whole.
+    Stratified by membership: members and non-members are each split. Subjects stay whole.
 
     Args:
         known: at least two members and two non-members.
@@ -44,4 +46,4 @@ def hold_out(known: Knowledge, share: float, seed: int) -> tuple[Knowledge, Know
         order = torch.randperm(counts[side], generator=torch_generator(seed, "hold-out", side))
         parts.append(cut_units(records, order, size))
     (members, spare_members), (non_members, spare_non_members) = parts
-    return Knowledge(members, non_members), Knowledge(spare_members, spare_non_members)
+    return MembershipSets(members, non_members), MembershipSets(spare_members, spare_non_members)

@@ -19,7 +19,7 @@ from selena.attacks.box import Box, DistanceScorer
 from selena.errors import ConfigError
 from selena.seeding import torch_generator
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, Knowledge, Oracle
+from selena.types import Access, Family, MembershipSets, Oracle
 from selena.workspace import Workspace
 
 _HALVINGS = 10
@@ -78,7 +78,12 @@ class HopSkipJump:
         return "label"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> DistanceScorer:
         """Ask about the starting points; nothing else is learned.
 

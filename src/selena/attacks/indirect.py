@@ -26,7 +26,7 @@ from selena.attacks.neighbors import (
 from selena.attacks.robustness import check_strengths, fitted_accuracy
 from selena.errors import ConfigError
 from selena.signals import SIGNALS
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Progress, Workspace
 
 Kind = Literal["flip", "noise", "shift"]
@@ -95,7 +95,12 @@ class IndirectQuery:
         return self.sizes or _SIZES[self.kind]
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> IndirectScorer:
         """Choose the size and the number of neighbors on known records.
 
@@ -118,7 +123,7 @@ class IndirectQuery:
         assert best is not None
         return best
 
-    def _neighbors(self, size: float, known: Knowledge, seed: int) -> Neighbors:
+    def _neighbors(self, size: float, known: MembershipSets, seed: int) -> Neighbors:
         if self.kind == "flip":
             return bit_flips(known.members.x.shape[-1], int(size), self.copies, seed)
         if self.kind == "noise":
@@ -145,7 +150,7 @@ class IndirectScorer:
     oracle: Oracle
     neighbors: Neighbors
     copies: int
-    calibration: Knowledge
+    calibration: MembershipSets
     progress: Progress
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:

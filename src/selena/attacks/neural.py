@@ -22,7 +22,7 @@ from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Workspace
 
 Observe = Callable[[Records], Float[Tensor, "n w"]]
@@ -68,7 +68,12 @@ class NeuralAttack:
         return "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> NeuralScorer:
         """Train on the target's predictions for known records.
 
@@ -79,7 +84,12 @@ class NeuralAttack:
         return self.prepare(oracle, known, seed=seed, workspace=workspace).train([], workspace)[0]
 
     def prepare(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> NeuralFitting:
         """Ask for the target's predictions; see `fit`."""
 
@@ -89,7 +99,7 @@ class NeuralAttack:
         return self.prepare_on(observe, oracle.num_classes, known, seed=seed)
 
     def prepare_on(
-        self, observe: Observe, num_classes: int, known: Knowledge, *, seed: int
+        self, observe: Observe, num_classes: int, known: MembershipSets, *, seed: int
     ) -> NeuralFitting:
         """Observe known records, for attacks that see more of them than a prediction.
 
@@ -107,7 +117,7 @@ class NeuralAttack:
             _inputs(observe(records), records, num_classes)
             for records in (train.members, train.non_members)
         )
-        # Groups of unequal size may leave a side some rows more.
+        # Subjects of unequal size may leave a side some rows more.
         rows = min(len(members), len(non_members))
         return NeuralFitting(
             MembershipNetwork(members.shape[1] - num_classes, num_classes),
@@ -153,7 +163,7 @@ class NeuralFitting:
     recipe: Recipe
     seed: int
     observe: Observe
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def train(
         self, others: Sequence[NeuralFitting], workspace: Workspace
@@ -173,9 +183,9 @@ def _train_alike(fittings: Sequence[NeuralFitting], workspace: Workspace) -> lis
     first = fittings[0]
     ends = list(accumulate(len(fitting.pairs) for fitting in fittings))
     every = torch.arange(ends[-1])
-    if workspace.torch_device.type == "cpu" and not workspace.group_size:
+    if workspace.torch_device.type == "cpu" and not workspace.cohort_size:
         # Which attacks are left to train must not show, and a stack would gain nothing.
-        workspace = replace(workspace, group_size=1)
+        workspace = replace(workspace, cohort_size=1)
     networks = fit_networks(
         first.network,
         Examples(
@@ -218,7 +228,7 @@ class NeuralScorer:
     towers: nn.Module
     observe: Observe
     num_classes: int
-    calibration: Knowledge
+    calibration: MembershipSets
     device: str = "cpu"
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:

@@ -33,7 +33,7 @@ class PoolIndex:
         if len(strange):
             raise DataError(
                 f"Record {strange[0]} was not among the candidates that reference runs were "
-                "trained for. Give all that will be asked about as `Knowledge.candidates`."
+                "trained for. Give all that will be asked about as `MembershipSets.candidates`."
             )
         return torch.from_numpy(places)
 

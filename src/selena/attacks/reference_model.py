@@ -27,7 +27,7 @@ from selena.attacks.reference_runs import (
 )
 from selena.errors import ConfigError
 from selena.signals import confidence
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Workspace
 
 Statistic = Literal["lira", "rmia"]
@@ -92,7 +92,12 @@ class ReferenceModelAttack:
         return "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> ReferenceModelScorer:
         """Train the reference runs, or find them.
 
@@ -126,7 +131,7 @@ class ReferenceModelScorer:
     settings: ReferenceModelAttack
     oracle: Oracle
     runs: ReferenceRuns
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the statistic of each candidate, float64.

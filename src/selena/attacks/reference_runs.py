@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selena.attacks.pool_index import PoolIndex, content_names
-from selena.data.groups import count_units, join_groups, units
+from selena.data.subjects import count_units, join_subjects, units
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
-from selena.types import Knowledge, Records, TargetModel, concatenate
+from selena.types import MembershipSets, Records, TargetModel, concatenate
 from selena.workspace import Workspace
 
 SURE = 100.0
@@ -90,7 +90,7 @@ class ReferenceRuns:
         return self.confidences[:, places], self.inside[:, places]
 
 
-def end_of(confidences: Float[Tensor, "..."]) -> float:
+def clip_value(confidences: Float[Tensor, "..."]) -> float:
     """Return where log-odds end that are as coarse as these: half a step above the last finite.
 
     A forest of 100 trees says 0.99 or 1. Were the latter worth 100, it would drown all else.
@@ -99,7 +99,7 @@ def end_of(confidences: Float[Tensor, "..."]) -> float:
     return min(SURE, (float(finite.max()) if len(finite) else 0.0) + _HALF_A_STEP)
 
 
-def set_aside(known: Knowledge, seed: int) -> tuple[Records, Knowledge]:
+def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets]:
     """Return a tenth of the known non-members, at least one, and what is known but for them.
 
     A defense may select an epoch, or learn what non-members look like, from records that it is
@@ -122,7 +122,7 @@ def set_aside(known: Knowledge, seed: int) -> tuple[Records, Knowledge]:
 
 def reference_runs(
     defense: Training,
-    known: Knowledge,
+    known: MembershipSets,
     validation: Records,
     count: int,
     *,
@@ -148,8 +148,8 @@ def reference_runs(
     """
     if known.candidates is None:
         raise DataError(
-            "Reference runs train on halves of all records in question, but `Knowledge.candidates` "
-            "is None. Give the records that the attack will be asked about; an audit does."
+            "Reference models train on halves of the candidates, but "
+            "`MembershipSets.candidates` is None. Give the records that will be scored."
         )
     pool = concatenate(known.all_members, known.non_members, known.candidates)
     if pool.x.dtype == torch.int64:
@@ -186,21 +186,21 @@ class _Work:
 
     def done(self) -> ReferenceRuns:
         """Return all runs; those that are kept are not trained again."""
-        count, pieces = len(self.seeds), {}
+        count, artifacts = len(self.seeds), {}
         for run in range(count):
-            piece = self.workspace.load(f"{self.name}-{run}")
-            if piece is not None:
-                pieces[run] = piece["confidences"]
+            artifact = self.workspace.load(f"{self.name}-{run}")
+            if artifact is not None:
+                artifacts[run] = artifact["confidences"]
         with self.workspace.progress.step(f"{count} reference runs", count) as bar:
-            bar.advance(len(pieces))
-            for run, model in self._models([run for run in range(count) if run not in pieces]):
-                pieces[run] = confidence(self._logits(model), self.pool.y)
-                self.workspace.save(f"{self.name}-{run}", {"confidences": pieces[run]})
+            bar.advance(len(artifacts))
+            for run, model in self._models([run for run in range(count) if run not in artifacts]):
+                artifacts[run] = confidence(self._logits(model), self.pool.y)
+                self.workspace.save(f"{self.name}-{run}", {"confidences": artifacts[run]})
                 self._clear(run)
                 bar.advance()
         self._clear()
-        confidences = torch.stack([pieces[run] for run in range(count)])
-        end = end_of(confidences)
+        confidences = torch.stack([artifacts[run] for run in range(count)])
+        end = clip_value(confidences)
         return ReferenceRuns(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
 
     def _models(self, runs: Sequence[int]) -> Iterator[tuple[int, TargetModel]]:
@@ -257,19 +257,19 @@ def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
     """Return which run trains on which record: `count` / 2 random halves and their complements.
 
-    Records of equal content or of one group are on one side, or a run that is said not to have
+    Records of equal content or of one subject are on one side, or a run that is said not to have
     seen one would have seen it, or what is much like it, in another.
 
     Raises:
         DataError: fewer than two different records.
     """
-    _, group = np.unique(content_names(pool.x), return_inverse=True)
-    if pool.groups is not None:
-        group = join_groups(group, pool.groups.numpy())
-    contents = int(group.max()) + 1
+    _, subject = np.unique(content_names(pool.x), return_inverse=True)
+    if pool.subjects is not None:
+        subject = join_subjects(subject, pool.subjects.numpy())
+    contents = int(subject.max()) + 1
     if contents < 2:
         raise DataError("Reference runs need at least two different records to halve.")
-    side = torch.from_numpy(group)
+    side = torch.from_numpy(subject)
     halves = []
     for pair in range(count // 2):
         order = torch.randperm(contents, generator=torch_generator(seed, "halves", pair))

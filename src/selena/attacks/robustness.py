@@ -19,7 +19,7 @@ from torch import Tensor
 from selena.attacks.neighbors import Neighbors, judge_neighbors
 from selena.errors import ConfigError
 from selena.metrics.thresholds import fit_threshold
-from selena.types import Knowledge, Oracle, Records
+from selena.types import MembershipSets, Oracle, Records
 from selena.workspace import Progress
 
 Search = Literal["halving", "all"]
@@ -61,7 +61,7 @@ class RobustnessScorer:
 
     correct: Correct
     copies: int
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def each(self, records: Records) -> Float[Tensor, "n k"]:
         """Return 1 for each copy of each record that is classified correctly, else 0."""
@@ -74,7 +74,7 @@ class RobustnessScorer:
 
 def fit_strength(
     correct: Callable[[Strength], Correct],
-    known: Knowledge,
+    known: MembershipSets,
     strengths: Sequence[Strength],
     *,
     copies: int,

@@ -15,7 +15,7 @@ from torch import Tensor
 from selena.errors import unknown_name
 from selena.signals import SIGNALS, SignalName
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, Knowledge, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Oracle, Records
 from selena.workspace import Workspace
 
 # Numbers that the target answers at once: bounds the memory for many records of many classes.
@@ -53,7 +53,12 @@ class ThresholdAttack:
         return "label" if self.signal == "correctness" else "logits"
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> SignalScorer:
         """Return a scorer; nothing is learned and no randomness used."""
         return SignalScorer(oracle, self.signal, known)
@@ -71,7 +76,7 @@ class SignalScorer:
 
     oracle: Oracle
     signal: SignalName
-    calibration: Knowledge
+    calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the signal of each candidate, float64; higher means member."""

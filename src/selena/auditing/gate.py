@@ -64,7 +64,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConditionResult:
     """What became of a condition.
 
     Attributes:
@@ -183,7 +183,7 @@ def judge(
     *,
     subject: str = "",
     audits: int = 1,
-) -> list[Verdict]:
+) -> list[ConditionResult]:
     """Judge an audit by `conditions`; return one verdict each, in their order.
 
     The figure of a condition is that of the attack, of all families, that did best in it on known
@@ -208,12 +208,14 @@ def judge(
     conditions = list(conditions)
     comparisons = len(conditions) * audits
     return [
-        Verdict(condition, bound, _measure(report, condition, comparisons), subject, report.inputs)
+        ConditionResult(
+            condition, bound, _measure(report, condition, comparisons), subject, report.inputs
+        )
         for condition in conditions
     ]
 
 
-def exit_code(verdicts: Sequence[Verdict]) -> int:
+def exit_code(verdicts: Sequence[ConditionResult]) -> int:
     """Return 3 if a condition fails, else 2 if one is unresolved, else 0."""
     return max((EXIT_CODES[verdict.outcome] for verdict in verdicts), default=0)
 

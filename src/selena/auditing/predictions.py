@@ -7,8 +7,9 @@ themselves runs unchanged.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,15 +22,16 @@ from torch import Tensor
 
 from selena.checks import are_probabilities
 from selena.data.cells import as_number, listed, shown
-from selena.data.groups import number_groups
 from selena.data.npz import read_npz
+from selena.data.subjects import number_subjects
 from selena.data.table_file import open_table, place_of
 from selena.errors import DataError
 from selena.reading import border, check_is_file
 from selena.seeding import numpy_generator
 from selena.training.batches import in_chunks
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, MembershipSets, Records
 
+_LOG = logging.getLogger(__name__)
 # Probabilities that are checked at once.
 _CHUNK = 1 << 20
 _EXACT = 2**53  # float64 holds every integer up to here
@@ -46,19 +48,19 @@ class Predictions:
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
-        groups: whose each record is, integers or strings (-1: nobody's), or None; they are
-            numbered anew. All of a group must be members or none, and known or none.
+        subjects: whose each record is, integers or strings (-1: nobody's), or None; they are
+            numbered anew. All of a subject must be members or none, and known or none.
     """
 
     probabilities: Float[np.ndarray, "n c"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]
-    groups: Shaped[np.ndarray, " n"] | None = None
+    subjects: Shaped[np.ndarray, " n"] | None = None
     is_table: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        names = [name for name in _READERS if name != "groups" or self.groups is not None]
+        names = [name for name in _READERS if name != "subjects" or self.subjects is not None]
         for name in names:
             array = _READERS[name](np.asarray(getattr(self, name)), name)
             object.__setattr__(self, name, array)
@@ -105,11 +107,11 @@ class Predictions:
         def rows(chosen: Bool[np.ndarray, " n"]) -> Records:
             ids = np.flatnonzero(chosen)
             x, y = torch.from_numpy(places[ids, None]), torch.from_numpy(self.labels[chosen])
-            groups = None if self.groups is None else torch.from_numpy(self.groups[chosen])
-            return Records(x, y, torch.from_numpy(ids), groups)
+            subjects = None if self.subjects is None else torch.from_numpy(self.subjects[chosen])
+            return Records(x, y, torch.from_numpy(ids), subjects)
 
-        def knowledge(chosen: Bool[np.ndarray, " n"]) -> Knowledge:
-            return Knowledge(rows(chosen & self.member), rows(chosen & ~self.member))
+        def knowledge(chosen: Bool[np.ndarray, " n"]) -> MembershipSets:
+            return MembershipSets(rows(chosen & self.member), rows(chosen & ~self.member))
 
         return AuditSplit(
             knowledge(self.known), knowledge(~self.known), rows(np.zeros_like(self.known))
@@ -129,8 +131,8 @@ def read_predictions(path: Path) -> Predictions:
     """Read predictions from an `.npz`, `.csv` or `.parquet` file.
 
     `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and maybe
-    `groups`; a table holds the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and maybe
-    `group`. Other arrays and columns may hold anything.
+    `subjects`; a table holds the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and maybe
+    `subject`. Other arrays and columns may hold anything.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks or breaks a column.
@@ -147,7 +149,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = [name for name in _READERS if name != "groups"]
+    wanted = [name for name in _READERS if name != "subjects"]
 
     def choose(names: list[str]) -> list[str]:
         missing = [name for name in wanted if name not in names]
@@ -156,9 +158,18 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 f"{path} lacks {', '.join(missing)}; it holds {listed(names)}. "
                 f"An .npz of predictions needs {', '.join(wanted)}."
             )
-        return [name for name in _READERS if name in names]
+        return [*wanted, *_subject_name(path, names, "subjects", "groups")]
 
-    return dict(read_npz(path, choose))
+    arrays = dict(read_npz(path, choose))
+    return {("subjects" if name == "groups" else name): each for name, each in arrays.items()}
+
+
+def _subject_name(path: Path, names: Sequence[str], name: str, before: str) -> list[str]:
+    """Return what subjects are called in the file, if there are any; version 2.0 drops `before`."""
+    if name not in names and before in names:
+        _LOG.warning("%s: call %r %r. Version 2.0 will not read the old name.", path, before, name)
+        return [before]
+    return [name] if name in names else []
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
@@ -172,15 +183,15 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
         if width == 1 and set(missing) <= {"p0", "p1"}:
             fix = "For two classes give both p0 and p1, which is 1 - p0."
         raise DataError(f"{path} lacks the columns {listed(missing)}. {fix}")
-    wanted += ["group"] if "group" in names else []
+    wanted += _subject_name(path, names, "subject", "group")
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
-    label, member, known, *groups = (
+    label, member, known, *subjects = (
         _spelled(words, name, path, cells.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)
     )
     arrays = {"probabilities": cells.numbers, "labels": label, "member": member, "known": known}
-    return arrays | ({"groups": groups[0]} if groups else {})
+    return arrays | ({"subjects": subjects[0]} if subjects else {})
 
 
 def _spelled(words: np.ndarray, name: str, path: Path, row: Callable[[int], int]) -> np.ndarray:
@@ -241,15 +252,15 @@ def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
     return numbers.astype(np.int64)
 
 
-def _group_numbers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
+def _subject_numbers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind == "f":  # a table holds nothing else
         values = _integers(values, what)
         if len(values) and int(np.abs(values).max()) > _EXACT:
             raise DataError(
                 f"{what}: {int(np.abs(values).max())} is too large to be told from its neighbors "
-                "in a table. Number the groups from 0, or use an .npz file."
+                "in a table. Number the subjects from 0, or use an .npz file."
             )
-    return number_groups(values)
+    return number_subjects(values)
 
 
 def _booleans(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
@@ -265,7 +276,7 @@ _READERS = {
     "labels": _integers,
     "member": _booleans,
     "known": _booleans,
-    "groups": _group_numbers,
+    "subjects": _subject_numbers,
 }
 
 

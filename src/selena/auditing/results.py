@@ -26,7 +26,7 @@ from selena.metrics.thresholds import (
     fit_class_thresholds,
     fit_threshold,
 )
-from selena.types import Access, Family, Knowledge
+from selena.types import Access, Family, MembershipSets
 
 _BINS = 60
 
@@ -203,13 +203,13 @@ def score_histogram(
 
 
 def audit_setup(
-    num_classes: int, seed: int, canaries: Knowledge | None, delta: float
+    num_classes: int, seed: int, canaries: MembershipSets | None, delta: float
 ) -> AuditSetup:
     """Return the setup of an audit with `canaries`, or without; `delta` as the target states it."""
-    twins = None if canaries is None else canaries.more_members
+    twins = None if canaries is None else canaries.extra_members
     if twins is None:
         return AuditSetup(num_classes, seed, delta)
-    grouped = twins.groups is not None and bool((twins.groups >= 0).all())
+    grouped = twins.subjects is not None and bool((twins.subjects >= 0).all())
     return AuditSetup(num_classes, seed, delta, len(twins), grouped)
 
 

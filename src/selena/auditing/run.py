@@ -14,9 +14,9 @@ from scipy.special import stdtrit
 from selena.auditing.oracle import AnsweredModel, labelling, stated_delta
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
-from selena.auditing.scoring import Scene, balanced, score_attacks
+from selena.auditing.scoring import AuditContext, balanced, score_attacks
 from selena.checks import check_records, check_same_features
-from selena.data.groups import units
+from selena.data.subjects import units
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe, fingerprint, tensor_digest
 from selena.metrics.intervals import normal_quantile
@@ -27,7 +27,7 @@ from selena.types import (
     Attack,
     AuditSplit,
     Family,
-    Knowledge,
+    MembershipSets,
     Records,
     StoredModel,
     TargetModel,
@@ -76,7 +76,7 @@ def run_audit(
     _check(split, target.num_classes)
     check_attacks(attacks)
     scores = score_attacks(
-        Scene(
+        AuditContext(
             target,
             MemoizedTarget(target) if _is_steady(target, split) else MemoizedTarget(target, keep=0),
             balanced(split.known, seed=seed),
@@ -180,9 +180,9 @@ def _trials(right: Bool[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]) -> f
     return min(share * (1 - share) / variance * few, 2 * alike, n)
 
 
-def _ungrouped(canaries: Knowledge) -> Knowledge:
+def _ungrouped(canaries: MembershipSets) -> MembershipSets:
     sides = (canaries.members, canaries.non_members)
-    return Knowledge(*(replace(records, groups=None) for records in sides))
+    return MembershipSets(*(replace(records, subjects=None) for records in sides))
 
 
 def _check(split: AuditSplit, num_classes: int) -> None:
@@ -199,7 +199,7 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     for what, records in sets.items():
         check_records(records, num_classes=num_classes, what=what)
         check_same_features(first, records, what=what)
-    _check_groups(sets)
+    _check_subjects(sets)
     ids = torch.cat([records.ids for records in (*sets.values(), split.validation)])
     if len(ids.unique()) != len(ids):
         raise DataError(
@@ -208,22 +208,22 @@ def _check(split: AuditSplit, num_classes: int) -> None:
         )
 
 
-def _check_groups(sets: dict[str, Records]) -> None:
-    """Raise `DataError` where groups are in two of the sets, or in some of the first four alone."""
+def _check_subjects(sets: dict[str, Records]) -> None:
+    """Raise `DataError` where a subject is in two sets, or only some audited sets have subjects."""
     audited = [sets[what] for what in list(sets)[:4]]
-    if len({records.groups is None for records in audited}) > 1:
+    if len({records.subjects is None for records in audited}) > 1:
         raise DataError(
-            "Some of the known and evaluation sets have groups and others have none: means of "
-            "several scores would stand beside single ones. Give all of them groups, -1 for "
+            "Some of the known and evaluation sets have subjects and others have none: means of "
+            "several scores would stand beside single ones. Give all of them subjects, -1 for "
             "records that stand alone, or none."
         )
     found: dict[int, str] = {}
     for what, records in sets.items():
-        groups = [] if records.groups is None else records.groups.unique().tolist()
-        for group in filter(lambda number: number >= 0, groups):
-            other = found.setdefault(group, what)
+        subjects = [] if records.subjects is None else records.subjects.unique().tolist()
+        for subject in filter(lambda number: number >= 0, subjects):
+            other = found.setdefault(subject, what)
             if other != what:
                 raise DataError(
-                    f"Group {group} has records among the {other} and the {what}. Put all of a "
-                    "group into one set: what tells of one of its records tells of the others."
+                    f"Subject {subject} has records among the {other} and the {what}. Put all of a "
+                    "subject into one set: what tells of one of its records tells of the others."
                 )

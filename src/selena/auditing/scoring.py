@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selena.auditing.oracle import MeteredOracle, labelling
-from selena.data.groups import count_units, units
+from selena.data.subjects import count_units, units
 from selena.errors import DataError, StoreError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.processor import numeric_environment
@@ -21,7 +21,7 @@ from selena.seeding import child_seed, torch_generator
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Attack,
-    Knowledge,
+    MembershipSets,
     Records,
     Scorer,
     StoredModel,
@@ -40,10 +40,10 @@ _OF_SCORED = {"scores": "float64", "truth": "bool", "labels": "int64", "ids": "i
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores of some records with the truth about them; of a group its first record stands here.
+    """Scores of some records with the truth about them; of a subject its first record stands here.
 
     Attributes:
-        scores: float64; higher = member. Of a group the mean of its records' scores.
+        scores: float64; higher = member. Of a subject the mean of its records' scores.
         truth: True for members.
         labels: the records' classes.
         ids: the records' row numbers in their data set.
@@ -66,7 +66,7 @@ class AttackScores:
         queries: records asked about, fitting included.
         seconds: wall-clock time, fitting included.
         canaries: on planted records, where there are some.
-        evaluation_records: how many records were scored for `evaluation`, where those of a group
+        evaluation_records: how many records were scored for `evaluation`, where those of a subject
             have one score together.
     """
 
@@ -85,10 +85,10 @@ class AttackScores:
         return self.known_records + scored + (len(self.canaries.truth) if self.canaries else 0)
 
 
-def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
+def balanced(knowledge: MembershipSets, *, seed: int) -> MembershipSets:
     """Return as many members as non-members, the larger side drawn without replacement.
 
-    A group counts as one and stays whole. Members that are left over are `more_members`.
+    A subject counts as one and stays whole. Members that are left over are `extra_members`.
     """
     n = min(count_units(knowledge.members), count_units(knowledge.non_members))
     if n == 0:
@@ -105,8 +105,8 @@ def balanced(knowledge: Knowledge, *, seed: int) -> Knowledge:
         drawn = torch.isin(torch.from_numpy(units(records)), order[:n])
         return records.take(drawn), records.take(~drawn)
 
-    members, more_members = draw(knowledge.members, "members")
-    return Knowledge(members, draw(knowledge.non_members, "others")[0], more_members)
+    members, extra_members = draw(knowledge.members, "members")
+    return MembershipSets(members, draw(knowledge.non_members, "others")[0], extra_members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class AuditContext:
     """What all attacks of an audit meet.
 
     Attributes:
@@ -139,19 +139,19 @@ class Scene:
         kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
             attack code on the same model, records and seed.
         canaries: planted records, scored apart. Only those inside may have a copy that they are
-            grouped with: attacks are shown no groups of them.
+            grouped with: attacks are shown no subjects of them.
     """
 
     target: TargetModel
     memo: MemoizedTarget
-    known: Knowledge
-    evaluation: Knowledge
+    known: MembershipSets
+    evaluation: MembershipSets
     seed: int
     workspace: Workspace
     kept: Workspace
-    canaries: Knowledge | None = None
+    canaries: MembershipSets | None = None
 
-    def told(self, attack: Attack) -> Knowledge:
+    def told(self, attack: Attack) -> MembershipSets:
         """Return what an attack is told: the known records, and for whom it will be asked.
 
         The latter where it trains models for them; others need no copy of all records.
@@ -160,12 +160,12 @@ class Scene:
             return self.known
         records = concatenate(*(each.joined()[0] for each in self._scored))
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))
-        groups = concatenate(self.known.all_members, self.known.non_members).groups
-        unused = 0 if groups is None else int(groups.max()) + 1
+        subjects = concatenate(self.known.all_members, self.known.non_members).subjects
+        unused = 0 if subjects is None else int(subjects.max()) + 1
         return replace(self.known, candidates=_unnamed(records.take(order), unused))
 
     @property
-    def _scored(self) -> list[Knowledge]:
+    def _scored(self) -> list[MembershipSets]:
         return [self.evaluation] if self.canaries is None else [self.evaluation, self.canaries]
 
     def fit(self, attack: Attack) -> Fitted:
@@ -197,7 +197,7 @@ class Scene:
         """Score known and evaluation records and canaries, and keep the scores."""
         start, scorer = time.perf_counter(), fitted.scorer
 
-        def scored(records: Knowledge, which: str) -> Scored:
+        def scored(records: MembershipSets, which: str) -> Scored:
             return _score(scorer, records, attack.name, self.seed, which)
 
         calibration = scored(scorer.calibration, "calibration")
@@ -212,24 +212,24 @@ class Scene:
             canaries=canaries,
             evaluation_records=len(self.evaluation.members) + len(self.evaluation.non_members),
         )
-        piece = self._piece_name(attack)
-        if piece is not None:
+        artifact = self._artifact_name(attack)
+        if artifact is not None:
             for place in self._places(attack):
-                place.save(piece, pack_scores(result))
+                place.save(artifact, pack_scores(result))
         return result
 
     def find(self, attack: Attack) -> AttackScores | None:
         """Return the attack's scores if they were kept."""
-        piece = self._piece_name(attack)
-        if piece is None:
+        artifact = self._artifact_name(attack)
+        if artifact is None:
             return None
-        found = [(place, place.load(piece)) for place in self._places(attack)]
+        found = [(place, place.load(artifact)) for place in self._places(attack)]
         scores = next((each for _, each in found if each is not None), None)
         if scores is None:
             return None
         for place, each in found:
             if each is None:
-                place.save(piece, scores)
+                place.save(artifact, scores)
         return unpack_scores(scores)
 
     def _places(self, attack: Attack) -> list[Workspace]:
@@ -239,7 +239,7 @@ class Scene:
     def _seed(self, attack: Attack) -> int:
         return child_seed(self.seed, "attack", attack.name)
 
-    def _piece_name(self, attack: Attack) -> str | None:
+    def _artifact_name(self, attack: Attack) -> str | None:
         identity = self._identity_of_labels if attack.access == "label" else self._identity
         if identity is None:
             return None
@@ -270,7 +270,7 @@ class Scene:
         )
 
 
-def score_attacks(scene: Scene, attacks: Sequence[Attack]) -> dict[str, AttackScores]:
+def score_attacks(scene: AuditContext, attacks: Sequence[Attack]) -> dict[str, AttackScores]:
     """Fit the attacks and return their scores by name, in order; what is kept is not done again.
 
     Those that train networks come last, together.
@@ -290,7 +290,7 @@ def score_attacks(scene: Scene, attacks: Sequence[Attack]) -> dict[str, AttackSc
     return {name: scores for name, scores in found.items() if scores is not None}
 
 
-def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: str) -> Scored:
+def _score(scorer: Scorer, knowledge: MembershipSets, name: str, seed: int, which: str) -> Scored:
     records, truth = knowledge.joined()
     order = torch.randperm(len(records), generator=torch_generator(seed, "shuffle", which))
     shuffled = scorer.score(_unnamed(records.take(order))).to(torch.float64)
@@ -302,7 +302,7 @@ def _score(scorer: Scorer, knowledge: Knowledge, name: str, seed: int, which: st
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
-    if records.groups is None:
+    if records.subjects is None:
         return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
     mine = units(records)
     _, first, counts = np.unique(mine, return_index=True, return_counts=True)
@@ -324,10 +324,12 @@ def _means(
     return sums / torch.from_numpy(counts)
 
 
-def _unnamed(records: Records, first_group: int = 0) -> Records:
-    """Return them with ids and groups numbered anew: old numbers may tell who came first."""
-    groups = None if records.groups is None else first_group + torch.from_numpy(units(records))
-    return replace(records, ids=torch.arange(len(records)), groups=groups)
+def _unnamed(records: Records, first_subject: int = 0) -> Records:
+    """Return them with ids and subjects numbered anew: old numbers may tell who came first."""
+    subjects = (
+        None if records.subjects is None else first_subject + torch.from_numpy(units(records))
+    )
+    return replace(records, ids=torch.arange(len(records)), subjects=subjects)
 
 
 def pack_scores(result: AttackScores) -> dict[str, Tensor]:

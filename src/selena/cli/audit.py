@@ -55,7 +55,7 @@ def audit_command(
         typer.Option(help="Records of the same population that it was not trained on."),
     ] = None,
     label_column: options.LabelColumn = None,
-    group_column: options.GroupColumn = None,
+    subject_column: options.SubjectColumn = None,
     output: Annotated[
         str | None,
         typer.Option(help="What the model answers: auto, probabilities or logits (default: auto)."),
@@ -93,7 +93,7 @@ def audit_command(
         "members": members,
         "non_members": non_members,
         "label_column": label_column,
-        "group_column": group_column,
+        "subject_column": subject_column,
         "factory": factory,
         "output": output,
         "known_fraction": known_fraction,
@@ -163,7 +163,7 @@ def _audit_model(
     arguments = dict(about_model)
     check_output(arguments.get("output", "auto"))
     columns = {"label_column": arguments.pop("label_column", "label")}
-    columns["group_column"] = arguments.pop("group_column", None)
+    columns["subject_column"] = arguments.pop("subject_column", None)
     for name in ("members", "non_members"):
         if name not in arguments:
             raise ConfigError(f"--model needs --{name.replace('_', '-')}: a file of records.")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from selena.auditing.conditions import Condition, parse_condition
-from selena.auditing.gate import Bound, Verdict, check_bound, exit_code, judge
+from selena.auditing.gate import Bound, ConditionResult, check_bound, exit_code, judge
 from selena.auditing.report import AuditReport
 from selena.cli.exit_codes import Judged
 from selena.cli.show import show_verdicts, show_written
@@ -46,24 +46,26 @@ class Gate:
             raise ConfigError("--junit writes verdicts, and there is no condition: add --fail-if.")
         return cls(conditions, check_bound(bound), junit)
 
-    def judge(self, report: AuditReport, *, subject: str = "", audits: int = 1) -> list[Verdict]:
+    def judge(
+        self, report: AuditReport, *, subject: str = "", audits: int = 1
+    ) -> list[ConditionResult]:
         """Return the verdicts on one audit of `audits`."""
         return judge(report, self.conditions, self.bound, subject=subject, audits=audits)
 
-    def to_json(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    def to_json(self, verdicts: Sequence[ConditionResult]) -> dict[str, Any]:
         """Return what the gate adds to a report: the key `gate`, or nothing without conditions."""
         if not self.conditions:
             return {}
         judged = [verdict.to_json() for verdict in verdicts]
         return {"gate": {"exit_code": exit_code(verdicts), "verdicts": judged}}
 
-    def write(self, verdicts: Sequence[Verdict], properties: Mapping[str, object]) -> None:
+    def write(self, verdicts: Sequence[ConditionResult], properties: Mapping[str, object]) -> None:
         """Write the JUnit file, if one was asked for; `properties` (the seed, ...) go into it."""
         if self.junit:
             about = {"selena": __version__, **properties}
             write_text(self.junit, junit_xml(verdicts, properties=about))
 
-    def conclude(self, console: Console, verdicts: Sequence[Verdict]) -> None:
+    def conclude(self, console: Console, verdicts: Sequence[ConditionResult]) -> None:
         """Show the verdicts and end the command with their exit code.
 
         Raises:

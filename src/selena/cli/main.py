@@ -61,6 +61,8 @@ COMMANDS = {
 }
 """By name: where a command is (in `selena.cli`), and the first sentence of its help."""
 
+RENAMED_OPTIONS = {"--group-column": "--subject-column"}
+
 app = typer.Typer(
     help="Train classifiers with membership privacy, attack them, report what leaks.",
     no_args_is_help=True,
@@ -133,7 +135,17 @@ class _Later(TyperCommand):
             alone.command(self.name)(found)
             found = alone
         command = typer.main.get_command(found)
-        return command.make_context(info_name, args, parent, **extra)
+        return command.make_context(info_name, list(map(_current_option, args)), parent, **extra)
+
+
+def _current_option(argument: str) -> str:
+    """Return the option that replaced `argument` in version 1.0; both are read until 2.0."""
+    name, equals, value = argument.partition("=")
+    now = RENAMED_OPTIONS.get(name)
+    if now is None:
+        return argument
+    _say(f"{name} is called {now} now. Version 2.0 will not read the old name.", "yellow")
+    return now + equals + value
 
 
 for _name, (_, _help) in COMMANDS.items():

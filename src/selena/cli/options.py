@@ -38,7 +38,7 @@ LabelColumn = Annotated[
     str | None,
     typer.Option(help="Label column of a .csv or .parquet file (default: label)."),
 ]
-GroupColumn = Annotated[
+SubjectColumn = Annotated[
     str | None,
     typer.Option(
         help="Column of a .csv or .parquet file, or array of an .npz file, that says whose a "
@@ -132,7 +132,7 @@ Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings; options given here come first.")
 ]
 KeepSubmodels = Annotated[
-    bool, typer.Option("--keep-submodels", help="Keep Split-AI's sub-models in RUNS/pieces.")
+    bool, typer.Option("--keep-submodels", help="Keep Split-AI's sub-models in RUNS/artifacts.")
 ]
 FailIf = Annotated[
     list[str] | None,

@@ -20,9 +20,9 @@ from selena.cli.stopping import keeps_work_in
 from selena.console import literal
 from selena.escaping import printable
 from selena.experiments.paper import ablation, figure4, table2
-from selena.experiments.paper.budget import Line, Speed, calibrate, total
+from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
-from selena.experiments.paper.task import Task, scale_named
+from selena.experiments.paper.task import PaperTask, scale_named
 
 reproduce_app = typer.Typer(
     help="Reproduce the paper's table and figures beside the published ones.",
@@ -61,7 +61,7 @@ def table2_command(
     plan_only: PlanOnly = False,
 ) -> None:
     """Table 2: four defenses against direct, label-only and adaptive attacks."""
-    task = Task(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
+    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
     _reproduce(task, table2.plan, table2.run, runs, out, plan_only)
 
 
@@ -77,7 +77,7 @@ def figure4_command(
     plan_only: PlanOnly = False,
 ) -> None:
     """Figure 4: every epoch of an undefended run against SELENA's two levels."""
-    task = Task(dataset, scale_named(scale), (seed,), data_dir, device)
+    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device)
     _reproduce(task, figure4.plan, figure4.run, runs, out, plan_only)
 
 
@@ -93,13 +93,13 @@ def ablation_command(
     plan_only: PlanOnly = False,
 ) -> None:
     """SELENA with other numbers of sub-models (K) and of non-models a record (L)."""
-    task = Task(dataset, scale_named(scale), (seed,), data_dir, device)
+    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device)
     _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
 
 
 def _reproduce(
-    task: Task,
-    plan: Callable[[Task, Path], list[Line]],
+    task: PaperTask,
+    plan: Callable[[PaperTask, Path], list[PlanLine]],
     run: Callable[..., Document],
     runs: Path,
     out: Path,
@@ -126,13 +126,13 @@ def _reproduce(
         show_written(console, path)
 
 
-def _show_plan(console: Console, lines: Sequence[Line], speed: Speed) -> None:
+def _show_plan(console: Console, lines: Sequence[PlanLine], speed: Speed) -> None:
     table = Table(title="Plan", box=None, padding=(0, 2, 0, 0))
     table.add_column("Model")
     for heading in ("Networks", "Steps", "Attack networks", "Predictions", "Time"):
         table.add_column(heading, justify="right")
     table.add_column("Found")
-    for line in [*lines, Line("all", total(lines))]:
+    for line in [*lines, PlanLine("all", total(lines))]:
         work = line.work
         predictions = work.passes + work.flipped
         counts = (work.networks, work.steps, work.attack_networks, predictions)

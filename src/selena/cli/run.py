@@ -25,7 +25,7 @@ from selena.experiments.pipeline import (
     check_settings,
     train,
 )
-from selena.experiments.results import collect, pieces, run
+from selena.experiments.results import collect, make_workspace, run
 from selena.experiments.store import RunFolder
 from selena.files import write_json
 from selena.workspace import check_device
@@ -38,7 +38,7 @@ def run_command(
     data_dir: options.DataDir = None,
     size: options.Size = None,
     label_column: options.LabelColumn = None,
-    group_column: options.GroupColumn = None,
+    subject_column: options.SubjectColumn = None,
     members: options.Members = None,
     partition: options.Partition = None,
     canaries: options.Canaries = None,
@@ -91,7 +91,7 @@ def train_command(
     data_dir: options.DataDir = None,
     size: options.Size = None,
     label_column: options.LabelColumn = None,
-    group_column: options.GroupColumn = None,
+    subject_column: options.SubjectColumn = None,
     members: options.Members = None,
     partition: options.Partition = None,
     canaries: options.Canaries = None,
@@ -112,7 +112,7 @@ def train_command(
     check_settings(settings, RichProgress())
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
-        workspace = pieces(runs, settings, RichProgress())
+        workspace = make_workspace(runs, settings, RichProgress())
         for case in cases(settings, each_seed):
             trained.append(train(case, runs, workspace))
             print(shown_path(trained[-1].path))
@@ -144,7 +144,7 @@ def attack_command(
     keeps_work_in(Path(os.path.commonpath([path.absolute().parent for path in run_folders])))
     parents = {path.parent for path in run_folders}
     # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
-    workspaces = {p: pieces(p, settings, RichProgress()) for p in parents}
+    workspaces = {p: make_workspace(p, settings, RichProgress()) for p in parents}
     found = []
     for path in run_folders:
         report = attack(

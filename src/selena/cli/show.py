@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from selena.auditing.gate import Verdict, exit_code
+from selena.auditing.gate import ConditionResult, exit_code
 from selena.console import SafeConsole, literal
 from selena.escaping import printable
 from selena.files import is_standard_output
@@ -69,11 +69,11 @@ def show_written(console: Console, path: Path) -> None:
     console.print(f"Written: {printable(str(path))}", markup=False, soft_wrap=True)
 
 
-def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None:
     """Print what became of each condition, and of the gate."""
     bounds = ", ".join(dict.fromkeys(verdict.bound for verdict in verdicts))
     table = Table(title=f"Gate (bound: {bounds})", box=None, padding=(0, 2, 0, 0), leading=1)
-    for heading in ("Condition", "Value", "Verdict", "Why"):
+    for heading in ("Condition", "Value", "ConditionResult", "Why"):
         table.add_column(heading, no_wrap=heading == "Value")
     for verdict in verdicts:
         measured = verdict.measured

@@ -44,8 +44,8 @@ def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tens
 
 def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
     """Return for each record the number of its distinct content, numbered from 0."""
-    _, group = np.unique(_as_bytes(content_digests(x, key=0)), return_inverse=True)
-    return torch.from_numpy(group.astype(np.int64, copy=False))
+    _, subject = np.unique(_as_bytes(content_digests(x, key=0)), return_inverse=True)
+    return torch.from_numpy(subject.astype(np.int64, copy=False))
 
 
 def _as_bytes(digests: UInt8[Tensor, "n 16"]) -> Shaped[np.ndarray, " n"]:

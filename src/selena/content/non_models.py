@@ -6,7 +6,7 @@ moves no other record's draw. And adaptive inference needs no memory of the trai
 training record is answered by its own non-models, and any other input by a draw of the same
 distribution that a repeated query meets again.
 
-Records of one group differ in content and share a draw all the same, that of one of them; which
+Records of one subject differ in content and share a draw all the same, that of one of them; which
 do is all that is remembered.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy import sparse
 
-from selena.data.groups import join_groups
+from selena.data.subjects import join_subjects
 from selena.training.batches import in_chunks
 
 _CHUNK = 4096
@@ -35,8 +35,8 @@ Shared = Mapping[bytes, bytes]
 def draw_non_models(
     X: Any,
     *,
-    k: int,
-    l: int,  # noqa: E741 - the paper's letter
+    n_submodels: int,
+    n_nonmodels: int,
     key: bytes,
     shared: Shared = MappingProxyType({}),
 ) -> Bool[np.ndarray, "n k"]:
@@ -46,38 +46,38 @@ def draw_non_models(
         X: n x d numbers, an array or a sparse matrix; both forms of a record draw the same.
             Numbers that agree in float32, and -0.0 and 0.0, are the same content: many
             estimators cannot tell them apart either.
-        k: number of sub-models.
-        l: size of a set.
+        n_submodels: K, number of sub-models.
+        n_nonmodels: L, size of a set.
         key: who does not know it cannot predict a draw.
-        shared: what `share_draws` found of the training records, with the same k and key.
+        shared: what `share_draws` found of the training records, with the same K and key.
     """
     n = X.shape[0]
-    draws = np.empty((n, k), dtype=np.uint64)
-    for i, digest in enumerate(_digests(X, k, key)):
+    draws = np.empty((n, n_submodels), dtype=np.uint64)
+    for i, digest in enumerate(_digests(X, n_submodels, key)):
         draws[i] = np.frombuffer(shared.get(digest[:_START], digest), dtype="<u8")
-    excluded = np.zeros((n, k), dtype=bool)
-    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :l], True, axis=1)
+    excluded = np.zeros((n, n_submodels), dtype=bool)
+    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :n_nonmodels], True, axis=1)
     return excluded
 
 
 def share_draws(
-    X: Any, groups: Int64[np.ndarray, " n"], *, k: int, key: bytes
+    X: Any, subjects: Int64[np.ndarray, " n"], *, n_submodels: int, key: bytes
 ) -> dict[bytes, bytes]:
-    """Let all records that are linked by groups or by equal content share the draw of one.
+    """Let all records that are linked by subjects or by equal content share the draw of one.
 
     It is that of the least digest, so the order of records does not matter. Only records whose own
     draw is another are in the result.
 
     Args:
         X: n x d numbers, the training records.
-        groups: number of each one's group, negative where it stands alone.
-        k: number of sub-models.
+        subjects: number of each one's subject, negative where it stands alone.
+        n_submodels: K, number of sub-models.
         key: see `draw_non_models`.
     """
-    digests = list(_digests(X, k, key))
+    digests = list(_digests(X, n_submodels, key))
     contents: dict[bytes, int] = {}
     numbers = np.array([contents.setdefault(each, len(contents)) for each in digests])
-    linked = join_groups(numbers, groups).tolist()
+    linked = join_subjects(numbers, subjects).tolist()
     least: dict[int, bytes] = {}
     for number, digest in zip(linked, digests, strict=True):
         least[number] = min(digest, least.get(number, digest))
@@ -88,14 +88,14 @@ def share_draws(
     }
 
 
-def _digests(X: Any, k: int, key: bytes) -> Iterator[bytes]:
-    """Yield 8 x k bytes a record, drawn by key and content."""
+def _digests(X: Any, n_submodels: int, key: bytes) -> Iterator[bytes]:
+    """Yield 8 x K bytes per record, drawn by key and content."""
     for part in in_chunks(X.shape[0], _CHUNK):
         rows = _canonical(X[part])
         for i in range(rows.shape[0]):
             inside = slice(rows.indptr[i], rows.indptr[i + 1])
             content = rows.indices[inside].tobytes() + rows.data[inside].tobytes()
-            yield shake_128(key + content).digest(8 * k)
+            yield shake_128(key + content).digest(8 * n_submodels)
 
 
 def _canonical(X: Any) -> sparse.csr_array:

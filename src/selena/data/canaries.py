@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from selena.data.groups import units
+from selena.data.subjects import units
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
-from selena.types import AuditSplit, Knowledge, Records, concatenate
+from selena.types import AuditSplit, MembershipSets, Records, concatenate
 
 CanaryKind = Literal["mislabelled", "twins", "grouped-twins"]
 FEWEST_CANARIES = 20
@@ -52,7 +52,7 @@ def plant_canaries(
         count: how many, at least 20.
         kind: "mislabelled" gives each a wrong label; "twins" also trains on a near copy of each
             that is trained on, with the same wrong label, and says to nobody that the two belong
-            together; "grouped-twins" says so, by `Records.groups`. Copies are not scored.
+            together; "grouped-twins" says so, by `Records.subjects`. Copies are not scored.
         num_classes: number of classes, >= 2.
         seed: root of the draws: which records, labels, coins and copies.
 
@@ -74,7 +74,7 @@ def plant_canaries(
             "which some must be left. Plant fewer."
         )
     order = torch.randperm(most, generator=torch_generator(seed, "rows"))
-    # Of a group its first record, and of those that give one no other is scored.
+    # Of a subject its first record, and of those that give one no other is scored.
     chosen = torch.from_numpy(np.unique(persons, return_index=True)[1])[order[:count]]
     left = torch.isin(persons, order[:count], invert=True)
     shift = torch.randint(1, num_classes, (count,), generator=torch_generator(seed, "labels"))
@@ -83,21 +83,21 @@ def plant_canaries(
     inside = torch.rand(count, generator=torch_generator(seed, "coins")) < 0.5
     members, twins = canaries.take(inside), None
     if kind == "grouped-twins":
-        members = replace(members, groups=_new_groups(split, len(members)))
+        members = replace(members, subjects=_new_subjects(split, len(members)))
         twins = _near_copies(members, test.x, seed)
     if kind == "twins":
-        twins = replace(_near_copies(members, test.x, seed), groups=None)
+        twins = replace(_near_copies(members, test.x, seed), subjects=None)
     return replace(
         split,
         evaluation=replace(split.evaluation, non_members=test.take(left)),
-        canaries=Knowledge(members, canaries.take(~inside), twins),
+        canaries=MembershipSets(members, canaries.take(~inside), twins),
     )
 
 
-def _new_groups(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
-    """Return numbers that no group has."""
+def _new_subjects(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
+    """Return numbers that no subject has."""
     sides = (split.known, split.evaluation)
-    taken = concatenate(split.validation, *(each.joined()[0] for each in sides)).groups
+    taken = concatenate(split.validation, *(each.joined()[0] for each in sides)).subjects
     first = 0 if taken is None else int(taken.max()) + 1
     return torch.arange(first, first + count)
 

@@ -16,7 +16,7 @@ from selena.workspace import Progress
 
 
 @dataclass(frozen=True)
-class _Wish:
+class LoadOptions:
     """What a loader may want to know."""
 
     data_dir: Path | None
@@ -24,7 +24,7 @@ class _Wish:
     progress: Progress | None
 
 
-DATASETS: dict[str, Callable[[_Wish], Dataset]] = {
+DATASETS: dict[str, Callable[[LoadOptions], Dataset]] = {
     "purchase100": lambda wish: purchase.PURCHASE100.load(wish.data_dir, wish.progress),
     "purchase100-synthetic": lambda wish: synthetic.PURCHASE100.load(wish.size),
     "texas100": lambda wish: texas.TEXAS100.load(wish.data_dir, wish.progress),
@@ -45,7 +45,7 @@ def load(
     data_dir: Path | None = None,
     size: int | None = None,
     label_column: str = "label",
-    group_column: str | None = None,
+    subject_column: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Return the records of a registered data set or of a user's own file or folder.
@@ -57,14 +57,14 @@ def load(
             downloaded once.
         size: number of records of a synthetic set.
         label_column: which column of a `.csv` or `.parquet` file holds the labels.
-        group_column: which column, or array of an `.npz` file, says whose a record is, where
+        subject_column: which column, or array of an `.npz` file, says whose a record is, where
             several are of one person (household, device); None where none does.
         progress: who shows a download.
 
     Raises:
         DataError: if the records cannot be had or cannot be used.
         ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic, or
-            `group_column` for one that is no table.
+            `subject_column` for one that is no table.
     """
     name = str(name_or_path)
     if size is not None and name not in _SIZED:
@@ -73,19 +73,19 @@ def load(
         )
     path = Path(name_or_path).expanduser()
     suffix = path.suffix.lower()
-    if group_column is not None and (name in DATASETS or suffix not in READERS):
+    if subject_column is not None and (name in DATASETS or suffix not in READERS):
         raise ConfigError(
-            f"{name} has no column {group_column!r}: group_column is for files of "
+            f"{name} has no column {subject_column!r}: subject_column is for files of "
             f"{', '.join(sorted(READERS))}."
         )
     if name in DATASETS:
-        return DATASETS[name](_Wish(data_dir, size, progress))
+        return DATASETS[name](LoadOptions(data_dir, size, progress))
     if path.is_dir():
         return load_folder(path)
     if path.name.lower().endswith(".tar.gz"):
         return cifar.read(path)
     if suffix in READERS or path.is_file():
-        return load_file(path, label_column=label_column, group_column=group_column)
+        return load_file(path, label_column=label_column, subject_column=subject_column)
     if isinstance(name_or_path, Path) or len(path.parts) > 1:
         raise DataError(
             f"{path}: there is no such file. Give one of {', '.join(sorted(READERS))}, .tar.gz (in "
@@ -95,6 +95,6 @@ def load(
 
 
 def data_digest(records: Records) -> str:
-    """Return the SHA-256 (hex) of the shapes, types and bytes of features, labels and groups."""
-    groups = [] if records.groups is None else [records.groups]
-    return tensor_digest(records.x, records.y, *groups)
+    """Return the SHA-256 (hex) of the shapes, types and bytes of features, labels and subjects."""
+    subjects = [] if records.subjects is None else [records.subjects]
+    return tensor_digest(records.x, records.y, *subjects)

@@ -38,7 +38,7 @@ class _ByteType:
 
 
 @dataclass
-class _Array:
+class _PickledArray:
     """Stands for an array until its contents come."""
 
     values: UInt8[np.ndarray, "..."] | None = None
@@ -134,7 +134,7 @@ class _Reader:
 
     def _get(self, place: int) -> None:
         value = self.memo[place]
-        filled = isinstance(value, _Array) and value.values is not None
+        filled = isinstance(value, _PickledArray) and value.values is not None
         self.stack.append(value.values if filled else value)
 
     def _tuple(self, size: int | None) -> None:
@@ -172,7 +172,7 @@ class _Reader:
         if isinstance(value, _ByteType):
             if state[1:3] != ("|", None):
                 raise ValueError("a type of arrays is not bytes")
-        elif isinstance(value, _Array) and value.values is None:
+        elif isinstance(value, _PickledArray) and value.values is None:
             _, shape, kind, by_columns, content = state
             if isinstance(content, str):
                 content = content.encode("latin-1")
@@ -192,15 +192,15 @@ class _Reader:
 
     def _finished(self, value: Any) -> Any:
         """Return a value that is whole."""
-        if isinstance(value, _Name | _ByteType | _Array):
+        if isinstance(value, _Name | _ByteType | _PickledArray):
             raise ValueError(f"a part of it is unfinished ({type(value).__name__})")
         return value
 
-    def _new_array(self, arguments: tuple[Any, ...]) -> _Array:
+    def _new_array(self, arguments: tuple[Any, ...]) -> _PickledArray:
         kind, shape, typecode = arguments
         if kind != _Name("numpy", "ndarray") or shape != (0,) or typecode not in (b"b", "b"):
             raise ValueError("an array is not made of bytes")
-        return _Array()
+        return _PickledArray()
 
     def _new_type(self, arguments: tuple[Any, ...]) -> _ByteType:
         if arguments[0] not in _BYTES:

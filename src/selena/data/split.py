@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from selena.data.groups import whole_groups
+from selena.data.subjects import whole_subjects
 from selena.errors import ConfigError, DataError
 from selena.seeding import numpy_generator
-from selena.types import AuditSplit, Dataset, Knowledge
+from selena.types import AuditSplit, Dataset, MembershipSets
 
 _FEWEST_MEMBERS = 2  # one known, one to score
 _FEWEST_NON_MEMBERS = 3  # reference, validation, test
@@ -79,7 +79,7 @@ def audit_split(
     The split is by row: two rows of equal content may lie on different sides. Members come from
     the data set's `member_pool`; what of it is left over are non-members like any others.
 
-    Groups stay whole, so the parts may be a little larger or smaller than their sizes.
+    Subjects stay whole, so the parts may be a little larger or smaller than their sizes.
 
     Args:
         dataset: the data set.
@@ -88,19 +88,19 @@ def audit_split(
         seed: root seed; one seed gives one split.
 
     Raises:
-        DataError: if the records do not suffice, groups are too large to be shared out, or a class
-            has no training record.
+        DataError: if the records do not suffice, subjects are too large to be shared out, or a
+            class has no training record.
         ConfigError: if there are fewer than 2 members, or both sizes are given, or a member pool
-            and groups.
+            and subjects.
     """
     n = len(dataset.records)
     if partition is None:
         partition = Partition.of(n, dataset.members if members is None else members)
     elif members is not None:
         raise ConfigError("Give either members or a partition, not both.")
-    groups = dataset.records.groups
-    if groups is not None and dataset.member_pool is not None:
-        raise ConfigError("Records with a member pool cannot have groups. Leave one of them out.")
+    subjects = dataset.records.subjects
+    if subjects is not None and dataset.member_pool is not None:
+        raise ConfigError("Records with a member pool cannot have subjects. Leave one of them out.")
     non_members = partition.reference + partition.validation + 1
     if partition.members + non_members > n:
         raise DataError(_does_not_fit(n, partition.members, n - non_members))
@@ -111,13 +111,13 @@ def audit_split(
     rows = torch.from_numpy(numpy_generator(seed, "split").permutation(n))
     if dataset.member_pool is not None:
         rows = _members_first(rows, dataset.member_pool, partition.members)
-    if groups is not None:
-        rows, sizes = whole_groups(rows, groups, sizes)
+    if subjects is not None:
+        rows, sizes = whole_subjects(rows, subjects, sizes)
     known, evaluation, reference, validation, test = map(dataset.records.take, rows.split(sizes))
     _check_classes(dataset, torch.cat([known.y, evaluation.y]))
     return AuditSplit(
-        known=Knowledge(members=known, non_members=reference),
-        evaluation=Knowledge(members=evaluation, non_members=test),
+        known=MembershipSets(members=known, non_members=reference),
+        evaluation=MembershipSets(members=evaluation, non_members=test),
         validation=validation,
     )
 

@@ -13,9 +13,9 @@ from jaxtyping import Float32, Int64, Shaped, UInt8
 from numpy.typing import NDArray
 
 from selena.data.cells import listed
-from selena.data.groups import number_groups
 from selena.data.labels import check_words, encode_labels
 from selena.data.npz import read_npz
+from selena.data.subjects import number_subjects
 from selena.data.table_file import open_table, place_of
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
@@ -27,14 +27,14 @@ _FEATURES, _LABELS, _CLASSES = ("x", "features"), ("y", "labels"), "num_classes"
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RecordTable:
     """Features and labels, with the names that their user knows them by.
 
     Attributes:
         path: the file.
         features: one row a record.
         labels: as in the file, integers, fractions or strings.
-        groups: whose each record is, as in the file, or None.
+        subjects: whose each record is, as in the file, or None.
         columns: name of each feature.
         row: the number that the user of the file gives to a record.
         num_classes: how many classes the file declares, or None.
@@ -46,7 +46,7 @@ class Table:
     columns: tuple[str, ...]
     row: Callable[[int], int]
     num_classes: int | None = None
-    groups: Shaped[np.ndarray, " n"] | None = None
+    subjects: Shaped[np.ndarray, " n"] | None = None
 
     def to_dataset(self) -> Dataset:
         """Check the table and make it a data set.
@@ -63,16 +63,16 @@ class Table:
             raise DataError(f"{self.path}: there are no {missing}. Give at least one.")
         x, kind = self._features()
         y, names = self._labels()
-        groups, whose = None, ""
-        if self.groups is not None:
+        subjects, whose = None, ""
+        if self.subjects is not None:
             try:
-                groups = torch.from_numpy(number_groups(self.groups))
+                subjects = torch.from_numpy(number_subjects(self.subjects))
             except DataError as error:
                 raise DataError(f"{self.path}: {error}") from error
-            whose = f" in {len(groups[groups >= 0].unique()):,} groups"
+            whose = f" in {len(subjects[subjects >= 0].unique()):,} subjects"
         return Dataset(
             name=self.path.name,
-            records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(n), groups),
+            records=Records(torch.from_numpy(x), torch.from_numpy(y), torch.arange(n), subjects),
             num_classes=len(names),
             features=kind,
             recipe="tabular",
@@ -130,8 +130,8 @@ class Table:
         return y
 
 
-def read_table(path: Path, label_column: str, group_column: str | None = None) -> Table:
-    """Read a `.csv` or `.parquet` file: a column of labels, maybe one of groups, others features.
+def read_table(path: Path, label_column: str, subject_column: str | None = None) -> RecordTable:
+    """Read a `.csv` or `.parquet` file: a column of labels, maybe one of subjects, others features.
 
     A column by which pandas or R number the rows (without a name, or named by pandas) is none.
 
@@ -143,23 +143,23 @@ def read_table(path: Path, label_column: str, group_column: str | None = None) -
     fix = "Name the one of the {}."
     label = place_of(file.names, label_column, path, fix.format("labels with --label-column"))
     words = [label]
-    if group_column is not None:
-        fix = fix.format("groups with --group-column")
-        words.append(place_of(file.names, group_column, path, fix))
-        if group_column == label_column:
+    if subject_column is not None:
+        fix = fix.format("subjects with --subject-column")
+        words.append(place_of(file.names, subject_column, path, fix))
+        if subject_column == label_column:
             raise DataError(
-                f"{path}: column {label_column!r} cannot hold both labels and groups. Name "
-                "another with --group-column."
+                f"{path}: column {label_column!r} cannot hold both labels and subjects. Name "
+                "another with --subject-column."
             )
     features = _features_of(file.names, words)
     cells = file.read(features, words, np.float32)
-    return Table(
+    return RecordTable(
         path=path,
         features=cells.numbers,
         labels=cells.words[0],
         columns=tuple(file.names[place] for place in features),
         row=cells.row,
-        groups=cells.words[1] if group_column is not None else None,
+        subjects=cells.words[1] if subject_column is not None else None,
     )
 
 
@@ -173,20 +173,20 @@ def _features_of(names: Sequence[str], words: Sequence[int]) -> list[int]:
     ]
 
 
-def read_arrays(path: Path, group_array: str | None = None) -> Table:
-    """Read an `.npz` file: `x` or `features`, `y` or `labels`, maybe groups and `num_classes`.
+def read_arrays(path: Path, subject_array: str | None = None) -> RecordTable:
+    """Read an `.npz` file: `x` or `features`, `y` or `labels`, maybe subjects and `num_classes`.
 
     Rows are counted from 1.
 
     Raises:
         DataError: if it is damaged, lacks an array, holds objects, or the shapes disagree.
     """
-    if group_array in (*_FEATURES, *_LABELS):
+    if subject_array in (*_FEATURES, *_LABELS):
         raise DataError(
-            f"{path}: array {group_array!r} holds features or labels. Name another with "
-            "--group-column."
+            f"{path}: array {subject_array!r} holds features or labels. Name another with "
+            "--subject-column."
         )
-    wanted = [_FEATURES, _LABELS] + ([(group_array,)] if group_array is not None else [])
+    wanted = [_FEATURES, _LABELS] + ([(subject_array,)] if subject_array is not None else [])
 
     def choose(names: list[str]) -> list[str]:
         declared = [_CLASSES] if _CLASSES in names else []
@@ -194,7 +194,7 @@ def read_arrays(path: Path, group_array: str | None = None) -> Table:
 
     arrays = read_npz(path, choose)
     declared = arrays.pop(_CLASSES, None)
-    features, labels, *groups = arrays.values()
+    features, labels, *subjects = arrays.values()
     if features.ndim != 2 or features.dtype.kind not in "buif":
         raise DataError(
             f"{path}: the features have shape {features.shape} and type {features.dtype}; they "
@@ -202,21 +202,21 @@ def read_arrays(path: Path, group_array: str | None = None) -> Table:
         )
     for what, array, kinds in (
         ("labels", labels, "buifU"),
-        *(("groups", g, "buiU") for g in groups),
+        *(("subjects", g, "buiU") for g in subjects),
     ):
         if array.shape != features.shape[:1] or array.dtype.kind not in kinds:
             raise DataError(
                 f"{path}: the {what} have shape {array.shape} and type {array.dtype}; they must be "
                 f"integers or strings, one for each of the {len(features)} records."
             )
-    return Table(
+    return RecordTable(
         path=path,
         features=features,
         labels=labels,
         columns=tuple(f"x[:, {column}]" for column in range(features.shape[1])),
         row=lambda index: index + 1,
         num_classes=None if declared is None else _scalar(declared, path),
-        groups=groups[0] if groups else None,
+        subjects=subjects[0] if subjects else None,
     )
 
 

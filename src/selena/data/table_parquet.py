@@ -110,7 +110,7 @@ class ParquetFile:
                 f"{where}, row 1: holds {kind}{self._first(name)}, not numbers. Encode categories "
                 "(one-hot) or drop the column."
             )
-        raise DataError(f"{where}: holds {kind}, not labels or groups. Give integers or strings.")
+        raise DataError(f"{where}: holds {kind}, not labels or subjects. Give integers or strings.")
 
     def _first(self, name: str) -> str:
         """Return the first value of a column, for a message."""

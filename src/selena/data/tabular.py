@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selena.data.table import Table, read_arrays, read_table
+from selena.data.table import RecordTable, read_arrays, read_table
 from selena.data.table_file import unknown_suffix
 from selena.reading import border, check_is_file
 from selena.types import Dataset
 
-READERS: dict[str, Callable[[Path, str, str | None], Table]] = {
+READERS: dict[str, Callable[[Path, str, str | None], RecordTable]] = {
     ".csv": read_table,
-    ".npz": lambda path, label_column, group_column: read_arrays(path, group_column),
+    ".npz": lambda path, label_column, subject_column: read_arrays(path, subject_column),
     ".parquet": read_table,
 }
 """File suffix -> reader; a label column has a meaning in tables with named columns only."""
 
 
 def load_file(
-    path: Path, *, label_column: str = "label", group_column: str | None = None
+    path: Path, *, label_column: str = "label", subject_column: str | None = None
 ) -> Dataset:
     """Return the records of a file.
 
     `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
     `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a feature and
-    `label_column`. Where records belong together (`Records.groups`), the column or array
-    `group_column` says which. Integer or string labels are numbered 0..C-1 in their order. Half of
-    the records are members unless told otherwise.
+    `label_column`. Where records belong together (`Records.subjects`), the column or array
+    `subject_column` says which. Integer or string labels are numbered 0..C-1 in their order. Half
+    of the records are members unless told otherwise.
 
     Raises:
         DataError: if the file is absent, unreadable or of another kind, or anything in it
@@ -38,4 +38,4 @@ def load_file(
         raise unknown_suffix(path)
     check_is_file(path)
     with border(path, "the file is damaged"):
-        return reader(path, label_column, group_column).to_dataset()
+        return reader(path, label_column, subject_column).to_dataset()

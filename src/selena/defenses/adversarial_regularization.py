@@ -27,9 +27,9 @@ from selena.training.batches import as_input, shuffled_batches
 from selena.training.forward import forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
+from selena.training.network_state import NetworkState
 from selena.training.optimizer import Optimizer
 from selena.training.products import fast_products
 from selena.training.recipe import Recipe
@@ -133,7 +133,7 @@ class _Game:
         )
         self._attack = Optimizer(self._inference.parameters(), settings.attack_recipe)
         digests = [tensor_digest(records.x, records.y) for records in (members, references)]
-        self._lane = Lane(
+        self._lane = NetworkState(
             Job("adversarial-regularization", torch.arange(len(members)), seed),
             key=fingerprint(
                 settings, digests, seed, code_digest(), numeric_environment(workspace.device)
@@ -146,21 +146,21 @@ class _Game:
 
     def play(self) -> nn.Module:
         """Return the trained classifier, in evaluation mode."""
-        lane, recipe = self._lane, self._settings.recipe
-        if not lane.load_finished():
+        state, recipe = self._lane, self._settings.recipe
+        if not state.load_finished():
             with self._progress.step("Adversarial regularization", recipe.epochs) as bar:
-                lane.start()
-                bar.advance(lane.epochs_done)
-                players = lane.network, self._inference
-                for epoch in range(lane.epochs_done, recipe.epochs):
+                state.start()
+                bar.advance(state.epochs_done)
+                players = state.network, self._inference
+                for epoch in range(state.epochs_done, recipe.epochs):
                     with seeded(self._seed, "dropout", epoch), fast_products(players, self._device):
                         self._epoch(epoch)
                     # Of ordinary epochs none is chosen: they protect nobody.
                     private = epoch >= self._settings.warm_up_epochs
-                    lane.end_epoch(self._selection_accuracy() if private else None)
+                    state.end_epoch(self._selection_accuracy() if private else None)
                     bar.advance()
-            lane.finish()
-        return lane.network.eval()
+            state.finish()
+        return state.network.eval()
 
     def _epoch(self, epoch: int) -> None:
         recipe, warm_up = self._settings.recipe, self._settings.warm_up_epochs

@@ -31,9 +31,9 @@ from selena.training.batches import as_input
 from selena.training.checkpoint import select
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
+from selena.training.network_state import NetworkState
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -108,7 +108,7 @@ class DPSGD:
             network = self.network().to(workspace.torch_device)
         selecting = [validation] if self.recipe.selection == "validation" else []
         digests = [tensor_digest(records.x, records.y) for records in (train, *selecting)]
-        lane = Lane(
+        state = NetworkState(
             Job("dp-sgd", torch.arange(len(train)), seed),
             key=fingerprint(
                 self, digests, seed, code_digest(), numeric_environment(workspace.device)
@@ -117,9 +117,9 @@ class DPSGD:
             recipe=self.recipe,
             workspace=workspace,
         )
-        if not lane.load_finished():
+        if not state.load_finished():
             examples = Examples(validation.x, validation.y)
-            self._train(lane, train, examples, noise, seed, workspace)
+            self._train(state, train, examples, noise, seed, workspace)
         model = NetworkModel(network.eval(), self.num_classes, workspace.device)
         return DPModel(model, self._stated(noise, len(train)), self.delta)
 
@@ -186,7 +186,7 @@ class DPSGD:
 
     def _train(
         self,
-        lane: Lane,
+        state: NetworkState,
         train: Records,
         validation: Examples,
         noise_multiplier: float,
@@ -194,16 +194,16 @@ class DPSGD:
         workspace: Workspace,
     ) -> None:
         opacus, device = _opacus(), workspace.torch_device
-        if next(lane.network.buffers(), None) is not None:
+        if next(state.network.buffers(), None) is not None:
             # Opacus lets batch normalisation without weights pass.
             raise ConfigError(
                 "DP-SGD cannot train a network that keeps running statistics: they mix records, "
                 "outside of the bound. Use one without (an MLP with standardize=False)."
             )
-        lane.start()
-        per_record = opacus.GradSampleModule(lane.network, loss_reduction="sum")
+        state.start()
+        per_record = opacus.GradSampleModule(state.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
-            torch.optim.SGD(lane.network.parameters()),  # its own rule is not used
+            torch.optim.SGD(state.network.parameters()),  # its own rule is not used
             noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
@@ -211,8 +211,8 @@ class DPSGD:
         x, y, steps = train.x.to(device), train.y.to(device), self._steps(len(train))
         selecting = self.recipe.selection == "validation"
         with workspace.progress.step("DP-SGD", self.recipe.epochs) as bar, _no_hook_warning():
-            bar.advance(lane.epochs_done)
-            for epoch in range(lane.epochs_done, self.recipe.epochs):
+            bar.advance(state.epochs_done)
+            for epoch in range(state.epochs_done, self.recipe.epochs):
                 batches = torch_generator(seed, "batches", epoch)
                 noise = child_seed(seed, "noise", epoch)
                 optimizer.generator = torch.Generator(device).manual_seed(noise)
@@ -225,12 +225,12 @@ class DPSGD:
                         # The sum: Opacus itself divides by the expected batch size.
                         per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
                         if optimizer.pre_step():  # clips, adds noise
-                            lane.step(self.recipe.rate_at(epoch, step, steps))
+                            state.step(self.recipe.rate_at(epoch, step, steps))
                         optimizer.zero_grad(set_to_none=True)
-                lane.end_epoch(accuracy(lane.network, validation, device) if selecting else None)
+                state.end_epoch(accuracy(state.network, validation, device) if selecting else None)
                 bar.advance()
         per_record.to_standard_module()
-        lane.finish()
+        state.finish()
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,11 +86,11 @@ def every_epoch(
     """Train one undefended run and yield (epoch, its model after that epoch), from 1.
 
     One run serves the whole of Figure 4: each model equals `EarlyStopping` at that epoch, up to
-    the float16 in which weights are kept. They are pieces of the workspace, or stay in memory
+    the float16 in which weights are kept. They are artifacts of the workspace, or stay in memory
     without a folder; killed training goes on from them.
 
     Raises:
-        StoreError: an epoch's piece was deleted after the run was finished.
+        StoreError: an epoch's artifact was deleted after the run was finished.
     """
     workspace = workspace or Workspace()
     recipe = replace(undefended.recipe, selection="last")

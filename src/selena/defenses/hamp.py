@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from selena.checks import check_records
 from selena.content.keyed import uniform_by_content
-from selena.defenses.ranking import by_class, rising
+from selena.defenses.ranking import sort_ascending, unsort
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError, StoreError, TrainingError
 from selena.networks import NetworkFactory
@@ -108,7 +108,7 @@ class HAMP:
             workspace=workspace,
         )
         inputs = random_inputs(validation, self.decoys, seed)
-        decoys, _ = rising(target.logits(inputs).log_softmax(dim=1))
+        decoys, _ = sort_ascending(target.logits(inputs).log_softmax(dim=1))
         decoys = decoys[decoys[:, -1] > decoys[:, -2]]
         if len(decoys) == 0:
             raise TrainingError("HAMP: the model predicts no class for any random input.")
@@ -148,9 +148,9 @@ class HAMPModel:
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of the answer's probabilities."""
-        _, order = rising(self.target.logits(x))
+        _, order = sort_ascending(self.target.logits(x))
         drawn = (uniform_by_content(x, self.key) * len(self.decoys)).long()
-        return by_class(self.decoys[drawn], order)
+        return unsort(self.decoys[drawn], order)
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights, the decoys and the key."""

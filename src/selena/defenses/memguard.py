@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from selena.checks import check_records
 from selena.content.keyed import uniform_by_content
 from selena.defenses.memguard_noise import NoiseSearch
-from selena.defenses.ranking import by_class, predicting, rising
+from selena.defenses.ranking import keep_argmax, sort_ascending, unsort
 from selena.errors import ConfigError, StoreError
 from selena.networks.mlp import MLP
 from selena.seeding import child_seed, torch_generator
@@ -197,12 +197,12 @@ class MemGuardModel:
         z, order = searchable(original)
         noisy, use = self.search.run(self.inference, z)
         log_p = original.log_softmax(dim=1)
-        noisy = by_class(noisy, order).log_softmax(dim=1).float()
+        noisy = unsort(noisy, order).log_softmax(dim=1).float()
         if self.budget is not None:
             distortion = (noisy.exp() - log_p.exp()).abs().sum(dim=1)
             use &= uniform_by_content(x, self.key) * distortion < self.budget
         answer = torch.where(use[:, None], noisy, log_p)
-        return predicting(answer, original.argmax(dim=1))
+        return keep_argmax(answer, original.argmax(dim=1))
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state, the inference network's weights, the key and the settings."""
@@ -220,7 +220,7 @@ def searchable(
     logits: Float[Tensor, "n c"],
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
     """Return logits as `NoiseSearch.run` takes them, and the class of each place."""
-    z, order = rising(logits.double())
+    z, order = sort_ascending(logits.double())
     # A probability of 0 has the logit -inf, with which nothing can be computed.
     return torch.maximum(z, z[:, -1:] - _DEEPEST), order
 

@@ -72,8 +72,8 @@ class NoiseSearch:
         Args:
             network: linear layers with ReLU between them and one output (see `MLP`), on sorted
                 probabilities.
-            logits: float64 (near 1, float32 has no probabilities left to choose from), rising
-                in each row, so that the predicted class stands last.
+            logits: float64 (near 1, float32 has no probabilities left to choose from),
+                sort_ascending in each row, so that the predicted class stands last.
         """
         found = logits.detach().clone()
         success = torch.zeros(len(found), dtype=torch.bool)

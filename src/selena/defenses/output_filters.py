@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selena.defenses.ranking import by_class, predicting, rising
+from selena.defenses.ranking import keep_argmax, sort_ascending, unsort
 from selena.errors import ConfigError
 from selena.training.checkpoint import select
 from selena.types import Defense, Records, StoredModel
@@ -85,11 +85,11 @@ class TopKModel:
             return one_hot(logits.argmax(dim=1), self.num_classes).float().log()
         if self.k >= self.num_classes:
             return logits
-        z, order = rising(logits.double())
+        z, order = sort_ascending(logits.double())
         p = z.softmax(dim=1)
         others = self.num_classes - self.k
         p[:, :others] = p[:, :others].mean(dim=1, keepdim=True)
-        return predicting(by_class(p, order).log().float(), order[:, -1])
+        return keep_argmax(unsort(p, order).log().float(), order[:, -1])
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state, and k, which tells filters of one target apart."""

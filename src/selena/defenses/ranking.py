@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def rising(logits: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
+def sort_ascending(logits: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
     """Return each row from its least to its greatest, and the class of each place.
 
     The predicted class, of tied ones the first, stands last.
@@ -16,12 +16,12 @@ def rising(logits: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Int[Tens
     return values, logits.shape[1] - 1 - places
 
 
-def by_class(values: Float[Tensor, "n c"], order: Int[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-    """Put values back to their classes; the inverse of `rising`."""
+def unsort(values: Float[Tensor, "n c"], order: Int[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Put values back to their classes; the inverse of `sort_ascending`."""
     return values.new_empty(values.shape).scatter_(1, order, values)
 
 
-def predicting(log_p: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
+def keep_argmax(log_p: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
     """Return `log_p` with each label on top, where rounding has made a tie of what was none."""
     lost = log_p.argmax(dim=1) != labels
     top = log_p.amax(dim=1, keepdim=True)

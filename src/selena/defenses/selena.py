@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selena.defenses.split_ai import SplitAI, check_k_and_l, mean_prediction
+from selena.defenses.split_ai import SplitAI, check_sizes, mean_prediction
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed
 from selena.training.engine import fit_networks
@@ -30,24 +30,26 @@ class Selena:
         num_classes: number of classes.
         recipe: how each sub-model is trained.
         distillation: how the student is trained.
-        k: number of sub-models.
-        l: how many of them do not train on a given record; 1 <= l < k.
+        n_submodels: number of sub-models.
+        n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
     """
 
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
     distillation: Recipe
-    k: int = 25
-    l: int = 10  # noqa: E741 - the paper's letter
+    n_submodels: int = 25
+    n_nonmodels: int = 10
 
     def __post_init__(self) -> None:
-        check_k_and_l(self.k, self.l)
+        check_sizes(self.n_submodels, self.n_nonmodels)
 
     @property
     def split_ai(self) -> SplitAI:
         """The first stage."""
-        return SplitAI(self.network, self.num_classes, self.recipe, self.k, self.l)
+        return SplitAI(
+            self.network, self.num_classes, self.recipe, self.n_submodels, self.n_nonmodels
+        )
 
     def fit(
         self,

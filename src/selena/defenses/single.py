@@ -8,8 +8,8 @@ from torch import Tensor
 
 from selena.checks import check_records
 from selena.networks import NetworkFactory
+from selena.training.cohort import OnEpoch
 from selena.training.engine import fit_networks
-from selena.training.group import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
@@ -38,10 +38,10 @@ def fit_single(
         recipe: how it is trained.
         train: members.
         validation: non-members, for `recipe.selection == "validation"`.
-        name: what its kept piece and its progress bar are called.
+        name: what its kept artifact and its progress bar are called.
         seed: root of every draw.
         targets: what to learn instead of the labels, such as rows of probabilities.
-        workspace: device, progress, and the folder for finished pieces.
+        workspace: device, progress, and the folder for finished artifacts.
         on_epoch: see `fit_networks`.
 
     Raises:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
-from selena.data.groups import join_groups
+from selena.data.subjects import join_subjects
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
@@ -34,25 +34,25 @@ _CHUNK = 8192
 class SplitAI:
     """Split-AI without distillation. Exact queries of members are protected, near ones are not.
 
-    Nor are all records of a group together: a member's are answered by the same L sub-models,
+    Nor are all records of a subject together: a member's are answered by the same L sub-models,
     those of a stranger by others each, and the spread of the answers tells them apart.
 
     Attributes:
         network: builds a sub-model.
         num_classes: number of classes.
         recipe: how each sub-model is trained.
-        k: number of sub-models.
-        l: how many of them do not train on a given record; 1 <= l < k.
+        n_submodels: number of sub-models.
+        n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
     """
 
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
-    k: int = 25
-    l: int = 10  # noqa: E741 - the paper's letter
+    n_submodels: int = 25
+    n_nonmodels: int = 10
 
     def __post_init__(self) -> None:
-        check_k_and_l(self.k, self.l)
+        check_sizes(self.n_submodels, self.n_nonmodels)
 
     def fit(
         self,
@@ -65,10 +65,10 @@ class SplitAI:
         """Draw the non-model sets and train the K sub-models."""
         workspace = workspace or Workspace()
         check_records(train, num_classes=self.num_classes, what="training records")
-        sets = draw_non_model_sets(train, self.k, self.l, seed=seed)
+        sets = draw_non_model_sets(train, self.n_submodels, self.n_nonmodels, seed=seed)
         jobs = [
             Job(f"submodel-{i}", ~sets.without(i), child_seed(seed, "submodel", i))
-            for i in range(self.k)
+            for i in range(self.n_submodels)
         ]
         submodels = fit_networks(
             self.network,
@@ -76,7 +76,7 @@ class SplitAI:
             jobs,
             self.recipe,
             validation=Examples(validation.x, validation.y),
-            description=f"Split-AI, {self.k} sub-models",
+            description=f"Split-AI, {self.n_submodels} sub-models",
             workspace=workspace,
         )
         key = child_seed(seed, "content key")
@@ -85,7 +85,7 @@ class SplitAI:
 
     def restore(self, state: dict[str, Tensor]) -> SplitAIModel:
         """Rebuild the ensemble from its `state`."""
-        weights: list[dict[str, Tensor]] = [{} for _ in range(self.k)]
+        weights: list[dict[str, Tensor]] = [{} for _ in range(self.n_submodels)]
         rest: dict[str, Tensor] = {}
         for name, tensor in state.items():
             if name.startswith("submodel/"):
@@ -98,7 +98,7 @@ class SplitAI:
         models = [restore_network(self.network, self.num_classes, w) for w in weights]
         return SplitAIModel(
             [model.network for model in models],
-            NonModelSets(rest["non_models"].cpu(), self.k),
+            NonModelSets(rest["non_models"].cpu(), self.n_submodels),
             ContentIndex(rest["digests"].cpu(), int(rest["key"])),
             self.num_classes,
             models[0].device,
@@ -146,33 +146,36 @@ class SplitAIModel:
         }
 
 
-def check_k_and_l(k: int, l: int) -> None:  # noqa: E741 - the paper's letter
+def check_sizes(n_submodels: int, n_nonmodels: int) -> None:
     """Raise `ConfigError` unless 1 <= L < K."""
-    if not 1 <= l < k:
+    if not 1 <= n_nonmodels < n_submodels:
         raise ConfigError(
             f"Split-AI needs 1 <= L < K: each record is left out by L of the K sub-models and "
-            f"trained on by the others. Got K={k}, L={l}."
+            f"trained on by the others. Got "
+            f"n_submodels={n_submodels}, n_nonmodels={n_nonmodels}."
         )
 
 
-def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonModelSets:  # noqa: E741
+def draw_non_model_sets(
+    train: Records, n_submodels: int, n_nonmodels: int, *, seed: int
+) -> NonModelSets:
     """Draw for each record, uniformly without replacement, L of the K sub-models.
 
-    Records of equal content share one draw, and so do those of one group: otherwise a sub-model
+    Records of equal content share one draw, and so do those of one subject: otherwise a sub-model
     that must not see the one would train on the other.
     """
-    check_k_and_l(k, l)
-    group = group_by_content(train.x)
-    if train.groups is not None:
-        group = torch.from_numpy(join_groups(group.numpy(), train.groups.numpy()))
+    check_sizes(n_submodels, n_nonmodels)
+    unit = group_by_content(train.x)
+    if train.subjects is not None:
+        unit = torch.from_numpy(join_subjects(unit.numpy(), train.subjects.numpy()))
     generator = torch_generator(seed, "non-model sets")
-    bits = torch.zeros(int(group.max()) + 1, (k + 7) // 8, dtype=torch.uint8)
+    bits = torch.zeros(int(unit.max()) + 1, (n_submodels + 7) // 8, dtype=torch.uint8)
     # One generator draws on: chunks of rows get the numbers that all rows at once would.
     for part in in_chunks(len(bits), _CHUNK):
-        order = torch.rand(len(bits[part]), k, generator=generator).argsort(dim=1)
-        excluded = torch.zeros(order.shape, dtype=torch.bool).scatter_(1, order[:, :l], True)
-        bits[part] = NonModelSets.pack(excluded).bits
-    return NonModelSets(bits[group], k)
+        order = torch.rand(len(bits[part]), n_submodels, generator=generator).argsort(dim=1)
+        excluded = torch.zeros(order.shape, dtype=torch.bool)
+        bits[part] = NonModelSets.pack(excluded.scatter_(1, order[:, :n_nonmodels], True)).bits
+    return NonModelSets(bits[unit], n_submodels)
 
 
 def mean_prediction(

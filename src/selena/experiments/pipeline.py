@@ -45,7 +45,7 @@ class DataSettings:
         data_dir: folder that holds the archive of a data set, instead of downloading it.
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
-        group_column: name of the column (or array) that says whose a record is, or None.
+        subject_column: name of the column (or array) that says whose a record is, or None.
         members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.
@@ -58,7 +58,7 @@ class DataSettings:
     data_dir: Path | None = None
     size: int | None = None
     label_column: str = "label"
-    group_column: str | None = None
+    subject_column: str | None = None
     members: int | None = None
     partition: Literal["default", "paper"] = "default"
     canaries: int = 0
@@ -93,7 +93,7 @@ class RunSettings:
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
         workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
-        group_size: networks of an ensemble that train side by side; 0 for the usual.
+        cohort_size: networks of an ensemble that train side by side; 0 for the usual.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: changes to hyperparameters of attacks, by name.
@@ -106,7 +106,7 @@ class RunSettings:
     selection: Selection = "last"
     device: str = "cpu"
     workers: int = 0
-    group_size: int = 0
+    cohort_size: int = 0
     plan: dict[str, Any] = field(default_factory=dict)
     defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
@@ -125,8 +125,8 @@ class RunSettings:
                 )
         if self.workers < 0:
             raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
-        if self.group_size < 0:
-            raise ConfigError(f"group_size is {self.group_size}; give at least 1, or 0.")
+        if self.cohort_size < 0:
+            raise ConfigError(f"cohort_size is {self.cohort_size}; give at least 1, or 0.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +214,13 @@ class Case:
             [self.data.canaries, self.data.canary_kind],
             self.build_defense(dataset),
             # What attacks take from the plan: an attacker's own Split-AI imitates it.
-            [plan.network(dataset), plan.training, plan.shadow_epochs, plan.k, plan.l],
+            [
+                plan.network(dataset),
+                plan.training,
+                plan.shadow_epochs,
+                plan.n_submodels,
+                plan.n_nonmodels,
+            ],
             self.seed,
             self.selection,
             code_digest(),
@@ -240,7 +246,7 @@ def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
         data_dir=settings.data_dir,
         size=settings.size,
         label_column=settings.label_column,
-        group_column=settings.group_column,
+        subject_column=settings.subject_column,
         progress=progress,
     )
 
@@ -320,7 +326,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     settings = {
         "settings": case.to_json(),
         "data": data_identity(dataset),
-        # What was asked for, which repetitions share; where groups stay whole, sizes differ.
+        # What was asked for, which repetitions share; where subjects stay whole, sizes differ.
         "partition": {**asdict(case.data.sizes(dataset)), **_planted(case.data)},
         "split": split.sizes(),
         "numeric": numeric_settings(workspace),

@@ -25,14 +25,14 @@ def run(
 ) -> Results:
     """Train and attack every case of `settings`; what `runs` holds already is not done again.
 
-    Finished sub-models and checkpoints live in `runs`/pieces until the seed that needs them is
+    Finished sub-models and checkpoints live in `runs`/artifacts until the seed that needs them is
     done; with `keep_submodels` they stay. `log` returns who keeps a case's training curves.
     """
     check_settings(settings, progress)
     progress = progress or Silent()
     done: list[tuple[RunFolder, AuditReport]] = []
     for seed in settings.seeds:
-        workspace = pieces(runs, settings, progress)
+        workspace = make_workspace(runs, settings, progress)
         for case in cases(settings, seed):
             here = replace(workspace, log=log(case)) if log else workspace
             with progress.step(f"{case.defense}, seed {seed}", 2) as bar:
@@ -100,14 +100,14 @@ def read_results(folders: Sequence[Path]) -> Results:
     )
 
 
-def pieces(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:
+def make_workspace(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:
     """Return the workspace of work in progress under `runs`."""
     return Workspace(
         settings.device,
-        runs / "pieces",
+        runs / "artifacts",
         progress or Silent(),
         workers=settings.workers,
-        group_size=settings.group_size,
+        cohort_size=settings.cohort_size,
     )
 
 

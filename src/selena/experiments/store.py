@@ -159,14 +159,14 @@ class RunFolder:
                 f"({type(error).__name__}: {error}). Delete the folder and train again."
             ) from error
 
-    def save_audit(self, report: AuditReport, pieces: Iterable[str]) -> None:
+    def save_audit(self, report: AuditReport, artifacts: Iterable[str]) -> None:
         """Let the manifest vouch for the scores of an audit, and write `audit.json`.
 
         Args:
             report: the audit.
-            pieces: names of the files of scores in the folder, one per attack.
+            artifacts: names of the files of scores in the folder, one per attack.
         """
-        files = {name.rpartition("-")[0]: f"{name}.safetensors" for name in pieces}
+        files = {name.rpartition("-")[0]: f"{name}.safetensors" for name in artifacts}
         audited = describe_report(report)
         for name, about in audited["attacks"].items():
             about["scores"] = files[name]

@@ -21,7 +21,7 @@ Numbers = Float64[np.ndarray, "n w"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputFormat:
     """How answers become logits.
 
     Attributes:
@@ -84,7 +84,7 @@ class Reading:
             )
 
 
-def choose_reading(
+def choose_format(
     values: Numbers,
     *,
     output: str,
@@ -92,7 +92,7 @@ def choose_reading(
     num_classes: int | None,
     what: str,
     any_sum: bool = False,
-) -> Reading:
+) -> OutputFormat:
     """Return how `values` are to be read.
 
     Args:
@@ -116,8 +116,8 @@ def choose_reading(
         )
     if output == "auto":
         sure = bool(are_probabilities(values).all())
-        return Reading("probabilities" if sure else default, columns, any_sum)
-    return Reading("logits" if output == "logits" else "probabilities", columns, any_sum)
+        return OutputFormat("probabilities" if sure else default, columns, any_sum)
+    return OutputFormat("logits" if output == "logits" else "probabilities", columns, any_sum)
 
 
 def check_output(output: str) -> None:

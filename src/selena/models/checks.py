@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from selena.data.groups import count_units
+from selena.data.subjects import count_units
 from selena.errors import AuditWarning
 from selena.metrics.low_fpr import RESOLVED, needed_non_members
 from selena.models.pool import Pool
@@ -84,7 +84,7 @@ def warn_of_equal_rows(pool: Pool) -> None:
             "together, and figures count different records.",
             above=1,
         )
-    if pool.left_out is None and pool.groups is None:
+    if pool.left_out is None and pool.subjects is None:
         _warn_of_one_sided(pool, repeated)
 
 
@@ -131,11 +131,11 @@ def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
 
 
 def _repeated(pool: Pool, side: Bool[np.ndarray, " n"]) -> int:
-    """Return how many records of a side equal one of another group, or another that is alone."""
+    """Return how many records of a side equal one of another subject, or another that is alone."""
     rows = np.flatnonzero(side)
     whose = -1 - rows
-    if pool.groups is not None:
-        whose = np.where(pool.groups[rows] < 0, whose, pool.groups[rows])
+    if pool.subjects is not None:
+        whose = np.where(pool.subjects[rows] < 0, whose, pool.subjects[rows])
     different = np.unique(np.stack([pool.contents[rows], whose]), axis=1)[0]
     names, counts = np.unique(different, return_counts=True)
     return int(np.isin(pool.contents[rows], names[counts > 1]).sum())

@@ -38,7 +38,7 @@ def check_attacks(attacks: Sequence[str | Attack]) -> None:
     check_own([attack for attack in attacks if not isinstance(attack, str)])
 
 
-def asking_anew(attacks: Sequence[str | Attack]) -> list[str]:
+def needs_features(attacks: Sequence[str | Attack]) -> list[str]:
     """Return the names of attacks that may ask about other inputs than the records."""
     alone = prediction_attacks()
     kinds, names = {type(attack) for attack in alone}, {attack.name for attack in alone}

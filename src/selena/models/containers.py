@@ -83,7 +83,7 @@ def contain(x: Any, what: str) -> Container:
 
 
 @dataclass(frozen=True, eq=False)
-class _Array:
+class _NumpyArray:
     values: Any
 
     def __len__(self) -> int:
@@ -267,7 +267,7 @@ class _Polars:
 # Looked at in this order. Frames are known by what they can do: their libraries need not be there.
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Container]], ...] = (
     (lambda x: isinstance(x, Tensor), _Torch),
-    (lambda x: isinstance(x, np.ndarray), _Array),
+    (lambda x: isinstance(x, np.ndarray), _NumpyArray),
     (sparse.issparse, _Sparse),
     (lambda x: hasattr(x, "iloc"), _Pandas),
     (lambda x: hasattr(x, "to_arrow") and hasattr(x, "__len__"), _Polars),

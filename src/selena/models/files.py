@@ -19,14 +19,14 @@ _LABEL = "label"
 
 
 def read_records(
-    path: Path | str, *, label_column: str = _LABEL, group_column: str | None = None
+    path: Path | str, *, label_column: str = _LABEL, subject_column: str | None = None
 ) -> tuple[Shaped[np.ndarray, "..."], ...]:
     """Return features and labels of an `.npz`, `.csv` or `.parquet` file, as `audit` takes them.
 
     `.npz` holds `x`, n x anything, and `y`, n. Of a table, `label_column` holds the labels and
     all other columns are features, n x d as float32. Labels that all are whole numbers come as
-    int64, others as they are. Third come groups, where `group_column` names the column (or array)
-    that says whose each record is.
+    int64, others as they are. Third come subjects, where `subject_column` names the column (or
+    array) that says whose each record is.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks something.
@@ -38,19 +38,19 @@ def read_records(
     check_is_file(path)
     with border(path, "the file is damaged"):
         if suffix == ".npz":
-            x, y, *groups = _read_npz(path, group_column)
+            x, y, *subjects = _read_npz(path, subject_column)
             check_words(y, lambda index: f"{path}, row {index + 1}")
         else:
-            table = read_table(path, label_column, group_column)
+            table = read_table(path, label_column, subject_column)
             x, y = table.features, table.labels
-            groups = [] if table.groups is None else [table.groups]
+            subjects = [] if table.subjects is None else [table.subjects]
             check_words(y, lambda index: f"{path}, row {table.row(index)}")
-        return x, _whole(y), *groups
+        return x, _whole(y), *subjects
 
 
-def _read_npz(path: Path, group_array: str | None) -> list[np.ndarray]:
+def _read_npz(path: Path, subject_array: str | None) -> list[np.ndarray]:
     """Read arrays of any shape: images too, unlike a table's."""
-    wanted = ["x", "y"] if group_array is None else ["x", "y", group_array]
+    wanted = ["x", "y"] if subject_array is None else ["x", "y", subject_array]
 
     def choose(names: list[str]) -> list[str]:
         missing = [name for name in wanted if name not in names]

@@ -13,15 +13,15 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from selena.content.digests import digests, number_contents
-from selena.data.groups import join_groups, number_groups
+from selena.data.subjects import join_subjects, number_subjects
 from selena.errors import ConfigError, DataError
 from selena.models.containers import Container, contain
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
-from selena.types import AuditSplit, Knowledge, Records
+from selena.types import AuditSplit, MembershipSets, Records
 
 Given = tuple[Any, Any] | tuple[Any, Any, Any] | Records
-"""Records as a user has them: features and labels, and maybe groups."""
+"""Records as a user has them: features and labels, and maybe subjects."""
 
 _SHOWN = 10
 # Thresholds are cross-fitted on halves of the known records.
@@ -36,7 +36,7 @@ class Pool:
         features: n records in the container they came in.
         labels: as they were given.
         members: how many of the records are members.
-        groups: number of each record's group, or None where all stand alone.
+        subjects: number of each record's subject, or None where all stand alone.
         left_out: records that are neither known nor scored, or None.
         never_scored: records that the attacker knows in any case, or None.
     """
@@ -44,7 +44,7 @@ class Pool:
     features: Container
     labels: Shaped[np.ndarray, " n"]
     members: int
-    groups: Int64[np.ndarray, " n"] | None = None
+    subjects: Int64[np.ndarray, " n"] | None = None
     left_out: Bool[np.ndarray, " n"] | None = None
     never_scored: Bool[np.ndarray, " n"] | None = None
 
@@ -73,20 +73,20 @@ class Pool:
 
     @cached_property
     def units(self) -> Int64[np.ndarray, " n"]:
-        """Number of what each record counts for: equal records are one, as are those of a group.
+        """Number of what each record counts for: equal records are one, as are those of a subject.
 
-        Groups are joined by equal records unless that made one of most of a side: where values are
-        few, persons have rows in common by chance, and stay what they were said to be.
+        Subjects are joined by equal records unless that made one of most of a side: where values
+        are few, persons have rows in common by chance, and stay what they were said to be.
         """
-        if self.groups is None:
+        if self.subjects is None:
             return self.contents
         numbers = np.full(len(self), -1, dtype=np.int64)
         for side in (self.used & self.member, self.used & ~self.member):
             if side.any():
-                alone = np.where(self.groups < 0, -1 - self.contents, self.groups)[side]
+                alone = np.where(self.subjects < 0, -1 - self.contents, self.subjects)[side]
                 try:
-                    mine = join_groups(
-                        np.unique(self.contents[side], return_inverse=True)[1], self.groups[side]
+                    mine = join_subjects(
+                        np.unique(self.contents[side], return_inverse=True)[1], self.subjects[side]
                     )
                 except DataError:
                     mine = np.unique(alone, return_inverse=True)[1]
@@ -161,7 +161,7 @@ class Pool:
         """
         if not 0 < known_fraction < 1:
             raise ConfigError(f"known_fraction is {known_fraction}; it is a share between 0 and 1.")
-        every = Records(x, torch.from_numpy(classes), torch.arange(len(self)), self._groups())
+        every = Records(x, torch.from_numpy(classes), torch.arange(len(self)), self._subjects())
         always = np.zeros(len(self), dtype=bool) if self.never_scored is None else self.never_scored
         known, scored = [], []
         for side, mine in (("members", self.member), ("non-members", ~self.member)):
@@ -170,7 +170,7 @@ class Pool:
             n = len(names)
             if n <= _FEWEST_KNOWN:
                 raise DataError(
-                    f"{n} {side} are too few (equal records, and those of one group, count once): "
+                    f"{n} {side} are too few (equal records, and those of a subject, count once): "
                     f"at least {_FEWEST_KNOWN} are known to the attacker and others are scored. "
                     "Give more."
                 )
@@ -181,15 +181,15 @@ class Pool:
             known.append(every.take(torch.from_numpy(told)))
             scored.append(every.take(torch.from_numpy(rows[~first])))
         nobody = every.take(torch.arange(0))
-        return AuditSplit(Knowledge(*known), Knowledge(*scored), nobody)
+        return AuditSplit(MembershipSets(*known), MembershipSets(*scored), nobody)
 
-    def _groups(self) -> Tensor | None:
-        """Return the units as groups of `Records`: -1 for a record that is a unit by itself."""
+    def _subjects(self) -> Tensor | None:
+        """Return the units as subjects of `Records`: -1 for a record that is a unit by itself."""
         _, unit, sizes = np.unique(
             np.where(self.used, self.units, -1), return_inverse=True, return_counts=True
         )
         several = self.used & (sizes[unit] > 1)
-        if self.groups is None and not several.any():
+        if self.subjects is None and not several.any():
             return None
         return torch.from_numpy(np.where(several, unit, -1))
 
@@ -242,8 +242,8 @@ def drop_shared(pool: Pool, *, seed: int) -> Pool:
     same filter.
     """
     units = np.arange(len(pool))
-    if pool.groups is not None:
-        units = np.where(pool.groups < 0, -1 - units, pool.groups)
+    if pool.subjects is not None:
+        units = np.where(pool.subjects < 0, -1 - units, pool.subjects)
     sides = [np.unique(units[side]) for side in (pool.member, ~pool.member)]
     larger = max(sides, key=len)
     draw = numpy_generator(seed, "anymodel", "surplus").permutation(len(larger))
@@ -269,8 +269,8 @@ def shared_rows(members: Given, non_members: Given) -> Int64[np.ndarray, " m"]:
 
 
 def _join(members: Given, non_members: Given, scale: bool) -> Pool:
-    ours, our_labels, our_groups = _pair(members, "members", scale)
-    theirs, their_labels, their_groups = _pair(non_members, "non_members", scale)
+    ours, our_labels, our_subjects = _pair(members, "members", scale)
+    theirs, their_labels, their_subjects = _pair(non_members, "non_members", scale)
     if type(ours) is not type(theirs):
         raise DataError(
             f"members are a {_kind(ours)}, non_members a {_kind(theirs)}. Give both in the "
@@ -281,26 +281,26 @@ def _join(members: Given, non_members: Given, scale: bool) -> Pool:
     except DataError as error:
         raise DataError(f"members and non_members do not fit together: {error}.") from error
     labels = np.array([*our_labels.tolist(), *their_labels.tolist()], dtype=object)
-    return Pool(features, labels, len(ours), _number(our_groups, their_groups))
+    return Pool(features, labels, len(ours), _number(our_subjects, their_subjects))
 
 
 def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndarray, " n"] | None:
-    """Return the number of each record's group, members first."""
+    """Return the number of each record's subject, members first."""
     if ours is None and theirs is None:
         return None
     if ours is None or theirs is None:
-        raise DataError("Give groups of both members and non_members, or of neither.")
+        raise DataError("Give subjects of both members and non_members, or of neither.")
     if ours.dtype.kind == theirs.dtype.kind:
         names = np.concatenate([ours, theirs])
     else:  # which NumPy might make floats of
         names = np.array([*ours.tolist(), *theirs.tolist()], dtype=object)
-    numbers = number_groups(names)
+    numbers = number_subjects(names)
     both = np.setdiff1d(np.intersect1d(numbers[: len(ours)], numbers[len(ours) :]), [-1])
     if len(both):
         rows = [int(np.flatnonzero(numbers == each)[0]) for each in both[: _SHOWN + 1]]
         shown = names[rows].tolist()
         raise DataError(
-            f"{len(both)} groups have records on both sides: {_listed(shown)}. What tells of one "
+            f"{len(both)} subjects have records on both sides: {_listed(shown)}. What tells of one "
             "of their records tells of the others. Leave their non-members out."
         )
     return numbers
@@ -309,15 +309,15 @@ def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndar
 def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np.ndarray | None]:
     x: Any
     y: Any
-    groups: Any = None
+    subjects: Any = None
     if isinstance(given, Records):
-        x, y, groups = as_input(given.x) if scale else given.x, given.y, given.groups
+        x, y, subjects = as_input(given.x) if scale else given.x, given.y, given.subjects
     elif isinstance(given, Sequence) and not isinstance(given, str) and len(given) in (2, 3):
         x, y, *more = given
-        groups = more[0] if more else None
+        subjects = more[0] if more else None
     else:
         raise DataError(
-            f"{what} must be a pair (x, y) of features and labels, a triple (x, y, groups), or "
+            f"{what} must be a pair (x, y) of features and labels, a triple (x, y, subjects), or "
             f"selena.Records; got a {type(given).__qualname__}."
         )
     features = contain(x, what)
@@ -331,18 +331,18 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np
             f"{what}: shapes disagree: {len(features)} records and labels of shape "
             f"{labels.shape}. Give one label a record."
         )
-    return features, labels.reshape(-1), _groups(groups, len(features), what)
+    return features, labels.reshape(-1), _subjects(subjects, len(features), what)
 
 
-def _groups(given: Any, n: int, what: str) -> np.ndarray | None:
-    """Return the name of each record's group; both sides are numbered together later."""
+def _subjects(given: Any, n: int, what: str) -> np.ndarray | None:
+    """Return the name of each record's subject; both sides are numbered together later."""
     if given is None:
         return None
     names = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if names.shape != (n,):
-        raise DataError(f"{what}: there are {n} records, and groups have shape {names.shape}.")
+        raise DataError(f"{what}: there are {n} records, and subjects have shape {names.shape}.")
     try:
-        number_groups(names)
+        number_subjects(names)
     except DataError as error:
         raise DataError(f"{what}: {error}") from error
     return names

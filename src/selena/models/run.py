@@ -15,7 +15,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.checks import are_probabilities
 from selena.errors import ConfigError, DataError
-from selena.models.answers import Numbers, Reading, check_output, choose_reading
+from selena.models.answers import Numbers, OutputFormat, check_output, choose_format
 from selena.models.asking import Asking, check_settings
 from selena.models.checks import (
     warn_of_constant,
@@ -26,7 +26,7 @@ from selena.models.checks import (
     warn_of_sums,
     warn_of_unsteady,
 )
-from selena.models.chosen import asking_anew, check_attacks, chosen_attacks
+from selena.models.chosen import check_attacks, chosen_attacks, needs_features
 from selena.models.containers import Rows
 from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
@@ -83,8 +83,8 @@ def audit(
             column suffices, that of class 1); an `nn.Module`; a fitted scikit-learn classifier
             with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
             of this library; or predictions alone, `Predictions` or the path of a file of them.
-        members: records of the training set, `(x, y)`, `(x, y, groups)` or `Records`; None with
-            predictions alone. Groups say whose a record is, where several are of one person: all
+        members: records of the training set, `(x, y)`, `(x, y, subjects)` or `Records`; None with
+            predictions alone. Subjects say whose a record is, where several are of one person: all
             are known to the attacker or none, and their mean score is the person's.
             The model is given x in the container it comes in: array, tensor, pandas or polars
             frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
@@ -148,7 +148,7 @@ def audit(
         if deduplicate:
             raise ConfigError(
                 "Predictions do not tell which records are equal: leave deduplicate out. Give "
-                "equal records one group, or pass the model and its records."
+                "equal records one subject, or pass the model and its records."
             )
         return _audit_predictions(model, attacks, fpr, seed, workspace)
     if members is None or non_members is None:
@@ -185,8 +185,8 @@ class _Read:
     model: Model
     pool: Pool
 
-    def __call__(self, answers: Numbers, rows: Rows) -> Reading:
-        reading = choose_reading(
+    def __call__(self, answers: Numbers, rows: Rows) -> OutputFormat:
+        reading = choose_format(
             answers,
             output=self.output,
             default=self.model.default,
@@ -258,7 +258,7 @@ def _audit_model(
 
 def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
     """Return features that attacks may change, where one of `attacks` does."""
-    changing = asking_anew(attacks)
+    changing = needs_features(attacks)
     if not changing:
         return None
     try:
@@ -271,7 +271,7 @@ def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
         ) from error
 
 
-def _live(model: Model, reading: Reading, inputs: Inputs, device: str) -> TargetModel:
+def _live(model: Model, reading: OutputFormat, inputs: Inputs, device: str) -> TargetModel:
     if model.target is not None:
         return model.target
     live, network = LiveModel(model, reading, inputs), model.network
@@ -294,7 +294,7 @@ def _audit_predictions(
     workspace: Workspace,
 ) -> AuditReport:
     table = model if isinstance(model, Predictions) else read_predictions(Path(model).expanduser())
-    changing = asking_anew(attacks)
+    changing = needs_features(attacks)
     if changing:
         raise ConfigError(
             f"The attacks {', '.join(changing)} ask about changed records, or train on features: "

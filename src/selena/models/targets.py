@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 
 from selena.errors import DataError, SelenaError
-from selena.models.answers import Numbers, Reading, as_numbers, failure
+from selena.models.answers import Numbers, OutputFormat, as_numbers, failure
 from selena.models.containers import Container, Rows, contain
 from selena.models.inputs import Inputs
 from selena.models.models import Model
@@ -142,7 +142,7 @@ class LiveModel:
     """
 
     model: Model
-    reading: Reading
+    reading: OutputFormat
     inputs: Inputs
 
     @property

@@ -15,7 +15,7 @@ from selena.auditing.figure import tpr_metric
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError, DataError
 from selena.metrics.intervals import Interval
-from selena.reports.page.groups import Group, baseline_of, group_runs
+from selena.reports.page.model_runs import ModelRuns, baseline_of, runs_by_model
 from selena.reports.page.runs import Run, run_of_audit
 from selena.reports.results import Results
 from selena.reports.terminal import results_text
@@ -53,14 +53,14 @@ class Comparison:
         Intervals take the two audits for independent. Where both scored the same records, they are
         wider than they need be.
         """
-        groups = group_runs(self.runs)
+        models = runs_by_model(self.runs)
         return [
-            f"{group.label} against {base.label}: {', '.join(_changes(base, group))}."
-            for group in groups
-            if (base := baseline_of(group, groups)) is not None
-            and group.is_attacked
+            f"{model.label} against {base.label}: {', '.join(_changes(base, model))}."
+            for model in models
+            if (base := baseline_of(model, models)) is not None
+            and model.is_attacked
             and base.is_attacked
-            and len(group.runs) == len(base.runs) == 1
+            and len(model.runs) == len(base.runs) == 1
         ]
 
     def write_page(self, path: str | Path, *, title: str = _TITLE, command: str = "") -> Path:
@@ -94,15 +94,15 @@ class Comparison:
         return [*paths, page]
 
 
-def _changes(base: Group, group: Group) -> list[str]:
+def _changes(base: ModelRuns, model: ModelRuns) -> list[str]:
     """Return the differences in points, each with its 95 % interval."""
     said = []
     for title, metric in _CHANGES.items():
-        (before,), (after,) = base.figures(metric), group.figures(metric)
+        (before,), (after,) = base.figures(metric), model.figures(metric)
         said.append(
             f"{title} {_difference(before.value, before.interval, after.value, after.interval)}"
         )
-    accuracies = [each.accuracy("test_accuracy") for each in (base, group)]
+    accuracies = [each.accuracy("test_accuracy") for each in (base, model)]
     (first, second) = accuracies
     change = _difference(first.values[0], first.interval, second.values[0], second.interval)
     return [*said, f"test accuracy {change}"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
-from selena.auditing.gate import Verdict
+from selena.auditing.gate import ConditionResult
 from selena.escaping import xml
 
 
 def junit_xml(
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[ConditionResult],
     *,
     suite: str = "selena gate",
     properties: Mapping[str, object] | None = None,
@@ -47,7 +47,7 @@ def junit_xml(
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _case(suite: ElementTree.Element, verdict: Verdict) -> None:
+def _case(suite: ElementTree.Element, verdict: ConditionResult) -> None:
     case = _element(
         "testcase", suite, classname=verdict.subject or "selena.gate", name=verdict.condition
     )
@@ -69,9 +69,9 @@ def _case(suite: ElementTree.Element, verdict: Verdict) -> None:
 
 def _properties(parent: ElementTree.Element, values: Mapping[str, object]) -> None:
     if values:
-        group = _element("properties", parent)
+        subject = _element("properties", parent)
         for name, value in values.items():
-            _element("property", group, name=name, value=value)
+            _element("property", subject, name=name, value=value)
 
 
 def _element(

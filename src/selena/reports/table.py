@@ -127,46 +127,49 @@ def figures_by_row(
 def summarize_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return mean, standard deviation and n over seeds, one entry per defense."""
     entries = []
-    for defense, group in _by_defense(rows):
-        entry: dict[str, Any] = {"defense": defense, "seeds": [row["seed"] for row in group]}
+    for defense, repeats in _by_defense(rows):
+        entry: dict[str, Any] = {"defense": defense, "seeds": [row["seed"] for row in repeats]}
         for name in ("train_accuracy", "test_accuracy"):
-            entry[name] = _moments([row[name] for row in group])
-        entry["verdict"] = over_seeds([Verdict.from_json(row["verdict"]) for row in group]).level
-        if all(row["figures"] for row in group):
-            entry["figures"] = _metric_moments(group, None)
+            entry[name] = _moments([row[name] for row in repeats])
+        entry["verdict"] = over_seeds([Verdict.from_json(row["verdict"]) for row in repeats]).level
+        if all(row["figures"] for row in repeats):
+            entry["figures"] = _metric_moments(repeats, None)
         entry["families"] = {
-            family: _metric_moments(group, family) for family in group[0]["families"]
+            family: _metric_moments(repeats, family) for family in repeats[0]["families"]
         }
-        canaries = _canary_moments(group)
+        canaries = _canary_moments(repeats)
         if canaries:
             entry["canaries"] = canaries
         entries.append(entry)
     return entries
 
 
-def _metric_moments(group: Sequence[Mapping[str, Any]], family: str | None) -> dict[str, Any]:
-    first = figures_of(group[0], family)
+def _metric_moments(repeats: Sequence[Mapping[str, Any]], family: str | None) -> dict[str, Any]:
+    first = figures_of(repeats[0], family)
     return {
-        metric: _moments([figure.value for figure in figures_by_row(group, metric, family)])
+        metric: _moments([figure.value for figure in figures_by_row(repeats, metric, family)])
         for metric in first
-        if all(metric in figures_of(row, family) for row in group)
+        if all(metric in figures_of(row, family) for row in repeats)
     }
 
 
-def _canary_moments(group: list[dict[str, Any]]) -> dict[str, Any]:
+def _canary_moments(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """Return by family what its strongest attacks found of canaries, where all rows have some."""
     moments = {}
-    for family in group[0]["families"]:
-        if all(has_canaries(row, family) for row in group):
+    for family in repeats[0]["families"]:
+        if all(has_canaries(row, family) for row in repeats):
             moments[family] = {
-                "auc": _moments([on_canaries(row, family, "auc")["auc"] for row in group]),
+                "auc": _moments([on_canaries(row, family, "auc")["auc"] for row in repeats]),
                 **{
                     _LOW: _moments(
-                        [on_canaries(row, family, _LOW)["tpr_at_fpr"][_FPR]["tpr"] for row in group]
+                        [
+                            on_canaries(row, family, _LOW)["tpr_at_fpr"][_FPR]["tpr"]
+                            for row in repeats
+                        ]
                     )
                 },
                 EPSILON: _moments(
-                    [figure.value for figure in figures_by_row(group, EPSILON, family)]
+                    [figure.value for figure in figures_by_row(repeats, EPSILON, family)]
                 ),
             }
     return moments
@@ -185,25 +188,25 @@ def table_cells(
         seconds: time that each family's attacks took, by "defense/family".
     """
     lines = []
-    for defense, group in _by_defense(rows):
-        for i, family in enumerate(f for f in get_args(Family) if f in group[0]["families"]):
-            deciding = figures_by_row(group, "balanced_accuracy", family)
+    for defense, repeats in _by_defense(rows):
+        for i, family in enumerate(f for f in get_args(Family) if f in repeats[0]["families"]):
+            deciding = figures_by_row(repeats, "balanced_accuracy", family)
             names = [figure.name for figure in deciding]
             head = [Cell("")] * 3
             if i == 0:
-                seeds = "" if len(group) == 1 else f"{len(group)} seeds"
+                seeds = "" if len(repeats) == 1 else f"{len(repeats)} seeds"
                 head = [
                     Cell(defense, seeds),
-                    accuracy_quantity(group, "train_accuracy").cell(),
-                    accuracy_quantity(group, "test_accuracy").cell(),
+                    accuracy_quantity(repeats, "train_accuracy").cell(),
+                    accuracy_quantity(repeats, "test_accuracy").cell(),
                 ]
             lines.append(
                 [
                     *head,
                     _attack_cell(family, deciding, (seconds or {}).get(f"{defense}/{family}")),
                     figure_cell(deciding),
-                    figure_cell(figures_by_row(group, "auc", family), names),
-                    figure_cell(figures_by_row(group, _LOW, family), names),
+                    figure_cell(figures_by_row(repeats, "auc", family), names),
+                    figure_cell(figures_by_row(repeats, _LOW, family), names),
                 ]
             )
     return lines
@@ -214,7 +217,7 @@ def table_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [figures_of(row, family)[_LOW] for row in rows for family in row["families"]]
 
 
-def are_grouped(rows: Iterable[Mapping[str, Any]]) -> bool:
+def have_subjects(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether anywhere a score is that of several records together."""
     return any("evaluation_records" in row["n"] for row in rows)
 
@@ -236,23 +239,26 @@ def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
     No lines where no canaries were planted.
     """
     lines = []
-    for defense, group in _by_defense(rows):
-        families = [f for f in get_args(Family) if all(f in row["families"] for row in group)]
+    for defense, repeats in _by_defense(rows):
+        families = [f for f in get_args(Family) if all(f in row["families"] for row in repeats)]
         for i, family in enumerate(families):
-            if not all(has_canaries(row, family) for row in group):
+            if not all(has_canaries(row, family) for row in repeats):
                 continue
-            bounds = figures_by_row(group, EPSILON, family)
+            bounds = figures_by_row(repeats, EPSILON, family)
             names = [figure.name for figure in bounds]
-            seeds = "" if len(group) == 1 else f"{len(group)} seeds"
+            seeds = "" if len(repeats) == 1 else f"{len(repeats)} seeds"
             lines.append(
                 [
                     Cell(defense, seeds) if i == 0 else Cell(""),
                     Cell(f"{family}: {attack_words(*_one_of(names))}"),
-                    _canary_cell(group, family, "auc", names),
-                    _canary_cell(group, family, _LOW, names),
-                    _canary_cell(group, family, tpr_metric(0.1), names),
+                    _canary_cell(repeats, family, "auc", names),
+                    _canary_cell(repeats, family, _LOW, names),
+                    _canary_cell(repeats, family, tpr_metric(0.1), names),
                     _epsilon(
-                        [on_canaries(row, family, EPSILON)["epsilon_lower_bound"] for row in group]
+                        [
+                            on_canaries(row, family, EPSILON)["epsilon_lower_bound"]
+                            for row in repeats
+                        ]
                     ),
                 ]
             )
@@ -260,10 +266,10 @@ def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
 
 
 def _canary_cell(
-    group: Sequence[Mapping[str, Any]], family: str, metric: str, line: Sequence[str]
+    repeats: Sequence[Mapping[str, Any]], family: str, metric: str, line: Sequence[str]
 ) -> Cell:
     found = []
-    for row in group:
+    for row in repeats:
         of = figures_of(row, family)[metric]
         planted = on_canaries(row, family, metric)
         if metric == "auc":
@@ -303,10 +309,10 @@ def canary_words(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _by_defense(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(row["defense"], []).append(row)
-    return list(groups.items())
+        found.setdefault(row["defense"], []).append(row)
+    return list(found.items())
 
 
 def attack_words(name: str, others: int = 0) -> str:

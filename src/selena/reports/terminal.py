@@ -14,11 +14,11 @@ from selena.reports.table import (
     FEW,
     TITLES,
     Cell,
-    are_grouped,
     attack_words,
     canary_cells,
     canary_words,
     few_words,
+    have_subjects,
     percent,
     table_cells,
     table_figures,
@@ -101,7 +101,7 @@ def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         notes.append("The data are synthetic: no real person stands behind a record.")
     if any(row["selected_on_evaluation"] for row in rows):
         notes.append("Weights were selected on evaluation data (the paper's way): biased upwards.")
-    if are_grouped(rows):
+    if have_subjects(rows):
         notes.append(_GROUPED)
     return notes
 
@@ -139,7 +139,7 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
         f"In percent, with 95 % intervals. The model is right for {accuracies}.",
         *(_figure_line(audit, figure) for figure in shown),
         *([few] if few else []),
-        *([_GROUPED] if are_grouped([audit]) else []),
+        *([_GROUPED] if have_subjects([audit]) else []),
     ]
 
 

@@ -19,13 +19,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from selena.data.groups import number_groups
-from selena.defenses.split_ai import check_k_and_l
+from selena.data.subjects import number_subjects
+from selena.defenses.split_ai import check_sizes
 from selena.errors import ConfigError, DataError
 
 Labels = Shaped[np.ndarray, " n"]
 Weights = Float64[np.ndarray, " n"]
-Groups = Int64[np.ndarray, " n"]
+Subjects = Int64[np.ndarray, " n"]
 
 
 class ParameterError(ConfigError, ValueError):
@@ -37,7 +37,7 @@ def check_counts(n_submodels: Any, n_nonmodel: Any) -> tuple[int, int]:
     check_scalar(n_submodels, "n_submodels", Integral)
     check_scalar(n_nonmodel, "n_nonmodel", Integral)
     try:
-        check_k_and_l(int(n_submodels), int(n_nonmodel))
+        check_sizes(int(n_submodels), int(n_nonmodel))
     except ConfigError as error:
         raise ParameterError(f"{error} Here K is n_submodels and L n_nonmodel.") from error
     return int(n_submodels), int(n_nonmodel)
@@ -83,19 +83,19 @@ def check_weights(sample_weight: Any, X: Any) -> Weights:
     return weight
 
 
-def check_groups(groups: Any, X: Any) -> Groups:
-    """Return the number of each record's group; raise `ValueError` unless each has one."""
-    check_consistent_length(X, groups)
+def check_subjects(subjects: Any, X: Any) -> Subjects:
+    """Return the number of each record's subject; raise `ValueError` unless each has one."""
+    check_consistent_length(X, subjects)
     try:
-        return number_groups(column_or_1d(groups))
+        return number_subjects(column_or_1d(subjects))
     except DataError as error:
-        raise ParameterError(f"groups: {error}") from error
+        raise ParameterError(f"subjects: {error}") from error
 
 
 def check_training(
-    model: Any, X: Any, y: Any, sample_weight: Any, groups: Any = None, **checks: Any
-) -> tuple[Any, Labels, Weights | None, Groups | None]:
-    """Return the records, labels, weights and groups that `model` is to be fitted on.
+    model: Any, X: Any, y: Any, sample_weight: Any, subjects: Any = None, **checks: Any
+) -> tuple[Any, Labels, Weights | None, Subjects | None]:
+    """Return the records, labels, weights and subjects that `model` is to be fitted on.
 
     Sets `n_features_in_`, `feature_names_in_` and `classes_`. A record of weight 0 is left out,
     so that no model ever sees it.
@@ -105,26 +105,26 @@ def check_training(
         X: n x d features.
         y: n labels.
         sample_weight: n weights, at least 0, or None.
-        groups: whose each of the n records is, integers or strings (-1: nobody's), or None.
+        subjects: whose each of the n records is, integers or strings (-1: nobody's), or None.
         checks: what `sklearn.utils.validation.validate_data` takes.
 
     Raises:
         ValueError: what scikit-learn raises for malformed input, negative weights, no record of
-            a weight above 0, missing groups, or fewer than two classes.
+            a weight above 0, missing subjects, or fewer than two classes.
     """
     X, y = validate_data(model, X, y, **checks)
     check_classification_targets(y)
-    groups = None if groups is None else check_groups(groups, X)
+    subjects = None if subjects is None else check_subjects(subjects, X)
     weight = None
     if sample_weight is not None:
         weight = check_weights(sample_weight, X)
         kept = weight > 0
         X, y, weight = X[kept], y[kept], weight[kept]
-        groups = None if groups is None else groups[kept]
+        subjects = None if subjects is None else subjects[kept]
     model.classes_ = np.unique(y)
     if len(model.classes_) < 2:
         raise ParameterError(
             f"{type(model).__name__} needs at least 2 classes; the records (n_samples={len(y)}) "
             f"are all of one class, {model.classes_[0]!r}."
         )
-    return X, y, weight, groups
+    return X, y, weight, subjects

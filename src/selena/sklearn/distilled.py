@@ -81,7 +81,7 @@ class SelenaClassifier(ProbabilityClassifier):
         self.random_state = random_state
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+        self, X: Any, y: Any, sample_weight: Any = None, subjects: Any = None
     ) -> SelenaClassifier:
         """Fit the K copies, take soft labels from non-models, and distil the student.
 
@@ -89,7 +89,7 @@ class SelenaClassifier(ProbabilityClassifier):
             X: n x d numbers; sparse or with NaN where estimator and student take that.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None; both stages heed them.
-            groups: whose each of the n records is, integers or strings, or None where no two are
+            subjects: whose each of the n records is, integers or strings, or None where no two are
                 of one person; see `SplitAIClassifier.fit`.
 
         Raises:
@@ -101,8 +101,8 @@ class SelenaClassifier(ProbabilityClassifier):
         check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
         student = check_estimator(base if self.student is None else self.student, "student")
-        X, y, weight, groups = check_training(
-            self, X, y, sample_weight, groups, **data_checks(self)
+        X, y, weight, subjects = check_training(
+            self, X, y, sample_weight, subjects, **data_checks(self)
         )
         split_ai = SplitAIClassifier(
             base,
@@ -110,7 +110,7 @@ class SelenaClassifier(ProbabilityClassifier):
             self.n_nonmodel,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
-        ).fit(X, y, weight, groups)
+        ).fit(X, y, weight, subjects)
         self.student_ = fit_soft(
             student,
             X,

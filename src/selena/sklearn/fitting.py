@@ -18,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from selena.errors import DataError
 from selena.seeding import child_seed, numpy_generator
 from selena.sklearn.base import Probabilities
-from selena.sklearn.checks import Groups, Labels, Weights
+from selena.sklearn.checks import Labels, Subjects, Weights
 
 COPIES = 10
 """Rows a record, on average, for an estimator that takes no weights."""
@@ -39,7 +39,7 @@ def fit_hard(
     seed: int,
     classes: np.ndarray,
     rows_wanted: int | None = None,
-    groups: Groups | None = None,
+    subjects: Subjects | None = None,
 ) -> Any:
     """Return a fitted copy of `estimator`, whose randomness comes from `seed`.
 
@@ -56,13 +56,13 @@ def fit_hard(
         seed: of the rounding, and of the estimator's own randomness.
         classes: all labels that there are, sorted.
         rows_wanted: how many rows repetition makes, about; n x `COPIES` unless told otherwise.
-        groups: number of each record's group, for an estimator that is fitted by them; no weights
-            then.
+        subjects: number of each record's subject, for an estimator that is fitted by them; no
+            weights then.
     """
     copy = _seeded_clone(estimator, seed)
     named: dict[str, Any] = {}
-    if groups is not None and has_fit_parameter(copy, "groups"):
-        named["groups"] = groups
+    if subjects is not None and has_fit_parameter(copy, "subjects"):
+        named["subjects"] = subjects
     if weight is not None:
         name = _weight_parameter(copy)
         if name is not None:

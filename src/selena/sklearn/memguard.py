@@ -23,7 +23,7 @@ from torch import Tensor
 
 from selena.content.non_models import draw_non_models
 from selena.defenses.memguard import MemGuard, MemGuardModel
-from selena.defenses.ranking import predicting
+from selena.defenses.ranking import keep_argmax
 from selena.errors import ConfigError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
@@ -153,7 +153,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         bare = self._bare(X)
         noisy = self._filter.logits(torch.from_numpy(bare)).double().softmax(dim=1)
         # The filter answers in float32, which may make a tie of what is none in float64.
-        kept: Probabilities = predicting(noisy, torch.from_numpy(bare.argmax(axis=1))).numpy()
+        kept: Probabilities = keep_argmax(noisy, torch.from_numpy(bare.argmax(axis=1))).numpy()
         return kept
 
     def _take_frozen(self, base: Any, X: Any, y: Any, reference: Any) -> Any:
@@ -256,7 +256,7 @@ class _Answers:
 
 def _half(X: Any, y: Labels, key: bytes) -> Shaped[np.ndarray, " n"]:
     """Return which records the classifier is fitted on; no side is empty."""
-    seen = draw_non_models(X, k=2, l=1, key=key)[:, 0]
+    seen = draw_non_models(X, n_submodels=2, n_nonmodels=1, key=key)[:, 0]
     if seen.all() or not seen.any():  # of very few records
         seen = np.arange(len(y)) % 2 == 0
     return seen

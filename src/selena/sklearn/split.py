@@ -39,8 +39,8 @@ class SplitAIClassifier(ProbabilityClassifier):
     drawn by a keyed hash of it, so that a repeated query never meets others (Tang et al.,
     "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel Ensemble
     Architecture", USENIX Security 2022, Section 4.1). Exact queries of members are protected,
-    queries near a member are not: `SelenaClassifier` is for that. Nor are rows of one group, asked
-    about together: the same L copies answer all of a member's, others each of a stranger's.
+    queries near a member are not: `SelenaClassifier` is for that. Nor are rows of one subject,
+    asked about together: the same L copies answer all of a member's, others each of a stranger's.
 
     Args:
         estimator: any classifier with `predict_proba`; None for
@@ -59,16 +59,16 @@ class SplitAIClassifier(ProbabilityClassifier):
         estimators_: the K fitted copies. One whose records lack a class is a
             `selena.sklearn.fitting.Numbered`, one whose records are all of one class answers that,
             and one that is left without a record, of very few, answers all classes alike.
-        n_nonmodel_: L.
+        n_nonmodels_: L.
         key_: the key of the hash, 16 bytes.
-        shared_draws_: which records share the draw of another of their group, by content; empty
-            without groups.
+        shared_draws_: which records share the draw of another of their subject, by content; empty
+            without subjects.
         n_features_in_: number of features.
         feature_names_in_: their names, where the records came as a data frame.
     """
 
     estimators_: list[Any]
-    n_nonmodel_: int
+    n_nonmodels_: int
     key_: bytes
     shared_draws_: dict[bytes, bytes]
 
@@ -87,7 +87,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         self.random_state = random_state
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+        self, X: Any, y: Any, sample_weight: Any = None, subjects: Any = None
     ) -> SplitAIClassifier:
         """Draw the non-model sets and fit the K copies.
 
@@ -96,8 +96,8 @@ class SplitAIClassifier(ProbabilityClassifier):
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None. An estimator that takes none is fitted
                 on records repeated in proportion to them.
-            groups: whose each of the n records is, integers or strings, or None where no two are
-                of one person. Records of one group share their non-models: where they are much
+            subjects: whose each of the n records is, integers or strings, or None where no two are
+                of one person. Records of one subject share their non-models: where they are much
                 alike, a copy that must not see the one would learn it from another.
 
         Raises:
@@ -107,15 +107,15 @@ class SplitAIClassifier(ProbabilityClassifier):
         """
         k, l = check_counts(self.n_submodels, self.n_nonmodel)  # noqa: E741 - the paper's letter
         base = check_estimator(base_or_default(self.estimator), "estimator")
-        X, y, weight, groups = check_training(
-            self, X, y, sample_weight, groups, **data_checks(self)
+        X, y, weight, subjects = check_training(
+            self, X, y, sample_weight, subjects, **data_checks(self)
         )
-        self.n_nonmodel_ = l
+        self.n_nonmodels_ = l
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
         self.shared_draws_ = {}
-        if groups is not None:
+        if subjects is not None:
             try:
-                self.shared_draws_ = share_draws(X, groups, k=k, key=self.key_)
+                self.shared_draws_ = share_draws(X, subjects, n_submodels=k, key=self.key_)
             except DataError as error:
                 raise ParameterError(str(error)) from error
         excluded = self._draw(X, k)
@@ -158,8 +158,14 @@ class SplitAIClassifier(ProbabilityClassifier):
         proba: Probabilities = total / answering.sum(axis=1, keepdims=True)
         return proba
 
-    def _draw(self, X: Any, k: int) -> Bool[np.ndarray, "n k"]:
-        return draw_non_models(X, k=k, l=self.n_nonmodel_, key=self.key_, shared=self.shared_draws_)
+    def _draw(self, X: Any, n_submodels: int) -> Bool[np.ndarray, "n k"]:
+        return draw_non_models(
+            X,
+            n_submodels=n_submodels,
+            n_nonmodels=self.n_nonmodels_,
+            key=self.key_,
+            shared=self.shared_draws_,
+        )
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self)

@@ -43,7 +43,7 @@ class EstimatorTraining:
         seed: int,
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
-        """Fit a copy on `train`, and by its groups where the estimator heeds them."""
+        """Fit a copy on `train`, and by its subjects where the estimator heeds them."""
         with _explained(f"when fitted on {len(train)} records"):
             fitted = fit_hard(
                 self.estimator,
@@ -52,7 +52,7 @@ class EstimatorTraining:
                 None,
                 seed=seed,
                 classes=np.arange(int(train.y.max()) + 1),
-                groups=None if train.groups is None else train.groups.numpy(),
+                subjects=None if train.subjects is None else train.subjects.numpy(),
             )
         return FittedEstimator(fitted, int(train.y.max()) + 1)
 

@@ -16,13 +16,13 @@ from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.processor import numeric_environment
 from selena.training.batches import in_even_chunks
+from selena.training.cohort import OnEpoch
+from selena.training.cohort_size import Ensemble, cohort_size
 from selena.training.compiled import worth_compiling
 from selena.training.executor import processes, run_tasks, worker_threads
-from selena.training.group import OnEpoch
-from selena.training.group_size import Ensemble, group_size
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.training.task import Task, build
+from selena.training.task import TrainingTask, build
 from selena.workspace import Workspace
 
 
@@ -46,7 +46,7 @@ def fit_networks(
         recipe: how.
         validation: records with hard labels, for `recipe.selection == "validation"`.
         description: what the progress bar says.
-        workspace: device, group size, progress, and the folder where finished networks and
+        workspace: device, cohort size, progress, and the folder where finished networks and
             checkpoints are kept; what is found there is not trained again.
         on_epoch: called after each epoch of each network, before its checkpoint is written.
             Resumed training may repeat an epoch and then tells the same again; a network that
@@ -71,7 +71,7 @@ def fit_networks(
         tensor_digest(validation.x, validation.target) if validation else None,
         code_digest(),
     )
-    size = group_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
+    size = cohort_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
     parts = list(in_even_chunks(len(jobs), size))
     worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
     workers = 1 if on_epoch else processes(factory, jobs, recipe, workspace, len(parts))
@@ -81,7 +81,7 @@ def fit_networks(
         mine = tuple(jobs[part])
         # Sums come out otherwise on another processor, and beside other numbers of networks.
         keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
-        tasks.append(Task(factory, mine, tuple(keys), recipe, examples, validation, worth))
+        tasks.append(TrainingTask(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
         results = run_tasks(tasks, workspace, bar, workers, on_epoch)
         weights = [state for states in results for state in states]

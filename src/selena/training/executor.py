@@ -1,7 +1,7 @@
 """Who runs the tasks of an ensemble: this process, or a pool of them.
 
 The pool is joblib's, so `joblib.parallel_config(backend=...)` puts tasks on another machine where
-a backend for it is registered. A task returns its weights; the pieces that it keeps on the way
+a backend for it is registered. A task returns its weights; the artifacts that it keeps on the way
 need a folder that every worker sees, and are not needed for the result.
 """
 
@@ -21,11 +21,11 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 
 from selena.networks import NetworkFactory
-from selena.training.group import OnEpoch
+from selena.training.cohort import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.training.shared_memory import shared_folder
-from selena.training.task import Task, Weights
+from selena.training.task import TrainingTask, Weights
 from selena.workspace import NoLog, Silent, Step, Workspace
 
 # Operations below which starting processes, each of which imports PyTorch, is not worth it.
@@ -36,7 +36,7 @@ _ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    tasks: Sequence[TrainingTask],
     workspace: Workspace,
     bar: Step,
     workers: int,
@@ -107,7 +107,7 @@ def operations_per_record(factory: NetworkFactory) -> float:
 
 
 def _in_processes(
-    tasks: Sequence[Task], workspace: Workspace, bar: Step, workers: int
+    tasks: Sequence[TrainingTask], workspace: Workspace, bar: Step, workers: int
 ) -> Iterator[list[Weights]]:
     # Arrays travel as files that all workers map; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
@@ -148,7 +148,7 @@ class _Curves:
 
 
 def _run(
-    task: Task,
+    task: TrainingTask,
     workspace: Workspace,
     examples: Any,
     validation: Any,

@@ -14,7 +14,7 @@ class Job:
     """One network to fit.
 
     Attributes:
-        name: what its kept piece is called.
+        name: what its kept artifact is called.
         seed: root of its draws.
     """
 
@@ -22,7 +22,7 @@ class Job:
         """Describe a network.
 
         Args:
-            name: what its kept piece is called.
+            name: what its kept artifact is called.
             rows: which records it may see, by number or as a mask of all; it touches no others.
                 A mask is kept as bits, so that K jobs do not hold K x n numbers.
             seed: root of its draws.

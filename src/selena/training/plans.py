@@ -55,8 +55,8 @@ class Plan:
         adversary: schedule of adversarial regularization.
         shadow_epochs: epochs of the sub-models of an attacker who imitates Split-AI; None for
             those of `training`.
-        k: number of sub-models.
-        l: number of sub-models that do not train on a record.
+        n_submodels: number of sub-models.
+        n_nonmodels: number of sub-models that do not train on a record.
     """
 
     architecture: Literal["mlp", "resnet18", "small_resnet"] = "mlp"
@@ -69,8 +69,8 @@ class Plan:
     distillation: Recipe = field(default_factory=lambda: Recipe(epochs=60))
     adversary: Adversary = field(default_factory=Adversary)
     shadow_epochs: int | None = None
-    k: int = 25
-    l: int = 10  # noqa: E741 - the paper's letter
+    n_submodels: int = 25
+    n_nonmodels: int = 10
 
     def __post_init__(self) -> None:
         if self.shadow_epochs is not None and self.shadow_epochs < 1:

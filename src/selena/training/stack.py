@@ -2,8 +2,8 @@
 
 `Stacked` keeps the weights of several in one tensor a layer, so that a step is one batched matrix
 product a layer instead of K small ones; each network's parameters are views into the stack, which
-lets an ordinary optimizer update each one by itself. `Apart` runs each network as it is: alone,
-or beside others on a GPU, where one multiplies while another waits for memory.
+lets an ordinary optimizer update each one by itself. `Sequential` runs each network as it is:
+alone, or beside others on a GPU, where one multiplies while another waits for memory.
 """
 
 from __future__ import annotations
@@ -25,30 +25,34 @@ Tensors = dict[str, Tensor]
 
 
 @runtime_checkable
-class Lanes(Protocol):
+class NetworkStates(Protocol):
     """Networks that answer one batch each."""
 
-    def forward(self, x: Float[Tensor, "g b *features"], lanes: slice) -> Float[Tensor, "g b *out"]:
-        """Return the output of each network in `lanes` for its own batch."""
+    def forward(
+        self, x: Float[Tensor, "g b *features"], states: slice
+    ) -> Float[Tensor, "g b *out"]:
+        """Return the output of each network in `states` for its own batch."""
         ...
 
-    def collect_gradients(self, lanes: Sequence[int]) -> None:
+    def collect_gradients(self, states: Sequence[int]) -> None:
         """After a backward pass, let the parameters of these networks hold their gradients."""
         ...
 
 
-class Apart:
+class Sequential:
     """Networks that compute one at a time; any `nn.Module` works."""
 
     def __init__(self, networks: Sequence[Forward]) -> None:
         self._networks = list(networks)
 
-    def forward(self, x: Float[Tensor, "1 b *features"], lanes: slice) -> Float[Tensor, "1 b *out"]:
-        """Return the output of the one network in `lanes`."""
-        output: Tensor = self._networks[lanes.start](x[0])
+    def forward(
+        self, x: Float[Tensor, "1 b *features"], states: slice
+    ) -> Float[Tensor, "1 b *out"]:
+        """Return the output of the one network in `states`."""
+        output: Tensor = self._networks[states.start](x[0])
         return output[None]
 
-    def collect_gradients(self, lanes: Sequence[int]) -> None:
+    def collect_gradients(self, states: Sequence[int]) -> None:
         """Do nothing: the gradients are where they belong."""
 
 
@@ -70,35 +74,37 @@ class Stacked:
         for name, parameters in self._parameters.items():
             for parameter, weights in zip(parameters, self._weights[name].data, strict=True):
                 parameter.data = weights
-        for lane, network in enumerate(networks):
+        for state, network in enumerate(networks):
             for name, buffer in network.named_buffers():
-                buffer.data = self._statistics[name][lane]
+                buffer.data = self._statistics[name][state]
 
-    def forward(self, x: Float[Tensor, "g b *features"], lanes: slice) -> Float[Tensor, "g b *out"]:
-        """Return the output of each network in `lanes` for its own batch."""
+    def forward(
+        self, x: Float[Tensor, "g b *features"], states: slice
+    ) -> Float[Tensor, "g b *out"]:
+        """Return the output of each network in `states` for its own batch."""
 
         def one(weights: Tensors, statistics: Tensors, batch: Tensor) -> Tensor:
             output: Tensor = functional_call(self._base, (weights, statistics), (batch,))
             return output
 
         weights, statistics = self._weights, self._statistics
-        if lanes != slice(0, len(self._networks)):
+        if states != slice(0, len(self._networks)):
             # Slices are views: gradients and new statistics arrive in the stack.
             weights, statistics = (
-                {name: tensor[lanes] for name, tensor in stack.items()}
+                {name: tensor[states] for name, tensor in stack.items()}
                 for stack in (weights, statistics)
             )
         stack = partial(vmap(one), weights, statistics)
         return forward_in(self._dtype, stack, x.device)(x)
 
-    def collect_gradients(self, lanes: Sequence[int]) -> None:
+    def collect_gradients(self, states: Sequence[int]) -> None:
         """Point these networks' gradients into the stack's, and start the next pass from none."""
         for name, weights in self._weights.items():
             gradient, weights.grad = weights.grad, None
             if gradient is not None:
                 parts = gradient.unbind()
-                for lane in lanes:
-                    self._parameters[name][lane].grad = parts[lane]
+                for state in states:
+                    self._parameters[name][state].grad = parts[state]
 
 
 def _in_float32(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""A group of networks to train: the unit of work that may run anywhere, any time, again."""
+"""A cohort of networks to train: the unit of work that may run anywhere, any time, again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from selena.networks import NetworkFactory
 from selena.seeding import seeded
-from selena.training.group import Group, OnEpoch
+from selena.training.cohort import Cohort, OnEpoch
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane, piece_name
+from selena.training.network_state import NetworkState, artifact_name
 from selena.training.recipe import Recipe
 from selena.workspace import Step, Workspace
 
@@ -20,10 +20,10 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class TrainingTask:
     """Networks that train side by side.
 
-    It depends on nothing but itself: its jobs hold the seeds, its keys name the pieces that it
+    It depends on nothing but itself: its jobs hold the seeds, its keys name the artifacts that it
     keeps (finished networks, checkpoints) and finds again after it was killed.
 
     Attributes:
@@ -51,7 +51,7 @@ class Task:
 
     def finished(self, workspace: Workspace) -> list[Weights] | None:
         """Return the networks' weights if `workspace` keeps them all."""
-        found = [workspace.load(piece_name(job, key)) for job, key in self._named]
+        found = [workspace.load(artifact_name(job, key)) for job, key in self._named]
         whole = [weights for weights in found if weights is not None]
         return whole if len(whole) == len(found) else None
 
@@ -59,8 +59,8 @@ class Task:
         self, workspace: Workspace, bar: Step, on_epoch: OnEpoch | None = None
     ) -> list[Weights]:
         """Train what is not finished yet and return every network's weights, on the CPU."""
-        lanes = [
-            Lane(
+        states = [
+            NetworkState(
                 job,
                 key=key,
                 network=build(self.factory, job.seed, workspace.torch_device),
@@ -69,13 +69,13 @@ class Task:
             )
             for job, key in self._named
         ]
-        found = [lane.load_finished() for lane in lanes]
+        found = [state.load_finished() for state in states]
         if all(found):
             bar.advance(self.epochs)
         else:
             # With the finished ones: the others' products are then those of undisturbed training.
-            group = Group(
-                lanes,
+            cohort = Cohort(
+                states,
                 self.examples,
                 self.recipe,
                 self.validation,
@@ -83,10 +83,10 @@ class Task:
                 on_epoch=on_epoch,
                 compile_networks=self.compiled,
             )
-            group.run(bar)
+            cohort.run(bar)
         return [
-            {name: tensor.cpu() for name, tensor in lane.network.state_dict().items()}
-            for lane in lanes
+            {name: tensor.cpu() for name, tensor in state.network.state_dict().items()}
+            for state in states
         ]
 
     @property

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from selena.errors import ConfigError
-from selena.experiments.paper.budget import Line, plan_lines
-from selena.experiments.paper.document import Document, Table
+from selena.experiments.paper.budget import PlanLine, plan_lines
+from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import attack_quantity, drawn, notes
 from selena.experiments.paper.plots import Course, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
-from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.results import collect
 from selena.reports.table import Cell, accuracy_quantity
@@ -30,13 +30,13 @@ Size = tuple[int, int]
 """K and L."""
 
 
-def plan(task: Task, runs: Path) -> list[Line]:
+def plan(task: PaperTask, runs: Path) -> list[PlanLine]:
     """Return the work ahead."""
     return plan_lines(list(_items(task).values()), task, runs)
 
 
 def run(
-    task: Task,
+    task: PaperTask,
     runs: Path,
     *,
     command: str,
@@ -55,7 +55,7 @@ def run(
     return Document(
         name="ablation",
         title=f"SELENA's K and L on {dataset}",
-        table=Table(TITLES, [_cells(size, row) for size, row in rows.items()]),
+        table=TextTable(TITLES, [_cells(size, row) for size, row in rows.items()]),
         figure=draw_courses(
             [
                 (f"K, with L = {SHARE} K", _course(rows, over_k, axis=0)),
@@ -85,10 +85,10 @@ _CAPTION = (
 )
 
 
-def _sweeps(task: Task) -> tuple[list[Size], list[Size]]:
+def _sweeps(task: PaperTask) -> tuple[list[Size], list[Size]]:
     """Return the sizes over K and those over L, smallest first."""
     (case, *_) = cases(task.settings(["selena"]), 0)
-    k = case.build_plan(task.load()).k
+    k = case.build_plan(task.load()).n_submodels
     over_k = [(each, round(SHARE * each)) for each in sorted(task.scale.ablation_k)]
     over_l = [(k, each) for each in sorted(task.scale.ablation_l)]
     if not over_k or not over_l:
@@ -96,18 +96,18 @@ def _sweeps(task: Task) -> tuple[list[Size], list[Size]]:
     return over_k, over_l
 
 
-def _items(task: Task) -> dict[Size, Item]:
+def _items(task: PaperTask) -> dict[Size, Item]:
     """Return what is trained by its size: the undefended model, then each size once."""
     if len(task.seeds) != 1:
         raise ConfigError("The ablation compares sizes, not seeds: give one seed.")
     (seed,) = task.seeds
     (undefended,) = cases(task.settings(["undefended"]), seed)
-    items = {_UNDEFENDED: Item("undefended", undefended, ("direct",), group="undefended")}
+    items = {_UNDEFENDED: Item("undefended", undefended, ("direct",), bundle="undefended")}
     over_k, over_l = _sweeps(task)
     for k, l in dict.fromkeys([*over_k, *over_l]):  # noqa: E741
-        (case,) = cases(task.settings(["selena"], k=k, l=l), seed)
+        (case,) = cases(task.settings(["selena"], n_submodels=k, n_nonmodels=l), seed)
         label = f"selena, K={k}, L={l}"
-        items[k, l] = Item(label, case, ("direct",), group=label)
+        items[k, l] = Item(label, case, ("direct",), bundle=label)
     return items
 
 

@@ -12,7 +12,7 @@ import torch
 
 from selena.attacks.neighbors import flip_patterns
 from selena.defenses.memguard_noise import NoiseSearch
-from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.paper.work import Pieces, Sizes, Work, audit_work, training_work
 from selena.experiments.pipeline import cases
 from selena.experiments.store import RunFolder
@@ -35,7 +35,7 @@ _BATCH, _PREDICTED, _SEARCHED = 512, 1024, 2048
 
 
 @dataclass(frozen=True)
-class Line:
+class PlanLine:
     """One entry of the plan.
 
     Attributes:
@@ -78,41 +78,41 @@ class Speed:
         )
 
 
-def plan_lines(items: Sequence[Item], task: Task, runs: Path) -> list[Line]:
+def plan_lines(items: Sequence[Item], task: PaperTask, runs: Path) -> list[PlanLine]:
     """Return the work of each item that neither `runs` holds nor an item before it does."""
     dataset = task.load()
     lines = []
-    for _, group in groupby(items, key=lambda item: item.group):
+    for _, bundle in groupby(items, key=lambda item: item.bundle):
         counted: set[str] = set()
-        for item in group:
+        for item in bundle:
             case, found = item.case, []
             defense, plan = case.build_defense(dataset), case.build_plan(dataset)
             attacks = build_attacks(item.attacks, plan, dataset, task.scale.attack_settings)
             sizes = Sizes.of(case.data.sizes(dataset), len(dataset.records))
             folder = case.folder(runs, dataset)
             audit = audit_work(defense, attacks, sizes)
-            pieces: Pieces = {}
+            artifacts: Pieces = {}
             if folder.is_trained:
                 found.append("model")
             else:
-                pieces |= training_work(defense, sizes.members, sizes.validation)
+                artifacts |= training_work(defense, sizes.members, sizes.validation)
             if folder.is_trained and _is_attacked(folder, attacks):
                 found.append("attacks")
                 counted |= set(audit)
             else:
-                pieces |= audit
-            work = _total(each for name, each in pieces.items() if name not in counted)
-            counted |= set(pieces)
-            lines.append(Line(item.label, work, " and ".join(found)))
+                artifacts |= audit
+            work = _total(each for name, each in artifacts.items() if name not in counted)
+            counted |= set(artifacts)
+            lines.append(PlanLine(item.label, work, " and ".join(found)))
     return lines
 
 
-def total(lines: Sequence[Line]) -> Work:
+def total(lines: Sequence[PlanLine]) -> Work:
     """Return the work of all lines together."""
     return _total(line.work for line in lines)
 
 
-def calibrate(task: Task) -> Speed:
+def calibrate(task: PaperTask) -> Speed:
     """Measure this machine on a few steps and predictions of the task's network.
 
     Takes seconds for an MLP; nothing that it computes is kept.

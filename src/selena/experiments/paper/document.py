@@ -18,7 +18,7 @@ from selena.reports.table import Cell
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Lines of cells under titles.
 
     Attributes:
@@ -46,7 +46,7 @@ class Document:
 
     name: str
     title: str
-    table: Table
+    table: TextTable
     figure: Figure
     notes: list[str]
     settings: dict[str, Any]
@@ -85,7 +85,7 @@ class Document:
         return as_latex(self.table, caption=f"{self.title}.", notes=" ".join(self.notes))
 
 
-def as_markdown(table: Table) -> str:
+def as_markdown(table: TextTable) -> str:
     """Return the table as Markdown, spreads in parentheses."""
     lines = _lines(table, markdown)
     titles = [markdown(title) for title in table.titles]
@@ -93,7 +93,7 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def as_csv(table: Table) -> str:
+def as_csv(table: TextTable) -> str:
     """Return the table as CSV: a column a title, and one beside it for the spread if any has one.
 
     Names of columns are the titles in lower case with underscores.
@@ -120,7 +120,7 @@ def as_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def as_latex(table: Table, *, caption: str, notes: str = "") -> str:
+def as_latex(table: TextTable, *, caption: str, notes: str = "") -> str:
     """Return the table as a LaTeX float as wide as the page, a gap before each new first cell."""
     columns = "ll" + "r" * (len(table.titles) - 2)
     titles = " & ".join(map(latex, table.titles))
@@ -152,7 +152,7 @@ def as_latex(table: Table, *, caption: str, notes: str = "") -> str:
     )
 
 
-def _lines(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
+def _lines(table: TextTable, escape: Callable[[str], str]) -> list[list[str]]:
     return [[escape(joined(cell)) for cell in line] for line in table.lines]
 
 

@@ -14,15 +14,15 @@ from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment
 from selena.errors import ConfigError
-from selena.experiments.paper.budget import Line, plan_lines
-from selena.experiments.paper.document import Document, Table
+from selena.experiments.paper.budget import PlanLine, plan_lines
+from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import attack_quantity, drawn, notes
 from selena.experiments.paper.plots import Course, Value, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
-from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.paper.work import Sizes, Work, audit_work, training_work
 from selena.experiments.pipeline import RunSettings, cases
-from selena.experiments.results import pieces
+from selena.experiments.results import make_workspace
 from selena.registry import build_attacks
 from selena.reports.table import Cell, accuracy_quantity
 from selena.seeding import child_seed
@@ -36,14 +36,14 @@ ATTACKS: tuple[str, ...] = get_args(SignalName)
 """Direct attacks that need nothing trained: each epoch is attacked with all of them."""
 
 
-def items(task: Task) -> list[Item]:
+def items(task: PaperTask) -> list[Item]:
     """Return the model whose levels are drawn."""
     (seed,) = task.seeds
     (case,) = cases(task.settings(["selena"]), seed)
-    return [Item(f"selena, seed {seed}", case, ATTACKS, group="selena")]
+    return [Item(f"selena, seed {seed}", case, ATTACKS, bundle="selena")]
 
 
-def plan(task: Task, runs: Path) -> list[Line]:
+def plan(task: PaperTask, runs: Path) -> list[PlanLine]:
     """Return the work ahead."""
     _check(task)
     dataset, (undefended, _) = task.load(), cases(task.settings(["undefended", "selena"]), 0)
@@ -52,11 +52,11 @@ def plan(task: Task, runs: Path) -> list[Line]:
     audits = audit_work(defense, build_attacks(ATTACKS, plan, dataset), sizes).values()
     training = training_work(defense, sizes.members, sizes.validation).values()
     work = sum([*training, *(list(audits) * plan.training.epochs)], Work())
-    return [Line("undefended, every epoch", work), *plan_lines(items(task), task, runs)]
+    return [PlanLine("undefended, every epoch", work), *plan_lines(items(task), task, runs)]
 
 
 def run(
-    task: Task,
+    task: PaperTask,
     runs: Path,
     *,
     command: str,
@@ -65,7 +65,7 @@ def run(
 ) -> Document:
     """Train and attack what `runs` does not hold yet, and return the figure.
 
-    The epochs' weights are kept in `runs`/pieces until all of them are attacked.
+    The epochs' weights are kept in `runs`/artifacts until all of them are attacked.
     """
     _check(task)
     ((_, report),) = run_items(items(task), task, runs, progress=progress, tell=tell)
@@ -82,7 +82,7 @@ def run(
     return Document(
         name="figure4",
         title=f"Figure 4 on {dataset}: early stopping",
-        table=Table(
+        table=TextTable(
             TITLES,
             [
                 *(_cells("undefended", str(row["epoch"]), row) for row in rows),
@@ -117,7 +117,7 @@ _CAPTION = (
 )
 
 
-def _epochs(task: Task, runs: Path, progress: Progress) -> list[dict[str, Any]]:
+def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[dict[str, Any]]:
     (seed,), dataset = task.seeds, task.load()
     (case,) = cases(task.settings(["undefended"]), seed)
     defense, plan, split = (
@@ -127,7 +127,7 @@ def _epochs(task: Task, runs: Path, progress: Progress) -> list[dict[str, Any]]:
     )
     assert isinstance(defense, Undefended)
     attacks = build_attacks(ATTACKS, plan, dataset)
-    workspace = pieces(runs, RunSettings(device=task.device), progress)
+    workspace = make_workspace(runs, RunSettings(device=task.device), progress)
     rows = []
     models = every_epoch(
         defense,
@@ -174,6 +174,6 @@ def _cells(model: str, epoch: str, row: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _check(task: Task) -> None:
+def _check(task: PaperTask) -> None:
     if len(task.seeds) != 1:
         raise ConfigError("Figure 4 shows the course of one run: give one seed.")

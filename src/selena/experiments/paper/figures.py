@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from selena.experiments.paper.plots import Value
-from selena.experiments.paper.task import Task
+from selena.experiments.paper.task import PaperTask
 from selena.reports.table import (
     Quantity,
     accuracy_quantity,
@@ -46,7 +46,7 @@ def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
     return accuracy_quantity(best, "balanced_accuracy")
 
 
-def notes(task: Task) -> list[str]:
+def notes(task: PaperTask) -> list[str]:
     """Return what is to be said about every reproduction: intervals, scale, synthetic data."""
     dataset = task.load()
     several = len(task.seeds) > 1

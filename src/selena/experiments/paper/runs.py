@@ -9,22 +9,22 @@ from typing import Any
 
 from selena.auditing.report import AuditReport
 from selena.errors import StoreError
-from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import RunSettings, attack, train
-from selena.experiments.results import pieces
+from selena.experiments.results import make_workspace
 from selena.experiments.store import RunFolder
 from selena.reports.table import percent
 from selena.workspace import Progress, Silent, check_device
 
 Tell = Callable[[str], object]
-"""Told one line of news after each finished piece of work."""
+"""Told one line of news after each finished artifact of work."""
 
 Found = list[tuple[RunFolder, AuditReport]]
 
 
 def run_items(
     items: Sequence[Item],
-    task: Task,
+    task: PaperTask,
     runs: Path,
     *,
     progress: Progress | None = None,
@@ -32,15 +32,15 @@ def run_items(
 ) -> Found:
     """Train and attack all items, in order; killed work goes on when it is asked for again.
 
-    Sub-models and checkpoints live in `runs`/pieces until their group is done.
+    Sub-models and checkpoints live in `runs`/artifacts until their bundle is done.
     """
     check_device(task.device)
     found: Found = []
     progress = progress or Silent()
     with progress.step("Models", len(items)) as bar:
-        for _, group in groupby(items, key=lambda item: item.group):
-            workspace = pieces(runs, RunSettings(device=task.device), progress)
-            for item in group:
+        for _, bundle in groupby(items, key=lambda item: item.bundle):
+            workspace = make_workspace(runs, RunSettings(device=task.device), progress)
+            for item in bundle:
                 folder = train(item.case, runs, workspace)
                 before, audited = kept_audit(folder), folder.audited()
                 report = attack(

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selena.experiments.paper.budget import Line, plan_lines
-from selena.experiments.paper.document import Document, Table
+from selena.experiments.paper.budget import PlanLine, plan_lines
+from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import attack_quantity, drawn, notes, quantity_on_evaluation
 from selena.experiments.paper.plots import Point, draw_tradeoff
 from selena.experiments.paper.published import Published, published, real_name
 from selena.experiments.paper.runs import Tell, run_items
-from selena.experiments.paper.task import Item, Task
+from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.results import collect
 from selena.reports.table import Cell, accuracy_quantity
@@ -38,7 +38,7 @@ TITLES = (
 _NOTHING = "–"
 
 
-def items(task: Task) -> list[Item]:
+def items(task: PaperTask) -> list[Item]:
     """Return what is trained and attacked: every defense with every seed."""
     settings = task.settings(DEFENSES)
     return [
@@ -47,20 +47,20 @@ def items(task: Task) -> list[Item]:
             case,
             # Adaptive attacks know how SELENA works, and no other defense.
             FAMILIES if case.defense == "selena" else FAMILIES[:2],
-            group=f"seed {seed}",
+            bundle=f"seed {seed}",
         )
         for seed in task.seeds
         for case in cases(settings, seed)
     ]
 
 
-def plan(task: Task, runs: Path) -> list[Line]:
+def plan(task: PaperTask, runs: Path) -> list[PlanLine]:
     """Return the work ahead."""
     return plan_lines(items(task), task, runs)
 
 
 def run(
-    task: Task,
+    task: PaperTask,
     runs: Path,
     *,
     command: str,
@@ -77,7 +77,7 @@ def run(
     return Document(
         name="table2",
         title=f"Table 2 on {dataset}",
-        table=Table(TITLES, lines(rows, dataset)),
+        table=TextTable(TITLES, lines(rows, dataset)),
         figure=draw_tradeoff(
             [_point(_of(rows, name), paper.get(name)) for name in DEFENSES],
             title=f"Privacy against utility, {dataset}",

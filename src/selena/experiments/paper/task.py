@@ -88,7 +88,7 @@ def scale_named(name: str) -> Scale:
 
 
 @dataclass(frozen=True)
-class Task:
+class PaperTask:
     """What to reproduce.
 
     Attributes:
@@ -164,13 +164,13 @@ class Item:
         label: what it is called while it is worked on.
         case: what to train.
         attacks: names or families.
-        group: items of one group share trained pieces, which are dropped after the last of them.
+        bundle: name of the items that share trained artifacts; these are dropped after the last.
     """
 
     label: str
     case: Case
     attacks: tuple[str, ...]
-    group: str
+    bundle: str
 
 
 def _has_paper_partition(dataset: Dataset) -> bool:

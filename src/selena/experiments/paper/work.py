@@ -1,8 +1,8 @@
 """How much work training and attacks are: counted from their settings before any is done.
 
-Work is counted in pieces with a name, since pieces of one name are done once: MemGuard filters
-the undefended model, whose labels it keeps, and all adaptive attacks of one audit share the
-attacker's Split-AI.
+Work is counted in named parts, since parts of one name are done once: MemGuard filters the
+undefended model, whose labels it keeps, and all adaptive attacks of one audit share the attacker's
+Split-AI.
 """
 
 from __future__ import annotations
@@ -101,14 +101,14 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
         case Undefended():
             return {name: Work(networks=1, steps=_steps(defense.recipe, members))}
         case SplitAI():
-            each = round(members * (1 - defense.l / defense.k))
-            steps = defense.k * _steps(defense.recipe, each)
-            return {name: Work(networks=defense.k, steps=steps)}
+            each = round(members * (1 - defense.n_nonmodels / defense.n_submodels))
+            steps = defense.n_submodels * _steps(defense.recipe, each)
+            return {name: Work(networks=defense.n_submodels, steps=steps)}
         case Selena():
             student = Work(
                 networks=1,
                 steps=_steps(defense.distillation, members),
-                passes=members * defense.l,
+                passes=members * defense.n_nonmodels,
             )
             return training_work(defense.split_ai, members, validation) | {name: student}
         case MemGuard():
@@ -128,7 +128,7 @@ def training_work(defense: Defense, members: int, validation: int) -> Pieces:
 def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
     """Return what it costs to audit a model that `target` fitted."""
     # Accuracy is read from labels, which MemGuard gives without a search.
-    pieces = {
+    artifacts = {
         f"accuracy of {fingerprint(target)}": Work(passes=sizes.members + sizes.test),
         f"steadiness of {fingerprint(target)}": _answers(target, 4 * min(ASKED_TWICE, sizes.known)),
     }
@@ -137,8 +137,8 @@ def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
         behind = target.base if isinstance(target, MemGuard) else target
         asked = fingerprint(behind if attack.access == "label" else target)
         work = _attack_work(attack, target, sizes)
-        pieces |= {f"{name} of {asked}": each for name, each in work.items()}
-    return pieces
+        artifacts |= {f"{name} of {asked}": each for name, each in work.items()}
+    return artifacts
 
 
 def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
@@ -154,17 +154,17 @@ def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
             tried = len(attack.tried) * known + every
             return {attack.name: _answers(target, tried * (attack.copies + 1))}
     # The others read one answer a record, which the audit remembers for all of them.
-    pieces = {"answers": _answers(target, every)}
+    artifacts = {"answers": _answers(target, every)}
     match attack:
         case NeuralAttack():
-            pieces[attack.name] = _answers(target, known) + _attack_network(attack, sizes)
+            artifacts[attack.name] = _answers(target, known) + _attack_network(attack, sizes)
         case ShadowSplitAI(split_ai=shadow) | ShadowNeuralAttack(split_ai=shadow):
-            pieces |= training_work(shadow, sizes.imitated, sizes.known)
-            own = Work(passes=every * shadow.l)
+            artifacts |= training_work(shadow, sizes.imitated, sizes.known)
+            own = Work(passes=every * shadow.n_nonmodels)
             if isinstance(attack, ShadowNeuralAttack):
                 own += _attack_network(attack.network, sizes)
-            pieces[attack.name] = own
-    return pieces
+            artifacts[attack.name] = own
+    return artifacts
 
 
 def _answers(target: Defense, n: int) -> Work:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from selena.auditing.figure import figures_of
-from selena.reports.page.groups import Group
+from selena.reports.page.model_runs import ModelRuns
 from selena.reports.table import FEW, Cell, accuracy_quantity, attack_words
 
 TITLES = (
@@ -50,7 +50,7 @@ class SortCell:
 
 
 @dataclass(frozen=True)
-class Line:
+class AttackLine:
     """One attack on one defense.
 
     Attributes:
@@ -62,28 +62,28 @@ class Line:
     mark: str
 
 
-def attack_lines(groups: Sequence[Group]) -> list[Line]:
+def attack_lines(models: Sequence[ModelRuns]) -> list[AttackLine]:
     """Return one line per defense and attack, the attacks of one family together."""
     return [
-        _line(group, name)
-        for group in groups
-        for family in group.families
-        for name, attack in group.first["attacks"].items()
+        _line(model, name)
+        for model in models
+        for family in model.families
+        for name, attack in model.first["attacks"].items()
         if attack["family"] == family
     ]
 
 
-def _line(group: Group, name: str) -> Line:
-    attacks = [row["attacks"][name] for row in group.rows if name in row["attacks"]]
+def _line(model: ModelRuns, name: str) -> AttackLine:
+    attacks = [row["attacks"][name] for row in model.rows if name in row["attacks"]]
     variant = max(
         _VARIANTS, key=lambda each: fmean(attack[each]["known_accuracy"] for attack in attacks)
     )
     figures = [attack[variant] for attack in attacks]
     queries = fmean(attack["queries_per_record"] for attack in attacks)
     first = attacks[0]
-    return Line(
+    return AttackLine(
         [
-            SortCell(Cell(group.label)),
+            SortCell(Cell(model.label)),
             SortCell(Cell(attack_words(name), _threshold(variant))),
             SortCell(Cell(first["family"])),
             SortCell(Cell(_SEES.get(first["access"], first["access"]))),
@@ -91,7 +91,7 @@ def _line(group: Group, name: str) -> Line:
             *(_figure(figures, key) for key in ("balanced_accuracy", "auc")),
             *(_low_fpr(figures, fpr) for fpr in _FPRS),
         ],
-        _marks(group.first, name),
+        _marks(model.first, name),
     )
 
 

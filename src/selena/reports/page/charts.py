@@ -15,7 +15,7 @@ from typing import Any
 
 from selena.auditing.vulnerability import ClassLeakage
 from selena.escaping import plotly
-from selena.reports.page.groups import Group
+from selena.reports.page.model_runs import ModelRuns
 from selena.reports.table import Quantity, attack_words, figure_quantity, percent
 
 COLORS = 7
@@ -44,13 +44,13 @@ def plotly_text(text: str) -> str:
     return plotly(text)
 
 
-def draw_roc(groups: Sequence[Group], family: str) -> Chart:
+def draw_roc(models: Sequence[ModelRuns], family: str) -> Chart:
     """Draw the first seed's ROC curves of the attack of `family` that is strongest in AUC."""
-    shown = [(i, g) for i, g in enumerate(groups) if family in g.first["families"]]
-    floor = min(1 / _roc(group, family)["non_members"] for _, group in shown)
+    shown = [(i, g) for i, g in enumerate(models) if family in g.first["families"]]
+    floor = min(1 / _roc(model, family)["non_members"] for _, model in shown)
     data: list[dict[str, Any]] = []
-    for color, group in shown:
-        data += _roc_traces(_roc(group, family), group.label, f"@c{color % COLORS}", floor)
+    for color, model in shown:
+        data += _roc_traces(_roc(model, family), model.label, f"@c{color % COLORS}", floor)
     guess = {
         "x": [floor, 1],
         "y": [floor, 1],
@@ -61,7 +61,7 @@ def draw_roc(groups: Sequence[Group], family: str) -> Chart:
     }
     axis = {"type": "log", "tickformat": "~%", "dtick": 1, "range": _decades(floor)}
     areas = ", ".join(
-        f"{group.label} {percent(_roc(group, family)['auc'])} %" for _, group in shown
+        f"{model.label} {percent(_roc(model, family)['auc'])} %" for _, model in shown
     )
     return Chart(
         f"Best {family} attack",
@@ -77,8 +77,8 @@ def draw_roc(groups: Sequence[Group], family: str) -> Chart:
     )
 
 
-def _roc(group: Group, family: str) -> dict[str, Any]:
-    found: dict[str, Any] = group.first["families"][family]["roc"]
+def _roc(model: ModelRuns, family: str) -> dict[str, Any]:
+    found: dict[str, Any] = model.first["families"][family]["roc"]
     return found
 
 
@@ -121,11 +121,11 @@ def _decades(floor: float) -> list[float]:
     return [log10(floor), 0.04]
 
 
-def draw_scores(group: Group) -> Chart:
+def draw_scores(model: ModelRuns) -> Chart:
     """Draw how the scores of the first seed's best attack are distributed."""
-    deciding = group.figures("advantage")[0]
-    histogram = group.first["families"][deciding.family]["histogram"]
-    accuracy = group.figures("balanced_accuracy")[0].value
+    deciding = model.figures("advantage")[0]
+    histogram = model.first["families"][deciding.family]["histogram"]
+    accuracy = model.figures("balanced_accuracy")[0].value
     edges = histogram["edges"]
     data = [
         {
@@ -144,9 +144,9 @@ def draw_scores(group: Group) -> Chart:
     ]
     attack = attack_words(deciding.name)
     return Chart(
-        f"{group.label}: {attack}",
+        f"{model.label}: {attack}",
         f"Distributions of the scores that {attack} gives members and non-members of "
-        f"{group.label}; the attack is right for {percent(accuracy)} %.",
+        f"{model.label}; the attack is right for {percent(accuracy)} %.",
         {
             "data": data,
             "layout": {
@@ -161,16 +161,16 @@ def draw_scores(group: Group) -> Chart:
     )
 
 
-def draw_classes(groups: Sequence[tuple[Group, Sequence[ClassLeakage]]]) -> list[Chart]:
-    """Draw the attack accuracy in each class, on one scale for all groups.
+def draw_classes(models: Sequence[tuple[ModelRuns, Sequence[ClassLeakage]]]) -> list[Chart]:
+    """Draw the attack accuracy in each class, on one scale for all models.
 
     Classes with too few records are hollow.
     """
-    ends = [100 * end for _, classes in groups for each in classes for end in each.interval]
+    ends = [100 * end for _, classes in models for each in classes for end in each.interval]
     scale = [min(ends, default=0) - 2, max(ends, default=100) + 2]
     return [
-        _draw_classes(group.label, classes, f"@c{i % COLORS}", scale)
-        for i, (group, classes) in enumerate(groups)
+        _draw_classes(model.label, classes, f"@c{i % COLORS}", scale)
+        for i, (model, classes) in enumerate(models)
     ]
 
 
@@ -221,18 +221,18 @@ def _draw_classes(
     )
 
 
-def draw_tradeoff(groups: Sequence[Group]) -> Chart:
+def draw_tradeoff(models: Sequence[ModelRuns]) -> Chart:
     """Draw test accuracy against the accuracy of the best attack, one marker per defense."""
     points = [
-        (i, group, group.accuracy("test_accuracy"), _leakage(group))
-        for i, group in enumerate(groups)
-        if group.is_attacked
+        (i, model, model.accuracy("test_accuracy"), _leakage(model))
+        for i, model in enumerate(models)
+        if model.is_attacked
     ]
     data = [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": plotly_text(group.label),
+            "name": plotly_text(model.label),
             "x": [utility[0]],
             "y": [leakage[0]],
             "error_x": _bar(utility, f"@c{i % COLORS}"),
@@ -244,14 +244,14 @@ def draw_tradeoff(groups: Sequence[Group]) -> Chart:
             },
             "hovertemplate": "test %{x:.1f} %<br>attack %{y:.1f} %",
         }
-        for i, group, utility, leakage in (
-            (i, group, _with_ends(test), _with_ends(attack)) for i, group, test, attack in points
+        for i, model, utility, leakage in (
+            (i, model, _with_ends(test), _with_ends(attack)) for i, model, test, attack in points
         )
     ]
     said = "; ".join(
-        f"{group.label}: test {percent(fmean(test.values))} %, attack "
+        f"{model.label}: test {percent(fmean(test.values))} %, attack "
         f"{percent(fmean(attack.values))} %"
-        for _, group, test, attack in points
+        for _, model, test, attack in points
     )
     return Chart(
         "Privacy against utility",
@@ -268,8 +268,8 @@ def draw_tradeoff(groups: Sequence[Group]) -> Chart:
     )
 
 
-def _leakage(group: Group) -> Quantity:
-    return figure_quantity(group.figures("balanced_accuracy"))
+def _leakage(model: ModelRuns) -> Quantity:
+    return figure_quantity(model.figures("balanced_accuracy"))
 
 
 def _with_ends(figure: Quantity) -> tuple[float, float, float]:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selena.auditing.vulnerability import (
-    Comparison,
     ExposedRecord,
     Exposure,
+    ExposureChange,
     compare,
     report_exposure,
 )
 from selena.errors import DataError
 from selena.reports.page.attack_table import SortCell
-from selena.reports.page.groups import Group, baseline_of
+from selena.reports.page.model_runs import ModelRuns, baseline_of
 from selena.reports.page.runs import Run
 from selena.reports.page.words import one_in
 from selena.reports.table import Cell
@@ -44,16 +44,16 @@ class ExposedTable:
     sentences: list[str]
 
 
-def exposed_tables(groups: Sequence[Group]) -> list[ExposedTable]:
+def exposed_tables(models: Sequence[ModelRuns]) -> list[ExposedTable]:
     """Return one table per data set, of the model that its defenses are compared with.
 
     Only models whose scores are at hand have one.
     """
     tables = []
-    for base in groups:
+    for base in models:
         before = _exposure(base.runs[0])
-        if baseline_of(base, groups) is None and before is not None:
-            others = [group for group in groups if baseline_of(group, groups) is base]
+        if baseline_of(base, models) is None and before is not None:
+            others = [model for model in models if baseline_of(model, models) is base]
             tables.append(_table(base, before, others))
     return tables
 
@@ -64,9 +64,9 @@ def _exposure(run: Run) -> Exposure | None:
     return report_exposure(run.report)
 
 
-def _table(base: Group, before: Exposure, others: Sequence[Group]) -> ExposedTable:
+def _table(base: ModelRuns, before: Exposure, others: Sequence[ModelRuns]) -> ExposedTable:
     seed = base.first["seed"]
-    found = {group.label: _compared(before, group, seed) for group in others}
+    found = {model.label: _compared(before, model, seed) for model in others}
     after = {label: each for label, each in found.items() if each is not None}
     rows_after = {
         label: {int(record): row for row, record in enumerate(each.after.ids)}
@@ -104,9 +104,9 @@ def _table(base: Group, before: Exposure, others: Sequence[Group]) -> ExposedTab
     )
 
 
-def _compared(before: Exposure, group: Group, seed: int) -> Comparison | None:
+def _compared(before: Exposure, model: ModelRuns, seed: int) -> ExposureChange | None:
     """Compare with the run of this seed, if it is there and has its scores."""
-    for run in group.runs:
+    for run in model.runs:
         after = _exposure(run)
         if run.row["seed"] == seed and after is not None:
             try:
@@ -122,7 +122,7 @@ def _found_at(record: ExposedRecord) -> SortCell:
     return SortCell(Cell(f"{100 * record.fpr:.2f}"), 100 * record.fpr)
 
 
-def _counts(base: str, label: str, comparison: Comparison, fpr: float) -> str:
+def _counts(base: str, label: str, comparison: ExposureChange, fpr: float) -> str:
     before, after, both = comparison.found(fpr)
     return (
         f"With at most {one_in(fpr)} accused wrongly, {before:,} of "

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selena.auditing.figure import figures_of, fpr_of
-from selena.reports.page.groups import Group
+from selena.reports.page.model_runs import ModelRuns
 
 
-def limits(groups: Sequence[Group]) -> list[str]:
+def limits(models: Sequence[ModelRuns]) -> list[str]:
     """Return the limits of these results, one sentence or two each."""
-    return [*_about_the_data(groups), *_general(groups)]
+    return [*_about_the_data(models), *_general(models)]
 
 
-def _about_the_data(groups: Sequence[Group]) -> list[str]:
-    rows = [row for group in groups for row in group.rows]
+def _about_the_data(models: Sequence[ModelRuns]) -> list[str]:
+    rows = [row for model in models for row in model.rows]
     said = []
     if any(row["synthetic"] for row in rows):
         said.append(
@@ -29,33 +29,33 @@ def _about_the_data(groups: Sequence[Group]) -> list[str]:
     return said
 
 
-def _general(groups: Sequence[Group]) -> list[str]:
+def _general(models: Sequence[ModelRuns]) -> list[str]:
     said = [
         "Each figure is of the strongest of the attacks that were run: a stronger attack, or an "
         "attacker who knows more, may find more.",
         "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
         "than the average, and nothing here bounds the risk of a single one.",
-        *_canaries(groups),
+        *_canaries(models),
         "This is a measurement, not a guarantee as differential privacy gives.",
         "It is about membership only: not about what a model reveals about its records otherwise.",
         "The attacker is given the membership of the known records; whoever lacks that finds less.",
     ]
-    alone = [group.label for group in groups if len(group.rows) == 1]
+    alone = [model.label for model in models if len(model.rows) == 1]
     if alone:
         said.append(
             f"One target model stands behind the figures of {', '.join(alone)}: the intervals are "
             "about the records scored, not about training again."
         )
-    if any(len(group.rows) > 1 for group in groups):
+    if any(len(model.rows) > 1 for model in models):
         said.append(
             "Each seed trained one target model on one split. ± is the standard deviation over "
             "seeds; drawings show the first seed."
         )
-    return [*said, *_comparisons(groups), *_too_few(groups)]
+    return [*said, *_comparisons(models), *_too_few(models)]
 
 
-def _canaries(groups: Sequence[Group]) -> list[str]:
-    rows = [row for group in groups for row in group.rows]
+def _canaries(models: Sequence[ModelRuns]) -> list[str]:
+    rows = [row for model in models for row in model.rows]
     if any("canaries" in attack for row in rows for attack in row["attacks"].values()):
         return [
             "Canaries show how exposed records of their kind are, not the most exposed ones there "
@@ -64,8 +64,8 @@ def _canaries(groups: Sequence[Group]) -> list[str]:
     return ["No records were planted that a model must learn by heart (canaries)."]
 
 
-def _comparisons(groups: Sequence[Group]) -> list[str]:
-    attacks = sum(len(group.first["attacks"]) for group in groups)
+def _comparisons(models: Sequence[ModelRuns]) -> list[str]:
+    attacks = sum(len(model.first["attacks"]) for model in models)
     if attacks < 2:
         return []
     return [
@@ -74,12 +74,12 @@ def _comparisons(groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def _too_few(groups: Sequence[Group]) -> list[str]:
+def _too_few(models: Sequence[ModelRuns]) -> list[str]:
     """Name the lowest FPRs for which too few non-members were scored."""
     few = {
         (fpr, figure.needed_non_members)
-        for group in groups
-        for row in group.rows
+        for model in models
+        for row in model.rows
         for metric, figure in figures_of(row).items()
         if not figure.resolved and (fpr := fpr_of(metric)) is not None
     }

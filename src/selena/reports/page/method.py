@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from selena.reports.page.groups import Group
+from selena.reports.page.model_runs import ModelRuns
 
 _SIZES = {
     "known_members": "Known members",
@@ -32,9 +32,9 @@ class Setting:
     text: str
 
 
-def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
+def about(models: Sequence[ModelRuns], written: date) -> list[tuple[str, str]]:
     """Return what stands at the top of a page: what was audited, how much of it, and when."""
-    rows = [row for group in groups for row in group.rows]
+    rows = [row for model in models for row in model.rows]
     scored = _distinct(
         f"{row['n']['evaluation_members']:,} members and "
         f"{row['n']['evaluation_non_members']:,} non-members"
@@ -48,9 +48,9 @@ def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
     ]
     for name, title in (("records", "Records"), ("predictions", "Answers"), ("model", "Model")):
         hashes = [
-            (group.label, row["inputs"][name])
-            for group in groups
-            for row in group.rows
+            (model.label, row["inputs"][name])
+            for model in models
+            for row in model.rows
             if name in row.get("inputs", {})
         ]
         if len({digest for _, digest in hashes}) == 1:
@@ -61,9 +61,9 @@ def about(groups: Sequence[Group], written: date) -> list[tuple[str, str]]:
     return found
 
 
-def facts(groups: Sequence[Group], command: str) -> list[tuple[str, str]]:
+def facts(models: Sequence[ModelRuns], command: str) -> list[tuple[str, str]]:
     """Return names and values of what the results are made of."""
-    runs = [run for group in groups for run in group.runs]
+    runs = [run for model in models for run in model.runs]
     found = [("Data", ", ".join(_distinct(_data(run.row, run.manifest) for run in runs)))]
     for name, title in _SIZES.items():
         numbers = _distinct(f"{run.row['n'][name]:,}" for run in runs if name in run.row["n"])
@@ -76,26 +76,26 @@ def facts(groups: Sequence[Group], command: str) -> list[tuple[str, str]]:
     return [*found, ("Command", command)] if command else found
 
 
-def settings(groups: Sequence[Group], environment: dict[str, Any] | None) -> list[Setting]:
+def settings(models: Sequence[ModelRuns], environment: dict[str, Any] | None) -> list[Setting]:
     """Return the settings of runs and of attacks, and where the page was written, as JSON."""
     runs = [
-        Setting(f"Run: {group.label}, seed {run.row['seed']}", _json(_described(run.manifest)))
-        for group in groups
-        for run in group.runs
+        Setting(f"Run: {model.label}, seed {run.row['seed']}", _json(_described(run.manifest)))
+        for model in models
+        for run in model.runs
         if run.manifest
     ]
     attacks = [
         Setting(
-            f"Attacks on {group.label}",
+            f"Attacks on {model.label}",
             _json(
                 {
                     name: attack.get("settings", {})
-                    for name, attack in group.first["attacks"].items()
+                    for name, attack in model.first["attacks"].items()
                 }
             ),
         )
-        for group in groups
-        if group.first["attacks"]
+        for model in models
+        if model.first["attacks"]
     ]
     here = [Setting("Where this page was written", _json(environment))] if environment else []
     return [*runs, *attacks, *here]

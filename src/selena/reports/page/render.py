@@ -17,17 +17,17 @@ from selena.escaping import html_value
 from selena.reports.page import attack_table
 from selena.reports.page.charts import Chart, draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.exposed import exposed_tables
-from selena.reports.page.groups import Group, group_runs, ordered_families
 from selena.reports.page.limits import limits
 from selena.reports.page.method import about, facts, settings
+from selena.reports.page.model_runs import ModelRuns, ordered_families, runs_by_model
 from selena.reports.page.runs import Run
-from selena.reports.page.words import summarize_groups, verdict_limits
+from selena.reports.page.words import summarize_models, verdict_limits
 from selena.reports.table import (
     CANARY_TITLES,
     FEW,
-    are_grouped,
     canary_cells,
     canary_words,
+    have_subjects,
 )
 from selena.version import __version__
 
@@ -54,9 +54,9 @@ def render_page(
     """
     if not runs:
         raise DataError("A page needs at least one run. Give folders of runs that were attacked.")
-    groups = group_runs(runs)
-    rows = [row for group in groups for row in group.rows]
-    attacked = [group for group in groups if group.is_attacked]
+    models = runs_by_model(runs)
+    rows = [row for model in models for row in model.rows]
+    attacked = [model for model in models if model.is_attacked]
     charts = _charts(attacked)
     return (
         _environment()
@@ -64,13 +64,13 @@ def render_page(
         .render(
             title=title,
             version=__version__,
-            groups=groups,
-            summaries=summarize_groups(groups),
-            seeds=max(len(group.runs) for group in groups),
+            models=models,
+            summaries=summarize_models(models),
+            seeds=max(len(model.runs) for model in models),
             columns=attack_table.TITLES,
             words=attack_table.WORDS,
-            attack_lines=attack_table.attack_lines(groups),
-            grouped=are_grouped(rows),
+            attack_lines=attack_table.attack_lines(models),
+            grouped=have_subjects(rows),
             canary_titles=CANARY_TITLES,
             canary_lines=canary_cells(rows),
             canary_words=canary_words(rows),
@@ -82,33 +82,33 @@ def render_page(
                     for i, chart in enumerate(of)
                 }
             ),
-            exposed=exposed_tables(groups),
+            exposed=exposed_tables(models),
             few=FEW,
             verdict_limits=verdict_limits(),
-            about=about(groups, date or datetime.now(UTC).date()),
+            about=about(models, date or datetime.now(UTC).date()),
             widest=WIDEST,
-            facts=facts(groups, command),
-            settings=settings(groups, environment),
-            limits=limits(groups),
+            facts=facts(models, command),
+            settings=settings(models, environment),
+            limits=limits(models),
             plotly=_plotly(),
         )
     )
 
 
-def _charts(groups: Sequence[Group]) -> dict[str, list[Chart]]:
+def _charts(models: Sequence[ModelRuns]) -> dict[str, list[Chart]]:
     """Return the charts of each section of the page."""
-    families = ordered_families([family for group in groups for family in group.first["families"]])
+    families = ordered_families([family for model in models for family in model.first["families"]])
     return {
-        "roc": [draw_roc(groups, family) for family in families],
-        "scores": [draw_scores(group) for group in groups],
+        "roc": [draw_roc(models, family) for family in families],
+        "scores": [draw_scores(model) for model in models],
         "classes": draw_classes(
             [
-                (group, _class_leakage(report))
-                for group in groups
-                if (report := group.runs[0].report) is not None
+                (model, _class_leakage(report))
+                for model in models
+                if (report := model.runs[0].report) is not None
             ]
         ),
-        "tradeoff": [draw_tradeoff(groups)] if groups else [],
+        "tradeoff": [draw_tradeoff(models)] if models else [],
     }
 
 

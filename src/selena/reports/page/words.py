@@ -11,7 +11,7 @@ from typing import get_args
 from selena.auditing.figure import EPSILON, Figure, chance, fpr_of, tpr_metric
 from selena.auditing.verdict import LIMITS, Level
 from selena.auditing.vulnerability import report_exposure
-from selena.reports.page.groups import Group, baseline_of
+from selena.reports.page.model_runs import ModelRuns, baseline_of
 from selena.reports.table import attack_words, percent
 from selena.types import Family
 
@@ -28,7 +28,7 @@ VERDICTS: dict[Level, str] = {
 
 
 @dataclass(frozen=True)
-class Summary:
+class CardText:
     """What is to be said about one defense.
 
     Attributes:
@@ -44,9 +44,9 @@ class Summary:
     sentences: list[str]
 
 
-def summarize_groups(groups: Sequence[Group]) -> list[Summary]:
+def summarize_models(models: Sequence[ModelRuns]) -> list[CardText]:
     """Return one summary per defense."""
-    return [_summary(group, baseline_of(group, groups)) for group in groups]
+    return [_summary(model, baseline_of(model, models)) for model in models]
 
 
 def verdict_limits() -> str:
@@ -69,41 +69,43 @@ def one_in(fpr: float) -> str:
     return f"1 non-member in {round(1 / fpr):,}"
 
 
-def _summary(group: Group, base: Group | None) -> Summary:
-    level = group.verdict.level
-    words = VERDICTS[level] + _in_seeds(group, level)
-    sentences = [_usefulness(group, base)]
-    if group.is_attacked:
+def _summary(model: ModelRuns, base: ModelRuns | None) -> CardText:
+    level = model.verdict.level
+    words = VERDICTS[level] + _in_seeds(model, level)
+    sentences = [_usefulness(model, base)]
+    if model.is_attacked:
         sentences = [
-            *_decides(group),
-            _found(group.figures(_LOW)),
-            *_worst(group),
-            _right(group.figures("balanced_accuracy")),
-            *_canaries(group),
+            *_decides(model),
+            _found(model.figures(_LOW)),
+            *_worst(model),
+            _right(model.figures("balanced_accuracy")),
+            *_canaries(model),
             *sentences,
             *_no_proof(level),
-            *_missing(group),
+            *_missing(model),
         ]
-    return Summary(group.label, level, words, [each.replace(" %", "\u00a0%") for each in sentences])
+    return CardText(
+        model.label, level, words, [each.replace(" %", "\u00a0%") for each in sentences]
+    )
 
 
-def _decides(group: Group) -> list[str]:
+def _decides(model: ModelRuns) -> list[str]:
     """Return the sentence behind the verdict where no other sentence says it."""
-    verdict = group.verdict
-    if len(group.rows) > 1 or verdict.figure in (_LOW, "advantage"):
+    verdict = model.verdict
+    if len(model.rows) > 1 or verdict.figure in (_LOW, "advantage"):
         return []
     return [verdict.reason.replace("%", " %")]
 
 
-def _in_seeds(group: Group, level: Level) -> str:
+def _in_seeds(model: ModelRuns, level: Level) -> str:
     """Return in how many of several seeds the verdict is `level`, and what it is in others."""
-    counts = Counter(row["verdict"]["level"] for row in group.rows)
-    if len(group.rows) == 1 or not group.is_attacked:
+    counts = Counter(row["verdict"]["level"] for row in model.rows)
+    if len(model.rows) == 1 or not model.is_attacked:
         return ""
     if len(counts) == 1:
-        return f" (in all {len(group.rows)} seeds)"
+        return f" (in all {len(model.rows)} seeds)"
     others = "".join(f"; {VERDICTS[o]} in {n}" for o, n in counts.items() if o != level)
-    return f" (in {counts[level]} of {len(group.rows)} seeds{others})"
+    return f" (in {counts[level]} of {len(model.rows)} seeds{others})"
 
 
 def _found(figures: Sequence[Figure]) -> str:
@@ -122,10 +124,10 @@ def _found(figures: Sequence[Figure]) -> str:
     return said + _compared(figures)
 
 
-def _worst(group: Group) -> list[str]:
+def _worst(model: ModelRuns) -> list[str]:
     """Say how many members stand out from every non-member, where scores are at hand."""
-    report = group.runs[0].report
-    if report is None or len(group.runs) > 1:
+    report = model.runs[0].report
+    if report is None or len(model.runs) > 1:
         return []
     exposed = report_exposure(report)
     found = int((exposed.false_positives == 0).sum())
@@ -169,13 +171,13 @@ def _compared(figures: Sequence[Figure]) -> str:
     return " These records are too few to tell that from guessing."
 
 
-def _canaries(group: Group) -> list[str]:
+def _canaries(model: ModelRuns) -> list[str]:
     """Say what share of the canaries that were trained on is found."""
-    if not all(EPSILON in row["figures"] for row in group.rows):
+    if not all(EPSILON in row["figures"] for row in model.rows):
         return []
     points = [
         row["attacks"][figure.name]["canaries"]["tpr_at_fpr"][str(fpr_of(_LOW))]
-        for row, figure in zip(group.rows, group.figures(_LOW), strict=True)
+        for row, figure in zip(model.rows, model.figures(_LOW), strict=True)
     ]
     share = fmean(point["tpr"] for point in points)
     low = min(point["interval"][0] for point in points)
@@ -192,9 +194,9 @@ def _no_proof(level: Level) -> list[str]:
     return ["This is no proof that nothing leaks: more records, or a better attack, may show more."]
 
 
-def _missing(group: Group) -> list[str]:
+def _missing(model: ModelRuns) -> list[str]:
     """Name what was not tried: LiRA and RMIA first, the strongest attacks there are."""
-    missing = [family for family in get_args(Family) if family not in group.families]
+    missing = [family for family in get_args(Family) if family not in model.families]
     if not missing:
         return []
     names = [_FAMILY_WORDS.get(family, family) for family in reversed(missing)]
@@ -206,8 +208,8 @@ def _missing(group: Group) -> list[str]:
 _FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
 
 
-def _usefulness(group: Group, base: Group | None) -> str:
-    test = fmean(group.accuracy("test_accuracy").values)
+def _usefulness(model: ModelRuns, base: ModelRuns | None) -> str:
+    test = fmean(model.accuracy("test_accuracy").values)
     said = f"It classifies {percent(test)} % of new records correctly"
     if base is None:
         return f"{said}."

@@ -50,18 +50,18 @@ class Ensemble:
     recipe: Recipe
 
 
-def group_size(ensemble: Ensemble, workspace: Workspace) -> int:
+def cohort_size(ensemble: Ensemble, workspace: Workspace) -> int:
     """Return how many of the ensemble's networks train side by side.
 
-    It is what `workspace.group_size` asks for. If that is 0: on an accelerator all (4 of those with
-    convolutions), on a processor up to 16 small ones, and large ones in turn.
+    It is what `workspace.cohort_size` asks for. If that is 0: on an accelerator all (4 of those
+    with convolutions), on a processor up to 16 small ones, and large ones in turn.
     """
     jobs = ensemble.jobs
-    size = workspace.group_size or len(jobs)
+    size = workspace.cohort_size or len(jobs)
     if min(size, len(jobs)) <= 1:
         return 1
     network = build(ensemble.factory, jobs[0].seed, torch.device("cpu"))
-    if not workspace.group_size:
+    if not workspace.cohort_size:
         size = min(size, _usual(ensemble, workspace, convolves(network)))
     if size == 1:
         return 1

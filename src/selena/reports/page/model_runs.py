@@ -18,7 +18,7 @@ UNDEFENDED = "undefended"
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ModelRuns:
     """One defense on one data set.
 
     Attributes:
@@ -69,7 +69,7 @@ def ordered_families(names: Sequence[str]) -> list[str]:
     return [*known, *sorted(set(names) - set(known))]
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
+def runs_by_model(runs: Sequence[Run]) -> list[ModelRuns]:
     """Put runs of one data set, defense and settings together, whatever their seeds."""
     found: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
@@ -80,8 +80,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     several = len({dataset for dataset, *_ in found}) > 1
     names = [f"{defense} on {data}" if several else defense for data, defense, _ in found]
     return [
-        Group(label, tuple(group))
-        for label, group in zip(_distinct(names), found.values(), strict=True)
+        ModelRuns(label, tuple(model))
+        for label, model in zip(_distinct(names), found.values(), strict=True)
     ]
 
 
@@ -94,12 +94,12 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def baseline_of(group: Group, groups: Sequence[Group]) -> Group | None:
-    """Return what `group` is compared with: the undefended model, else the first one, of its data.
+def baseline_of(model: ModelRuns, models: Sequence[ModelRuns]) -> ModelRuns | None:
+    """Return what `model` is compared with: the undefended model, else the first one, of its data.
 
-    None where that is the group itself.
+    None where that is the model itself.
     """
-    same = [each for each in groups if each.first["dataset"] == group.first["dataset"]]
+    same = [each for each in models if each.first["dataset"] == model.first["dataset"]]
     undefended = [each for each in same if each.first["defense"] == UNDEFENDED]
     base = (undefended or same)[0]
-    return None if base is group else base
+    return None if base is model else base

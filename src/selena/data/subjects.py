@@ -12,16 +12,17 @@ from selena.errors import DataError
 from selena.types import Records
 
 
-def whole_groups(
-    rows: Int[Tensor, " m"], groups: Int[Tensor, " n"], sizes: list[int]
+def whole_subjects(
+    rows: Int[Tensor, " m"], subjects: Int[Tensor, " n"], sizes: list[int]
 ) -> tuple[Int[Tensor, " m"], list[int]]:
-    """Bring groups together, each where its lowest row number stands, and cut between them.
+    """Bring subjects together, each where its lowest row number stands, and cut between them.
 
-    Any other of its rows would do, but not the first of the shuffle: large groups would come early.
+    Any other of its rows would do, but not the first of the shuffle: large subjects would come
+    early.
 
     Args:
         rows: a shuffle of records.
-        groups: number of each record's group, negative where it stands alone.
+        subjects: number of each record's subject, negative where it stands alone.
         sizes: of the parts that the rows are cut in, one after another; all are above 0.
 
     Returns:
@@ -32,7 +33,7 @@ def whole_groups(
     """
     ascending = rows.argsort().numpy()  # places in the shuffle, by row number
     _, lowest, inverse = np.unique(
-        _each_in_one(groups[rows[ascending]]), return_index=True, return_inverse=True
+        _each_in_one(subjects[rows[ascending]]), return_index=True, return_inverse=True
     )
     place = ascending[lowest][inverse]
     order = ascending[np.argsort(place, kind="stable")]
@@ -41,30 +42,30 @@ def whole_groups(
     parts = np.diff(cuts, prepend=0).tolist()
     if min(parts) == 0:
         raise DataError(
-            f"The groups are too large: of {len(ends):,} groups of records, the largest with "
+            f"The subjects are too large: of {len(ends):,} subjects of records, the largest with "
             f"{int(np.bincount(inverse).max()):,}, not each of {len(sizes)} sets gets one. Take "
-            "other sizes, more groups, or smaller ones."
+            "other sizes, more subjects, or smaller ones."
         )
     return rows[torch.from_numpy(order)], parts
 
 
-def join_groups(
-    content: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
+def join_subjects(
+    content: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """Return numbers from 0 that records share which are linked by equal content or one group.
+    """Return numbers from 0 that records share which are linked by equal content or one subject.
 
     Links chain: two persons with one row in common are joined. Numbers follow those of `content`,
-    so groups of one record each leave them as they are.
+    so subjects of one record each leave them as they are.
 
     Args:
         content: number of each record's distinct content, from 0.
-        groups: number of each record's group, negative where it stands alone.
+        subjects: number of each record's subject, negative where it stands alone.
 
     Raises:
         DataError: more than half of the records are linked.
     """
-    together = np.flatnonzero(groups >= 0)
-    names, mine = np.unique(groups[together], return_inverse=True)
+    together = np.flatnonzero(subjects >= 0)
+    names, mine = np.unique(subjects[together], return_inverse=True)
     contents = int(content.max()) + 1
     nodes = contents + len(names)
     links = sparse.coo_array(
@@ -76,39 +77,39 @@ def join_groups(
     most = int(np.bincount(numbers).max())
     if 2 * most > len(numbers) > 1:
         raise DataError(
-            f"{most:,} of {len(numbers):,} records are linked by groups, or by equal rows of "
-            "several groups: a model that may see none of them learns from what is left. Drop rows "
-            "that many groups have (empty ones, say), or make the groups smaller."
+            f"{most:,} of {len(numbers):,} records are linked by subjects, or by equal rows of "
+            "several subjects: too few are left to train a sub-model on. Drop rows that many "
+            "subjects have (empty ones, say), or make the subjects smaller."
         )
     return numbers
 
 
-def number_groups(names: np.ndarray) -> Int[np.ndarray, " n"]:
-    """Return the number of each record's group, -1 where it stands alone.
+def number_subjects(names: np.ndarray) -> Int[np.ndarray, " n"]:
+    """Return the number of each record's subject, -1 where it stands alone.
 
     Args:
-        names: integers or strings, which may mix: "7" is 7. -1 stands for no group.
+        names: integers or strings, which may mix: "7" is 7. -1 stands for no subject.
 
     Raises:
         DataError: not one value a record, a missing one, a fraction, or an integer below -1.
     """
     if names.ndim != 1 or names.dtype.kind not in "buiUOT":
         raise DataError(
-            f"groups have shape {names.shape} and type {names.dtype}; they must be integers or "
+            f"subjects have shape {names.shape} and type {names.dtype}; they must be integers or "
             "strings, one a record."
         )
     if names.dtype.kind not in "bui":
         missing = [i for i, name in enumerate(names.tolist()) if _is_missing(name)]
         if missing:
             raise DataError(
-                f"the group of record {missing[0]} is missing ({len(missing)} in all). Give -1 "
+                f"the subject of record {missing[0]} is missing ({len(missing)} in all). Give -1 "
                 "where a record stands alone."
             )
         names = np.array([str(name) for name in names.tolist()], dtype=np.str_)
     alone = names == (-1 if names.dtype.kind in "bui" else "-1")
     if names.dtype.kind == "i" and bool((names < -1).any()):
         raise DataError(
-            f"a group has the number {int(names.min())}. Use numbers from 0 on (or strings), and "
+            f"a subject has the number {int(names.min())}. Use numbers from 0 on (or strings), and "
             "-1 where a record stands alone."
         )
     numbers: Int[np.ndarray, " n"] = np.unique(names, return_inverse=True)[1].astype(np.int64)
@@ -122,18 +123,18 @@ def _is_missing(name: object) -> bool:
 
 
 def units(records: Records) -> Int[np.ndarray, " n"]:
-    """Return what counts as one, numbered by first appearance: a group, or a record on its own."""
-    if records.groups is None:
+    """Return the unit of each record, numbered by first appearance: a subject or one record."""
+    if records.subjects is None:
         return np.arange(len(records))
     _, first, inverse = np.unique(
-        _each_in_one(records.groups), return_index=True, return_inverse=True
+        _each_in_one(records.subjects), return_index=True, return_inverse=True
     )
     return first.argsort().argsort()[inverse]
 
 
 def count_units(records: Records) -> int:
-    """Return how many groups and records on their own there are."""
-    return len(records) if records.groups is None else len(np.unique(units(records)))
+    """Return how many subjects and records on their own there are."""
+    return len(records) if records.subjects is None else len(np.unique(units(records)))
 
 
 def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tuple[Records, Records]:
@@ -144,7 +145,7 @@ def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tupl
     return records.take(rows[:first]), records.take(rows[first:])
 
 
-def _each_in_one(groups: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:
-    """Return the groups, with a number below 0 of its own for each record that stands alone."""
-    numbers = groups.numpy()
+def _each_in_one(subjects: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the subjects, with a number below 0 of its own for each record that stands alone."""
+    numbers = subjects.numpy()
     return np.where(numbers < 0, -1 - np.arange(len(numbers)), numbers)

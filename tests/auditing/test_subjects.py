@@ -1,4 +1,4 @@
-"""Groups in an audit: one score each, whoever is asked about."""
+"""Subjects in an audit: one score each, whoever is asked about."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced
 from selena.data.canaries import plant_canaries
-from selena.data.groups import units
+from selena.data.subjects import units
 from selena.errors import DataError
 from selena.registry import prediction_attacks
 from selena.reports.comparison import compare
@@ -27,14 +27,14 @@ from selena.types import (
     Attack,
     AuditSplit,
     Family,
-    Knowledge,
+    MembershipSets,
     Oracle,
     Records,
     Scorer,
     concatenate,
 )
 from selena.workspace import Workspace
-from tests.toys import CLASSES, groups_of, toy_records
+from tests.toys import CLASSES, subjects_of, toy_records
 
 SIDES = [toy_records(60, seed=i, start=1000 * i) for i in range(4)]
 VALIDATION = toy_records(6, seed=9, start=9000)
@@ -43,12 +43,14 @@ VALIDATION = toy_records(6, seed=9, start=9000)
 def persons(records: Records, each: int = 3) -> Records:
     """`each` records of a person, far apart in the data set; numbers of persons are its own."""
     count = len(records) // each
-    return replace(records, groups=int(records.ids[0]) + torch.arange(len(records)) % count)
+    return replace(records, subjects=int(records.ids[0]) + torch.arange(len(records)) % count)
 
 
 def split(each: int = 3) -> AuditSplit:
     known_in, known_out, inside, outside = (persons(side, each) for side in SIDES)
-    return AuditSplit(Knowledge(known_in, known_out), Knowledge(inside, outside), VALIDATION)
+    return AuditSplit(
+        MembershipSets(known_in, known_out), MembershipSets(inside, outside), VALIDATION
+    )
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,15 @@ class FirstFeature:
     endless: float = math.inf
     name: str = "first feature"
     access: Access = "label"
-    calibration: Knowledge | None = None
+    calibration: MembershipSets | None = None
 
     def fit(
-        self, oracle: Oracle, known: Knowledge, *, seed: int, workspace: Workspace | None = None
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
     ) -> Scorer:
         if known.candidates is not None:
             self.shown.append(known.candidates)
@@ -99,7 +106,7 @@ def test_a_persons_score_is_the_mean_of_its_records() -> None:
         scored.scores, scored.labels, scored.truth, scored.ids, strict=True
     ):
         row = int((records.ids == int(first)).nonzero())
-        mine = records.groups == groups_of(records)[row]
+        mine = records.subjects == subjects_of(records)[row]
         assert score == pytest.approx(float(records.x[mine, 0].double().mean()))
         assert int(records.ids[mine].min()) == first
         assert (label, member) == (int(records.y[row]), bool(truth[row]))
@@ -115,10 +122,10 @@ def test_infinite_scores_of_a_person_are_no_number_less_than_nothing() -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_groups_of_one_change_no_byte(alone: bool) -> None:
-    sides = [replace(side, groups=torch.full((60,), -1) if alone else side.ids) for side in SIDES]
-    grouped = AuditSplit(Knowledge(*sides[:2]), Knowledge(*sides[2:]), VALIDATION)
-    plain = AuditSplit(Knowledge(*SIDES[:2]), Knowledge(*SIDES[2:]), VALIDATION)
+def test_subjects_of_one_change_no_byte(alone: bool) -> None:
+    sides = [replace(side, subjects=torch.full((60,), -1) if alone else side.ids) for side in SIDES]
+    grouped = AuditSplit(MembershipSets(*sides[:2]), MembershipSets(*sides[2:]), VALIDATION)
+    plain = AuditSplit(MembershipSets(*SIDES[:2]), MembershipSets(*SIDES[2:]), VALIDATION)
     attacks: list[Attack] = [FirstFeature([]), ThresholdAttack("confidence")]
     one, other = (run_audit(Constant(), each, attacks, seed=0) for each in (grouped, plain))
     first, second = one.to_json(), other.to_json()
@@ -133,12 +140,12 @@ def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(family: F
     run_audit(Constant(), parts, [FirstFeature(shown, family)], seed=0)
     records, truth = parts.evaluation.joined()
     if family == "reference-model":
-        told = groups_of(shown[0])
-        known = groups_of(parts.known.joined()[0])
+        told = subjects_of(shown[0])
+        known = subjects_of(parts.known.joined()[0])
         assert not set(told.tolist()) & set(known.tolist())
     for candidates in [shown[-1]] if family == "direct" else [shown[0], shown[-1]]:
-        order, mine = torch.cdist(candidates.x, records.x).argmin(dim=1), groups_of(candidates)
-        pairs = torch.stack([mine, groups_of(records)[order]]).unique(dim=1)
+        order, mine = torch.cdist(candidates.x, records.x).argmin(dim=1), subjects_of(candidates)
+        pairs = torch.stack([mine, subjects_of(records)[order]]).unique(dim=1)
         assert pairs.shape[1] == len(mine.unique()) == 40
         low = mine < mine.median()
         assert 0.25 < float(truth[order][low].double().mean()) < 0.75
@@ -146,13 +153,15 @@ def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(family: F
 
 def test_attacks_meet_as_many_persons_of_both_sides_as_a_whole() -> None:
     few = persons(SIDES[1].take(torch.arange(20)), each=2)
-    known = balanced(Knowledge(persons(SIDES[0]), few), seed=0)
+    known = balanced(MembershipSets(persons(SIDES[0]), few), seed=0)
     assert (
-        len(groups_of(known.members).unique()) == len(groups_of(known.non_members).unique()) == 10
+        len(subjects_of(known.members).unique())
+        == len(subjects_of(known.non_members).unique())
+        == 10
     )
     assert len(known.members) == 30
-    assert known.more_members is not None
-    assert len(known.more_members) == 30
+    assert known.extra_members is not None
+    assert len(known.extra_members) == 30
 
 
 def test_what_attacks_set_aside_are_whole_persons() -> None:
@@ -161,21 +170,21 @@ def test_what_attacks_set_aside_are_whole_persons() -> None:
         tuple(each.joined()[0] for each in hold_out(known, 0.3, seed=0)),
         (set_aside(known, seed=0)[0], set_aside(known, seed=0)[1].non_members),
     ):
-        assert not set(groups_of(one).tolist()) & set(groups_of(other).tolist())
-        assert all(count == 3 for count in groups_of(one).unique(return_counts=True)[1].tolist())
+        assert not set(subjects_of(one).tolist()) & set(subjects_of(other).tolist())
+        assert all(count == 3 for count in subjects_of(one).unique(return_counts=True)[1].tolist())
     pool = concatenate(known.members, known.non_members)
     inside = draw_halves(pool, 4, seed=0)
-    for person in groups_of(pool).unique().tolist():
-        assert len(inside[:, groups_of(pool) == person].unique(dim=1).T) == 1
+    for person in subjects_of(pool).unique().tolist():
+        assert len(inside[:, subjects_of(pool) == person].unique(dim=1).T) == 1
     assert inside.sum(dim=1).tolist() == [60] * 4
 
 
 def test_a_person_on_two_sides_is_refused() -> None:
     parts = split()
     inside = parts.known.members
-    both = replace(inside, groups=groups_of(inside) + 3000)
+    both = replace(inside, subjects=subjects_of(inside) + 3000)
     with pytest.raises(
-        DataError, match=r"Group 30\d\d has records among the known members and the"
+        DataError, match=r"Subject 30\d\d has records among the known members and the"
     ):
         run_audit(
             Constant(),
@@ -187,29 +196,29 @@ def test_a_person_on_two_sides_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["mislabelled", "grouped-twins"])
 def test_a_canary_is_the_only_record_of_its_person(kind: str) -> None:
-    wide = replace(split(), evaluation=Knowledge(persons(SIDES[2]), persons(SIDES[3], each=2)))
+    wide = replace(split(), evaluation=MembershipSets(persons(SIDES[2]), persons(SIDES[3], each=2)))
     planted = plant_canaries(wide, 20, kind, num_classes=CLASSES, seed=0)  # type: ignore[arg-type]
     assert planted.canaries is not None
     assert len(planted.evaluation.non_members) == 20
     canaries, _ = planted.canaries.joined()
     original = wide.evaluation.non_members
     rows = torch.tensor([int((original.ids == number).nonzero()) for number in canaries.ids])
-    gone = set(groups_of(original)[rows].tolist())
+    gone = set(subjects_of(original)[rows].tolist())
     assert len(gone) == 20
-    assert not gone & set(groups_of(planted.evaluation.non_members).tolist())
+    assert not gone & set(subjects_of(planted.evaluation.non_members).tolist())
     run_audit(Constant(), planted, [ThresholdAttack("confidence")], seed=0)
 
 
 def test_units_count_by_first_appearance() -> None:
-    records = replace(toy_records(6), groups=torch.tensor([7, -1, 2, -1, 7, 2]))
+    records = replace(toy_records(6), subjects=torch.tensor([7, -1, 2, -1, 7, 2]))
     assert units(records).tolist() == [0, 1, 2, 3, 0, 2]
     assert units(toy_records(3)).tolist() == [0, 1, 2]
 
 
-def test_reports_say_that_a_group_counts_as_one() -> None:
+def test_reports_say_that_a_subject_counts_as_one() -> None:
     attacks = [ThresholdAttack("confidence")]
     grouped = run_audit(Constant(), split(), attacks, seed=0)
-    single = AuditSplit(Knowledge(*SIDES[:2]), Knowledge(*SIDES[2:]), VALIDATION)
+    single = AuditSplit(MembershipSets(*SIDES[:2]), MembershipSets(*SIDES[2:]), VALIDATION)
     plain = run_audit(Constant(), single, attacks, seed=0)
     for report, said in ((grouped, True), (plain, False)):
         comparison = compare({"toy": report})
@@ -226,19 +235,19 @@ def ragged(records: Records) -> Records:
     sizes = [1 + i % 4 for i in range(len(records))]
     first = int(records.ids[0])
     names = [first + i for i, size in enumerate(sizes) for _ in range(size)]
-    return replace(records, groups=torch.tensor(names[: len(records)]))
+    return replace(records, subjects=torch.tensor(names[: len(records)]))
 
 
-def test_every_attack_on_answers_takes_groups_of_unequal_size() -> None:
+def test_every_attack_on_answers_takes_subjects_of_unequal_size() -> None:
     parts = [ragged(side) for side in SIDES]
-    uneven = AuditSplit(Knowledge(*parts[:2]), Knowledge(*parts[2:]), VALIDATION)
+    uneven = AuditSplit(MembershipSets(*parts[:2]), MembershipSets(*parts[2:]), VALIDATION)
     report = run_audit(Constant(), uneven, prediction_attacks(), seed=0)
     assert "neural" in report.attacks
 
 
-def test_groups_of_one_side_alone_are_refused() -> None:
-    known, evaluation = split().known, Knowledge(persons(SIDES[2]), SIDES[3])
-    with pytest.raises(DataError, match="have groups and others have none"):
+def test_subjects_of_one_side_alone_are_refused() -> None:
+    known, evaluation = split().known, MembershipSets(persons(SIDES[2]), SIDES[3])
+    with pytest.raises(DataError, match="have subjects and others have none"):
         run_audit(
             Constant(),
             AuditSplit(known, evaluation, VALIDATION),
@@ -247,11 +256,11 @@ def test_groups_of_one_side_alone_are_refused() -> None:
         )
 
 
-def test_candidates_share_no_number_with_any_known_group() -> None:
+def test_candidates_share_no_number_with_any_known_subject() -> None:
     """Nor with members that are left over: reference runs train on those, too."""
     shown: list[Records] = []
     many = persons(toy_records(300, seed=5, start=50_000))
-    wide = replace(split(), known=Knowledge(many, persons(SIDES[1])))
+    wide = replace(split(), known=MembershipSets(many, persons(SIDES[1])))
     run_audit(Constant(), wide, [FirstFeature(shown, "reference-model")], seed=0)
-    assert not set(groups_of(shown[0]).tolist()) & set(groups_of(many).tolist())
-    assert int(groups_of(shown[0]).min()) > int(groups_of(many).max())
+    assert not set(subjects_of(shown[0]).tolist()) & set(subjects_of(many).tolist())
+    assert int(subjects_of(shown[0]).min()) > int(subjects_of(many).max())

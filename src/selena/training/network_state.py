@@ -1,4 +1,4 @@
-"""One network on its way through training: optimizer, epochs done, best weights, kept pieces."""
+"""One network on its way through training: optimizer, epochs done, best weights, kept artifacts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from selena.training.recipe import Recipe
 from selena.workspace import Workspace
 
 
-def piece_name(job: Job, key: str) -> str:
+def artifact_name(job: Job, key: str) -> str:
     """Return what a job's finished network is kept under."""
     return f"{job.name}-{key[:24]}"
 
 
-class Lane:
+class NetworkState:
     """The state of one network in training, which can be written down and taken up again.
 
     Attributes:
@@ -42,7 +42,7 @@ class Lane:
         workspace: Workspace,
         beside: Mapping[str, Part] | None = None,
     ) -> None:
-        """Prepare a lane.
+        """Prepare a state.
 
         Args:
             job: the rows and the seed.
@@ -53,7 +53,7 @@ class Lane:
             beside: what else a checkpoint holds (an adversary that trains in step with it).
         """
         self.job = job
-        self._name = piece_name(job, key)
+        self._name = artifact_name(job, key)
         self.network = network
         self.epochs_done = 0
         self.rate = 0.0
@@ -92,7 +92,7 @@ class Lane:
     def start(self) -> None:
         """Make the optimizer, and go on from a kept checkpoint if there is one.
 
-        A lane that was found finished only stands beside the others from here on.
+        A state that was found finished only stands beside the others from here on.
 
         Call it once the parameters lie where they will stay.
         """

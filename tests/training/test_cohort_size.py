@@ -11,7 +11,7 @@ from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
 from selena.training import executor
-from selena.training.group_size import Ensemble, group_size
+from selena.training.cohort_size import Ensemble, cohort_size
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
@@ -28,15 +28,15 @@ def ensemble(k: int, factory: NetworkFactory = NETWORK, recipe: Recipe = RECIPE)
 
 @pytest.mark.parametrize(("k", "size"), [(1, 1), (5, 5), (40, 16)])
 def test_small_networks_share_a_stack(k: int, size: int) -> None:
-    assert group_size(ensemble(k), Workspace()) == size
+    assert cohort_size(ensemble(k), Workspace()) == size
 
 
 def test_large_networks_train_in_turn() -> None:
-    assert group_size(ensemble(5, LARGE), Workspace()) == 1
+    assert cohort_size(ensemble(5, LARGE), Workspace()) == 1
 
 
 def test_large_batches_make_large_steps() -> None:
-    assert group_size(ensemble(5, recipe=replace(RECIPE, batch_size=1 << 16)), Workspace()) == 1
+    assert cohort_size(ensemble(5, recipe=replace(RECIPE, batch_size=1 << 16)), Workspace()) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -44,20 +44,20 @@ def test_long_training_is_cut_alike_for_all_workers(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "_WORTH_PROCESSES", 0)
-    assert group_size(ensemble(40), Workspace(workers=workers)) == 4
+    assert cohort_size(ensemble(40), Workspace(workers=workers)) == 4
 
 
 def test_an_accelerator_takes_all_at_once() -> None:
-    assert group_size(ensemble(40, LARGE), Workspace(device="meta")) == 40
+    assert cohort_size(ensemble(40, LARGE), Workspace(device="meta")) == 40
 
 
 def test_few_networks_with_convolutions_share_one() -> None:
     factory = small_resnet(CLASSES, (0.5,), (0.25,))
     work = replace(ensemble(20), factory=factory)
-    assert group_size(work, Workspace(device="meta")) == 4
-    assert group_size(work, Workspace()) == 1
+    assert cohort_size(work, Workspace(device="meta")) == 4
+    assert cohort_size(work, Workspace()) == 1
 
 
 def test_what_is_asked_for_is_done() -> None:
-    assert group_size(ensemble(5, LARGE), Workspace(group_size=3)) == 3
-    assert group_size(ensemble(5), Workspace(group_size=1)) == 1
+    assert cohort_size(ensemble(5, LARGE), Workspace(cohort_size=3)) == 3
+    assert cohort_size(ensemble(5), Workspace(cohort_size=1)) == 1

@@ -15,7 +15,7 @@ from selena.models import AuditWarning, audit, read_records
 from selena.models.pool import Given, gather
 from selena.types import AuditSplit, Records
 from tests.models.memory import forgetting, sides
-from tests.toys import groups_of, toy_records
+from tests.toys import subjects_of, toy_records
 
 MEMBERS, OTHERS = sides()
 
@@ -39,8 +39,8 @@ def test_a_person_is_known_or_scored() -> None:
     scored = [split.evaluation.members, split.evaluation.non_members]
     for known, other, persons in zip(sides, scored, (30, 50), strict=True):
         assert len(known) == len(other) == 4 * persons // 2
-        assert len(groups_of(other).unique()) == persons // 2
-        assert not set(groups_of(known).tolist()) & set(groups_of(other).tolist())
+        assert len(subjects_of(other).unique()) == persons // 2
+        assert not set(subjects_of(known).tolist()) & set(subjects_of(other).tolist())
         assert torch.equal(other.ids, other.ids.sort().values)
     assert len(split.train) == 120
 
@@ -57,12 +57,12 @@ def test_persons_of_one_row_change_nothing() -> None:
         assert torch.equal(one.ids, other.ids)
 
 
-def test_records_bring_their_groups_and_may_stand_alone() -> None:
+def test_records_bring_their_subjects_and_may_stand_alone() -> None:
     def grouped(records: Records) -> Records:
-        return replace(records, groups=torch.where(records.ids % 2 == 0, records.ids // 4, -1))
+        return replace(records, subjects=torch.where(records.ids % 2 == 0, records.ids // 4, -1))
 
     split = split_of(grouped(toy_records(40)), grouped(toy_records(40, seed=1, start=100)))
-    assert len(groups_of(split.train).unique()) == 1 + 10  # -1 stands for all who are alone
+    assert len(subjects_of(split.train).unique()) == 1 + 10  # -1 stands for all who are alone
 
 
 def test_rows_given_again_make_no_figure_surer() -> None:
@@ -94,17 +94,17 @@ def test_rows_given_again_make_no_figure_surer() -> None:
         (
             ["Al", "Eve", "Bo"],
             ["Eve", "Cy", "Al"],
-            r"2 groups have records on both sides: 'Al', 'Eve'",
+            r"2 subjects have records on both sides: 'Al', 'Eve'",
         ),
         (["Al", "Eve", "Bo"], None, "of both members and non_members, or of neither"),
-        ([1, 2, 3], ["4", "3", "5"], "1 groups .* on both sides: 3"),
-        ([1, 2, 3], np.array([4, 3, 5], dtype=np.uint64), "1 groups .* on both sides: 3"),
+        ([1, 2, 3], ["4", "3", "5"], "1 subjects .* on both sides: 3"),
+        ([1, 2, 3], np.array([4, 3, 5], dtype=np.uint64), "1 subjects .* on both sides: 3"),
         (["Al", "Eve"], ["Cy", "Di", "Fa"], r"members: there are 3 records, .* shape \(2,\)"),
         ([0.5, 1.5, 2.5], ["Cy", "Di", "Fa"], r"members: .*float64.*integers or strings"),
         ([1, 2, 3], np.array(["Cy", None, "Fa"], dtype=object), "non_members: .* 1 is missing"),
     ],
 )
-def test_wrong_groups_are_named(ours: Any, theirs: Any, message: str) -> None:
+def test_wrong_subjects_are_named(ours: Any, theirs: Any, message: str) -> None:
     x, y = np.eye(3), np.zeros(3)
     with pytest.raises(DataError, match=message):
         gather((x, y, ours), (x + 9, y) if theirs is None else (x + 9, y, theirs), scale=False)
@@ -113,7 +113,7 @@ def test_wrong_groups_are_named(ours: Any, theirs: Any, message: str) -> None:
 def test_rows_may_stand_alone() -> None:
     x, y, _ = people(40)
     split = split_of((x, y, [-1] * 20 + [0] * 20), (x + 9, y, [-1] * 40))
-    assert groups_of(split.train).tolist().count(-1) == 20
+    assert subjects_of(split.train).tolist().count(-1) == 20
 
 
 def test_one_person_is_too_large_to_share_out() -> None:
@@ -123,11 +123,11 @@ def test_one_person_is_too_large_to_share_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.npz"])
-def test_groups_from_files(name: str, tmp_path: Path) -> None:
+def test_subjects_from_files(name: str, tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("a,who,label\n0.5,Eve,4\n1,Al,2\n")
     arrays = {"x": np.array([[0.5], [1]]), "y": np.array([4, 2]), "who": np.array(["Eve", "Al"])}
     np.savez(tmp_path / "r.npz", allow_pickle=False, **arrays)
-    x, y, who = read_records(tmp_path / name, group_column="who")
+    x, y, who = read_records(tmp_path / name, subject_column="who")
     assert (x.tolist(), y.tolist(), who.tolist()) == ([[0.5], [1]], [4, 2], ["Eve", "Al"])
     with pytest.raises(DataError, match="whom"):
-        read_records(tmp_path / name, group_column="whom")
+        read_records(tmp_path / name, subject_column="whom")

@@ -1,4 +1,4 @@
-"""Numbers of groups, where they stand in a split, and what links them."""
+"""Numbers of subjects, where they stand in a split, and what links them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selena.data.groups import join_groups, number_groups, whole_groups
+from selena.data.subjects import join_subjects, number_subjects, whole_subjects
 from selena.errors import DataError
 
 
@@ -27,7 +27,7 @@ from selena.errors import DataError
     ],
 )
 def test_names_of_every_kind_have_numbers(names: Any, numbers: list[int]) -> None:
-    assert number_groups(np.asarray(names)).tolist() == numbers
+    assert number_subjects(np.asarray(names)).tolist() == numbers
 
 
 @pytest.mark.parametrize(
@@ -42,36 +42,36 @@ def test_names_of_every_kind_have_numbers(names: Any, numbers: list[int]) -> Non
 )
 def test_what_is_no_name_is_refused(names: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        number_groups(np.asarray(names))
+        number_subjects(np.asarray(names))
 
 
 @given(st.lists(st.integers(-1, 20), min_size=30, max_size=120), st.integers(0, 2**31))
-def test_groups_are_brought_together_and_nothing_is_lost(groups: list[int], seed: int) -> None:
-    rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(groups)))
-    mine = torch.tensor(groups)
-    moved, sizes = whole_groups(rows, mine, [len(groups)])
-    assert sizes == [len(groups)]
-    assert sorted(moved.tolist()) == list(range(len(groups)))
+def test_subjects_are_brought_together_and_nothing_is_lost(subjects: list[int], seed: int) -> None:
+    rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(subjects)))
+    mine = torch.tensor(subjects)
+    moved, sizes = whole_subjects(rows, mine, [len(subjects)])
+    assert sizes == [len(subjects)]
+    assert sorted(moved.tolist()) == list(range(len(subjects)))
     found = mine[moved].tolist()
     changes = sum(a != b or a == -1 for a, b in pairwise(found))
-    assert changes + 1 == len(set(groups) - {-1}) + groups.count(-1)
+    assert changes + 1 == len(set(subjects) - {-1}) + subjects.count(-1)
 
 
 def test_who_is_a_member_does_not_depend_on_how_many_rows_there_are() -> None:
-    """Placed at the first of its rows, a group of ten would nearly always come early."""
-    groups = torch.tensor([*range(300), *np.repeat(np.arange(300, 360), 10)])
+    """Placed at the first of its rows, a subject of ten would nearly always come early."""
+    subjects = torch.tensor([*range(300), *np.repeat(np.arange(300, 360), 10)])
     shares = []
     for seed in range(40):
         rows = torch.from_numpy(np.random.default_rng(seed).permutation(900))
-        moved, (first, _) = whole_groups(rows, groups, [450, 450])
-        shares.append(float((groups[moved[:first]] >= 300).float().mean()))
+        moved, (first, _) = whole_subjects(rows, subjects, [450, 450])
+        shares.append(float((subjects[moved[:first]] >= 300).float().mean()))
     assert np.mean(shares) == pytest.approx(2 / 3, abs=0.04)
 
 
 def test_one_row_that_all_have_links_all() -> None:
     persons = np.repeat(np.arange(20), 3)
     content = np.arange(60)
-    assert len(set(join_groups(content, persons).tolist())) == 20
+    assert len(set(join_subjects(content, persons).tolist())) == 20
     content[::3] = 0
     with pytest.raises(DataError, match=r"60 of 60 records are linked .* Drop rows that many"):
-        join_groups(content, persons)
+        join_subjects(content, persons)

@@ -23,25 +23,25 @@ from selena.training.compiled import compiled
 from selena.training.forward import Forward, forward_in
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
-from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
+from selena.training.network_state import NetworkState
 from selena.training.optimizer import step_optimizers
 from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.training.replay import Replay, stream_on
-from selena.training.stack import Apart, Lanes, Stacked, convolves, keeps_statistics
+from selena.training.stack import NetworkStates, Sequential, Stacked, convolves, keeps_statistics
 from selena.workspace import Step, Workspace
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
 """Told after each epoch: the job, how many epochs lie behind it, and its network as it is."""
 
 
-class Group:
-    """Lanes that share each step."""
+class Cohort:
+    """NetworkStates that share each step."""
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
+        states: Sequence[NetworkState],
         examples: Examples,
         recipe: Recipe,
         validation: Examples | None,
@@ -53,10 +53,12 @@ class Group:
         device = workspace.torch_device
         if recipe.augmentation == "crop_flip":
             require_images(examples.x)
-        self._lanes = lanes
-        self._fillings = {lane: lane.job.rows[:1].clone() for lane in lanes}
-        # Of all lanes, done or not: who goes on after a kill then computes in the same shapes.
-        self._sizes = {lane: batch_sizes(len(lane.job.rows), recipe.batch_size) for lane in lanes}
+        self._lanes = states
+        self._fillings = {state: state.job.rows[:1].clone() for state in states}
+        # Of all states, done or not: who goes on after a kill then computes in the same shapes.
+        self._sizes = {
+            state: batch_sizes(len(state.job.rows), recipe.batch_size) for state in states
+        }
         self._log = workspace.log
         self._x = examples.x.to(device)
         self._target = examples.target.to(device)
@@ -65,47 +67,47 @@ class Group:
         self._device = device
         self._on_epoch = on_epoch
         self._epoch = 0
-        self._losses = torch.zeros(len(lanes), device=device)
+        self._losses = torch.zeros(len(states), device=device)
         self._dtype = recipe.compute_dtype(device)
         # PyTorch's optimizers read rates in this precision, and no other.
         self._rate_dtype = torch.float64 if device.type == "cpu" else torch.float32
         # Statistics are of float32 numbers, and a stack of them takes no others.
-        exact = keeps_statistics(lanes[0].network)
+        exact = keeps_statistics(states[0].network)
         self._input_dtype = torch.float32 if exact else self._dtype
         self._compile = compile_networks
-        self._stacked = len(lanes) > 1 and not convolves(lanes[0].network)
-        self._networks = self._side_by_side([lane.network for lane in lanes])
-        self._streams = [stream_on(device) for _ in range(1 if self._stacked else len(lanes))]
+        self._stacked = len(states) > 1 and not convolves(states[0].network)
+        self._networks = self._side_by_side([state.network for state in states])
+        self._streams = [stream_on(device) for _ in range(1 if self._stacked else len(states))]
         self._replays: dict[tuple[object, ...], Replay] = {}
 
     def run(self, bar: Step) -> None:
-        """Train every lane to its end, from where its checkpoint left it."""
-        for lane in self._lanes:
-            lane.start()
-            bar.advance(lane.epochs_done)
-        for epoch in range(min(lane.epochs_done for lane in self._lanes), self._recipe.epochs):
-            # A lane whose checkpoint is further on than its neighbours' waits for them.
-            active = [lane for lane in self._lanes if lane.epochs_done == epoch]
+        """Train every state to its end, from where its checkpoint left it."""
+        for state in self._lanes:
+            state.start()
+            bar.advance(state.epochs_done)
+        for epoch in range(min(state.epochs_done for state in self._lanes), self._recipe.epochs):
+            # A state whose checkpoint is further on than its neighbours' waits for them.
+            active = [state for state in self._lanes if state.epochs_done == epoch]
             losses = self._run_epoch(epoch, active)
-            for lane in active:
+            for state in active:
                 # Before the checkpoint: what was told of an epoch is never skipped.
                 if self._on_epoch is not None:
-                    self._on_epoch(lane.job, epoch + 1, lane.network)
-                accuracy = self._validation_accuracy(lane)
-                values = {"loss": losses[lane], "learning_rate": lane.rate}
+                    self._on_epoch(state.job, epoch + 1, state.network)
+                accuracy = self._validation_accuracy(state)
+                values = {"loss": losses[state], "learning_rate": state.rate}
                 if accuracy is not None:
                     values["validation_accuracy"] = accuracy
-                self._log.scalars(lane.job.name, epoch + 1, values)
-                lane.end_epoch(accuracy)
+                self._log.scalars(state.job.name, epoch + 1, values)
+                state.end_epoch(accuracy)
             bar.advance(len(active))
         self._replays.clear()  # recordings hold as much memory as a step takes
-        for lane in self._lanes:
-            lane.finish()
+        for state in self._lanes:
+            state.finish()
 
-    def _side_by_side(self, networks: list[nn.Module]) -> Lanes:
+    def _side_by_side(self, networks: list[nn.Module]) -> NetworkStates:
         if self._stacked:
             return Stacked(networks, self._dtype)
-        return Apart([self._alone(network) for network in networks])
+        return Sequential([self._alone(network) for network in networks])
 
     def _alone(self, network: nn.Module) -> Forward:
         if self._device.type == "cuda":
@@ -119,17 +121,17 @@ class Group:
         """Whether the loss is a defense's own: it may look further than tensors of one shape."""
         return not isinstance(self._recipe.loss, str)
 
-    def _run_epoch(self, epoch: int, active: Sequence[Lane]) -> dict[Lane, float]:
-        """Train `active` lanes for an epoch; return each one's loss, mean over its batches."""
-        for lane in active:
-            lane.network.train()
+    def _run_epoch(self, epoch: int, active: Sequence[NetworkState]) -> dict[NetworkState, float]:
+        """Train `active` states for an epoch; return each one's loss, mean over its batches."""
+        for state in active:
+            state.network.train()
         batches = {
-            lane: shuffled_batches(
-                lane.job.rows,
+            state: shuffled_batches(
+                state.job.rows,
                 self._recipe.batch_size,
-                torch_generator(lane.job.seed, "batches", epoch),
+                torch_generator(state.job.seed, "batches", epoch),
             )
-            for lane in active
+            for state in active
         }
         self._epoch = epoch
         self._losses.zero_()
@@ -138,26 +140,26 @@ class Group:
             _beside(self._streams),
             # A defense's own loss may ask for gradients of gradients.
             fast_products(
-                () if self._own_loss else [lane.network for lane in active], self._device
+                () if self._own_loss else [state.network for state in active], self._device
             ),
         ):
             for step in range(max(map(len, batches.values()))):
-                moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
-                for lane in moving:
-                    lane.rate = self._recipe.rate_at(epoch, step, len(batches[lane]))
+                moving = {state: b[step] for state, b in batches.items() if step < len(b)}
+                for state in moving:
+                    state.rate = self._recipe.rate_at(epoch, step, len(batches[state]))
                 for part in self._calls(moving):
                     self._step(part, moving, step)
         sums = dict(zip(self._lanes, self._losses.tolist(), strict=True))
-        for lane in active:
-            if not isfinite(sums[lane]):
+        for state in active:
+            if not isfinite(sums[state]):
                 raise TrainingError(
-                    f"The loss of {lane.job.name} is not finite after epoch {epoch + 1}. "
+                    f"The loss of {state.job.name} is not finite after epoch {epoch + 1}. "
                     "Lower the learning rate, or look for extreme feature values."
                 )
-        return {lane: sums[lane] / len(batches[lane]) for lane in active}
+        return {state: sums[state] / len(batches[state]) for state in active}
 
-    def _step(self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int) -> None:
-        """Move those of the lanes of a part that move in this step."""
+    def _step(self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int) -> None:
+        """Move those of the states of a part that move in this step."""
         numbers = [i for i in range(part.start, part.stop) if self._lanes[i] in moving]
         rates = sorted({self._lanes[i].rate for i in numbers})
         movers = [[i for i in numbers if self._lanes[i].rate == rate] for rate in rates]
@@ -220,54 +222,54 @@ class Group:
 
         return self._recipe.loss(network, inputs[0], target[0], epoch=self._epoch)[None]
 
-    def _calls(self, moving: dict[Lane, Int[Tensor, " _"]]) -> list[slice]:
-        """Return which lanes compute together: a whole stack, unless the gaps in it would show.
+    def _calls(self, moving: dict[NetworkState, Int[Tensor, " _"]]) -> list[slice]:
+        """Return which states compute together: a whole stack, unless the gaps in it would show.
 
         A gap, filled or standing still, does not change gradients, but it does change statistics;
-        lanes that keep such then compute one by one (in the last step of an epoch, mostly).
+        states that keep such then compute one by one (in the last step of an epoch, mostly).
         """
         even = len(moving) == len(self._lanes) and len(set(map(len, moving.values()))) == 1
         if self._stacked and (even or not keeps_statistics(self._lanes[0].network)):
             return [slice(0, len(self._lanes))]
-        return [slice(i, i + 1) for i, lane in enumerate(self._lanes) if lane in moving]
+        return [slice(i, i + 1) for i, state in enumerate(self._lanes) if state in moving]
 
     def _rectangle(
-        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int
+        self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
         """Lay batches of unlike sizes side by side.
 
-        Gaps are filled with a record that the lane may see anyway, at weight zero, so that no
-        lane ever touches a record outside its rows.
+        Gaps are filled with a record that the state may see anyway, at weight zero, so that no
+        state ever touches a record outside its rows.
         """
-        lanes = self._lanes[part]
-        width = max(size for lane in lanes for size in self._sizes[lane][step : step + 1])
-        rows = torch.stack([self._fillings[lane].expand(width) for lane in lanes])
+        states = self._lanes[part]
+        width = max(size for state in states for size in self._sizes[state][step : step + 1])
+        rows = torch.stack([self._fillings[state].expand(width) for state in states])
         weight = torch.zeros(rows.shape)
-        for i, lane in enumerate(lanes):
-            if lane in moving:
-                batch = moving[lane]
+        for i, state in enumerate(states):
+            if state in moving:
+                batch = moving[state]
                 rows[i, : len(batch)] = batch
                 weight[i, : len(batch)] = 1 / len(batch)
         return rows, weight
 
     def _crops(
-        self, part: slice, moving: dict[Lane, Int[Tensor, " _"]], step: int, width: int
+        self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int, width: int
     ) -> Int[Tensor, "3 g b"]:
         """Draw how each record of the rectangle is cropped; its filling is left as it is."""
-        lanes = self._lanes[part]
-        crops = torch.full((3, len(lanes), width), PADDING)
+        states = self._lanes[part]
+        crops = torch.full((3, len(states), width), PADDING)
         crops[2] = 0
-        for i, lane in enumerate(lanes):
-            if lane in moving:
-                n = len(moving[lane])
-                draws = torch_generator(lane.job.seed, "augmentation", self._epoch, step)
+        for i, state in enumerate(states):
+            if state in moving:
+                n = len(moving[state])
+                draws = torch_generator(state.job.seed, "augmentation", self._epoch, step)
                 crops[:, i, :n] = torch.stack(draw_crops(n, draws))
         return crops
 
-    def _validation_accuracy(self, lane: Lane) -> float | None:
+    def _validation_accuracy(self, state: NetworkState) -> float | None:
         if self._validation is None:
             return None
-        return accuracy(lane.network, self._validation, self._device)
+        return accuracy(state.network, self._validation, self._device)
 
 
 @contextmanager
