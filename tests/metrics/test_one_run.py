@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import binom
 
 from selena.errors import ConfigError, DataError
-from selena.metrics import epsilon_lower_bound
-from selena.metrics.one_run import SHARES, _likelihood
+from selena.metrics import epsilon_lower_bound, gaussian_epsilon_lower_bound
+from selena.metrics.one_run import SHARES, _epsilon_of_gaussian, _likelihood
 
 Case = tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]
 
@@ -109,3 +109,49 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(DataError, match="NaN"):
         epsilon_lower_bound(np.full(40, np.nan), np.arange(40) < 20)
+
+
+@pytest.mark.parametrize(("sigma", "epsilon"), [(0.5, 9.99), (1.0, 4.37), (2.0, 1.99)])
+def test_epsilon_of_a_gaussian_is_the_published_one(sigma: float, epsilon: float) -> None:
+    """Mahloujifar, Melis & Chaudhuri 2025, Table 1, delta = 1e-5."""
+    assert _epsilon_of_gaussian(1 / sigma, 1e-5) == pytest.approx(epsilon, abs=0.01)
+
+
+def gaussian_mechanism(m: int, mu: float, seed: int) -> Case:
+    truth = coins(m, seed)
+    return np.random.default_rng(seed + 1).normal(size=m) + mu * truth, truth
+
+
+@pytest.mark.parametrize("mu", [0.0, 2.0])
+def test_gaussian_bound_covers(mu: float) -> None:
+    """Of 100 draws 5 % may fail; 18 is six standard deviations above that."""
+    bounds = [
+        gaussian_epsilon_lower_bound(*gaussian_mechanism(50, mu, 10 * seed)).epsilon
+        for seed in range(100)
+    ]
+    assert sum(bound > _epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 18
+
+
+def test_gaussian_bound_is_the_tighter_one() -> None:
+    drawn = [gaussian_mechanism(300, 1.67, 10 * seed) for seed in range(3)]
+    both = [
+        (gaussian_epsilon_lower_bound(*each).epsilon, epsilon_lower_bound(*each).epsilon)
+        for each in drawn
+    ]
+    assert all(gaussian > general for gaussian, general in both)
+
+
+def test_gaussian_bound_needs_a_delta() -> None:
+    with pytest.raises(ConfigError, match="give delta > 0"):
+        gaussian_epsilon_lower_bound(*gaussian_mechanism(40, 1.0, 0), delta=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mu", [0.0, 0.5, 1.0, 2.0])
+def test_gaussian_bound_covers_in_1000_draws(mu: float) -> None:
+    """Of 1,000 draws 5 % may fail; 92 is six standard deviations above that."""
+    bounds = [
+        gaussian_epsilon_lower_bound(*gaussian_mechanism(300, mu, 10 * seed)).epsilon
+        for seed in range(1000)
+    ]
+    assert sum(bound > _epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 92

@@ -17,7 +17,11 @@ from selena.auditing.oracle import DELTA
 from selena.auditing.scoring import AttackScores, Scored
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr, tpr_band
-from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
+from selena.metrics.one_run import (
+    EpsilonBound,
+    epsilon_lower_bound,
+    gaussian_epsilon_lower_bound,
+)
 from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
@@ -72,12 +76,14 @@ class OnCanaries:
     Attributes:
         summary: figures, with one threshold for all classes.
         bound: the lower bound on epsilon that its scores prove.
+        gaussian_bound: the lower bound on the epsilon of a Gaussian trade-off curve.
         copies: how many near copies were trained on besides.
         copies_grouped: whether the defense was told which canary each is a copy of.
     """
 
     summary: Summary
     bound: EpsilonBound
+    gaussian_bound: EpsilonBound
     copies: int
     copies_grouped: bool
 
@@ -88,6 +94,7 @@ class OnCanaries:
             "copies": self.copies,
             "copies_grouped": self.copies_grouped,
             "epsilon_lower_bound": self.bound.to_json(),
+            "gaussian_epsilon_lower_bound": self.gaussian_bound.to_json(),
         }
 
 
@@ -264,6 +271,7 @@ def _on_canaries(
     return OnCanaries(
         summarize(scored.scores, decisions, scored.truth),
         epsilon_lower_bound(scored.scores, scored.truth, delta=setup.delta),
+        gaussian_epsilon_lower_bound(scored.scores, scored.truth, delta=setup.delta),
         copies=setup.copies,
         copies_grouped=setup.copies_grouped,
     )

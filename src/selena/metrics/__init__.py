@@ -8,7 +8,11 @@ from selena.metrics.intervals import (
     wilson,
 )
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
-from selena.metrics.one_run import EpsilonBound, epsilon_lower_bound
+from selena.metrics.one_run import (
+    EpsilonBound,
+    epsilon_lower_bound,
+    gaussian_epsilon_lower_bound,
+)
 from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
@@ -33,6 +37,7 @@ __all__ = [
     "epsilon_lower_bound",
     "fit_class_thresholds",
     "fit_threshold",
+    "gaussian_epsilon_lower_bound",
     "roc_curve",
     "summarize",
     "tpr_at_fpr",
