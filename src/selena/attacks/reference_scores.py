@@ -72,13 +72,13 @@ def lira_scores(
     pooled = [_pooled_variance(references, side) if shared else None for side in sides]
 
     def score(phi: Scores, models: Matrix, masks: list[Mask]) -> Scores:
-        found = []
+        found: list[Scores] = []
         for mask, common in zip(masks, pooled, strict=True):
             mean, own, _ = _moments(models, mask)
             sd = np.maximum(np.sqrt(own if common is None else common), _LEAST_SD)
             z = (phi - mean) / sd
             found.append(-0.5 * z**2 - np.log(sd) if online else z)
-        return found[0] - found[1] if online else found[0]
+        return np.subtract(*found) if online else found[0]
 
     return _in_chunks(score, target, references, sides)
 
@@ -130,7 +130,8 @@ def rmia_scores(
         p_out = _log_mean_p(models, masks[0])
         if not online:
             p_out = np.log(((1 + offline_a) * np.exp(p_out) + (1 - offline_a)) / 2)
-        return np.asarray(log_expit(phi)) - p_out
+        log_p: Scores = log_expit(phi)
+        return log_p - p_out
 
     used = np.ones_like(inside) if online else ~inside
     ratios = _in_chunks(log_ratio, target, references, (used,))
@@ -147,7 +148,8 @@ def rmia_scores(
     beaten = np.searchsorted(z_ratios, ratios - np.log(gamma), side="right")
     # In (0, 1) and rising with the ratio: it orders records that beat equally many.
     own = np.exp(ratios - np.logaddexp(0, ratios))
-    return (beaten + own) / (len(z_ratios) + 1)
+    shares: Scores = (beaten + own) / (len(z_ratios) + 1)
+    return shares
 
 
 def base_scores(target: Any, references: Any, inside: Any, *, online: bool = True) -> Scores:
@@ -210,7 +212,7 @@ def bavaria_scores(
     pooled = [_pooled_variance(references, side) for side in sides]
 
     def score(phi: Scores, models: Matrix, masks: list[Mask]) -> Scores:
-        found = []
+        found: list[Scores] = []
         for mask, common in zip(masks, pooled, strict=True):
             mean, own, count = _moments(models, mask)
             freedom = prior_models + count - 1
@@ -218,7 +220,7 @@ def bavaria_scores(
             scale = np.maximum(np.sqrt(variance * (1 + 1 / count)), _LEAST_SD)
             z = (phi - mean) / scale
             found.append(student_t.logpdf(z, freedom) - np.log(scale) if online else z)
-        return found[0] - found[1] if online else found[0]
+        return np.subtract(*found) if online else found[0]
 
     return _in_chunks(score, target, references, sides)
 
@@ -292,7 +294,7 @@ def _pooled_variance(models: Matrix, side: Mask) -> float:
     for start in range(0, models.shape[1], _COLUMNS):
         part = slice(start, start + _COLUMNS)
         total += float(_moments(models[:, part], side[:, part])[1].sum())
-    return total / max(models.shape[1], 1)
+    return float(total / max(models.shape[1], 1))
 
 
 def _log_mean_p(models: Matrix, side: Mask) -> Scores:

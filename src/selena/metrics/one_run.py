@@ -80,7 +80,7 @@ def epsilon_lower_bound(
         ConfigError: `delta` or `confidence` out of range.
     """
 
-    def rejects(m: int, guesses: int, correct: int, epsilon: float, error: float) -> bool:
+    def rejects(error: float, m: int, guesses: int, correct: int, epsilon: float) -> bool:
         return _likelihood(m, guesses, correct, epsilon, delta) < error
 
     return _best_bound(scores, truth, delta, confidence, rejects)
@@ -120,7 +120,7 @@ def _best_bound(
     truth: Bool[np.ndarray, " m"],
     delta: float,
     confidence: float,
-    rejects: Callable[[int, int, int, float, float], bool],
+    rejects: Callable[[float, int, int, int, float], bool],
 ) -> EpsilonBound:
     """Return the largest bound that some number of guesses gives; `rejects` tests one value."""
     scores = check_scores(scores, truth)
@@ -137,7 +137,7 @@ def _best_bound(
         k = min(max(1, round(share * m)), m // 2)
         correct = int(highest[:k].sum() + lowest[:k].sum())
         least = 0.0 if best is None else best.epsilon
-        value = _largest_rejected(partial(rejects, m, 2 * k, correct, error=error), least)
+        value = _largest_rejected(partial(rejects, error, m, 2 * k, correct), least)
         if best is None or value > least:
             best = EpsilonBound(value, delta, 2 * k, correct)
     assert best is not None
@@ -155,7 +155,7 @@ def _largest_rejected(rejects: Callable[[float], bool], least: float) -> float:
     return low
 
 
-def _rejects_gaussian(m: int, guesses: int, correct: int, mu: float, error: float) -> bool:
+def _rejects_gaussian(error: float, m: int, guesses: int, correct: int, mu: float) -> bool:
     """Return whether `correct` of `guesses` are too many for mu-GDP (Algorithms 2 and 3, k = 2).
 
     If at least `correct` right guesses had a probability above `error`, the recursion would bound
