@@ -130,8 +130,8 @@ def rmia_scores(
         p_out = _log_mean_p(models, masks[0])
         if not online:
             p_out = np.log(((1 + offline_a) * np.exp(p_out) + (1 - offline_a)) / 2)
-        log_p: Scores = log_expit(phi)
-        return log_p - p_out
+        ratio: Scores = log_expit(phi) - p_out
+        return ratio
 
     used = np.ones_like(inside) if online else ~inside
     ratios = _in_chunks(log_ratio, target, references, (used,))
