@@ -1,4 +1,4 @@
-"""The first table of results/README.md, from the JSON of the results.
+"""The tables of results/README.md, from the JSON of the results.
 
 python -m benchmarks.overview
 """
@@ -16,7 +16,8 @@ from selena.auditing.figure import Figure, figures_of
 from selena.files import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-START, END = "<!-- table: python -m benchmarks.overview -->\n", "<!-- /table -->\n"
+MARK = "<!-- {}: python -m benchmarks.overview -->\n"
+END = "<!-- / -->\n"
 TITLES = (
     "Data",
     "Seeds",
@@ -44,28 +45,63 @@ SHOWN = {
 """What each result is called, by its file."""
 
 
+MACHINES = {
+    "benchmarks": "AVX-512 with bf16",
+    "benchmarks-amx": "AMX, beside other work",
+    "benchmarks-float32": "AVX2, float32",
+}
+"""Which machine a benchmark's JSON is of."""
+
+
 def fill(page: str) -> str:
-    """Return the page with the table between its two marks written anew.
+    """Return the page with its tables written anew.
 
     Raises:
-        ValueError: the page lacks the marks.
+        ValueError: the page lacks the marks of a table.
     """
-    before, _, rest = page.partition(START)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"the page has no {START.strip()} before {END.strip()}")
-    return f"{before}{START}{table()}{END}{after}"
+    for name, lines in (("results", results()), ("speed", speed())):
+        start = MARK.format(name)
+        before, _, rest = page.partition(start)
+        _, found, after = rest.partition(END)
+        if not found:
+            raise ValueError(f"the page has no {start.strip()} before {END.strip()}")
+        text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        page = f"{before}{start}{text}{END}{after}"
+    return page
 
 
-def table() -> str:
-    """Return the table, one line per result and defense."""
-    lines = [TITLES, ["---"] * len(TITLES)]
+def results() -> list[Sequence[str]]:
+    """Return the table of results, one line per result and defense."""
+    lines: list[Sequence[str]] = [TITLES, ["---"] * len(TITLES)]
     for name, data in SHOWN.items():
-        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        result = _read(name)
+        link = f"[{name.split('/')[-1]}]({name}.json)" + " ‡" * ("converted_from" in result)
         for defense in dict.fromkeys(row["defense"] for row in result["rows"]):
-            lines.append([data, *_cells(result, defense), f"[{name.split('/')[-1]}]({name}.json)"])
-            lines[-1][-1] += " ‡" * ("converted_from" in result)
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            lines.append([data, *_cells(result, defense), link])
+    return lines
+
+
+def speed() -> list[Sequence[str]]:
+    """Return the table of benchmarks: how many times faster, and how much of the product rate."""
+    machines = {f"[{title}]({name}.json)": _read(name) for name, title in MACHINES.items()}
+    lines: list[Sequence[str]] = [["Stage", *machines], ["---"] * (1 + len(machines))]
+    for stage in sorted({stage for found in machines.values() for stage in found["stages"]}):
+        of_stage = (found["stages"].get(stage, {}) for found in machines.values())
+        lines.append([stage.replace("_", " "), *map(_ratio, of_stage)])
+    return lines
+
+
+def _read(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def _ratio(stage: Mapping[str, Any]) -> str:
+    if not stage:
+        return "–"
+    turns = stage.get("ratios")
+    spread = f" ({min(turns):.2f} to {max(turns):.2f})" if turns else ""
+    used = f", {stage['utilisation']:.0%}" if "utilisation" in stage else ""
+    return f"{stage['ratio']:.{1 if stage['ratio'] > 5 else 2}f} ×{spread}{used}"
 
 
 def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
