@@ -69,7 +69,7 @@ def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
 
 
 def test_json_has_few_lines_and_loses_nothing() -> None:
-    value = {"curve": [[0.25] * 2] * 300, "rows": [{"a": ["x" * 990], "b": {}}], "n": {2: (1,)}}
+    value = {"curve": [[0.25] * 2] * 300, "rows": [{"a": ["x" * 1490], "b": {}}], "n": {2: (1,)}}
     text = json_text(value)
     assert json.loads(text) == {**value, "n": {"2": [1]}}
     assert json_text(json.loads(text)) == text

@@ -36,7 +36,7 @@ CACHE_VARIABLE = "SELENA_CACHE"
 _TEMPORARY = re.compile(r"\.selena-[0-9a-f]{16}\.part")
 _OLD = 24 * 3600  # seconds; a leftover whose owner cannot be told is removed after them
 _BLOCK = 1 << 20
-_LINE = 1000  # characters of JSON
+_LINE = 1500  # characters of JSON
 _NO_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOTSUP}
 
 _swept: set[Path] = set()
@@ -234,7 +234,7 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """Return what `write_json` writes.
 
-    A line holds an entry of the outermost object, or as much of it as fits into 1,000 characters:
+    A line holds an entry of the outermost object, or as much of it as fits into 1,500 characters:
     few lines to scroll, and a difference names the attack or the figure that changed.
     """
     plain = json.loads(json.dumps(value, allow_nan=False))  # tuples and keys that are numbers
