@@ -45,6 +45,12 @@ SHOWN = {
 """What each result is called, by its file."""
 
 
+PLANTED = {
+    "location30-canaries": "mislabelled",
+    "location30-canaries-twins": "with near-duplicates",
+    "location30-canaries-grouped-twins": "near-duplicates declared",
+}
+"""Which canaries a result planted, by its folder."""
 MACHINES = {
     "benchmarks": "AVX-512 with bf16",
     "benchmarks-amx": "AMX, beside other work",
@@ -59,13 +65,13 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    for name, lines in (("results", results()), ("speed", speed())):
+    for name, make in (("results", results), ("canaries", canaries), ("speed", speed)):
         start = MARK.format(name)
         before, _, rest = page.partition(start)
         _, found, after = rest.partition(END)
         if not found:
             raise ValueError(f"the page has no {start.strip()} before {END.strip()}")
-        text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        text = "".join(f"| {' | '.join(line)} |\n" for line in make())
         page = f"{before}{start}{text}{END}{after}"
     return page
 
@@ -78,6 +84,26 @@ def results() -> list[Sequence[str]]:
         link = f"[{name.split('/')[-1]}]({name}.json)" + " ‡" * ("converted_from" in result)
         for defense in dict.fromkeys(row["defense"] for row in result["rows"]):
             lines.append([data, *_cells(result, defense), link])
+    return lines
+
+
+def canaries() -> list[Sequence[str]]:
+    """Return what attacks tell of planted records, one line per result, defense and seed."""
+    attacks = {"lira": "LiRA", "rmia": "RMIA"}
+    titles = ("Canaries", "Defense", "Seed", "Test accuracy", "LiRA, ordinary records")
+    lines: list[Sequence[str]] = [
+        [*titles, *(f"{attack}, canaries, ε" for attack in attacks.values())],
+        ["---"] * (len(titles) + len(attacks)),
+    ]
+    for name, kind in PLANTED.items():
+        for row in _read(f"{name}/report")["rows"]:
+            ordinary = _auc(row["attacks"]["lira"]["global"])
+            known = [kind, row["defense"], str(row["seed"]), f"{100 * row['test_accuracy']:.1f}"]
+            planted = [
+                f"{_auc(found)}, {found['epsilon_lower_bound']['epsilon']:.2f}"
+                for found in (row["attacks"][attack]["canaries"] for attack in attacks)
+            ]
+            lines.append([*known, ordinary, *planted])
     return lines
 
 
@@ -125,6 +151,11 @@ def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
         f"{_mean([f.value for f in epsilon], 2)}, {_attack(epsilon)}" if epsilon else "–",
         f"{minutes:.1f}",
     ]
+
+
+def _auc(figures: Mapping[str, Any]) -> str:
+    low, high = figures["auc_interval"]
+    return f"{100 * figures['auc']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _mean(values: Sequence[float], digits: int = 1) -> str:
