@@ -106,7 +106,7 @@ def test_the_ablation_shows_what_its_json_holds() -> None:
         assert f"{100 * figures_of(row, 'direct')['balanced_accuracy'].value:.1f} (" in line
 
 
-def test_figures_in_the_readme_are_those_of_the_results() -> None:
+def test_readme_figures_are_those_of_the_results() -> None:
     shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
     pages = [path.with_suffix(".md") for path in (*REPORTS, *TABLES)]
     known = {line for page in pages for line in table(page.read_text(encoding="utf-8"))}
