@@ -6,10 +6,10 @@ python -m benchmarks
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from benchmarks import attacks, flips, membership_networks, memguard, thresholds, training
+from selena.files import write_json
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     for benchmark in (thresholds, memguard, flips, membership_networks, training):
         result["stages"] |= benchmark.run()["stages"]
     path = Path(__file__).with_name("latest.json")
-    path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(path, result)
     print(f"{'stage':24} {'ratio':>10} {'utilisation':>12}")
     for name, stage in sorted(result["stages"].items()):
         used = f"{stage['utilisation']:12.0%}" if "utilisation" in stage else ""

@@ -12,7 +12,6 @@ batch, as its authors do; the others ask one question at a time.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from selena.attacks.indirect import IndirectQuery, IndirectScorer
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
+from selena.files import write_json
 from selena.networks.mlp import MLP
 from selena.processor import processor_name
 from selena.seeding import seeded
@@ -202,7 +202,7 @@ def main() -> None:
         )
     print(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from selena.files import (
     cache_folder,
     file_sha256,
     is_standard_output,
+    json_text,
     sweep,
     together,
     write_json,
@@ -65,6 +66,16 @@ def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
     assert json.loads(text) == {"a": [0.5, None], "b": 1}
     assert text.index('"a"') < text.index('"b"')
     assert text.endswith("}\n")
+
+
+def test_json_has_few_lines_and_loses_nothing() -> None:
+    value = {"curve": [[0.25] * 2] * 300, "rows": [{"a": ["x" * 1490], "b": {}}], "n": {2: (1,)}}
+    text = json_text(value)
+    assert json.loads(text) == {**value, "n": {"2": [1]}}
+    assert json_text(json.loads(text)) == text
+    assert len(text.splitlines()) == 311
+    assert '  "n": {"2": [1]},' in text.splitlines()
+    assert json_text([]) == "[]\n"
 
 
 def test_json_refuses_nan_and_keeps_the_old_file(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from benchmarks import overview
 from selena.auditing.figure import figures_of
 from selena.experiments.paper import table2
+from selena.files import json_text
 from selena.reports.markdown import render_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = sorted((ROOT / "results").rglob("report.json"))
+FILES = sorted((ROOT / "results").rglob("*.json"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
 
 
 def table(text: str) -> list[str]:
@@ -27,8 +31,26 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+def name(path: Path) -> str:
+    return path.relative_to(ROOT / "results").as_posix()
+
+
 def test_there_are_results() -> None:
     assert REPORTS
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_result_is_compact_and_cited(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text == json_text(json.loads(text))
+    assert not re.search(r"/(work|tmp|home|root)/", text)
+    assert f"]({name(path)})" in PAGE or f"]({name(path.with_suffix('.md'))})" in PAGE
+
+
+def test_tables_of_the_page_are_those_of_the_json() -> None:
+    assert overview.fill(PAGE) == PAGE
+    with pytest.raises(ValueError, match="results"):
+        overview.fill("nothing")
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
@@ -45,8 +67,6 @@ def test_a_result_says_how_it_was_made(path: Path) -> None:
                 assert figure.interval[0] <= figure.value <= figure.interval[1]
     for entry in result["summary"]:
         assert entry["test_accuracy"]["n"] == len(entry["seeds"])
-    name = str(path.relative_to(ROOT).with_suffix(""))
-    assert name in (ROOT / "results" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
@@ -65,7 +85,6 @@ def test_table_2_shows_what_its_json_holds(path: Path) -> None:
     result = read(path)
     assert result["command"].startswith("selena reproduce table2 ")
     assert result["seeds"] == sorted({row["seed"] for row in result["rows"]})
-    assert f"{path.parent.name}/table2.md" in (ROOT / "results" / "README.md").read_text()
     shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
     expected = table2.lines(result["rows"], result["reproduction"]["dataset"])
     assert len(shown) == len(expected)
@@ -87,7 +106,7 @@ def test_the_ablation_shows_what_its_json_holds() -> None:
         assert f"{100 * figures_of(row, 'direct')['balanced_accuracy'].value:.1f} (" in line
 
 
-def test_figures_in_the_readme_are_those_of_the_results() -> None:
+def test_readme_figures_are_those_of_the_results() -> None:
     shown = {line for line in table(README) if "%" not in line and re.search(r"\d\.\d", line)}
     pages = [path.with_suffix(".md") for path in (*REPORTS, *TABLES)]
     known = {line for page in pages for line in table(page.read_text(encoding="utf-8"))}

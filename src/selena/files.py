@@ -36,6 +36,7 @@ CACHE_VARIABLE = "SELENA_CACHE"
 _TEMPORARY = re.compile(r"\.selena-[0-9a-f]{16}\.part")
 _OLD = 24 * 3600  # seconds; a leftover whose owner cannot be told is removed after them
 _BLOCK = 1 << 20
+_LINE = 1500  # characters of JSON
 _NO_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOTSUP}
 
 _swept: set[Path] = set()
@@ -231,8 +232,31 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return what `write_json` writes."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    """Return what `write_json` writes.
+
+    A line holds an entry of the outermost object, or as much of it as fits into 1,500 characters:
+    few lines to scroll, and a difference names the attack or the figure that changed.
+    """
+    plain = json.loads(json.dumps(value, allow_nan=False))  # tuples and keys that are numbers
+    return _json_lines(plain, "") + "\n"
+
+
+def _json_lines(value: Any, indent: str) -> str:
+    parts = list(value.values()) if isinstance(value, dict) else value
+    outermost = isinstance(value, dict) and not indent
+    if not isinstance(parts, list) or not parts:
+        return json.dumps(value)
+    if not outermost:
+        line = json.dumps(value, sort_keys=True)
+        if len(line) <= _LINE or not any(isinstance(part, dict | list) for part in parts):
+            return line
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(key)}: {_json_lines(value[key], deeper)}" for key in sorted(value)]
+    else:
+        lines = [_json_lines(part, deeper) for part in parts]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return f"{first}\n{deeper}" + f",\n{deeper}".join(lines) + f"\n{indent}{last}"
 
 
 def file_sha256(path: Path) -> str:

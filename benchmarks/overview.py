@@ -1,0 +1,187 @@
+"""The tables of results/README.md, from the JSON of the results.
+
+python -m benchmarks.overview
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any
+
+from selena.auditing.figure import Figure, figures_of
+from selena.files import write_text
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+MARK = "<!-- {}: python -m benchmarks.overview -->\n"
+END = "<!-- / -->\n"
+TITLES = (
+    "Data",
+    "Seeds",
+    "Defense",
+    "Test accuracy",
+    "Strongest attack",
+    "TPR at 1 % FPR",
+    "ε at least",
+    "Training, min",
+    "JSON",
+)
+SHOWN = {
+    "location30-table2/table2": "Location30",
+    "location30/report": "Location30, direct attacks alone",
+    "location30-reference-models/report": "Location30, LiRA and RMIA",
+    "location30-split-ai/report": "Location30, no distillation",
+    "location30-canaries/report": "Location30, mislabelled canaries",
+    "location30-canaries-twins/report": "Location30, canaries with near-duplicates",
+    "location30-canaries-grouped-twins/report": "Location30, near-duplicates declared",
+    "purchase100-synthetic-table2/table2": "Purchase100, synthetic",
+    "purchase100-synthetic-small/report": "Purchase100, synthetic, 2,000 members",
+    "cifar10-subset/report": "CIFAR-10, 2,000 images",
+    "gpu/cifar10/report": "CIFAR-10, 20,000 images",
+}
+"""What each result is called, by its file."""
+
+
+PLANTED = {
+    "location30-canaries": "mislabelled",
+    "location30-canaries-twins": "with near-duplicates",
+    "location30-canaries-grouped-twins": "near-duplicates declared",
+}
+"""Which canaries a result planted, by its folder."""
+MACHINES = {
+    "benchmarks": "AVX-512 with bf16",
+    "benchmarks-amx": "AMX, beside other work",
+    "benchmarks-float32": "AVX2, float32",
+}
+"""Which machine a benchmark's JSON is of."""
+
+
+def fill(page: str) -> str:
+    """Return the page with its tables written anew.
+
+    Raises:
+        ValueError: the page lacks the marks of a table.
+    """
+    for name, make in (("results", results), ("canaries", canaries), ("speed", speed)):
+        start = MARK.format(name)
+        before, _, rest = page.partition(start)
+        _, found, after = rest.partition(END)
+        if not found:
+            raise ValueError(f"the page has no {start.strip()} before {END.strip()}")
+        text = "".join(f"| {' | '.join(line)} |\n" for line in make())
+        page = f"{before}{start}{text}{END}{after}"
+    return page
+
+
+def results() -> list[Sequence[str]]:
+    """Return the table of results, one line per result and defense."""
+    lines: list[Sequence[str]] = [TITLES, ["---"] * len(TITLES)]
+    for name, data in SHOWN.items():
+        result = _read(name)
+        link = f"[{name.split('/')[-1]}]({name}.json)" + " ‡" * ("converted_from" in result)
+        for defense in dict.fromkeys(row["defense"] for row in result["rows"]):
+            lines.append([data, *_cells(result, defense), link])
+    return lines
+
+
+def canaries() -> list[Sequence[str]]:
+    """Return what attacks tell of planted records, one line per result, defense and seed."""
+    attacks = {"lira": "LiRA", "rmia": "RMIA"}
+    titles = ("Canaries", "Defense", "Seed", "Test accuracy", "LiRA, ordinary records")
+    lines: list[Sequence[str]] = [
+        [*titles, *(f"{attack}, canaries, ε" for attack in attacks.values())],
+        ["---"] * (len(titles) + len(attacks)),
+    ]
+    for name, kind in PLANTED.items():
+        for row in _read(f"{name}/report")["rows"]:
+            ordinary = _auc(row["attacks"]["lira"]["global"])
+            known = [kind, row["defense"], str(row["seed"]), f"{100 * row['test_accuracy']:.1f}"]
+            planted = [
+                f"{_auc(found)}, {found['epsilon_lower_bound']['epsilon']:.2f}"
+                for found in (row["attacks"][attack]["canaries"] for attack in attacks)
+            ]
+            lines.append([*known, ordinary, *planted])
+    return lines
+
+
+def speed() -> list[Sequence[str]]:
+    """Return the table of benchmarks: how many times faster, and how much of the product rate."""
+    machines = {f"[{title}]({name}.json)": _read(name) for name, title in MACHINES.items()}
+    lines: list[Sequence[str]] = [["Stage", *machines], ["---"] * (1 + len(machines))]
+    for stage in sorted({stage for found in machines.values() for stage in found["stages"]}):
+        of_stage = (found["stages"].get(stage, {}) for found in machines.values())
+        lines.append([stage.replace("_", " "), *map(_ratio, of_stage)])
+    return lines
+
+
+def _read(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def _ratio(stage: Mapping[str, Any]) -> str:
+    if not stage:
+        return "–"
+    turns = stage.get("ratios")
+    spread = f" ({min(turns):.2f} to {max(turns):.2f})" if turns else ""
+    used = f", {stage['utilisation']:.0%}" if "utilisation" in stage else ""
+    return f"{stage['ratio']:.{1 if stage['ratio'] > 5 else 2}f} ×{spread}{used}"
+
+
+def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
+    rows = [row for row in result["rows"] if row["defense"] == defense]
+    strongest = [figures_of(row)["balanced_accuracy"] for row in rows]
+    select = _highest if "converted_from" in result else figures_of
+    found = [select(row) for row in rows]
+    low_fpr = [figures["tpr@fpr=0.01"] for figures in found]
+    ends = [100 * fmean(figure.interval[end] for figure in low_fpr) for end in (0, 1)]
+    mark = "" if all(figure.resolved for figure in low_fpr) else " †"
+    epsilon = [figures["epsilon"] for figures in found if "epsilon" in figures]
+    folders = [name for name, told in result["settings"].items() if told["defense"] == defense]
+    minutes = median(result["timings"][name]["train_seconds"] for name in folders) / 60
+    return [
+        str(len(rows)),
+        defense.replace("_", " "),
+        _mean([100 * row["test_accuracy"] for row in rows]),
+        f"{_mean([100 * figure.value for figure in strongest])}, {_attack(strongest)}",
+        f"{100 * fmean(figure.value for figure in low_fpr):.1f}{mark} "
+        f"({ends[0]:.1f} to {ends[1]:.1f}), {_attack(low_fpr)}",
+        f"{_mean([f.value for f in epsilon], 2)}, {_attack(epsilon)}" if epsilon else "–",
+        f"{minutes:.1f}",
+    ]
+
+
+def _auc(figures: Mapping[str, Any]) -> str:
+    low, high = figures["auc_interval"]
+    return f"{100 * figures['auc']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _mean(values: Sequence[float], digits: int = 1) -> str:
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"
+
+
+def _highest(row: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return the highest figures over the families, on the records that are scored.
+
+    Converted results have one attack per family, chosen by balanced accuracy: where that one says
+    nothing at a low FPR, another family's may.
+    """
+    families = [figures_of(row, family) for family in row["families"]]
+    return {
+        metric: max((figures[metric] for figures in families), key=lambda figure: figure.value)
+        for metric in families[0]
+    }
+
+
+def _attack(figures: Sequence[Figure]) -> str:
+    """Return the attack that is strongest for most seeds."""
+    [(name, _)] = Counter(figure.name for figure in figures).most_common(1)
+    return name.replace("_", " ")
+
+
+if __name__ == "__main__":
+    readme = RESULTS / "README.md"
+    write_text(readme, fill(readme.read_text(encoding="utf-8")))

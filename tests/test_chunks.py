@@ -1,0 +1,40 @@
+"""Work in chunks, which bounds memory, gives what work in one piece gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from selena.content.keyed import ContentIndex, content_digests
+from selena.defenses import split_ai
+from selena.training.inference import predict, predict_rows
+from tests.toys import NETWORK, toy_records
+
+
+def test_sets_drawn_in_chunks_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = toy_records(100)
+    whole = split_ai.draw_non_model_sets(records, 7, 3, seed=1)
+    monkeypatch.setattr(split_ai, "_CHUNK", 9)
+    assert torch.equal(split_ai.draw_non_model_sets(records, 7, 3, seed=1).excluded, whole.excluded)
+
+
+def test_rows_are_predicted_in_the_batches_of_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selena.training.inference._CPU_NUMBERS", 12 * 8)
+    x, network, rows = toy_records(50).x, NETWORK(), torch.arange(49, 0, -2)
+    parts = list(predict_rows(network, x, rows))
+    assert [len(part) for part, _ in parts] == [8, 8, 8, 1]
+    assert torch.equal(torch.cat([part for part, _ in parts]), rows)
+    assert torch.equal(torch.cat([out for _, out in parts]), predict(network, x[rows]))
+
+
+def test_the_index_answers_as_a_dictionary_would() -> None:
+    x = torch.cat([toy_records(40, bits=True).x] * 2)
+    queries = torch.cat([x[::3], toy_records(200, seed=5, bits=True).x])
+    digests = content_digests(x, 4)
+    known = {digest.tobytes(): row for row, digest in enumerate(digests.numpy())}
+    expected = [
+        known.get(d.tobytes(), int.from_bytes(d[:8].tobytes(), "big") % len(x))
+        for d in content_digests(queries, 4).numpy()
+    ]
+    assert ContentIndex(digests, 4).answering_rows(queries).tolist() == expected
+    assert ContentIndex(digests, 4).answering_rows(queries[:0]).tolist() == []
