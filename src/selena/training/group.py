@@ -26,7 +26,6 @@ from selena.training.job import Examples, Job
 from selena.training.lane import Lane
 from selena.training.losses import per_example_loss
 from selena.training.optimizer import step_optimizers
-from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.training.replay import Replay, stream_on
 from selena.training.stack import Apart, Lanes, Stacked, convolves, keeps_statistics
@@ -133,14 +132,7 @@ class Group:
         }
         self._epoch = epoch
         self._losses.zero_()
-        with (
-            seeded(active[0].job.seed, "dropout", epoch),
-            _beside(self._streams),
-            # A defense's own loss may ask for gradients of gradients.
-            fast_products(
-                () if self._own_loss else [lane.network for lane in active], self._device
-            ),
-        ):
+        with seeded(active[0].job.seed, "dropout", epoch), _beside(self._streams):
             for step in range(max(map(len, batches.values()))):
                 moving = {lane: b[step] for lane, b in batches.items() if step < len(b)}
                 for lane in moving:
