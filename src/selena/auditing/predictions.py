@@ -137,28 +137,16 @@ def read_predictions(path: Path) -> Predictions:
     """
     check_is_file(path)
     with border(path, "the file is damaged"):
-        arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
+        if path.suffix.lower() == ".npz":
+            arrays = read_npz(path, [n for n in _READERS if n != "groups"], maybe=["groups"])
+        else:
+            arrays = _read_table(path)
         try:
             return Predictions(
                 **{name: _READERS[name](each, name) for name, each in arrays.items()}
             )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = [name for name in _READERS if name != "groups"]
-
-    def choose(names: list[str]) -> list[str]:
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise DataError(
-                f"{path} lacks {', '.join(missing)}; it holds {listed(names)}. "
-                f"An .npz of predictions needs {', '.join(wanted)}."
-            )
-        return [name for name in _READERS if name in names]
-
-    return dict(read_npz(path, choose))
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
@@ -176,7 +164,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
     label, member, known, *groups = (
-        _spelled(words, name, path, cells.row)
+        _spelled(words, name, path, table.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)
     )
     arrays = {"probabilities": cells.numbers, "labels": label, "member": member, "known": known}
