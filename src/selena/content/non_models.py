@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy import sparse
 
+from selena.content.digests import number_contents
+from selena.content.lookup import l_of_k
 from selena.data.groups import join_groups
 from selena.training.batches import in_chunks
 
@@ -55,9 +57,7 @@ def draw_non_models(
     draws = np.empty((n, k), dtype=np.uint64)
     for i, digest in enumerate(_digests(X, k, key)):
         draws[i] = np.frombuffer(shared.get(digest[:_START], digest), dtype="<u8")
-    excluded = np.zeros((n, k), dtype=bool)
-    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :l], True, axis=1)
-    return excluded
+    return l_of_k(draws.argsort(axis=1, kind="stable"), l)
 
 
 def share_draws(
@@ -75,9 +75,7 @@ def share_draws(
         key: see `draw_non_models`.
     """
     digests = list(_digests(X, k, key))
-    contents: dict[bytes, int] = {}
-    numbers = np.array([contents.setdefault(each, len(contents)) for each in digests])
-    linked = join_groups(numbers, groups).tolist()
+    linked = join_groups(number_contents(digests), groups).tolist()
     least: dict[int, bytes] = {}
     for number, digest in zip(linked, digests, strict=True):
         least[number] = min(digest, least.get(number, digest))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
+from selena.content.lookup import l_of_k
 from selena.data.groups import join_groups
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
@@ -170,8 +171,7 @@ def draw_non_model_sets(train: Records, k: int, l: int, *, seed: int) -> NonMode
     # One generator draws on: chunks of rows get the numbers that all rows at once would.
     for part in in_chunks(len(bits), _CHUNK):
         order = torch.rand(len(bits[part]), k, generator=generator).argsort(dim=1)
-        excluded = torch.zeros(order.shape, dtype=torch.bool).scatter_(1, order[:, :l], True)
-        bits[part] = NonModelSets.pack(excluded).bits
+        bits[part] = NonModelSets.pack(torch.from_numpy(l_of_k(order.numpy(), l))).bits
     return NonModelSets(bits[group], k)
 
 
