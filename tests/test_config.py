@@ -40,7 +40,7 @@ def test_a_toml_file_becomes_settings(tmp_path: Path) -> None:
     [
         ({"trainig": {}}, "Did you mean 'training'"),
         ({"training": {"epoch": 3}}, "Did you mean 'training.epochs'"),
-        ({"k": "ten"}, "k='ten' has the wrong type; it must be int"),
+        ({"n_submodels": "ten"}, "n_submodels='ten' has the wrong type; it must be int"),
         ({"k": True}, "wrong type"),
         ({"training": {"optimizer": "lion"}}, "one of 'adam', 'sgd'"),
         ({"hidden": 3}, "wrong type"),

@@ -13,7 +13,6 @@ from selena.processor import (
     has_amx,
     has_fast_bfloat16,
     has_fused_kernels,
-    mkl_is_slow,
     numeric_environment,
 )
 from selena.training.engine import fit_networks
@@ -30,13 +29,12 @@ def yes() -> bool:
 
 @pytest.fixture
 def modern(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor of AMD's that has everything."""
+    """A processor that has everything."""
     kernels = SimpleNamespace(_linear_pointwise=None, _is_mkldnn_bf16_supported=yes)
     monkeypatch.setattr(torch.ops, "mkldnn", kernels)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", yes)
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         monkeypatch.setattr(torch.cpu, name, yes, raising=False)
-    monkeypatch.setattr(processor, "processor_name", lambda: "AMD EPYC 9654")
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
 
@@ -46,7 +44,6 @@ def test_a_modern_processor_has_everything() -> None:
     assert has_amx()
     assert has_fused_kernels()
     assert has_fast_bfloat16(CPU)
-    assert mkl_is_slow()
 
 
 @pytest.fixture
@@ -62,7 +59,6 @@ def test_without_private_operators_nothing_is_assumed() -> None:
     assert not has_amx()
     assert not has_fused_kernels()
     assert not has_fast_bfloat16(CPU)
-    assert not mkl_is_slow()
 
 
 @pytest.mark.usefixtures("bare")
@@ -77,14 +73,6 @@ def test_without_private_operators_networks_train(precision: str) -> None:
         recipe,
     )
     assert bool(torch.isfinite(predict(network, records.x)).all())
-
-
-@pytest.mark.usefixtures("modern")
-def test_layers_stay_plain_without_the_check_for_transforms(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(torch._C, "_are_functorch_transforms_active")
-    assert not mkl_is_slow()
 
 
 @pytest.mark.usefixtures("modern")

@@ -59,16 +59,6 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return has_amx() or _says(torch.cpu, "_is_avx512_bf16_supported")
 
 
-def mkl_is_slow() -> bool:
-    """Return whether oneDNN multiplies float32 matrices faster than MKL on this processor.
-
-    It goes by the maker of the processor, not by a clock: the same machine rounds the same way.
-    """
-    # By the second a layer knows when it must not.
-    known = has_fused_kernels() and hasattr(torch._C, "_are_functorch_transforms_active")
-    return known and "AMD" in processor_name()
-
-
 def numeric_environment(device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
     """Return what the bytes of a result depend on besides settings, data, seed and code.
 

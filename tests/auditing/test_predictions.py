@@ -196,7 +196,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     lacking = arrays()
     del lacking["known"]
     np.savez(tmp_path / "lacking.npz", **cast(Any, lacking))
-    with pytest.raises(DataError, match="lacks known"):
+    with pytest.raises(DataError, match="no array 'known', only"):
         read_predictions(tmp_path / "lacking.npz")
     np.savez(tmp_path / "whole.npz", **cast(Any, arrays()))
     whole = (tmp_path / "whole.npz").read_bytes()

@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import md5, sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,18 +21,29 @@ NOBODY = "http://127.0.0.1:1/set.tgz"
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
+    """Breaks off in the middle of cut.tgz, and of cut-once.tgz where that is asked for first."""
+
+    asked: ClassVar[list[str]] = []
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        breaks = "cut" in self.path and not ("once" in self.path and self.path in self.asked)
+        self.asked.append(self.path)
+        outputfile.write(source.read()[: 5_000 if breaks else None])
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a web server on this machine that holds set.tgz and wrong.tgz."""
+    """The address of a web server on this machine that holds four files."""
+    QuietHandler.asked.clear()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "set.tgz").write_bytes(CONTENT)
+    for name in ("set", "cut", "cut-once"):
+        (folder / f"{name}.tgz").write_bytes(CONTENT)
     (folder / "wrong.tgz").write_bytes(CONTENT[:-1])
     handler = partial(QuietHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -90,6 +102,36 @@ def test_wrong_download_leaves_nothing(site: str, tmp_path: Path) -> None:
         fetch("set.tgz", [f"{site}/wrong.tgz"], DIGEST, cache_dir=cache)
     assert "SHA256" in str(caught.value)
     assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("checksum", [DIGEST, None])
+def test_download_that_breaks_off_is_tried_again(
+    site: str, tmp_path: Path, checksum: str | None
+) -> None:
+    path = fetch("set.tgz", [f"{site}/cut-once.tgz"], checksum, cache_dir=tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+    assert QuietHandler.asked == ["/cut-once.tgz"] * 2
+
+
+@pytest.mark.parametrize("checksum", [DIGEST, None])
+def test_part_of_a_file_is_not_believed(site: str, tmp_path: Path, checksum: str | None) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match="Cannot download"):
+        fetch("set.tgz", [f"{site}/cut.tgz"], checksum, cache_dir=cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_what_fails_its_check_is_thrown_away(site: str, tmp_path: Path) -> None:
+    def check(path: Path) -> None:
+        if path.read_bytes() != CONTENT:
+            raise DataError("garbage")
+
+    urls = [f"{site}/wrong.tgz", f"{site}/set.tgz"]
+    path = fetch("set.tgz", urls, None, cache_dir=tmp_path / "cache", check=check)
+    assert path.read_bytes() == CONTENT
+    with pytest.raises(DataError, match="garbage"):
+        fetch("other.tgz", urls[:1], None, cache_dir=tmp_path / "cache", check=check)
+    assert not (tmp_path / "cache" / "other.tgz").exists()
 
 
 def test_stale_file_in_the_cache_is_fetched_again(site: str, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selena.data import table_csv
-from selena.data.table_csv import CsvFile
+from selena.data.table_file import open_table
 from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import X, csv, kinds, written
@@ -76,22 +75,17 @@ def test_wrong_headers(text: str, complaint: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{a},{b},{c}", '"{a}", {b} ,"{c}"'], ids=["plain", "quoted"])
-def test_both_ways_of_reading_agree(
+def test_numbers_are_read_exactly(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_csv, "_BLOCK", 1 << 10)
+    monkeypatch.setenv("SELENA_MAX_LINE", "1000")  # some rows at a time
     x = np.random.default_rng(0).normal(size=(50, 2))
     rows = [text.format(a=a, b=b, c=i % 3) for i, (a, b) in enumerate(x)]
-    file = CsvFile.open(csv(tmp_path, "a,b,label\n" + "\n".join(rows)))
-    fast, careful = (
-        file._read_fast([0, 1], [2], np.float64),
-        file._read_careful([0, 1], [2], np.float64),
-    )
-    assert fast is not None
-    for cells in (fast, careful):
-        np.testing.assert_array_equal(cells.numbers, x)
-        assert cells.words[0].tolist() == [str(i % 3) for i in range(50)]
-        assert (cells.row(0), cells.row(49)) == (2, 51)
+    file = open_table(csv(tmp_path, "a,b,label\n" + "\n".join(rows)))
+    cells = file.read([0, 1], [2], np.float64)
+    np.testing.assert_array_equal(cells.numbers, x)
+    assert cells.words[0].tolist() == [str(i % 3) for i in range(50)]
+    assert (file.row(0), file.row(49)) == (2, 51)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +94,24 @@ def test_both_ways_of_reading_agree(
 def test_columns_that_nobody_reads_may_hold_anything(row: str, tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_bytes(f"note,a,b,label\n{row}\n".encode("latin-1"))
-    cells = CsvFile.open(path)._read_fast([1, 2], [3], np.float64)
-    assert cells is not None  # at full speed
+    cells = open_table(path).read([1, 2], [3], np.float64)
     assert (cells.numbers.tolist(), cells.words[0].tolist()) == ([[1, 1]], ["x"])
+
+
+def test_numbers_and_truth_values_may_mix(tmp_path: Path) -> None:
+    cells = open_table(csv(tmp_path, "a,label\n0.5,x\nTRUE,y\nfalse,x\n")).read(
+        [0], [1], np.float64
+    )
+    assert cells.numbers[:, 0].tolist() == [0.5, 1, 0]
+
+
+@pytest.mark.parametrize("column", ["a", "label"])
+def test_text_that_is_no_utf8_is_named(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    row = {"a": "1", "label": "x"} | {column: "\xfc"}
+    path.write_bytes(f"a,label\n1,x\n{','.join(row.values())}\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"row 3: this is no CSV text in UTF-8"):
+        load_file(path)
 
 
 def test_a_header_may_contain_a_line_break(tmp_path: Path) -> None:

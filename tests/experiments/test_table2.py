@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,44 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor, nn
+from torch import Tensor
 from typer.testing import CliRunner
 
-from selena.attacks.flip_noise import FlipNoise
 from selena.auditing.figure import figures_of
-from selena.auditing.run import run_audit
 from selena.cli import app
-from selena.data.load import load
-from selena.data.split import audit_split
-from selena.defenses.memguard_noise import NoiseSearch
-from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError
 from selena.experiments.paper import figure4, table2
-from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
+from selena.experiments.paper.budget import PlanLine, Speed, Work, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.runs import run_items
 from selena.experiments.paper.task import PAPER, QUICK, SCALES, PaperTask
-from selena.experiments.paper.work import Sizes, Work, audit_work
-from selena.experiments.store import RunFolder
-from selena.networks.mlp import MLP
 from selena.reports.table import percent
 from selena.training.cohort import Cohort
-from selena.training.model import NetworkModel
 from selena.training.network_state import NetworkState
-from selena.training.recipe import Recipe
 
 DEFENSES = list(table2.DEFENSES)
 
 
 @dataclass
 class Trained:
-    """What was really done: steps of each network trained to its end, and searches for noise.
-
-    Of these it holds for how many records at once.
-    """
+    """What was really done: steps of each network trained to its end."""
 
     steps: dict[str, int] = field(default_factory=dict)
-    searches: list[int] = field(default_factory=list)
 
     @property
     def classifiers(self) -> dict[str, int]:
@@ -64,12 +48,11 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def counted() -> Iterator[Trained]:
-    """Count every network that the engine finishes, the steps it took, and MemGuard's searches."""
+    """Count every network that the engine finishes, and the steps it took."""
     done = Trained()
     with pytest.MonkeyPatch.context() as patch:
         step, steps_of_part = NetworkState.step, Cohort._step
         finish, steps = NetworkState.finish, Counter[NetworkState]()
-        search = NoiseSearch.run
 
         def counting_step(state: NetworkState, rate: float) -> None:
             steps[state] += 1
@@ -85,13 +68,6 @@ def counted() -> Iterator[Trained]:
             done.steps[f"{state.job.name}-{len(done.steps)}"] = steps[state]
             finish(state)
 
-        def counting_search(
-            self: NoiseSearch, network: nn.Module, logits: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            done.searches.append(len(logits))
-            return search(self, network, logits)
-
-        patch.setattr(NoiseSearch, "run", counting_search)
         patch.setattr(NetworkState, "step", counting_step)
         patch.setattr(Cohort, "_step", counting_part)
         patch.setattr(NetworkState, "finish", counting_finish)
@@ -107,7 +83,6 @@ class Finished:
     plan: list[PlanLine]
     document: Document
     news: list[str]
-    searches: list[int]
 
     @property
     def json(self) -> Any:
@@ -123,7 +98,7 @@ def finished(
     plan = table2.plan(tiny, runs)
     document = table2.run(tiny, runs, command="selena test", tell=news.append)
     document.write(out, "selena test")
-    return Finished(runs, out, plan, document, news, list(counted.searches))
+    return Finished(runs, out, plan, document, news)
 
 
 def test_what_was_planned_was_trained(finished: Finished, counted: Trained) -> None:
@@ -138,62 +113,19 @@ def test_what_was_planned_was_trained(finished: Finished, counted: Trained) -> N
     assert sum(counted.classifiers.values()) == pytest.approx(planned.steps, rel=0.05)
 
 
-def test_planned_predictions_are_those_made(finished: Finished) -> None:
-    row = finished.json["rows"][0]
-    asked = sum(attack["queries_per_record"] for attack in row["attacks"].values())
-    n = row["n"]
-    records = 2 * (n["known_members"] + n["evaluation_members"])
-    accuracy = row["train_n"] + row["test_n"]
-    # The audit remembers answers that several direct attacks ask for: fewer, never more.
-    undefended, memguard, *_ = finished.plan
-    assert 0.5 * asked * records < undefended.work.passes - accuracy <= asked * records
-    # What labels tell of MemGuard is known by then; its inference network reads some predictions.
-    labels, filtered = (r["attacks"]["gaussian_noise"] for r in finished.json["rows"][:2])
-    assert filtered == labels
-    saved = labels["queries_per_record"] * records
-    own = memguard.work.passes - (undefended.work.passes - saved)
-    assert 0 < own <= 2 * row["train_n"]
-
-
-def test_planned_searches_are_those_made(finished: Finished, counted: Trained) -> None:
-    planned = total(finished.plan).searches
-    # One for each decay on the defender's own records, of which one is planned; then the audit's.
-    first, *again = finished.searches[: counted.tries]
-    assert set(again) == {first}
-    # As above: answers that the audit remembers are not searched again.
-    assert 0.5 * planned < sum(finished.searches) - sum(again) <= planned
-
-
-def test_planned_flips_are_those_asked_about() -> None:
-    split = audit_split(load("purchase100-synthetic", size=10_000), members=2_000, seed=0)
-    n = 1_000
-    sizes = Sizes(
-        len(split.train), len(split.validation), len(split.evaluation.non_members), n, n, n
-    )
-    network = MLP(600, 100, hidden=(8,))
-    attack = FlipNoise(flips=(1, 2, 3), copies=20)
-    report = run_audit(NetworkModel(network(), 100), split, [attack], seed=0)
-    artifacts = audit_work(Undefended(network, 100, Recipe()), [attack], sizes)
-    work = sum(artifacts.values(), Work())
-    assert work.flipped == report.attacks["flip_noise"].scores.queries
-    assert work.searches == 0
-
-
 def test_every_kind_of_work_has_a_price() -> None:
-    speed = Speed(step=1, attack_record=10, prediction=100, flipped=1_000, search=10_000)
-    work = Work(steps=1, attack_records=1, passes=1, flipped=1, searches=1)
-    assert speed.seconds(work) == 11_111
+    speed = Speed(step=1, attack_record=10)
+    assert speed.seconds(Work(steps=2, attack_records=3)) == 32
 
 
-def test_flips_are_measured_where_records_are_bits(tiny: PaperTask) -> None:
-    assert calibrate(tiny).flipped == 0
-    speed = calibrate(PaperTask("purchase100-synthetic", replace(tiny.scale, size=1_000)))
-    assert min(speed.flipped, speed.prediction, speed.search) > 0
+def test_every_kind_of_network_is_timed(tiny: PaperTask) -> None:
+    speed = calibrate(tiny)
+    assert min(speed.step, speed.attack_record) > 0
 
 
 def test_a_second_plan_finds_everything(finished: Finished, tiny: PaperTask) -> None:
     again = table2.plan(tiny, finished.runs)
-    assert total(again).networks == total(again).passes == 0
+    assert total(again) == Work()
     assert [line.found for line in again] == ["model and attacks"] * 4
 
 
@@ -235,22 +167,6 @@ def test_another_attack_setting_is_work_ahead(finished: Finished, tiny: PaperTas
     settings = {**tiny.scale.attack_settings, "neural": {"epochs": 3}}
     task = replace(tiny, scale=replace(tiny.scale, attack_settings=settings))
     assert [line.found for line in table2.plan(task, finished.runs)] == ["model"] * 4
-
-
-def test_labels_found_behind_a_filter_are_no_work_ahead(
-    finished: Finished, tiny: PaperTask, tmp_path: Path
-) -> None:
-    runs = shutil.copytree(finished.runs, tmp_path / "runs")
-    (filtered,) = runs.glob("*memguard*")
-    unattacked = RunFolder(filtered).manifest()
-    del unattacked["audited"]
-    RunFolder(filtered)._write_manifest(unattacked)
-    _, memguard, *_ = table2.plan(tiny, runs)
-    assert memguard.found == "model"
-    planned = finished.plan[1].work
-    # The model is there, for which noise was searched once while it was made.
-    assert memguard.work.searches == planned.searches - finished.searches[0] > 0
-    assert 0 < memguard.work.passes <= planned.passes
 
 
 def test_csv_has_our_lines_only_where_the_paper_has_none(finished: Finished) -> None:

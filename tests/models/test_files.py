@@ -43,7 +43,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:100])
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     for name, match in (
-        ("lacking.npz", "lacks y; it holds x, z"),
+        ("lacking.npz", "no array 'y', only x, z"),
         ("objects.npz", "holds objects"),
         ("cut.npz", "damaged"),
         ("absent.npz", "no such file"),

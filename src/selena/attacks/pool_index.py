@@ -8,6 +8,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from selena.content.digests import digests
+from selena.content.lookup import Lookup
 from selena.errors import DataError
 from selena.types import Records
 
@@ -17,8 +18,7 @@ class PoolIndex:
 
     def __init__(self, pool: Records) -> None:
         """Index `pool`."""
-        self._names = content_names(pool.x, pool.y)
-        self._order = np.argsort(self._names, kind="stable")
+        self._lookup = Lookup(content_names(pool.x, pool.y))
 
     def places(self, records: Records) -> Int[Tensor, " m"]:
         """Return where in the pool each record is; of several alike, one.
@@ -26,13 +26,10 @@ class PoolIndex:
         Raises:
             DataError: a record that was not in the pool.
         """
-        asked = content_names(records.x, records.y)
-        found = np.searchsorted(self._names, asked, sorter=self._order)
-        places = self._order[np.minimum(found, len(self._order) - 1)]
-        strange = np.flatnonzero(self._names[places] != asked)
-        if len(strange):
+        places, unknown = self._lookup.find(content_names(records.x, records.y))
+        if unknown.any():
             raise DataError(
-                f"Record {strange[0]} was not among the candidates that reference runs were "
+                f"Record {unknown.argmax()} was not among the candidates that reference runs were "
                 "trained for. Give all that will be asked about as `MembershipSets.candidates`."
             )
         return torch.from_numpy(places)

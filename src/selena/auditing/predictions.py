@@ -139,29 +139,20 @@ def read_predictions(path: Path) -> Predictions:
     """
     check_is_file(path)
     with border(path, "the file is damaged"):
-        arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_table(path)
+        if path.suffix.lower() == ".npz":
+            wanted = [name for name in _READERS if name != "subjects"]
+            arrays = read_npz(path, wanted, maybe=["subjects", "groups"])
+            (name,) = _subject_name(path, list(arrays), "subjects", "groups") or ("subjects",)
+            subjects = {"subjects": arrays[name]} if name in arrays else {}
+            arrays = {name: arrays[name] for name in wanted} | subjects
+        else:
+            arrays = _read_table(path)
         try:
             return Predictions(
                 **{name: _READERS[name](each, name) for name, each in arrays.items()}
             )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = [name for name in _READERS if name != "subjects"]
-
-    def choose(names: list[str]) -> list[str]:
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise DataError(
-                f"{path} lacks {', '.join(missing)}; it holds {listed(names)}. "
-                f"An .npz of predictions needs {', '.join(wanted)}."
-            )
-        return [*wanted, *_subject_name(path, names, "subjects", "groups")]
-
-    arrays = dict(read_npz(path, choose))
-    return {("subjects" if name == "groups" else name): each for name, each in arrays.items()}
 
 
 def _subject_name(path: Path, names: Sequence[str], name: str, before: str) -> list[str]:
@@ -187,7 +178,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
     label, member, known, *subjects = (
-        _spelled(words, name, path, cells.row)
+        _spelled(words, name, path, table.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)
     )
     arrays = {"probabilities": cells.numbers, "labels": label, "member": member, "known": known}

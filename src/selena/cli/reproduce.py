@@ -129,19 +129,19 @@ def _reproduce(
 def _show_plan(console: Console, lines: Sequence[PlanLine], speed: Speed) -> None:
     table = Table(title="Plan", box=None, padding=(0, 2, 0, 0))
     table.add_column("Model")
-    for heading in ("Networks", "Steps", "Attack networks", "Predictions", "Time"):
+    for heading in ("Networks", "Steps", "Attack networks", "Time"):
         table.add_column(heading, justify="right")
     table.add_column("Found")
     for line in [*lines, PlanLine("all", total(lines))]:
         work = line.work
-        predictions = work.passes + work.flipped
-        counts = (work.networks, work.steps, work.attack_networks, predictions)
+        counts = (work.networks, work.steps, work.attack_networks)
         seconds = duration(speed.seconds(work))
         table.add_row(line.label, *(f"{count:,}" for count in counts), seconds, line.found)
     console.print(table)
     console.print(
-        "Time: estimated from a few steps on this machine as busy as it is now. Killed work goes "
-        "on where it stopped when the same command is given again."
+        "Time: of the training, estimated from a few steps on this machine as busy as it is now; "
+        "the queries of attacks come on top. Killed work goes on where it stopped when the same "
+        "command is given again."
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from selena.content.lookup import Lookup
 from selena.training.batches import as_input, in_chunks
 
 _CHUNK = 8192
@@ -63,7 +64,7 @@ class ContentIndex:
         """Index the `content_digests` of the training records, made with the same `key`."""
         self.digests = digests
         self.key = key
-        self._order = np.argsort(_as_bytes(digests), kind="stable")
+        self._lookup = Lookup(_as_bytes(digests))
 
     def answering_rows(self, x: Shaped[Tensor, "m *features"]) -> Int[Tensor, " m"]:
         """Return the training row whose non-model set answers each query.
@@ -72,10 +73,6 @@ class ContentIndex:
         digest, so that repeating a query never reveals a second L-set.
         """
         digests = content_digests(x, self.key)
-        known, asked = _as_bytes(self.digests), _as_bytes(digests)
-        # Where a query is known, the last digest that does not come after it is its own.
-        places = np.searchsorted(known, asked, side="right", sorter=self._order) - 1
-        rows = self._order[places]
-        unknown = known[rows] != asked
-        rows[unknown] = digests.numpy().view(">u8")[unknown, 0] % len(known)
+        rows, unknown = self._lookup.find(_as_bytes(digests))
+        rows[unknown] = digests.numpy().view(">u8")[unknown, 0] % len(self.digests)
         return torch.from_numpy(rows)

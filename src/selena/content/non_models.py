@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy import sparse
 
+from selena.content.digests import number_contents
+from selena.content.lookup import l_of_k
 from selena.data.subjects import join_subjects
 from selena.training.batches import in_chunks
 
@@ -55,9 +57,7 @@ def draw_non_models(
     draws = np.empty((n, n_submodels), dtype=np.uint64)
     for i, digest in enumerate(_digests(X, n_submodels, key)):
         draws[i] = np.frombuffer(shared.get(digest[:_START], digest), dtype="<u8")
-    excluded = np.zeros((n, n_submodels), dtype=bool)
-    np.put_along_axis(excluded, draws.argsort(axis=1, kind="stable")[:, :n_nonmodels], True, axis=1)
-    return excluded
+    return l_of_k(draws.argsort(axis=1, kind="stable"), n_nonmodels)
 
 
 def share_draws(
@@ -75,9 +75,7 @@ def share_draws(
         key: see `draw_non_models`.
     """
     digests = list(_digests(X, n_submodels, key))
-    contents: dict[bytes, int] = {}
-    numbers = np.array([contents.setdefault(each, len(contents)) for each in digests])
-    linked = join_subjects(numbers, subjects).tolist()
+    linked = join_subjects(number_contents(digests), subjects).tolist()
     least: dict[int, bytes] = {}
     for number, digest in zip(linked, digests, strict=True):
         least[number] = min(digest, least.get(number, digest))

@@ -64,13 +64,7 @@ def label_first_blocks(
     first_row, lines = 1, iter(lines)
     while block := list(islice(lines, _BLOCK)):
         parsed = _parse_plain(block, classes, width)
-        if parsed is None:
-            # Latin-1 decodes any byte, so that a stray one is reported as a bad cell of its row.
-            text = [line.decode("latin-1") for line in block]
-            parsed = _parse_any(text, classes, width)
-            if parsed is None:
-                raise _explain(text, first_row, name, classes, width)
-        yield parsed
+        yield parsed or _parse_cells(block, first_row, name, classes, width)
         first_row += len(block)
     if first_row == 1:
         raise DataError(f"{name}: the file is empty. Fetch it again.")
@@ -95,42 +89,32 @@ def _parse_plain(lines: list[bytes], classes: int, width: int) -> Block | None:
     return (bits, labels - 1) if good else None
 
 
-def _parse_any(lines: list[str], classes: int, width: int) -> Block | None:
-    """Parse lines as CSV, or return None where any of them is bad."""
-    if not all(map(str.strip, lines)):  # loadtxt would skip a blank line
-        return None
-    try:
-        cells = np.loadtxt(
-            lines, dtype=np.int64, delimiter=",", quotechar='"', comments=None, ndmin=2
-        )
-    except (ValueError, OverflowError):
-        return None
-    if cells.shape[1] != width + 1:
-        return None
-    labels, bits = cells[:, 0], cells[:, 1:]
-    good = labels.min() >= 1 and labels.max() <= classes and bits.min() >= 0 and bits.max() <= 1
-    return (bits.astype(np.uint8), labels - 1) if good else None
-
-
-def _explain(lines: list[str], first_row: int, name: str, classes: int, width: int) -> DataError:
-    """Say which of the lines is bad, and why."""
+def _parse_cells(lines: list[bytes], first_row: int, name: str, classes: int, width: int) -> Block:
+    """Parse lines cell by cell; raise `DataError` for the first that is bad."""
+    labels, rows = [], []
     for row, line in enumerate(lines, start=first_row):
         where = f"{name}, row {row}"
         with border(where, "this is no row of CSV text", "Fetch the file again."):
-            cells = next(csv.reader([line.rstrip("\r\n")]), [])
+            # Latin-1 decodes any byte, so that a stray one is reported as a bad cell.
+            text = line.decode("latin-1").rstrip("\r\n")
+            cells = [cell.strip() for cell in next(csv.reader([text]), [])]
         if len(cells) != width + 1:
-            return DataError(
+            raise DataError(
                 f"{where}: {len(cells)} cells instead of {width + 1} (a label and {width} bits). "
                 "Fetch the file again."
             )
-        if cells[0] not in {str(label) for label in range(1, classes + 1)}:
-            return DataError(
-                f"{where}: the label is {cells[0][:40]!r} instead of a number from 1 to {classes}. "
+        label, *bits = cells
+        if not (label.isdecimal() and len(label) <= _DIGITS and 1 <= int(label) <= classes):
+            raise DataError(
+                f"{where}: the label is {label[:40]!r} instead of a number from 1 to {classes}. "
                 "Fetch the file again."
             )
-        for column, cell in enumerate(cells[1:], start=2):
-            if cell not in {"0", "1"}:
-                return DataError(
-                    f"{where}, column {column}: {cell[:40]!r} is no bit. Fetch the file again."
-                )
-    return DataError(f"{name}: rows {first_row} to {first_row + len(lines) - 1} are unreadable.")
+        if set(bits) - {"0", "1"}:
+            column = next(i for i, bit in enumerate(bits) if bit not in {"0", "1"})
+            raise DataError(
+                f"{where}, column {column + 2}: {bits[column][:40]!r} is no bit. "
+                "Fetch the file again."
+            )
+        labels.append(int(label) - 1)
+        rows.append(np.array(bits) == "1")
+    return np.array(rows, dtype=np.uint8), np.array(labels, dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selena.data.cells import listed
 from selena.errors import DataError
 from selena.reading import border, check_is_file, check_limit, check_unpacked
 
@@ -22,18 +23,21 @@ _DIMENSIONS = 32
 Array = NDArray[Any]
 
 
-def read_npz(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[str, Array]:
-    """Read some arrays of an `.npz` file.
+def read_npz(
+    path: Path, wanted: Iterable[str | tuple[str, ...]], maybe: Iterable[str] = ()
+) -> dict[str, Array]:
+    """Read some arrays of an `.npz` file, by name and in this order.
 
     An array's size is known from its header, and checked, before memory is taken.
 
     Args:
         path: the file.
-        choose: picks names of arrays among all in the file; it raises `DataError` where it
-            misses one.
+        wanted: names of arrays; of several names for one, the array has the first in the result.
+        maybe: names of arrays that need not be there.
 
     Raises:
-        DataError: the file is absent, damaged, too large, or a chosen array holds objects.
+        DataError: the file is absent, damaged, too large, or lacks a wanted array, or one holds
+            objects.
     """
     check_is_file(path)
     # np.load answers a lone .npy file, too, and names pickles where it finds no format it knows.
@@ -46,7 +50,18 @@ def read_npz(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[s
         zipfile.ZipFile(path) as archive,
     ):
         names = [name.removesuffix(_SUFFIX) for name in archive.namelist()]
-        return {name: _read(archive, path, name) for name in choose(names)}
+        found: dict[str, str] = {}
+        for each in wanted:
+            called = (each,) if isinstance(each, str) else each
+            there = [name for name in called if name in names]
+            if not there:
+                raise DataError(
+                    f"{path}: there is no array {' or '.join(map(repr, called))}, only "
+                    f"{listed(names) or 'nothing'}. Add it with numpy.savez."
+                )
+            found[called[0]] = there[0]
+        found |= {name: name for name in maybe if name in names}
+        return {name: _read(archive, path, there) for name, there in found.items()}
 
 
 def _read(archive: zipfile.ZipFile, path: Path, name: str) -> Array:

@@ -27,7 +27,7 @@ def prepare(
     Args:
         names: of `PUBLISHED`, or `ALL`.
         data_dir: folder that holds the sets' archives; without it they are downloaded into the
-            cache, or go on downloading from where they broke off.
+            cache.
         progress: who shows downloads and conversions.
 
     Raises:

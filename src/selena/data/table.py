@@ -158,7 +158,7 @@ def read_table(path: Path, label_column: str, subject_column: str | None = None)
         features=cells.numbers,
         labels=cells.words[0],
         columns=tuple(file.names[place] for place in features),
-        row=cells.row,
+        row=file.row,
         subjects=cells.words[1] if subject_column is not None else None,
     )
 
@@ -186,13 +186,12 @@ def read_arrays(path: Path, subject_array: str | None = None) -> RecordTable:
             f"{path}: array {subject_array!r} holds features or labels. Name another with "
             "--subject-column."
         )
-    wanted = [_FEATURES, _LABELS] + ([(subject_array,)] if subject_array is not None else [])
-
-    def choose(names: list[str]) -> list[str]:
-        declared = [_CLASSES] if _CLASSES in names else []
-        return [*(_one_of(any_of, names, path) for any_of in wanted), *declared]
-
-    arrays = read_npz(path, choose)
+    wanted: list[str | tuple[str, ...]] = [
+        _FEATURES,
+        _LABELS,
+        *([subject_array] if subject_array is not None else []),
+    ]
+    arrays = read_npz(path, wanted, maybe=[_CLASSES])
     declared = arrays.pop(_CLASSES, None)
     features, labels, *subjects = arrays.values()
     if features.ndim != 2 or features.dtype.kind not in "buif":
@@ -217,16 +216,6 @@ def read_arrays(path: Path, subject_array: str | None = None) -> RecordTable:
         row=lambda index: index + 1,
         num_classes=None if declared is None else _scalar(declared, path),
         subjects=subjects[0] if subjects else None,
-    )
-
-
-def _one_of(any_of: tuple[str, ...], names: list[str], path: Path) -> str:
-    for name in any_of:
-        if name in names:
-            return name
-    raise DataError(
-        f"{path}: there is no array {' or '.join(map(repr, any_of))}, only "
-        f"{listed(names) or 'nothing'}."
     )
 
 

@@ -1,42 +1,32 @@
-"""CSV files with a header, in UTF-8: read by Arrow, and once more by hand to name what is wrong."""
+"""CSV files with a header, in UTF-8: read by Arrow; only what it refuses is looked at by hand."""
 
 from __future__ import annotations
 
 import csv
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from selena.data.cells import as_number, is_truth, listed, shown
-from selena.data.table_file import Cells, join_words
+from selena.data.cells import listed
+from selena.data.table_file import TableFile
 from selena.errors import DataError
 from selena.reading import Limits, border, described
 
-_BLOCK = 1 << 24  # bytes that Arrow parses at once; no row may be longer
 _NO_CSV = "this is no CSV text in UTF-8"
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
+_LARGEST_BLOCK = (1 << 31) - 1  # bytes that Arrow can parse at once
 
 
 @dataclass(frozen=True)
-class CsvFile:
-    """A comma-separated UTF-8 file; see `TableFile`.
+class CsvFile(TableFile):
+    """A comma-separated UTF-8 file; a record's row is the line it begins on, the header's being 1.
 
     Attributes:
-        path: the file.
-        names: of all columns, in order.
         header: number of lines that the header takes.
-        first: cells of the first record, empty where there is none.
     """
 
-    path: Path
-    names: tuple[str, ...]
     header: int
-    first: tuple[str, ...]
 
     @classmethod
     def open(cls, path: Path) -> CsvFile:
@@ -49,12 +39,9 @@ class CsvFile:
             reader = csv.reader(_lines(stream, path))
             names = tuple(name.strip() for name in next(reader, []))
             header = reader.line_num
-            if not any(names):
-                raise DataError(
-                    f"{path}: the file is empty. Give a header and at least one record."
-                )
-            first = next((tuple(record) for record in reader if record), ())
-        if not all(map(_is_text, names)):
+        if not any(names):
+            raise DataError(f"{path}: the file is empty. Give a header and at least one record.")
+        if not all(map(_is_unicode, names)):
             raise DataError(f"{path}: {_NO_CSV}. Save it as UTF-8.")
         for separator, called in _SEPARATORS.items():
             if sum(name.count(separator) for name in names) >= len(names):
@@ -64,13 +51,7 @@ class CsvFile:
                     f"numbers: pandas.read_csv(path, sep={separator!r}, decimal=',')"
                     ".to_csv(path, index=False)."
                 )
-        return cls(path, names, header, first)
-
-    def read(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
-    ) -> Cells:
-        """See `TableFile`."""
-        return self._read_fast(numbers, words, kind) or self._read_careful(numbers, words, kind)
+        return cls(path, names, header)
 
     def row(self, index: int) -> int:
         """Return the line on which record `index` begins."""
@@ -80,88 +61,53 @@ class CsvFile:
                     return row
         raise IndexError(index)
 
-    def _read_fast(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
-    ) -> Cells | None:
-        """Read by Arrow; None where anything needs a closer look."""
+    def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
         import pyarrow as pa
         from pyarrow import csv as arrow
 
-        if len(self.first) != len(self.names):
-            return None
-        truths = {place for place in numbers if is_truth(self.first[place])}
-        texts, wanted = {*words, *truths}, [*numbers, *words]
-        as_text = pa.dictionary(pa.int32(), pa.string())
+        wanted = list(map(str, (*numbers, *words)))
         try:
             reader = arrow.open_csv(
                 self.path,
                 arrow.ReadOptions(
                     column_names=list(map(str, range(len(self.names)))),
                     skip_rows=self.header,
-                    block_size=_BLOCK,
+                    block_size=min(Limits.from_environment().line, _LARGEST_BLOCK),
                 ),
                 arrow.ParseOptions(newlines_in_values=True),
                 arrow.ConvertOptions(
-                    include_columns=list(map(str, wanted)),
-                    column_types={
-                        str(place): as_text if place in texts else pa.float64() for place in wanted
-                    },
-                    null_values=[""],
-                    strings_can_be_null=True,
+                    include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
                 ),
             )
-            blocks: list[NDArray[Any]] = []
-            found: list[list[NDArray[Any]]] = [[] for _ in words]
             for batch in reader:
-                if any(column.null_count for column in batch.columns):
-                    return None
-                block = np.empty((batch.num_rows, len(numbers)), dtype=kind)
-                with np.errstate(over="ignore"):  # what is infinite is refused with its row later
-                    for place, column in enumerate(batch.columns[: len(numbers)]):
-                        block[:, place] = (
-                            _decoded(column, as_number) if numbers[place] in truths else column
-                        )
-                blocks.append(block)
-                for part, column in zip(found, batch.columns[len(numbers) :], strict=True):
-                    part.append(_decoded(column, str.strip))
-        except (pa.ArrowException, ValueError, OSError):
-            return None
-        texts_found = [join_words(part, str(self.path)) for part in found]
-        if any(len(part) and not np.char.str_len(part).all() for part in texts_found):
-            return None
-        empty = np.empty((0, len(numbers)), dtype=kind)
-        return Cells(np.concatenate([empty, *blocks]), texts_found, self.row)
+                yield pa.RecordBatch.from_arrays(list(map(_stripped, batch.columns)), wanted)
+        except (pa.ArrowException, OSError) as error:
+            self._explain(error, (*numbers, *words))
 
-    def _read_careful(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
-    ) -> Cells:
-        """Read cell by cell: what the standard library reads, with the place of an error."""
-        cells = array("d")
-        found: list[list[str]] = [[] for _ in words]
+    def _explain(self, error: Exception, places: Iterable[int]) -> None:
+        """Raise `DataError` for the first row that Arrow cannot read; do nothing if there is none.
+
+        That is so where no record follows the header.
+        """
+        row = 0
         with border(self.path, _NO_CSV), _text(self.path) as stream:
-            for row, record in self._records(stream):
+            for before, (row, record) in enumerate(self._records(stream)):
                 where = f"{self.path}, row {row}"
                 if len(record) != len(self.names):
-                    raise self._ragged(where, len(record))
-                for part, place in zip(found, words, strict=True):
-                    part.append(record[place].strip())
-                    if not part[-1]:
-                        raise DataError(
-                            f"{where}, column {self.names[place]!r}: the cell is empty. Fill it "
-                            "in or drop the row."
+                    fix = "Give every row the same number of cells."
+                    if not before and len(record) == len(self.names) + 1:
+                        fix = (
+                            "If each row begins with its name, as R writes it, give these names a "
+                            "header: write.csv does, and write.table with col.names=NA."
                         )
-                    if not _is_text(part[-1]):
-                        raise DataError(f"{where}: {_NO_CSV}. Save it as UTF-8.")
-                try:
-                    cells.extend([as_number(record[place]) for place in numbers])
-                except ValueError:
-                    raise self._no_number(where, record, numbers) from None
-        values = np.frombuffer(cells, np.float64).reshape(-1, max(len(numbers), 1))
-        count = len(found[0]) if found else len(values)
-        with np.errstate(over="ignore"):
-            matrix = values.astype(kind) if numbers else np.empty((count, 0), kind)
-        texts = [join_words([np.array(part, object)], str(self.path)) for part in found]
-        return Cells(matrix, texts, self.row)
+                    raise DataError(
+                        f"{where}: {len(record)} cells under a header of {len(self.names)} "
+                        f"columns. {fix}"
+                    )
+                if not all(_is_unicode(record[place]) for place in places):
+                    raise DataError(f"{where}: {_NO_CSV}. Save it as UTF-8.")
+        if row:
+            raise DataError(f"{self.path}: {_NO_CSV} ({described(error)}).") from error
 
     def _records(self, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
         """Yield each record with the line on which it begins."""
@@ -182,27 +128,6 @@ class CsvFile:
             if record:
                 yield row, record
 
-    def _ragged(self, where: str, cells: int) -> DataError:
-        fix = "Give every row the same number of cells."
-        if len(self.first) == len(self.names) + 1:
-            fix = (
-                "If each row begins with its name, as R writes it, give these names a header: "
-                "write.csv does, and write.table with col.names=NA."
-            )
-        return DataError(
-            f"{where}: {cells} cells under a header of {len(self.names)} columns. {fix}"
-        )
-
-    def _no_number(self, where: str, record: list[str], numbers: Sequence[int]) -> DataError:
-        """Say which of a row's features is the first that is no number."""
-        place = next(place for place in numbers if not _is_number(record[place]))
-        cell = record[place]
-        said = f"{shown(cell)} is no number" if cell.strip() else "the cell is empty"
-        fix = "Features must be numbers: encode categories (one-hot), fill or drop missing values."
-        if _is_number(cell.replace(",", ".")):
-            fix = "Write numbers with a decimal point."
-        return DataError(f"{where}, column {self.names[place]!r}: {said}. {fix}")
-
 
 def _text(path: Path) -> TextIO:
     # Cells that nobody reads may have any encoding: what is read is checked.
@@ -222,20 +147,13 @@ def _lines(stream: TextIO, path: Path) -> Iterator[str]:
         yield line
 
 
-def _is_text(cell: str) -> bool:
+def _is_unicode(cell: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in cell)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        as_number(cell)
-    except ValueError:
-        return False
-    return True
+def _stripped(column: Any) -> Any:
+    """Return text without the blanks around it; a cell of blanks holds nothing."""
+    from pyarrow import compute
 
-
-def _decoded(column: Any, read: Any) -> NDArray[Any]:
-    """Return a dictionary-encoded column, each distinct text read once."""
-    values = np.array([read(text) for text in column.dictionary.to_pylist()] + [None], dtype=object)
-    decoded: NDArray[Any] = values[column.indices.to_numpy(zero_copy_only=False)]
-    return decoded
+    text = compute.utf8_trim_whitespace(column)
+    return compute.if_else(compute.equal(text, ""), None, text)

@@ -1,18 +1,26 @@
-"""Tables with named columns in `.csv` and `.parquet` files, read by Apache Arrow."""
+"""Tables with named columns in `.csv` and `.parquet` files, read by Apache Arrow.
+
+Arrow parses both; every cell then passes one check, whose message names file, row and column.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selena.data.cells import listed
+from selena.data.cells import as_number, listed, shown
 from selena.errors import DataError
-from selena.reading import check_is_file, check_limit
+from selena.reading import border, check_is_file, check_limit, check_unpacked
+
+_NO_PARQUET = "this is no Parquet file, or a damaged one"
+_ROWS = 1 << 16  # of a Parquet file, read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,24 +29,33 @@ class Cells:
 
     Attributes:
         numbers: one row per record, one column per column of numbers.
-        words: one array per column that may hold words: text of a CSV file, stripped; numbers,
-            truth values or text of a Parquet file.
-        row: the number that the user of the file gives to a record: in a CSV file the line it
-            begins on, the header being line 1.
+        words: one array per column that may hold words: text (of a CSV file, stripped), or numbers
+            or truth values of a Parquet file.
     """
 
     numbers: NDArray[Any]
     words: list[NDArray[Any]]
-    row: Callable[[int], int]
 
 
-@runtime_checkable
-class TableFile(Protocol):
-    """A file of named columns."""
+@dataclass(frozen=True)
+class TableFile(ABC):
+    """A file of named columns.
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all columns, in order."""
+    Attributes:
+        path: the file.
+        names: of all columns, in order.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def row(self, index: int) -> int:
+        """Return the number that the user of the file gives to a record."""
+
+    @abstractmethod
+    def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
+        """Yield Arrow's batches of these columns, in this order: text, numbers or truth values."""
 
     def read(
         self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
@@ -54,6 +71,145 @@ class TableFile(Protocol):
             DataError: a cell is missing or no number, the rows differ in length, or the file is
                 damaged.
         """
+        blocks = [np.empty((0, len(numbers)), kind)]
+        found: list[list[NDArray[Any]]] = [[] for _ in words]
+        start = 0
+        for batch in self._batches(numbers, words):
+            block = np.empty((batch.num_rows, len(numbers)), kind)
+            for place, column in zip([*numbers, *words], batch.columns, strict=True):
+                self._refuse_missing(column, place, start)
+            with np.errstate(over="ignore"):  # what is infinite is refused with its row later
+                for i, place in enumerate(numbers):
+                    block[:, i] = self._numbers(batch.column(i), place, start)
+            blocks.append(block)
+            for part, column in zip(found, batch.columns[len(numbers) :], strict=True):
+                part.append(_decoded(column))
+            start += batch.num_rows
+        return Cells(np.concatenate(blocks), [self._joined(part) for part in found])
+
+    def where(self, index: int, place: int) -> str:
+        """Return the name of a cell for a message."""
+        return f"{self.path}, row {self.row(index)}, column {self.names[place]!r}"
+
+    def _refuse_missing(self, column: Any, place: int, start: int) -> None:
+        if column.null_count:
+            index = start + column.is_null().to_pylist().index(True)
+            raise DataError(
+                f"{self.where(index, place)}: the cell is empty. Fill it in or drop the row."
+            )
+
+    def _numbers(self, column: Any, place: int, start: int) -> NDArray[Any]:
+        import pyarrow as pa
+
+        if _is_text(column.type):
+            with suppress(pa.ArrowInvalid):
+                return np.asarray(column.cast(pa.float64()))
+            column = column.dictionary_encode()
+            known = []
+            for text in column.dictionary.to_pylist():
+                try:
+                    known.append(as_number(text))
+                except ValueError:
+                    index = start + column.to_pylist().index(text)
+                    raise self._no_number(index, place, text) from None
+            return np.take(np.array(known), column.indices.to_numpy())
+        return _decoded(column)
+
+    def _no_number(self, index: int, place: int, cell: str) -> DataError:
+        fix = "Features must be numbers: encode categories (one-hot), fill or drop missing values."
+        with suppress(ValueError):
+            as_number(cell.replace(",", "."))
+            fix = "Write numbers with a decimal point."
+        return DataError(f"{self.where(index, place)}: {shown(cell)} is no number. {fix}")
+
+    def _joined(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return one array; the cells of text all have the length of the longest."""
+        if parts and parts[0].dtype != object:
+            return np.concatenate(parts)
+        words = np.concatenate([np.empty(0, object), *parts])
+        longest = max((len(word) for word in words), default=1)
+        check_limit(self.path, "bytes", 4 * longest * len(words), "its text would take")
+        return words.astype(np.str_)
+
+
+@dataclass(frozen=True)
+class ParquetFile(TableFile):
+    """A Parquet file, whose rows are counted from 1.
+
+    Attributes:
+        schema: types of the columns, by Arrow.
+        count: number of rows.
+    """
+
+    schema: Any
+    count: int
+
+    @classmethod
+    def open(cls, path: Path) -> ParquetFile:
+        """Read names and types of the columns.
+
+        Raises:
+            DataError: the file is damaged or has too many rows.
+        """
+        from pyarrow import parquet
+
+        with border(path, _NO_PARQUET), parquet.ParquetFile(path) as file:
+            count = file.metadata.num_rows
+            schema = file.schema_arrow
+        if count < 0:
+            raise DataError(f"{path}: {_NO_PARQUET} ({count} rows).")
+        check_limit(path, "rows", count, "it has")
+        return cls(path, tuple(map(str, schema.names)), schema, count)
+
+    def row(self, index: int) -> int:
+        """Return the number of a record's row, counted from 1."""
+        return index + 1
+
+    def read(
+        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
+    ) -> Cells:
+        """See `TableFile`."""
+        from pyarrow import types
+
+        for place in (*numbers, *words):
+            self._check_column(place, place in numbers)
+        kinds = [self.schema.field(place).type for place in numbers]
+        if kinds and all(types.is_float32(each) or types.is_float16(each) for each in kinds):
+            kind = np.float32
+        size = self.count * (len(numbers) * np.dtype(kind).itemsize + 8 * len(words))
+        check_unpacked(self.path, size, self.path.stat().st_size, "its table")
+        return super().read(numbers, words, kind)
+
+    def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
+        from pyarrow import parquet
+
+        names = [self.names[place] for place in (*numbers, *words)]
+        # A long text that all rows share is one entry of a dictionary, and not so many texts.
+        texts = [name for name in names if _is_text(self.schema.field(name).type)]
+        rows = 0
+        with (
+            border(self.path, _NO_PARQUET),
+            parquet.ParquetFile(self.path, read_dictionary=texts) as file,
+        ):
+            for batch in file.iter_batches(_ROWS, columns=names):
+                rows += batch.num_rows
+                yield batch.select(names)
+            if rows != self.count:
+                raise DataError(f"{self.path}: {_NO_PARQUET} ({rows:,} rows).")
+
+    def _check_column(self, place: int, numeric: bool) -> None:
+        from pyarrow import types
+
+        name, kind = self.names[place], self.schema.field(place).type
+        place_of(self.names, name, self.path, "Name each once.")
+        value = kind.value_type if types.is_dictionary(kind) else kind
+        number = types.is_boolean(value) or types.is_integer(value) or types.is_floating(value)
+        if number or types.is_null(value) or (_is_text(value) and not numeric):
+            return
+        wanted, fix = "labels or subjects", "Give integers or strings."
+        if numeric:
+            wanted, fix = "numbers", "Encode categories (one-hot) or drop the column."
+        raise DataError(f"{self.path}, column {name!r}: holds {kind}, not {wanted}. {fix}")
 
 
 def open_table(path: Path) -> TableFile:
@@ -63,17 +219,12 @@ def open_table(path: Path) -> TableFile:
         DataError: the file is absent, damaged or of another kind.
     """
     from selena.data.table_csv import CsvFile
-    from selena.data.table_parquet import ParquetFile
 
-    openers: dict[str, Callable[[Path], TableFile]] = {
-        ".csv": CsvFile.open,
-        ".parquet": ParquetFile.open,
-    }
     suffix = path.suffix.lower()
-    if suffix not in openers:
+    if suffix not in (".csv", ".parquet"):
         raise unknown_suffix(path)
     check_is_file(path)
-    return openers[suffix](path)
+    return CsvFile.open(path) if suffix == ".csv" else ParquetFile.open(path)
 
 
 def unknown_suffix(path: Path) -> DataError:
@@ -97,9 +248,23 @@ def place_of(names: Sequence[str], wanted: str, path: Path, fix: str) -> int:
     return names.index(wanted)
 
 
-def join_words(parts: Iterable[NDArray[Any]], where: str) -> NDArray[Any]:
-    """Return text as one array, whose cells all have the length of the longest."""
-    words = np.concatenate([np.empty(0, object), *parts])
-    longest = max((len(word) for word in words), default=1)
-    check_limit(where, "bytes", 4 * longest * len(words), "its text would take")
-    return words.astype(np.str_)
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _decoded(column: Any) -> NDArray[Any]:
+    """Return a column as NumPy's numbers or truth values, or as Python's text."""
+    from pyarrow import types
+
+    if _is_text(column.type) and not types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    if types.is_dictionary(column.type):  # pandas' categories, too
+        entries = column.dictionary.to_pylist()
+        values = np.array(entries, object if _is_text(column.type) else None)
+        decoded: NDArray[Any] = values[column.indices.to_numpy()]
+        return decoded
+    plain: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return plain

@@ -31,7 +31,6 @@ from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.network_state import NetworkState
 from selena.training.optimizer import Optimizer
-from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -151,9 +150,8 @@ class _Game:
             with self._progress.step("Adversarial regularization", recipe.epochs) as bar:
                 state.start()
                 bar.advance(state.epochs_done)
-                players = state.network, self._inference
                 for epoch in range(state.epochs_done, recipe.epochs):
-                    with seeded(self._seed, "dropout", epoch), fast_products(players, self._device):
+                    with seeded(self._seed, "dropout", epoch):
                         self._epoch(epoch)
                     # Of ordinary epochs none is chosen: they protect nobody.
                     private = epoch >= self._settings.warm_up_epochs

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
+from selena.content.lookup import l_of_k
 from selena.data.subjects import join_subjects
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
@@ -173,8 +174,7 @@ def draw_non_model_sets(
     # One generator draws on: chunks of rows get the numbers that all rows at once would.
     for part in in_chunks(len(bits), _CHUNK):
         order = torch.rand(len(bits[part]), n_submodels, generator=generator).argsort(dim=1)
-        excluded = torch.zeros(order.shape, dtype=torch.bool)
-        bits[part] = NonModelSets.pack(excluded.scatter_(1, order[:, :n_nonmodels], True)).bits
+        bits[part] = NonModelSets.pack(torch.from_numpy(l_of_k(order.numpy(), n_nonmodels))).bits
     return NonModelSets(bits[unit], n_submodels)
 
 

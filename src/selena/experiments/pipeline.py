@@ -12,7 +12,7 @@ from typing import Any, Literal
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_attacks, run_audit
 from selena.config import override
-from selena.content.keyed import content_digests
+from selena.content.digests import digests
 from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
@@ -343,11 +343,7 @@ def _planted(data: DataSettings) -> dict[str, Any]:
 
 def _warn_of_copies(split: AuditSplit) -> None:
     """Log a warning where non-members that are scored have the content of members."""
-    members, others = (
-        [digest.tobytes() for digest in content_digests(records.x, key=0).numpy()]
-        for records in (split.train, split.evaluation.non_members)
-    )
-    known = set(members)
+    known, others = set(digests(split.train.x)), digests(split.evaluation.non_members.x)
     copies = sum(digest in known for digest in others)
     if copies > _MANY_COPIES * len(others):
         _LOG.warning(

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from selena.data.cells import listed
 from selena.data.labels import check_words, spelled_numbers
 from selena.data.npz import read_npz
 from selena.data.table import read_table
 from selena.data.table_file import unknown_suffix
-from selena.errors import DataError
 from selena.reading import border, check_is_file
 
 _LABEL = "label"
@@ -38,7 +36,10 @@ def read_records(
     check_is_file(path)
     with border(path, "the file is damaged"):
         if suffix == ".npz":
-            x, y, *subjects = _read_npz(path, subject_column)
+            # Arrays of any shape: images too, unlike a table's.
+            wanted = ["x", "y", *([subject_column] if subject_column is not None else [])]
+            arrays = read_npz(path, wanted)
+            x, y, *subjects = (arrays[name] for name in wanted)
             check_words(y, lambda index: f"{path}, row {index + 1}")
         else:
             table = read_table(path, label_column, subject_column)
@@ -46,23 +47,6 @@ def read_records(
             subjects = [] if table.subjects is None else [table.subjects]
             check_words(y, lambda index: f"{path}, row {table.row(index)}")
         return x, _whole(y), *subjects
-
-
-def _read_npz(path: Path, subject_array: str | None) -> list[np.ndarray]:
-    """Read arrays of any shape: images too, unlike a table's."""
-    wanted = ["x", "y"] if subject_array is None else ["x", "y", subject_array]
-
-    def choose(names: list[str]) -> list[str]:
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise DataError(
-                f"{path} lacks {' and '.join(missing)}; it holds {listed(names)}. "
-                "Write it with numpy.savez(path, x=features, y=labels)."
-            )
-        return wanted
-
-    arrays = read_npz(path, choose)
-    return [arrays[name] for name in wanted]
 
 
 def _whole(labels: np.ndarray) -> np.ndarray:

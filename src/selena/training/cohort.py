@@ -26,7 +26,6 @@ from selena.training.job import Examples, Job
 from selena.training.losses import per_example_loss
 from selena.training.network_state import NetworkState
 from selena.training.optimizer import step_optimizers
-from selena.training.products import fast_products
 from selena.training.recipe import Recipe
 from selena.training.replay import Replay, stream_on
 from selena.training.stack import NetworkStates, Sequential, Stacked, convolves, keeps_statistics
@@ -135,14 +134,7 @@ class Cohort:
         }
         self._epoch = epoch
         self._losses.zero_()
-        with (
-            seeded(active[0].job.seed, "dropout", epoch),
-            _beside(self._streams),
-            # A defense's own loss may ask for gradients of gradients.
-            fast_products(
-                () if self._own_loss else [state.network for state in active], self._device
-            ),
-        ):
+        with seeded(active[0].job.seed, "dropout", epoch), _beside(self._streams):
             for step in range(max(map(len, batches.values()))):
                 moving = {state: b[step] for state, b in batches.items() if step < len(b)}
                 for state in moving:

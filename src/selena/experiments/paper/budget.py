@@ -1,37 +1,65 @@
-"""The plan of the work: what will be trained, what is there already, and how long it takes here."""
+"""The plan of the work: which networks will be trained, which are there, and how long it takes.
+
+Trainings are counted from their settings, and a few steps of each kind of network are timed.
+Trainings have names, since those of one name are done once: MemGuard filters the undefended model,
+and all adaptive attacks of one audit share the attacker's Split-AI.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from itertools import groupby
+from math import ceil
 from pathlib import Path
 
 import torch
 
-from selena.attacks.neighbors import flip_patterns
-from selena.defenses.memguard_noise import NoiseSearch
+from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.neural import NeuralAttack
+from selena.data.split import Partition
+from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.memguard import MemGuard
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI
+from selena.defenses.undefended import Undefended
 from selena.experiments.paper.task import Item, PaperTask
-from selena.experiments.paper.work import Pieces, Sizes, Work, audit_work, training_work
 from selena.experiments.pipeline import cases
 from selena.experiments.store import RunFolder
-from selena.fingerprint import describe
+from selena.fingerprint import describe, fingerprint
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
-from selena.networks.mlp import MLP
 from selena.registry import build_attacks
-from selena.seeding import torch_generator
 from selena.training.engine import fit_networks
-from selena.training.flips import flipped_labels
-from selena.training.inference import predict
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.types import Attack
+from selena.types import Attack, Defense
 from selena.workspace import Workspace
 
-# Records of a step of an attack network, predicted at once, and searched noise for at once.
-_BATCH, _PREDICTED, _SEARCHED = 512, 1024, 2048
+_TIMED_STEPS = 10
+_ATTACK_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Work:
+    """Networks to train.
+
+    Attributes:
+        networks: classifiers trained.
+        steps: optimizer steps of classifiers.
+        attack_networks: networks trained to tell members, by attacks and by defenses.
+        attack_records: records that those are shown, epochs included.
+    """
+
+    networks: int = 0
+    steps: int = 0
+    attack_networks: int = 0
+    attack_records: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        """Return both together."""
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -40,7 +68,7 @@ class PlanLine:
 
     Attributes:
         label: what is worked on.
-        work: what is left to do.
+        work: what is left to train.
         found: what is there already, in words; may be empty.
     """
 
@@ -56,30 +84,18 @@ class Speed:
     Attributes:
         step: for one optimizer step of the classifier.
         attack_record: for one record shown to an attack network.
-        prediction: for one prediction of the classifier.
-        flipped: for the label of one copy with flipped bits; 0 where records are no bits.
-        search: for one search for noise that takes all its steps.
     """
 
     step: float
     attack_record: float
-    prediction: float
-    flipped: float
-    search: float
 
     def seconds(self, work: Work) -> float:
         """Return how long `work` takes, roughly."""
-        return (
-            work.steps * self.step
-            + work.attack_records * self.attack_record
-            + work.passes * self.prediction
-            + work.flipped * self.flipped
-            + work.searches * self.search
-        )
+        return work.steps * self.step + work.attack_records * self.attack_record
 
 
 def plan_lines(items: Sequence[Item], task: PaperTask, runs: Path) -> list[PlanLine]:
-    """Return the work of each item that neither `runs` holds nor an item before it does."""
+    """Return the training of each item that neither `runs` holds nor an item before it does."""
     dataset = task.load()
     lines = []
     for _, bundle in groupby(items, key=lambda item: item.bundle):
@@ -88,103 +104,115 @@ def plan_lines(items: Sequence[Item], task: PaperTask, runs: Path) -> list[PlanL
             case, found = item.case, []
             defense, plan = case.build_defense(dataset), case.build_plan(dataset)
             attacks = build_attacks(item.attacks, plan, dataset, task.scale.attack_settings)
-            sizes = Sizes.of(case.data.sizes(dataset), len(dataset.records))
-            folder = case.folder(runs, dataset)
-            audit = audit_work(defense, attacks, sizes)
-            artifacts: Pieces = {}
+            partition, folder = case.data.sizes(dataset), case.folder(runs, dataset)
+            trainings: dict[str, Work] = {}
             if folder.is_trained:
                 found.append("model")
             else:
-                artifacts |= training_work(defense, sizes.members, sizes.validation)
+                trainings |= defense_trainings(defense, partition.members, partition.validation)
             if folder.is_trained and _is_attacked(folder, attacks):
                 found.append("attacks")
-                counted |= set(audit)
             else:
-                artifacts |= audit
-            work = _total(each for name, each in artifacts.items() if name not in counted)
-            counted |= set(artifacts)
-            lines.append(PlanLine(item.label, work, " and ".join(found)))
+                trainings |= _attack_trainings(defense, attacks, partition)
+            left = [each for name, each in trainings.items() if name not in counted]
+            counted |= set(trainings)
+            lines.append(PlanLine(item.label, sum(left, Work()), " and ".join(found)))
     return lines
 
 
 def total(lines: Sequence[PlanLine]) -> Work:
     """Return the work of all lines together."""
-    return _total(line.work for line in lines)
+    return sum((line.work for line in lines), Work())
 
 
-def calibrate(task: PaperTask) -> Speed:
-    """Measure this machine on a few steps and predictions of the task's network.
+def defense_trainings(defense: Defense, members: int, validation: int) -> dict[str, Work]:
+    """Return what is trained to fit `defense` on so many members and validation records, by name.
 
-    Takes seconds for an MLP; nothing that it computes is kept.
+    Raises:
+        TypeError: a defense whose work nobody has counted yet.
     """
-    dataset, device = task.load(), task.device
-    (case,) = cases(task.settings(["undefended"]), 0)
-    plan = case.build_plan(dataset)
-    network, recipe = plan.network(dataset), replace(plan.training, epochs=1, selection="last")
-    x, y, width = dataset.records.x, dataset.records.y, dataset.num_classes
-    draws = torch_generator(0, "calibration")
-    model = network().to(device)
-    search = NoiseSearch(most_steps=20)
-    inference = MLP(width, 1, hidden=(256, 128, 64), activation="relu")()
-    # A network as sure as this is never brought to change its mind: every step is taken.
-    torch.nn.init.constant_(list(inference.parameters())[-1], 1e6)
-    sorted_logits = torch.rand(_SEARCHED, width, generator=draws).double().sort(dim=1).values
-
-    def train(steps: int) -> None:
-        rows = torch.arange(recipe.batch_size * steps) % len(x)
-        _train(network, Examples(x[rows], y[rows]), recipe, device)
-
-    def train_attack(steps: int) -> None:
-        records = torch.rand(steps * _BATCH, 2 * width, generator=draws)
-        small = Recipe(batch_size=_BATCH, epochs=1, loss="mse", precision="float32")
-        examples = Examples(records, torch.ones(len(records)))
-        _train(MembershipNetwork(width, width), examples, small, device)
-
-    def label_flipped(patterns: int) -> None:
-        flips = flip_patterns(x.shape[1], 1, patterns, 0)
-        flipped_labels(model, x[:_PREDICTED], flips, device=device)
-
-    predicted = min(_PREDICTED, len(x))
-    seconds_a_pattern = _seconds_each(label_flipped) if dataset.features == "binary" else 0.0
-    return Speed(
-        step=_seconds_each(train),
-        attack_record=_seconds_each(train_attack) / _BATCH,
-        prediction=_seconds_each(_repeat(lambda: predict(model, x[:predicted], device=device)))
-        / predicted,
-        flipped=seconds_a_pattern / predicted,
-        search=_seconds_each(_repeat(lambda: search.run(inference, sorted_logits)))
-        * (NoiseSearch().most_steps / search.most_steps / _SEARCHED),
-    )
+    name = fingerprint(defense, members)
+    match defense:
+        case Undefended():
+            return {name: Work(networks=1, steps=_steps(defense.recipe, members))}
+        case SplitAI():
+            each = round(members * (1 - defense.n_nonmodels / defense.n_submodels))
+            steps = defense.n_submodels * _steps(defense.recipe, each)
+            return {name: Work(networks=defense.n_submodels, steps=steps)}
+        case Selena():
+            student = Work(networks=1, steps=_steps(defense.distillation, members))
+            return defense_trainings(defense.split_ai, members, validation) | {name: student}
+        case MemGuard():
+            shown = 2 * min(members, validation) * defense.inference.epochs
+            inference = Work(attack_networks=1, attack_records=shown)
+            return defense_trainings(defense.base, members, validation) | {name: inference}
+        case AdversarialRegularization():
+            return {name: _game(defense, members)}
+    raise TypeError(f"The work of {type(defense).__name__} is not counted here.")
 
 
-def _train(network: NetworkFactory, examples: Examples, recipe: Recipe, device: str) -> None:
-    job = Job("calibration", torch.arange(len(examples.x)), 0)
-    fit_networks(network, examples, [job], recipe, workspace=Workspace(device=device))
+def _attack_trainings(
+    target: Defense, attacks: Sequence[Attack], partition: Partition
+) -> dict[str, Work]:
+    """Return what attacks on a model that `target` fitted train, by name."""
+    imitated = partition.members // 2
+    known = min(imitated, partition.reference)
+    trainings: dict[str, Work] = {}
+    for attack in attacks:
+        network = attack.network if isinstance(attack, ShadowNeuralAttack) else attack
+        if isinstance(network, NeuralAttack):
+            shown = round(2 * known * (1 - network.held_out)) * network.epochs
+            work = Work(attack_networks=1, attack_records=shown)
+            trainings[fingerprint(target, attack)] = work
+        if isinstance(attack, ShadowSplitAI | ShadowNeuralAttack):
+            trainings |= defense_trainings(attack.split_ai, imitated, known)
+    return trainings
 
 
-def _repeat(action: Callable[[], object]) -> Callable[[int], object]:
-    return lambda times: [action() for _ in range(times)]
+def _steps(recipe: Recipe, records: int) -> int:
+    return recipe.epochs * ceil(records / recipe.batch_size)
 
 
-def _seconds_each(run: Callable[[int], object]) -> float:
-    """Return the seconds of one unit of `run`, without what a call costs whatever its length."""
-    run(1)  # whatever is done once
-    once = _timed(run, 1)
-    more = 3 if once > 0.5 else 9
-    return max(_timed(run, 1 + more) - _timed(run, 1), 1e-9) / more
-
-
-def _timed(run: Callable[[int], object], units: int) -> float:
-    start = time.perf_counter()
-    run(units)
-    return time.perf_counter() - start
-
-
-def _total(works: Iterable[Work]) -> Work:
-    return sum(works, Work())
+def _game(defense: AdversarialRegularization, members: int) -> Work:
+    """Count the steps of both players; each of the adversary's sees one batch per side."""
+    recipe, an_epoch = defense.recipe, ceil(members / defense.recipe.batch_size)
+    played = max(0, recipe.epochs - defense.warm_up_epochs) * defense.attack_batches
+    shown = 2 * recipe.batch_size * an_epoch * (played + defense.attack_passes)
+    return Work(1, _steps(recipe, members), attack_networks=1, attack_records=shown)
 
 
 def _is_attacked(folder: RunFolder, attacks: Sequence[Attack]) -> bool:
     """Return whether the folder's audit holds all these attacks with these settings."""
-    kept = folder.audited().get("attacks", {}) if folder.is_trained else {}
+    kept: Mapping[str, Mapping[str, object]] = folder.audited().get("attacks", {})
     return all(kept.get(a.name, {}).get("settings") == describe(a) for a in attacks)
+
+
+def calibrate(task: PaperTask) -> Speed:
+    """Measure this machine on a few steps of the task's network and of an attack network.
+
+    Takes seconds for an MLP; nothing that it computes is kept.
+    """
+    dataset = task.load()
+    (case,) = cases(task.settings(["undefended"]), 0)
+    plan, width = case.build_plan(dataset), dataset.num_classes
+    rows = torch.arange(plan.training.batch_size * _TIMED_STEPS) % len(dataset.records)
+    examples = Examples(dataset.records.x[rows], dataset.records.y[rows])
+    shown = _ATTACK_BATCH * _TIMED_STEPS
+    pairs = Examples(torch.full((shown, 2 * width), 0.5), torch.ones(shown))
+    small = Recipe(batch_size=_ATTACK_BATCH, loss="mse", precision="float32")
+    network = MembershipNetwork(width, width)
+    return Speed(
+        step=_seconds(plan.network(dataset), examples, plan.training, task.device) / _TIMED_STEPS,
+        attack_record=_seconds(network, pairs, small, task.device) / shown,
+    )
+
+
+def _seconds(network: NetworkFactory, examples: Examples, recipe: Recipe, device: str) -> float:
+    """Return how long one epoch takes, after a first one for whatever is done once."""
+    recipe, taken = replace(recipe, epochs=1, selection="last"), 0.0
+    job = Job("calibration", torch.arange(len(examples.x)), 0)
+    for _ in range(2):
+        start = time.perf_counter()
+        fit_networks(network, examples, [job], recipe, workspace=Workspace(device=device))
+        taken = time.perf_counter() - start
+    return taken

@@ -14,13 +14,12 @@ from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment
 from selena.errors import ConfigError
-from selena.experiments.paper.budget import PlanLine, plan_lines
+from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, plan_lines
 from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import attack_quantity, drawn, notes
 from selena.experiments.paper.plots import Course, Value, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
-from selena.experiments.paper.work import Sizes, Work, audit_work, training_work
 from selena.experiments.pipeline import RunSettings, cases
 from selena.experiments.results import make_workspace
 from selena.registry import build_attacks
@@ -46,12 +45,10 @@ def items(task: PaperTask) -> list[Item]:
 def plan(task: PaperTask, runs: Path) -> list[PlanLine]:
     """Return the work ahead."""
     _check(task)
-    dataset, (undefended, _) = task.load(), cases(task.settings(["undefended", "selena"]), 0)
-    defense, plan = undefended.build_defense(dataset), undefended.build_plan(dataset)
-    sizes = Sizes.of(undefended.data.sizes(dataset), len(dataset.records))
-    audits = audit_work(defense, build_attacks(ATTACKS, plan, dataset), sizes).values()
-    training = training_work(defense, sizes.members, sizes.validation).values()
-    work = sum([*training, *(list(audits) * plan.training.epochs)], Work())
+    dataset, (undefended,) = task.load(), cases(task.settings(["undefended"]), 0)
+    sizes = undefended.data.sizes(dataset)
+    defense = undefended.build_defense(dataset)
+    work = sum(defense_trainings(defense, sizes.members, sizes.validation).values(), Work())
     return [PlanLine("undefended, every epoch", work), *plan_lines(items(task), task, runs)]
 
 
