@@ -15,7 +15,7 @@ import pytest
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from selena.attacks.flip_noise import FlipNoise
+from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.auditing.figure import figures_of
 from selena.auditing.run import run_audit
 from selena.cli import app
@@ -165,13 +165,13 @@ def test_planned_searches_are_those_made(finished: Finished, counted: Trained) -
 
 
 def test_planned_flips_are_those_asked_about() -> None:
-    split = audit_split(load("purchase100-synthetic", size=10_000), members=2_000, seed=0)
+    split = audit_split(load("purchase100-synthetic", size=10_000), n_members=2_000, seed=0)
     n = 1_000
     sizes = Sizes(
         len(split.train), len(split.validation), len(split.evaluation.non_members), n, n, n
     )
     network = MLP(600, 100, hidden=(8,))
-    attack = FlipNoise(flips=(1, 2, 3), copies=20)
+    attack = FlipNoiseAttack(flips=(1, 2, 3), copies=20)
     report = run_audit(NetworkModel(network(), 100), split, [attack], seed=0)
     artifacts = audit_work(Undefended(network, 100, Recipe()), [attack], sizes)
     work = sum(artifacts.values(), Work())

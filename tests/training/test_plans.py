@@ -24,7 +24,15 @@ SETTINGS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 def dataset(*shape: int, kind: FeatureKind = "image") -> Dataset:
     n = shape[0]
     records = Records(torch.zeros(shape), torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    return Dataset("toy", records, 7, kind, "tabular", 2, "made up")
+    return Dataset(
+        "toy",
+        records,
+        num_classes=7,
+        features=kind,
+        recipe="tabular",
+        n_members=2,
+        source="made up",
+    )
 
 
 def test_cifar100_is_the_papers() -> None:

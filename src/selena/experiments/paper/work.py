@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from math import ceil, log2
 
-from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.augmentation import AUGMENTATIONS, AugmentationAttack
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
-from selena.attacks.indirect import IndirectQuery
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
+from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.robustness import FIRST_COPIES
 from selena.auditing.run import ASKED_TWICE
@@ -144,13 +144,13 @@ def audit_work(target: Defense, attacks: list[Attack], sizes: Sizes) -> Pieces:
 def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
     known, every = 2 * sizes.known, 2 * (sizes.known + sizes.scored)
     match attack:
-        case FlipNoise(flips=strengths):
+        case FlipNoiseAttack(flips=strengths):
             return {attack.name: Work(flipped=_copies(attack, strengths, known, every))}
-        case GaussianNoise(sigmas=strengths):
+        case GaussianNoiseAttack(sigmas=strengths):
             return {attack.name: Work(passes=_copies(attack, strengths, known, every))}
         case AugmentationAttack():
             return {attack.name: Work(passes=every * len(AUGMENTATIONS))}
-        case IndirectQuery():
+        case IndirectQueryAttack():
             tried = len(attack.tried) * known + every
             return {attack.name: _answers(target, tried * (attack.copies + 1))}
     # The others read one answer a record, which the audit remembers for all of them.
@@ -158,7 +158,7 @@ def _attack_work(attack: Attack, target: Defense, sizes: Sizes) -> Pieces:
     match attack:
         case NeuralAttack():
             artifacts[attack.name] = _answers(target, known) + _attack_network(attack, sizes)
-        case ShadowSplitAI(split_ai=shadow) | ShadowNeuralAttack(split_ai=shadow):
+        case ShadowDistanceAttack(split_ai=shadow) | ShadowNeuralAttack(split_ai=shadow):
             artifacts |= training_work(shadow, sizes.imitated, sizes.known)
             own = Work(passes=every * shadow.n_nonmodels)
             if isinstance(attack, ShadowNeuralAttack):
@@ -194,7 +194,10 @@ def _game(defense: AdversarialRegularization, members: int) -> Work:
 
 
 def _copies(
-    attack: FlipNoise | GaussianNoise, strengths: Sequence[float] | float, known: int, every: int
+    attack: FlipNoiseAttack | GaussianNoiseAttack,
+    strengths: Sequence[float] | float,
+    known: int,
+    every: int,
 ) -> int:
     """Count the queries of `selena.attacks.robustness.fit_strength` and of the final scores."""
     each = float(attack.copies)
