@@ -49,7 +49,11 @@ class Selena:
     def split_ai(self) -> SplitAI:
         """The first stage."""
         return SplitAI(
-            self.network, self.num_classes, self.recipe, self.n_submodels, self.n_nonmodels
+            self.network,
+            self.num_classes,
+            self.recipe,
+            n_submodels=self.n_submodels,
+            n_nonmodels=self.n_nonmodels,
         )
 
     def fit(
