@@ -70,7 +70,7 @@ PREDICTIONS = selena.Predictions(
         (HAMPModel(NETWORK, torch.zeros(1_000, 100), 2**60), "NetworkModel"),
         (MemGuardModel(NETWORK, nn.Linear(9, 9), NoiseSearch(), None, 2**60), "budget=None"),
         (FittedEstimator(RandomForestClassifier(), 100), "RandomForestClassifier"),
-        (REPORT, "AuditReport(large:"),
+        (REPORT, "attack accuracy 60.0 %"),
         (REPORT.auc, "auc="),
         (REPORT.attacks[LONG], "direct, AUC"),
         (selena.compare({f"{LONG} {i}": REPORT for i in range(9)}), "9 audits"),

@@ -43,6 +43,9 @@ class Cells(HTMLParser):
         self.tags.add(tag)
         self.texts.append("")
 
+    def handle_endtag(self, tag: str) -> None:
+        self.texts.append("")
+
     def handle_data(self, data: str) -> None:
         self.texts[-1] += data
 

@@ -12,7 +12,6 @@ from selena.auditing.report import AuditReport
 from selena.errors import ConfigError
 from selena.escaping import printable
 from selena.reports import terminal
-from selena.reports.comparison import compare
 from selena.reports.table import FEW, attack_words, percent
 
 
@@ -106,4 +105,7 @@ def plot_roc(report: AuditReport, ax: Any = None) -> Any:
 
 def write_page(report: AuditReport, path: str | Path, title: str, command: str) -> Path:
     """Write the HTML page of this one report; return its path."""
+    # Here, for whoever prints a report needs no templates of pages.
+    from selena.reports.comparison import compare
+
     return compare({"model": report}).write_page(path, title=title, command=command)
