@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selena.attacks.adaptive import ShadowSplitAI
+from selena.attacks.adaptive import ShadowDistanceAttack
 from selena.attacks.augmentation import AugmentationAttack
-from selena.attacks.boundary import BoundaryDistance
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
-from selena.attacks.hopskipjump import HopSkipJump
-from selena.attacks.indirect import IndirectQuery, IndirectScorer
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
+from selena.attacks.hopskipjump import HopSkipJumpAttack
+from selena.attacks.indirect import IndirectQueryAttack, IndirectScorer
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
@@ -45,12 +45,12 @@ from tests.attacks.planted import CLASSES, Kind, audit_split, records
 
 SEED = 0
 WIDTHS: dict[Kind, int] = {"bits": 80, "numbers": 20, "images": 108}
-FLIP = FlipNoise(flips=10, copies=100)
-NOISE = GaussianNoise(sigmas=0.3, relative=False, copies=100)
-DESCENT = BoundaryDistance(steps=100, searches=4)
-WALK = HopSkipJump(queries=500, first_samples=50, starts=20)
-AROUND = IndirectQuery("flip", sizes=(2,), copies=8)
-SHADOW = ShadowSplitAI(
+FLIP = FlipNoiseAttack(flips=10, copies=100)
+NOISE = GaussianNoiseAttack(sigmas=0.3, relative=False, copies=100)
+DESCENT = BoundaryDistanceAttack(steps=100, searches=4)
+WALK = HopSkipJumpAttack(queries=500, first_samples=50, starts=20)
+AROUND = IndirectQueryAttack("flip", sizes=(2,), copies=8)
+SHADOW = ShadowDistanceAttack(
     SplitAI(
         MLP(20, CLASSES, hidden=(16,)),
         CLASSES,

@@ -62,7 +62,7 @@ def run(repeats: int = 3) -> dict[str, Any]:
     Raises:
         AssertionError: a label is not that of the plain side.
     """
-    split = audit_split(load("purchase100-synthetic", size=40_000), members=8_000, seed=0)
+    split = audit_split(load("purchase100-synthetic", size=40_000), n_members=8_000, seed=0)
     undefended = Undefended(NETWORK, NETWORK.num_classes, Recipe(epochs=10))
     model = undefended.fit(split.train, split.validation, seed=0)
     x = split.train.x[:RECORDS]

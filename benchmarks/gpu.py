@@ -71,12 +71,12 @@ def purchase(device: str, _epochs: int) -> dict[str, Any]:
     dataset = load("purchase100-synthetic")
     split, plan = audit_split(dataset, seed=SEED), PLANS["purchase100"]
     train, others = split.train, split.validation
-    workspace = Workspace(device)
-    split_ai = SplitAI(NETWORK, 100, plan.training, K, L)
+    workspace = Workspace(device=device)
+    split_ai = SplitAI(NETWORK, 100, plan.training, n_submodels=K, n_nonmodels=L)
     _, first = seconds(lambda: split_ai.fit(train, others, seed=1, workspace=workspace), device)
     _, taken = seconds(lambda: split_ai.fit(train, others, seed=SEED, workspace=workspace), device)
     done = operations(NETWORK) * plan.training.epochs * len(train) * (K - L)
-    selena = Selena(NETWORK, 100, plan.training, plan.distillation, K, L)
+    selena = Selena(NETWORK, 100, plan.training, plan.distillation, n_submodels=K, n_nonmodels=L)
     model, whole = seconds(
         lambda: selena.fit(train, others, seed=SEED, workspace=workspace), device
     )
@@ -132,8 +132,8 @@ def resnet(device: str, epochs: int) -> dict[str, Any]:
     with FlopCounterMode(display=False) as counter:
         network(torch.rand(2, 3, 32, 32, device=device)).sum().backward()
     done = counter.get_total_flops() / 2 * epochs * n * (K - L)
-    split_ai, clock = SplitAI(factory, classes, recipe, K, L), EpochClock()
-    workspace = Workspace(device, log=clock, cohort_size=SIDE_BY_SIDE)
+    split_ai, clock = SplitAI(factory, classes, recipe, n_submodels=K, n_nonmodels=L), EpochClock()
+    workspace = Workspace(device=device, log=clock, cohort_size=SIDE_BY_SIDE)
     _, taken = seconds(
         lambda: split_ai.fit(
             records, records.take(torch.arange(100)), seed=SEED, workspace=workspace

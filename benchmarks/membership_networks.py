@@ -265,7 +265,7 @@ STAGES: dict[str, Callable[[AuditSplit, int], dict[str, Any]]] = {
 def run(repeats: int = 3, only: Sequence[str] = tuple(STAGES)) -> dict[str, Any]:
     """Return the stages, as `benchmarks.attacks.run` does."""
     executor._WORTH_PROCESSES = 0  # what is short here takes minutes in an audit
-    split = audit_split(load("purchase100-synthetic", size=20_000), members=MEMBERS, seed=SEED)
+    split = audit_split(load("purchase100-synthetic", size=20_000), n_members=MEMBERS, seed=SEED)
     return {"stages": {name: STAGES[name](split, repeats) for name in only}}
 
 

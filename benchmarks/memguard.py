@@ -43,7 +43,7 @@ FLOP_PER_WEIGHT = 4
 
 def build(members: int) -> tuple[MemGuardModel, Tensor]:
     """Return a filtered Purchase100-like model, and its members and as many others."""
-    split = audit_split(load("purchase100-synthetic", size=5 * members), members=members, seed=0)
+    split = audit_split(load("purchase100-synthetic", size=5 * members), n_members=members, seed=0)
     undefended = Undefended(MLP(600, 100), 100, Recipe(epochs=15))
     model = MemGuard(undefended).fit(split.train, split.validation, seed=0)
     x = torch.cat([split.known.members.x, split.evaluation.non_members.x[: members // 2]])

@@ -166,8 +166,14 @@ def selena_end_to_end(split: AuditSplit, k: int, part: int) -> dict[str, Any]:
         return selena.fit(split.train, split.validation, seed=SEED, workspace=POOL)
 
     def defense(epochs: int) -> Selena:
-        shares = k, max(1, round(0.4 * k))
-        return Selena(NETWORK, CLASSES, Recipe(epochs=epochs), Recipe(epochs=2 * epochs), *shares)
+        return Selena(
+            NETWORK,
+            CLASSES,
+            Recipe(epochs=epochs),
+            Recipe(epochs=2 * epochs),
+            n_submodels=k,
+            n_nonmodels=max(1, round(0.4 * k)),
+        )
 
     shortened = defense(EPOCHS // part)
     model, seconds = timed(lambda: protect(shortened))

@@ -77,7 +77,7 @@ class CalibratedScorer:
 
 def main() -> None:
     baskets = selena.load("purchase100-synthetic", size=10_000)
-    split = selena.audit_split(baskets, members=2000, seed=0)
+    split = selena.audit_split(baskets, n_members=2000, seed=0)
     network = selena.MLP(600, baskets.num_classes, hidden=(128,))
     recipe = selena.Recipe(epochs=12, batch_size=128, learning_rate=4e-3)
     model = selena.Undefended(network, baskets.num_classes, recipe).fit(

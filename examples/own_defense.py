@@ -73,7 +73,7 @@ class CrossLabels:
 
 def main() -> None:
     baskets = selena.load("purchase100-synthetic", size=10_000)
-    split = selena.audit_split(baskets, members=2000, seed=0)
+    split = selena.audit_split(baskets, n_members=2000, seed=0)
     basics = (
         selena.MLP(600, baskets.num_classes, hidden=(128,)),
         baskets.num_classes,

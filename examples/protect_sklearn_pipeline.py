@@ -26,7 +26,9 @@ def main() -> None:
     # The five lines. Any classifier, or pipeline, goes inside; a network distils it smoothly.
     bare = make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=40))
     student = selena.TorchClassifier(epochs=50)
-    protected = selena.SelenaClassifier(bare, 5, 2, student=student, random_state=0)
+    protected = selena.SelenaClassifier(
+        bare, n_submodels=5, n_nonmodels=2, student=student, random_state=0
+    )
     bare.fit(X_train, y_train)
     protected.fit(X_train, y_train)
 

@@ -15,7 +15,7 @@ from selena.types import Defense
 def main() -> None:
     baskets = selena.load("purchase100-synthetic", size=10_000)
     # Disjoint sets: members and non-members that the attacker knows, others that are scored.
-    split = selena.audit_split(baskets, members=2000, seed=0)
+    split = selena.audit_split(baskets, n_members=2000, seed=0)
 
     network = selena.MLP(600, baskets.num_classes, hidden=(128,))
     recipe = selena.Recipe(epochs=12, batch_size=128, learning_rate=4e-3)

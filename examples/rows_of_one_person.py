@@ -34,7 +34,7 @@ def three_rows_each(baskets: selena.Dataset) -> selena.Dataset:
 
 def main() -> None:
     baskets = three_rows_each(selena.load("purchase100-synthetic", size=6000))
-    split = selena.audit_split(baskets, members=6000, seed=0)
+    split = selena.audit_split(baskets, n_members=6000, seed=0)
     network = selena.MLP(600, baskets.num_classes, hidden=(128,))
     defense = selena.Selena(
         network, baskets.num_classes, SMALL, SMALL, n_submodels=8, n_nonmodels=3

@@ -37,7 +37,7 @@ from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
-CUDA = Workspace("cuda")
+CUDA = Workspace(device="cuda")
 ROOT = Path(__file__).parent.parent
 FLOAT32 = replace(RECIPE, precision="float32")
 

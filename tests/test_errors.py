@@ -15,7 +15,8 @@ from selena.errors import (
 
 @pytest.mark.parametrize("kind", [AccessError, ConfigError, DataError, StoreError, TrainingError])
 def test_one_level_of_errors(kind: type[SelenaError]) -> None:
-    assert kind.__bases__ == (SelenaError,)
+    assert kind.__bases__[0] is SelenaError
+    assert issubclass(kind, ValueError) == (kind in (ConfigError, DataError))
     assert kind.exit_code == (1 if kind is TrainingError else 2)
 
 

@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import selena
+from selena import attacks, defenses
+from selena.registry import DEFENSES
+
+PUBLIC = [name for name in selena.__all__ if not name.startswith("__")]
+SETTINGS_OF_A_DEFENSE = {"NoiseSearch"}
+POSITIONAL_NUMBERS = {"MLP": 2}
+"""As `torch.nn.Linear`, an `MLP` takes its inputs and outputs by position."""
+
+
+def classes_with_fit(package: ModuleType) -> set[str]:
+    """The public classes of a package that are fitted by themselves: attacks, or defenses."""
+    found = set()
+    for module in iter_modules(package.__path__, f"{package.__name__}."):
+        for name, each in vars(import_module(module.name)).items():
+            own = inspect.isclass(each) and each.__module__ == module.name
+            if own and not name.startswith("_") and hasattr(each, "fit"):
+                found.add(name)
+    return found - {"Training", "SideBySide"}  # protocols
+
+
+def signatures() -> Iterator[tuple[str, inspect.Signature]]:
+    """Of everything public that a user calls: functions, constructors, `fit`."""
+    for name in PUBLIC:
+        each: Any = getattr(selena, name)
+        if inspect.isclass(each) and issubclass(each, Exception):
+            continue
+        yield name, inspect.signature(each)
+        if hasattr(each, "fit"):
+            yield f"{name}.fit", inspect.signature(each.fit)
+
+
+SIGNATURES = dict(signatures())
+
+
+def type_name(annotation: Any) -> str:
+    """`int | None` -> "int", whether annotations are texts or, while tests check them, types."""
+    named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return str(named or annotation).partition(" |")[0]
 
 
 @pytest.mark.parametrize("name", selena.__all__)
@@ -31,3 +75,42 @@ def test_importing_the_package_loads_no_torch() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         selena.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("package", [attacks, defenses])
+def test_a_package_gives_all_its_classes(package: ModuleType) -> None:
+    listed = set(package.__all__)
+    assert classes_with_fit(package) == listed - SETTINGS_OF_A_DEFENSE
+    assert listed - SETTINGS_OF_A_DEFENSE <= set(selena.__all__)
+    assert all(getattr(package, name) is not None for name in listed)
+
+
+def test_every_attack_is_called_an_attack() -> None:
+    assert all(name.endswith("Attack") for name in attacks.__all__)
+
+
+def test_a_defense_is_called_as_in_the_registry() -> None:
+    classes = {name.lower() for name in set(defenses.__all__) - SETTINGS_OF_A_DEFENSE}
+    assert classes == {name.replace("_", "") for name in DEFENSES} - {"labeloutput"}
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_at_most_one_number_is_positional(name: str) -> None:
+    by_position = [
+        parameter.name
+        for parameter in SIGNATURES[name].parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and type_name(parameter.annotation) in ("int", "float", "bool")
+    ]
+    assert len(by_position) <= POSITIONAL_NUMBERS.get(name, 1), by_position
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_seeds_are_optional_and_zero(name: str) -> None:
+    parameters = SIGNATURES[name].parameters
+    assert "seed" not in parameters or parameters["seed"].default == 0
+
+
+def test_a_device_is_no_positional_argument() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        selena.Workspace("cpu")  # type: ignore[misc]

@@ -22,7 +22,16 @@ X: dict[FeatureKind, torch.Tensor] = {
 def dataset(features: FeatureKind) -> Dataset:
     y = torch.arange(6) % 2
     records = Records(X[features], y, torch.arange(6))
-    return Dataset("toy", records, 2, features, "tabular", 3, "made up", synthetic=True)
+    return Dataset(
+        "toy",
+        records,
+        num_classes=2,
+        features=features,
+        recipe="tabular",
+        n_members=3,
+        source="made up",
+        synthetic=True,
+    )
 
 
 @pytest.mark.parametrize("name", DEFENSES)

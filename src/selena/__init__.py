@@ -1,4 +1,8 @@
-"""Train classifiers with membership privacy, attack them, report what leaks."""
+"""Train classifiers with membership privacy, attack them, report what leaks.
+
+Names can be guessed: attacks end in "Attack", scikit-learn estimators in "Classifier", defenses are
+called as their papers call them, and functions are verbs.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,53 @@ from typing import TYPE_CHECKING, Any
 from selena.version import __version__
 
 if TYPE_CHECKING:
-    from selena.attacks.neural import NeuralAttack
-    from selena.attacks.reference_model import ReferenceModelAttack
-    from selena.attacks.threshold import ThresholdAttack
+    from selena.attacks import (
+        AugmentationAttack,
+        BoundaryDistanceAttack,
+        FlipNoiseAttack,
+        GaussianNoiseAttack,
+        HopSkipJumpAttack,
+        IndirectQueryAttack,
+        NeuralAttack,
+        ReferenceModelAttack,
+        ShadowDistanceAttack,
+        ShadowNeuralAttack,
+        ThresholdAttack,
+    )
     from selena.auditing.predictions import Predictions, read_predictions
     from selena.auditing.report import AuditReport
     from selena.auditing.run import run_audit
-    from selena.data import audit_split, load
+    from selena.data import Partition, audit_split, load
     from selena.data.canaries import plant_canaries
-    from selena.defenses.selena import Selena
-    from selena.defenses.split_ai import SplitAI
-    from selena.defenses.undefended import Undefended
-    from selena.models import audit
+    from selena.defenses import (
+        DPSGD,
+        HAMP,
+        AdversarialRegularization,
+        Distillation,
+        DropoutL2,
+        EarlyStopping,
+        LabelSmoothing,
+        MemGuard,
+        MixupMMD,
+        RelaxLoss,
+        Selena,
+        SplitAI,
+        TopK,
+        Undefended,
+    )
+    from selena.errors import (
+        AccessError,
+        AuditWarning,
+        ConfigError,
+        DataError,
+        SelenaError,
+        StoreError,
+        TrainingError,
+    )
+    from selena.models import audit, read_records
     from selena.networks.mlp import MLP
-    from selena.reports.comparison import compare
+    from selena.networks.resnet import ResNet
+    from selena.reports.comparison import Comparison, compare
     from selena.sklearn import (
         EstimatorTraining,
         MemGuardClassifier,
@@ -36,25 +73,54 @@ if TYPE_CHECKING:
 # Names are imported when they are first used: `import selena` costs nothing, and the command line
 # can settle how threads wait before PyTorch starts any.
 _HOME = {
+    "AccessError": "errors",
+    "AdversarialRegularization": "defenses",
     "AuditReport": "auditing.report",
     "AuditSplit": "types",
+    "AuditWarning": "errors",
+    "AugmentationAttack": "attacks",
+    "BoundaryDistanceAttack": "attacks",
+    "Comparison": "reports.comparison",
+    "ConfigError": "errors",
+    "DPSGD": "defenses",
+    "DataError": "errors",
     "Dataset": "types",
+    "Distillation": "defenses",
+    "DropoutL2": "defenses",
+    "EarlyStopping": "defenses",
     "EstimatorTraining": "sklearn",
-    "MembershipSets": "types",
+    "FlipNoiseAttack": "attacks",
+    "GaussianNoiseAttack": "attacks",
+    "HAMP": "defenses",
+    "HopSkipJumpAttack": "attacks",
+    "IndirectQueryAttack": "attacks",
+    "LabelSmoothing": "defenses",
     "MLP": "networks.mlp",
+    "MemGuard": "defenses",
     "MemGuardClassifier": "sklearn",
-    "NeuralAttack": "attacks.neural",
+    "MembershipSets": "types",
+    "MixupMMD": "defenses",
+    "NeuralAttack": "attacks",
+    "Partition": "data",
     "Predictions": "auditing.predictions",
     "Recipe": "training.recipe",
     "Records": "types",
-    "ReferenceModelAttack": "attacks.reference_model",
-    "Selena": "defenses.selena",
+    "ReferenceModelAttack": "attacks",
+    "RelaxLoss": "defenses",
+    "ResNet": "networks.resnet",
+    "Selena": "defenses",
     "SelenaClassifier": "sklearn",
-    "SplitAI": "defenses.split_ai",
+    "SelenaError": "errors",
+    "ShadowDistanceAttack": "attacks",
+    "ShadowNeuralAttack": "attacks",
+    "SplitAI": "defenses",
     "SplitAIClassifier": "sklearn",
-    "ThresholdAttack": "attacks.threshold",
+    "StoreError": "errors",
+    "ThresholdAttack": "attacks",
+    "TopK": "defenses",
     "TorchClassifier": "sklearn",
-    "Undefended": "defenses.undefended",
+    "TrainingError": "errors",
+    "Undefended": "defenses",
     "Workspace": "workspace",
     "audit": "models",
     "audit_split": "data",
@@ -62,28 +128,58 @@ _HOME = {
     "load": "data",
     "plant_canaries": "data.canaries",
     "read_predictions": "auditing.predictions",
+    "read_records": "models",
     "run_audit": "auditing.run",
 }
 
 __all__ = [
+    "DPSGD",
+    "HAMP",
     "MLP",
+    "AccessError",
+    "AdversarialRegularization",
     "AuditReport",
     "AuditSplit",
+    "AuditWarning",
+    "AugmentationAttack",
+    "BoundaryDistanceAttack",
+    "Comparison",
+    "ConfigError",
+    "DataError",
     "Dataset",
+    "Distillation",
+    "DropoutL2",
+    "EarlyStopping",
     "EstimatorTraining",
+    "FlipNoiseAttack",
+    "GaussianNoiseAttack",
+    "HopSkipJumpAttack",
+    "IndirectQueryAttack",
+    "LabelSmoothing",
+    "MemGuard",
     "MemGuardClassifier",
     "MembershipSets",
+    "MixupMMD",
     "NeuralAttack",
+    "Partition",
     "Predictions",
     "Recipe",
     "Records",
     "ReferenceModelAttack",
+    "RelaxLoss",
+    "ResNet",
     "Selena",
     "SelenaClassifier",
+    "SelenaError",
+    "ShadowDistanceAttack",
+    "ShadowNeuralAttack",
     "SplitAI",
     "SplitAIClassifier",
+    "StoreError",
     "ThresholdAttack",
+    "TopK",
     "TorchClassifier",
+    "TrainingError",
     "Undefended",
     "Workspace",
     "__version__",
@@ -93,6 +189,7 @@ __all__ = [
     "load",
     "plant_canaries",
     "read_predictions",
+    "read_records",
     "run_audit",
 ]
 

@@ -12,11 +12,11 @@ class SelenaError(Exception):
     exit_code = 2
 
 
-class DataError(SelenaError):
+class DataError(SelenaError, ValueError):
     """Records, files or partitions that cannot be used as they are."""
 
 
-class ConfigError(SelenaError):
+class ConfigError(SelenaError, ValueError):
     """A setting, a name or a key that is unknown or out of range."""
 
 

@@ -51,6 +51,12 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(_as_escape, text)
 
 
+def shorten(text: str, length: int) -> str:
+    """Return text in one line of at most `length` characters, for reprs."""
+    text = printable(text)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def printable_lines(text: str) -> str:
     """Return the same with line breaks and tabs left as they are."""
     return _CONTROLS_OF_LINES.sub(_as_escape, text)

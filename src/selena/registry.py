@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.augmentation import AugmentationAttack
-from selena.attacks.boundary import BoundaryDistance
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
-from selena.attacks.hopskipjump import HopSkipJump
-from selena.attacks.indirect import IndirectQuery, Kind
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
+from selena.attacks.hopskipjump import HopSkipJumpAttack
+from selena.attacks.indirect import IndirectQueryAttack, Kind
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
@@ -64,7 +64,7 @@ def _basics(plan: Plan, data: Dataset) -> tuple[NetworkFactory, int, Recipe]:
 
 
 def _split_ai(plan: Plan, data: Dataset) -> SplitAI:
-    return SplitAI(*_basics(plan, data), plan.n_submodels, plan.n_nonmodels)
+    return SplitAI(*_basics(plan, data), n_submodels=plan.n_submodels, n_nonmodels=plan.n_nonmodels)
 
 
 def _shadow(plan: Plan, data: Dataset) -> SplitAI:
@@ -103,21 +103,24 @@ def _box(data: Dataset) -> tuple[float, float]:
     return float(data.records.x.min()), float(data.records.x.max())
 
 
-def _boundary(data: Dataset) -> BoundaryDistance:
+def _boundary(data: Dataset) -> BoundaryDistanceAttack:
     low, high = _box(data)
-    return BoundaryDistance(low=low, high=high)
+    return BoundaryDistanceAttack(low=low, high=high)
 
 
-def _hopskipjump(data: Dataset) -> HopSkipJump:
+def _hopskipjump(data: Dataset) -> HopSkipJumpAttack:
     low, high = _box(data)
-    return HopSkipJump(low=low, high=high)
+    return HopSkipJumpAttack(low=low, high=high)
 
 
 DEFENSES: dict[str, Callable[[Plan, Dataset], Defense]] = {
     "undefended": lambda plan, data: Undefended(*_basics(plan, data)),
     "split_ai": _split_ai,
     "selena": lambda plan, data: Selena(
-        *_basics(plan, data), plan.distillation, plan.n_submodels, plan.n_nonmodels
+        *_basics(plan, data),
+        plan.distillation,
+        n_submodels=plan.n_submodels,
+        n_nonmodels=plan.n_nonmodels,
     ),
     "memguard": lambda plan, data: MemGuard(Undefended(*_basics(plan, data))),
     "adversarial_regularization": _adversarial_regularization,
@@ -161,10 +164,10 @@ ATTACKS: dict[str, AttackEntry] = {
     ),
     "neural": AttackEntry("direct", lambda plan, data: _neural(plan)),
     "flip_noise": AttackEntry(
-        "label-only", lambda plan, data: FlipNoise(_flips(data)), ("binary",)
+        "label-only", lambda plan, data: FlipNoiseAttack(_flips(data)), ("binary",)
     ),
     "gaussian_noise": AttackEntry(
-        "label-only", lambda plan, data: GaussianNoise(), ("continuous", "image")
+        "label-only", lambda plan, data: GaussianNoiseAttack(), ("continuous", "image")
     ),
     "augmentation": AttackEntry("label-only", lambda plan, data: AugmentationAttack(), ("image",)),
     "augmentation_classifier": AttackEntry(
@@ -183,10 +186,10 @@ ATTACKS: dict[str, AttackEntry] = {
         in_family=False,
     ),
     "shadow_cross_entropy": AttackEntry(
-        "adaptive", lambda plan, data: ShadowSplitAI(_shadow(plan, data), "cross_entropy")
+        "adaptive", lambda plan, data: ShadowDistanceAttack(_shadow(plan, data), "cross_entropy")
     ),
     "shadow_squared_l2": AttackEntry(
-        "adaptive", lambda plan, data: ShadowSplitAI(_shadow(plan, data), "squared_l2")
+        "adaptive", lambda plan, data: ShadowDistanceAttack(_shadow(plan, data), "squared_l2")
     ),
     "shadow_neural_difference": AttackEntry(
         "adaptive",
@@ -197,11 +200,14 @@ ATTACKS: dict[str, AttackEntry] = {
         lambda plan, data: ShadowNeuralAttack(_shadow(plan, data), "both", _neural(plan)),
     ),
     "indirect_confidence": AttackEntry(
-        "adaptive", lambda plan, data: IndirectQuery(_NEIGHBORS[data.features], signal="confidence")
+        "adaptive",
+        lambda plan, data: IndirectQueryAttack(_NEIGHBORS[data.features], signal="confidence"),
     ),
     "indirect_modified_entropy": AttackEntry(
         "adaptive",
-        lambda plan, data: IndirectQuery(_NEIGHBORS[data.features], signal="modified_entropy"),
+        lambda plan, data: IndirectQueryAttack(
+            _NEIGHBORS[data.features], signal="modified_entropy"
+        ),
     ),
     "lira": AttackEntry(
         "reference-model",

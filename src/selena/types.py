@@ -7,7 +7,7 @@ holds the truth about membership. A higher score always means "member".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.errors import DataError
+from selena.escaping import shorten
 from selena.workspace import Workspace
 
 Access = Literal["label", "logits", "gradient"]
@@ -29,7 +30,7 @@ FeatureKind = Literal["binary", "continuous", "image"]
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Labelled records.
+    """Labelled records: features, labels, ids, and subjects where there are some.
 
     Attributes:
         x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
@@ -57,6 +58,10 @@ class Records:
                 f"Shapes disagree: x holds {n} records, subjects has shape "
                 f"{tuple(self.subjects.shape)}. Give one per record, -1 where it stands alone."
             )
+
+    def __repr__(self) -> str:
+        shape, kind = tuple(self.x.shape[1:]), str(self.x.dtype).removeprefix("torch.")
+        return f"Records({len(self):,} of shape {shape}, {kind})"
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -100,7 +105,7 @@ class Dataset:
         num_classes: number of classes.
         features: "binary" (bits), "continuous" or "image".
         recipe: name of the training recipe it uses unless told otherwise.
-        members: how many records the target model trains on unless told otherwise.
+        n_members: how many records the target model trains on unless told otherwise.
         source: where the records come from, in words.
         synthetic: true where no real person or object stands behind a record.
         member_pool: which records members are drawn from; None for all of them.
@@ -109,14 +114,22 @@ class Dataset:
 
     name: str
     records: Records
+    _: KW_ONLY
     num_classes: int
     features: FeatureKind
     recipe: str
-    members: int
+    n_members: int
     source: str
     synthetic: bool = False
     member_pool: Bool[Tensor, " n"] | None = None
     class_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        made_up = ", synthetic" if self.synthetic else ""
+        return (
+            f"Dataset({shorten(self.name, 60)!r}, {self.records}, {self.num_classes:,} classes, "
+            f"{self.features}{made_up})"
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,7 @@ class MembershipSets:
 
 @dataclass(frozen=True)
 class AuditSplit:
-    """Disjoint sets of records: five, and canaries.
+    """Disjoint sets of records to train and audit one target model on: five, and canaries.
 
     Attributes:
         known: what the attacker knows: half of the members, and the reference non-members.
@@ -161,6 +174,9 @@ class AuditSplit:
     evaluation: MembershipSets
     validation: Records
     canaries: MembershipSets | None = None
+
+    def __repr__(self) -> str:
+        return f"AuditSplit({', '.join(f'{name}={n}' for name, n in self.sizes().items())})"
 
     @property
     def train(self) -> Records:
@@ -208,6 +224,9 @@ class NonModelSets:
         if self.bits.shape[1] != (self.k + 7) // 8:
             raise DataError(f"{self.bits.shape[1]} bytes a record do not hold {self.k} sub-models.")
 
+    def __repr__(self) -> str:
+        return f"NonModelSets({len(self):,} records, K={self.k}, L={self.l})"
+
     def __len__(self) -> int:
         return len(self.bits)
 
@@ -241,11 +260,9 @@ class TargetModel(Protocol):
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        ...
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits (or log-probabilities), float32 on the CPU; softmax predicts."""
-        ...
 
 
 @runtime_checkable
@@ -254,7 +271,6 @@ class StoredModel(TargetModel, Protocol):
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to answer queries, as named tensors."""
-        ...
 
 
 @runtime_checkable
@@ -263,7 +279,6 @@ class DifferentiableModel(TargetModel, Protocol):
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits through which gradients flow back to `x`, which may lie on any device."""
-        ...
 
 
 @runtime_checkable
@@ -273,7 +288,6 @@ class FilterModel(TargetModel, Protocol):
     @property
     def labels_of(self) -> TargetModel:
         """The model behind it; whoever asks for labels alone may ask that one."""
-        ...
 
 
 @runtime_checkable
@@ -284,7 +298,6 @@ class FlipModel(TargetModel, Protocol):
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
     ) -> Int[Tensor, "n k"]:
         """Return the predicted label of each record under each pattern of flipped bits."""
-        ...
 
 
 @runtime_checkable
@@ -294,25 +307,20 @@ class Oracle(Protocol):
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        ...
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted labels."""
-        ...
 
     def flipped_labels(
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
     ) -> Int[Tensor, "n k"]:
         """Return the predicted label of each record under each pattern of flipped bits."""
-        ...
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits; needs access "logits"."""
-        ...
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits through which gradients flow back to `x`; needs access "gradient"."""
-        ...
 
 
 @runtime_checkable
@@ -326,11 +334,9 @@ class Scorer(Protocol):
         All of them for a plain statistic; for a scorer that was itself trained on known
         records, the part that it held out, so that a threshold never sees overfitted scores.
         """
-        ...
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return one score a candidate; higher means member."""
-        ...
 
 
 @runtime_checkable
@@ -340,23 +346,19 @@ class Attack(Protocol):
     @property
     def name(self) -> str:
         """The name it has in reports."""
-        ...
 
     @property
     def family(self) -> Family:
         """The family it is listed under."""
-        ...
 
     @property
     def access(self) -> Access:
         """What it needs from the oracle."""
-        ...
 
     def fit(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Scorer:
         """Learn from what the attacker knows and return a scorer."""
-        ...
 
 
 @runtime_checkable
@@ -370,7 +372,6 @@ class Fitting(Protocol):
             Its own scorer, then theirs in order: each the one that it would have become alone
             (on an accelerator, where networks share products, but for rounding).
         """
-        ...
 
 
 @runtime_checkable
@@ -381,7 +382,6 @@ class TrainingAttack(Attack, Protocol):
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Fitting:
         """Ask the oracle all that training needs; `fit` is this and `Fitting.train` alone."""
-        ...
 
 
 @runtime_checkable
@@ -392,8 +392,6 @@ class Defense(Protocol):
         self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
     ) -> StoredModel:
         """Return a new fitted target model; nothing unfitted can answer a query."""
-        ...
 
     def restore(self, state: dict[str, Tensor]) -> StoredModel:
         """Rebuild the target model from `StoredModel.state`, on the device that the state is on."""
-        ...

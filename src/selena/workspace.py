@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -73,7 +73,7 @@ class NoLog:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Device, folder for finished artifacts, progress and log.
+    """Where and how work is done: device, folder for finished artifacts, progress and log.
 
     Attributes:
         device: "cpu", "cuda", "cuda:1", ...
@@ -89,6 +89,7 @@ class Workspace:
         shared: what those who work here hold in memory together (`share`).
     """
 
+    _: KW_ONLY
     device: str = "cpu"
     folder: Path | None = None
     progress: Progress = field(default_factory=Silent)

@@ -8,8 +8,8 @@ from math import isqrt, log2, sqrt
 import torch
 from torch import Tensor
 
-from selena.attacks.boundary import BoundaryDistance
-from selena.attacks.hopskipjump import HopSkipJump
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.seeding import torch_generator
 
 Labels = Callable[[Tensor], Tensor]
@@ -53,7 +53,7 @@ def augmented(image: Tensor) -> list[Tensor]:
 
 
 def carlini_wagner(
-    logits: Callable[[Tensor], Tensor], x: Tensor, label: int, settings: BoundaryDistance
+    logits: Callable[[Tensor], Tensor], x: Tensor, label: int, settings: BoundaryDistanceAttack
 ) -> float:
     """Return the L2 distance of one record in [0, 1], the diagonal if nothing is found."""
     if int(logits(x[None]).argmax()) != label:
@@ -90,7 +90,7 @@ def carlini_wagner(
 
 
 def hop_skip_jump(
-    labels: Labels, x: Tensor, label: int, starts: Tensor, settings: HopSkipJump, seed: int
+    labels: Labels, x: Tensor, label: int, starts: Tensor, settings: HopSkipJumpAttack, seed: int
 ) -> float:
     """Return the L2 distance of one record in [0, 1], the diagonal if none of `starts` will do."""
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI, train_shadow
-from selena.attacks.indirect import IndirectQuery
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack, train_shadow
+from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
@@ -52,7 +52,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(folder=tmp_path_factory.mktemp("adaptive"))
 
 
-def accuracy(target: TargetModel, split: AuditSplit, attack: IndirectQuery) -> float:
+def accuracy(target: TargetModel, split: AuditSplit, attack: IndirectQueryAttack) -> float:
     report = run_audit(target, split, [attack], seed=0)
     return report.attacks[attack.name].variants["global"].summary.balanced_accuracy
 
@@ -70,7 +70,7 @@ def test_the_shadow_trains_on_every_known_member(split: AuditSplit) -> None:
 def test_indirect_queries_break_split_ai_and_not_its_student(
     split: AuditSplit, workspace: Workspace
 ) -> None:
-    attack = IndirectQuery("flip", sizes=(1, 2), copies=8)
+    attack = IndirectQueryAttack("flip", sizes=(1, 2), copies=8)
     ensemble = SPLIT_AI.fit(split.train, split.validation, seed=0, workspace=workspace)
     defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=6, n_nonmodels=2)
     student = defense.fit(split.train, split.validation, seed=0, workspace=workspace)
@@ -92,15 +92,15 @@ def test_one_shadow_serves_every_attack(split: AuditSplit, tmp_path: Path) -> No
     target = train_shadow(QUICK, split.known, shadow_seed=9)  # any target will do
     network = NeuralAttack(epochs=1)
     attacks: list[Attack] = [
-        ShadowSplitAI(QUICK),
-        ShadowSplitAI(QUICK, "squared_l2", "-"),
+        ShadowDistanceAttack(QUICK),
+        ShadowDistanceAttack(QUICK, "squared_l2", "-"),
         ShadowNeuralAttack(QUICK, "difference", network),
         ShadowNeuralAttack(QUICK, "both", network),
     ]
     for seed, attack in enumerate(attacks):  # an audit gives each attack a seed of its own
         attack.fit(MeteredOracle(target, "logits"), split.known, seed=seed, workspace=workspace)
     assert len(list(tmp_path.glob("submodel-*"))) == QUICK.n_submodels
-    ShadowSplitAI(QUICK, shadow_seed=1).fit(
+    ShadowDistanceAttack(QUICK, shadow_seed=1).fit(
         MeteredOracle(target, "logits"), split.known, seed=0, workspace=workspace
     )
     assert len(list(tmp_path.glob("submodel-*"))) == 2 * QUICK.n_submodels
@@ -112,7 +112,7 @@ def test_a_shadow_of_subjects_is_another(split: AuditSplit) -> None:
     grouped = replace(
         split.known, members=replace(members, subjects=torch.arange(len(members)) // 2)
     )
-    attack = ShadowSplitAI(QUICK)
+    attack = ShadowDistanceAttack(QUICK)
     one, other = (
         attack.fit(MeteredOracle(target, "logits"), known, seed=0, workspace=workspace)
         for known in (split.known, grouped)
@@ -136,7 +136,7 @@ def test_the_shadow_is_asked_once_about_the_same_records(
         return answered
 
     monkeypatch.setattr(SplitAIModel, "logits", counting)
-    attacks: list[Attack] = [ShadowSplitAI(QUICK), ShadowSplitAI(QUICK, "squared_l2")]
+    attacks: list[Attack] = [ShadowDistanceAttack(QUICK), ShadowDistanceAttack(QUICK, "squared_l2")]
     workspace = Workspace()
     report = run_audit(target, split, attacks, seed=0, workspace=workspace)
     assert set(report.attacks) == {attack.name for attack in attacks}
@@ -178,7 +178,7 @@ def test_direction_is_found_on_known_records(
     def scores(known: MembershipSets, members: Records, direction: str) -> np.ndarray:
         shadow = train_shadow(SPLIT_AI, split.known, shadow_seed=0, workspace=workspace)
         oracle = MeteredOracle(Copycat(shadow, members), "logits")
-        attack = ShadowSplitAI(SPLIT_AI, signal, direction)  # type: ignore[arg-type]
+        attack = ShadowDistanceAttack(SPLIT_AI, signal, direction)  # type: ignore[arg-type]
         scorer = attack.fit(oracle, known, seed=0, workspace=workspace)
         return scorer.score(split.evaluation.members).numpy()
 
@@ -197,7 +197,7 @@ def test_infinite_answers_give_finite_scores(split: AuditSplit, workspace: Works
             answer = torch.full((len(x), CLASSES), -torch.inf)
             return answer.scatter(1, x.sum(dim=1, keepdim=True) % CLASSES, 0.0)
 
-    for attack in (ShadowSplitAI(SPLIT_AI), IndirectQuery("flip", copies=2)):
+    for attack in (ShadowDistanceAttack(SPLIT_AI), IndirectQueryAttack("flip", copies=2)):
         oracle = MeteredOracle(Certain(), "logits")
         scorer = attack.fit(oracle, split.known, seed=0, workspace=workspace)
         assert torch.isfinite(scorer.score(split.evaluation.members)).all()
@@ -218,7 +218,7 @@ def test_shifts_ask_about_the_eight_pixels_around() -> None:
     known = MembershipSets(images.take(torch.arange(3)), images.take(torch.arange(3, 6)))
     oracle = MeteredOracle(OnePixel(), "logits")
     for far in (1, 2):
-        scorer = IndirectQuery("shift", sizes=(far,)).fit(oracle, known, seed=0)
+        scorer = IndirectQueryAttack("shift", sizes=(far,)).fit(oracle, known, seed=0)
         window = x[:, 0, 2 - far : 3 + far : far, 2 - far : 3 + far : far].double()
         middle = window[:, 1, 1]
         around = (window.sum(dim=(1, 2)) - middle) / 8
@@ -230,16 +230,16 @@ def test_shifts_ask_about_the_eight_pixels_around() -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="kind"):
-        IndirectQuery("rotate")  # type: ignore[arg-type]
+        IndirectQueryAttack("rotate")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="whole numbers"):
-        IndirectQuery("flip", sizes=(1.5,))
+        IndirectQueryAttack("flip", sizes=(1.5,))
     with pytest.raises(ConfigError, match="8 shifts"):
-        IndirectQuery("shift", copies=9)
+        IndirectQueryAttack("shift", copies=9)
     with pytest.raises(ConfigError, match="signal"):
-        IndirectQuery("flip", signal="entropy")  # type: ignore[arg-type]
+        IndirectQueryAttack("flip", signal="entropy")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="signal"):
-        ShadowSplitAI(SPLIT_AI, "cosine")  # type: ignore[arg-type]
+        ShadowDistanceAttack(SPLIT_AI, "cosine")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="direction"):
-        ShadowSplitAI(SPLIT_AI, direction="up")  # type: ignore[arg-type]
+        ShadowDistanceAttack(SPLIT_AI, direction="up")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="inputs"):
         ShadowNeuralAttack(SPLIT_AI, "sum")  # type: ignore[arg-type]

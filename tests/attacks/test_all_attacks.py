@@ -8,13 +8,13 @@ from typing import get_args
 import pytest
 import torch
 
-from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.augmentation import AugmentationAttack
-from selena.attacks.boundary import BoundaryDistance
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
-from selena.attacks.hopskipjump import HopSkipJump
-from selena.attacks.indirect import IndirectQuery
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
+from selena.attacks.hopskipjump import HopSkipJumpAttack
+from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
@@ -50,8 +50,8 @@ SHADOW = SplitAI(
 )
 REFERENCE = Undefended(SHADOW.network, CLASSES, SHADOW.recipe)
 QUICK = NeuralAttack(epochs=80, batch_size=12, learning_rate=5e-4)
-WALK = HopSkipJump(queries=150, first_samples=20, starts=10)
-DESCENT = BoundaryDistance(steps=60, searches=4, learning_rate=0.03)
+WALK = HopSkipJumpAttack(queries=150, first_samples=20, starts=10)
+DESCENT = BoundaryDistanceAttack(steps=60, searches=4, learning_rate=0.03)
 
 
 # Where scores of members vary, a threshold lies at the lowest that was known: of n known ones it
@@ -94,7 +94,7 @@ class Case:
         return leak_of(split, self.kind, of_neighbors_only=self.of_neighbors_only)
 
 
-def around(attack: IndirectQuery, kind: Kind, wrong: Kind) -> Case:
+def around(attack: IndirectQueryAttack, kind: Kind, wrong: Kind) -> Case:
     return Case(attack, kind, wrong, advantage=OF_VARYING, of_neighbors_only=True)
 
 
@@ -109,28 +109,31 @@ CASES = [
     Case(ThresholdAttack("entropy"), "numbers"),
     Case(ThresholdAttack("modified_entropy"), "images"),
     Case(QUICK, "numbers", advantage=OF_FEW, auc=0.97),
-    Case(FlipNoise(flips=(1, 2, 3), copies=12), "bits", "numbers"),
-    Case(FlipNoise(flips=2, copies=12), "bits", "images"),
-    Case(GaussianNoise(sigmas=(0.02, 0.1), copies=12), "numbers", "bits"),
-    Case(GaussianNoise(sigmas=0.02, relative=False, copies=12), "images", "bits"),
+    Case(FlipNoiseAttack(flips=(1, 2, 3), copies=12), "bits", "numbers"),
+    Case(FlipNoiseAttack(flips=2, copies=12), "bits", "images"),
+    Case(GaussianNoiseAttack(sigmas=(0.02, 0.1), copies=12), "numbers", "bits"),
+    Case(GaussianNoiseAttack(sigmas=0.02, relative=False, copies=12), "images", "bits"),
     Case(AugmentationAttack(), "images", "bits"),
     Case(AugmentationAttack("classifier"), "images", "numbers"),
     Case(DESCENT, "numbers", advantage=OF_VARYING),
     Case(DESCENT, "images", advantage=OF_VARYING),
     Case(WALK, "numbers", advantage=OF_VARYING),
     Case(WALK, "bits", advantage=OF_VARYING),
-    around(IndirectQuery("flip", copies=3), "bits", "numbers"),
-    around(IndirectQuery("noise", sizes=(0.05,), copies=3), "numbers", "bits"),
-    around(IndirectQuery("flip", copies=3, signal="modified_entropy"), "bits", "numbers"),
-    around(IndirectQuery("noise", copies=3, signal="modified_entropy"), "numbers", "bits"),
-    around(IndirectQuery("noise", copies=3), "images", "bits"),
-    around(IndirectQuery("noise", copies=3, signal="modified_entropy"), "images", "bits"),
-    Case(IndirectQuery("shift"), "images", "bits", of_shifts_only=True),
+    around(IndirectQueryAttack("flip", copies=3), "bits", "numbers"),
+    around(IndirectQueryAttack("noise", sizes=(0.05,), copies=3), "numbers", "bits"),
+    around(IndirectQueryAttack("flip", copies=3, signal="modified_entropy"), "bits", "numbers"),
+    around(IndirectQueryAttack("noise", copies=3, signal="modified_entropy"), "numbers", "bits"),
+    around(IndirectQueryAttack("noise", copies=3), "images", "bits"),
+    around(IndirectQueryAttack("noise", copies=3, signal="modified_entropy"), "images", "bits"),
+    Case(IndirectQueryAttack("shift"), "images", "bits", of_shifts_only=True),
     Case(
-        IndirectQuery("shift", signal="modified_entropy"), "images", "numbers", of_shifts_only=True
+        IndirectQueryAttack("shift", signal="modified_entropy"),
+        "images",
+        "numbers",
+        of_shifts_only=True,
     ),
-    shadowed(ShadowSplitAI(SHADOW)),
-    shadowed(ShadowSplitAI(SHADOW, "squared_l2")),
+    shadowed(ShadowDistanceAttack(SHADOW)),
+    shadowed(ShadowDistanceAttack(SHADOW, "squared_l2")),
     shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),
     shadowed(ShadowNeuralAttack(SHADOW, "both", QUICK)),
     shadowed(ReferenceModelAttack(REFERENCE, "lira", runs=4)),
@@ -227,7 +230,7 @@ def test_every_registered_attack_has_a_case(name: str) -> None:
 @pytest.mark.parametrize("attack", [c.attack for c in CASES if c.attack.family == "label-only"])
 def test_label_only_attacks_ask_for_labels_only(attack: Attack) -> None:
     """The oracle enforces it; the boundary distance says openly that it asks for more."""
-    assert attack.access == ("gradient" if isinstance(attack, BoundaryDistance) else "label")
+    assert attack.access == ("gradient" if isinstance(attack, BoundaryDistanceAttack) else "label")
 
 
 def test_the_oracle_stops_who_asks_for_more_than_labels() -> None:

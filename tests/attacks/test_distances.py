@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selena.attacks.boundary import BoundaryDistance
+from selena.attacks.boundary import BoundaryDistanceAttack
 from selena.attacks.box import Box
-from selena.attacks.hopskipjump import HopSkipJump
+from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
@@ -20,8 +20,8 @@ from selena.types import MembershipSets, Records
 from tests.attacks import plain
 
 D = 8
-DESCENT = BoundaryDistance(steps=150, searches=6, learning_rate=0.02)
-WALK = HopSkipJump(queries=400, first_samples=30, starts=20)
+DESCENT = BoundaryDistanceAttack(steps=150, searches=6, learning_rate=0.02)
+WALK = HopSkipJumpAttack(queries=400, first_samples=30, starts=20)
 
 
 def halves(width: int = D) -> NetworkModel:
@@ -58,7 +58,9 @@ def both_sides(records: Records) -> MembershipSets:
 
 
 @pytest.mark.parametrize(("attack", "tolerance"), [(DESCENT, 0.01), (WALK, 0.05)])
-def test_distance_from_a_plane(attack: BoundaryDistance | HopSkipJump, tolerance: float) -> None:
+def test_distance_from_a_plane(
+    attack: BoundaryDistanceAttack | HopSkipJumpAttack, tolerance: float
+) -> None:
     target = halves()
     records = candidates(target, 24)
     oracle = MeteredOracle(target, attack.access)
@@ -102,7 +104,7 @@ def test_hop_skip_jump_keeps_to_its_budget(queries: int) -> None:
     target = curved()
     records = candidates(target, 16)
     oracle = MeteredOracle(target, "label")
-    attack = HopSkipJump(queries=queries, first_samples=30, starts=20)
+    attack = HopSkipJumpAttack(queries=queries, first_samples=30, starts=20)
     scorer = attack.fit(oracle, both_sides(records), seed=0)
     assert oracle.queries == 20 + 16  # random points, and all the records there are
     before = oracle.queries
@@ -116,7 +118,7 @@ def test_more_queries_come_nearer() -> None:
     records = candidates(target, 16)
 
     def mean(queries: int) -> float:
-        attack = HopSkipJump(queries=queries, first_samples=30, starts=5)
+        attack = HopSkipJumpAttack(queries=queries, first_samples=30, starts=5)
         oracle = MeteredOracle(target, "label")
         return float(attack.fit(oracle, both_sides(records), seed=0).score(records).mean())
 
@@ -131,13 +133,13 @@ def test_larger_boxes_scale() -> None:
         first.weight /= 4
     records = candidates(small, 8)
     wide = Records(4 * records.x, records.y, records.ids)
-    attack = BoundaryDistance(
+    attack = BoundaryDistanceAttack(
         steps=DESCENT.steps, searches=8, learning_rate=0.02, first_c=0.16, high=4.0
     )
     scores = [
         a.fit(MeteredOracle(t, "gradient"), both_sides(r), seed=0).score(r)
         for a, t, r in (
-            (BoundaryDistance(steps=150, searches=8, learning_rate=0.02), small, records),
+            (BoundaryDistanceAttack(steps=150, searches=8, learning_rate=0.02), small, records),
             (attack, large, wide),
         )
     ]
@@ -145,7 +147,9 @@ def test_larger_boxes_scale() -> None:
 
 
 @pytest.mark.parametrize("attack", [DESCENT, WALK])
-def test_one_label_everywhere_gives_the_diagonal(attack: BoundaryDistance | HopSkipJump) -> None:
+def test_one_label_everywhere_gives_the_diagonal(
+    attack: BoundaryDistanceAttack | HopSkipJumpAttack,
+) -> None:
     target = halves()
     with torch.no_grad():
         target.network.get_parameter("bias").copy_(torch.tensor([1e4, 0.0]))
@@ -156,7 +160,9 @@ def test_one_label_everywhere_gives_the_diagonal(attack: BoundaryDistance | HopS
 
 
 @pytest.mark.parametrize("attack", [DESCENT, WALK])
-def test_features_outside_the_box_are_refused(attack: BoundaryDistance | HopSkipJump) -> None:
+def test_features_outside_the_box_are_refused(
+    attack: BoundaryDistanceAttack | HopSkipJumpAttack,
+) -> None:
     records = candidates(halves(), 8)
     x = records.x.clone()
     x[2, 1] = 7.5
@@ -171,11 +177,11 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="low < high"):
         Box(1.0, 1.0)
     with pytest.raises(ConfigError, match="steps"):
-        BoundaryDistance(steps=0)
+        BoundaryDistanceAttack(steps=0)
     with pytest.raises(ConfigError, match="learning_rate"):
-        BoundaryDistance(learning_rate=0)
+        BoundaryDistanceAttack(learning_rate=0)
     with pytest.raises(ConfigError, match="queries"):
-        HopSkipJump(queries=0)
+        HopSkipJumpAttack(queries=0)
 
 
 def test_images_are_measured_in_unit_pixels() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from selena.attacks.augmentation import AUGMENTATIONS, AugmentationAttack
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.neighbors import bit_flips, gaussian_noise, image_shifts, judge_neighbors
 from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError, DataError
@@ -58,7 +58,7 @@ def test_flips_exactly_as_many_bits_and_the_same_ones_first(
 
 def test_flip_noise_equals_the_plain_loop() -> None:
     oracle, candidates = oracle_for("bits"), predicted("bits", 6)
-    attack = FlipNoise(flips=30, copies=9)
+    attack = FlipNoiseAttack(flips=30, copies=9)
     scores = attack.fit(oracle, audit_split("bits").known, seed=4).score(candidates)
     expected = [
         plain.fraction_correct(oracle.labels, plain.flipped(x, 30, 9, 4), y)
@@ -70,7 +70,7 @@ def test_flip_noise_equals_the_plain_loop() -> None:
 
 def test_gaussian_noise_equals_the_plain_loop() -> None:
     oracle, candidates = oracle_for("numbers"), predicted("numbers", 6)
-    attack = GaussianNoise(sigmas=0.8, relative=False, copies=9)
+    attack = GaussianNoiseAttack(sigmas=0.8, relative=False, copies=9)
     scores = attack.fit(oracle, audit_split("numbers").known, seed=4).score(candidates)
     expected = [
         plain.fraction_correct(oracle.labels, plain.noisy(x, 0.8, 9, 4), y)
@@ -144,7 +144,7 @@ def test_number_of_flips_is_chosen_on_known_records(search: str) -> None:
         return Records(x, torch.zeros(n, dtype=torch.int64), torch.arange(n))
 
     known = MembershipSets(side(1, 5), side(0, 5))
-    attack = FlipNoise(flips=(1, 2, 3, 5, 8, 20, 40), copies=32, search=search)  # type: ignore[arg-type]
+    attack = FlipNoiseAttack(flips=(1, 2, 3, 5, 8, 20, 40), copies=32, search=search)  # type: ignore[arg-type]
     oracle = MeteredOracle(Brittle(members=9, others=4), "label")
     scorer = attack.fit(oracle, known, seed=0)
     spent = oracle.queries / 10
@@ -174,15 +174,15 @@ def test_batches_are_bounded() -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="distinct and above 0"):
-        FlipNoise(flips=(1, 1))
+        FlipNoiseAttack(flips=(1, 1))
     with pytest.raises(ConfigError, match="distinct and above 0"):
-        GaussianNoise(sigmas=0.0)
+        GaussianNoiseAttack(sigmas=0.0)
     with pytest.raises(ConfigError, match="copies"):
-        FlipNoise(copies=0)
+        FlipNoiseAttack(copies=0)
     with pytest.raises(ConfigError, match="mode"):
         AugmentationAttack("median")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="81 of 80"):
-        FlipNoise(flips=81).fit(oracle_for("bits"), audit_split("bits").known, seed=0)
+        FlipNoiseAttack(flips=81).fit(oracle_for("bits"), audit_split("bits").known, seed=0)
     digits = Records(
         torch.full((2, 80), 7, dtype=torch.uint8), torch.zeros(2).long(), torch.arange(2)
     )

@@ -47,7 +47,7 @@ def test_cifar10_in_the_published_layout(tmp_path: Path) -> None:
     assert records.ids.tolist() == list(range(70))
     assert dataset.member_pool is not None
     assert dataset.member_pool.tolist() == [True] * 50 + [False] * 20
-    assert (dataset.name, dataset.recipe, dataset.members) == ("small.tar.gz", "cifar10", 50)
+    assert (dataset.name, dataset.recipe, dataset.n_members) == ("small.tar.gz", "cifar10", 50)
     assert (dataset.features, dataset.num_classes) == ("image", 10)
 
 
@@ -65,7 +65,7 @@ def test_cifar100_takes_fine_labels(tmp_path: Path) -> None:
     expected = images(files, "cifar-100-python/train", "cifar-100-python/test")
     assert torch.equal(dataset.records.x.flatten(1), expected)
     assert dataset.records.y.tolist() == [*range(100), *range(100), *range(60)]
-    assert (dataset.num_classes, dataset.recipe, dataset.members) == (100, "cifar100", 200)
+    assert (dataset.num_classes, dataset.recipe, dataset.n_members) == (100, "cifar100", 200)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_members_are_training_images(tmp_path: Path) -> None:
     everything = audit_split(dataset, seed=0)
     assert sorted(everything.train.ids.tolist()) == list(range(50))
     assert int(everything.evaluation.non_members.ids.min()) >= 50
-    some = audit_split(dataset, members=30, seed=0)
+    some = audit_split(dataset, n_members=30, seed=0)
     assert int(some.train.ids.max()) < 50
 
 

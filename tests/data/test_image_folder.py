@@ -51,7 +51,7 @@ def test_images_in_the_order_of_classes_and_names(folder: Path) -> None:
 
 def test_members_are_the_images_in_train(folder: Path) -> None:
     dataset = load(str(folder))
-    assert (dataset.members, dataset.num_classes) == (6, 2)
+    assert (dataset.n_members, dataset.num_classes) == (6, 2)
     assert sorted(audit_split(dataset, seed=0).train.ids.tolist()) == list(range(6))
 
 
@@ -61,7 +61,7 @@ def test_without_test_half_of_the_images_are_members(folder: Path) -> None:
     for path in (folder / "test" / "dog", folder / "test" / "cat", folder / "test"):
         path.rmdir()
     dataset = load(folder)
-    assert (dataset.members, dataset.member_pool) == (3, None)
+    assert (dataset.n_members, dataset.member_pool) == (3, None)
 
 
 def test_jpeg_and_gray_become_rgb(folder: Path) -> None:

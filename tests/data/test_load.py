@@ -16,7 +16,7 @@ def test_sets_without_download_can_be_split_as_they_are(name: str, size: int | N
     dataset = load(name, size=size)
     assert dataset.name == name
     check_records(dataset.records, num_classes=dataset.num_classes, what=name)
-    assert len(audit_split(dataset, seed=0).train) == dataset.members
+    assert len(audit_split(dataset, seed=0).train) == dataset.n_members
 
 
 def test_digits_are_scaled() -> None:
@@ -24,7 +24,7 @@ def test_digits_are_scaled() -> None:
     assert tuple(dataset.records.x.shape) == (1_797, 64)
     assert dataset.records.x.dtype == torch.float32
     assert [float(v) for v in dataset.records.x.aminmax()] == [0, 1]
-    assert (dataset.num_classes, dataset.recipe, dataset.members) == (10, "digits", 600)
+    assert (dataset.num_classes, dataset.recipe, dataset.n_members) == (10, "digits", 600)
 
 
 @pytest.mark.parametrize("as_path", [str, Path])

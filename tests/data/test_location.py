@@ -41,7 +41,7 @@ def test_small_archive_in_the_published_form(tmp_path: Path) -> None:
     assert torch.equal(dataset.records.x.long(), torch.from_numpy(BITS))
     assert torch.equal(dataset.records.y, torch.from_numpy(LABELS - 1))
     assert dataset.records.ids.tolist() == list(range(60))
-    assert (dataset.num_classes, dataset.members, dataset.synthetic) == (30, 1_000, False)
+    assert (dataset.num_classes, dataset.n_members, dataset.synthetic) == (30, 1_000, False)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,16 @@ PARTITIONS: tuple[Literal["default", "paper"], ...] = ("default", "paper")
 def dataset(name: str, n: int, pool: int | None = None) -> Dataset:
     records = Records(torch.zeros(n, 1), torch.zeros(n, dtype=torch.int64), torch.arange(n))
     in_pool = None if pool is None else torch.arange(n) < pool
-    return Dataset(name, records, 1, "continuous", "tabular", 2, "made up", member_pool=in_pool)
+    return Dataset(
+        name,
+        records,
+        num_classes=1,
+        features="continuous",
+        recipe="tabular",
+        n_members=2,
+        source="made up",
+        member_pool=in_pool,
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,7 +42,9 @@ def dataset(name: str, n: int, pool: int | None = None) -> Dataset:
     ],
 )
 def test_sizes(name: str, n: int, members: int, reference: int, validation: int, test: int) -> None:
-    assert paper_partition(dataset(name, n)) == Partition(members, reference, validation)
+    assert paper_partition(dataset(name, n)) == Partition(
+        members=members, reference=reference, validation=validation
+    )
     assert members + reference + validation + test == n
 
 
@@ -58,7 +69,9 @@ def test_shortened_set_that_does_not_hold_it() -> None:
 
 def test_setting_decides_the_sizes() -> None:
     toy = dataset("purchase100", 1_000)
-    assert DataSettings(partition="paper").sizes(toy) == Partition(100, 150, 75)
+    assert DataSettings(partition="paper").sizes(toy) == Partition(
+        members=100, reference=150, validation=75
+    )
     assert DataSettings(members=40).sizes(toy) == Partition.of(1_000, 40)
     assert DataSettings().sizes(toy) == Partition.of(1_000, toy.members)
     with pytest.raises(ConfigError, match="members >= 2, not 0"):

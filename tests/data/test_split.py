@@ -17,7 +17,15 @@ from tests.toys import subjects_of
 def dataset(n: int, classes: int = 1, members: int = 2) -> Dataset:
     x = torch.arange(n, dtype=torch.float32)[:, None]
     records = Records(x, torch.arange(n) % classes, torch.arange(n))
-    return Dataset("toy", records, classes, "continuous", "tabular", members, "made up")
+    return Dataset(
+        "toy",
+        records,
+        num_classes=classes,
+        features="continuous",
+        recipe="tabular",
+        n_members=members,
+        source="made up",
+    )
 
 
 def parts(split: AuditSplit) -> list[Records]:
@@ -42,7 +50,7 @@ sizes = st.integers(5, 400).flatmap(
 @given(sizes)
 def test_five_disjoint_sets_hold_every_record_once(case: tuple[int, int, int]) -> None:
     n, members, seed = case
-    split = audit_split(dataset(n), members=members, seed=seed)
+    split = audit_split(dataset(n), n_members=members, seed=seed)
     assert sorted(chain(*rows(split))) == list(range(n))
     assert all(len(part) > 0 for part in parts(split))
     assert len(split.train) == members
@@ -55,13 +63,13 @@ def test_five_disjoint_sets_hold_every_record_once(case: tuple[int, int, int]) -
 @given(sizes)
 def test_one_seed_gives_one_split(case: tuple[int, int, int]) -> None:
     n, members, seed = case
-    once = audit_split(dataset(n), members=members, seed=seed)
-    again = audit_split(dataset(n), members=members, seed=seed)
+    once = audit_split(dataset(n), n_members=members, seed=seed)
+    again = audit_split(dataset(n), n_members=members, seed=seed)
     assert rows(once) == rows(again)
 
 
 def test_another_seed_gives_another_split() -> None:
-    one, two = (audit_split(dataset(200), members=50, seed=seed) for seed in (0, 1))
+    one, two = (audit_split(dataset(200), n_members=50, seed=seed) for seed in (0, 1))
     assert rows(one) != rows(two)
 
 
@@ -89,49 +97,56 @@ def test_members_default_to_the_data_sets() -> None:
 
 
 def test_given_partition_is_obeyed() -> None:
-    split = audit_split(dataset(50), partition=Partition(9, 10, 11), seed=3)
+    split = audit_split(
+        dataset(50), partition=Partition(members=9, reference=10, validation=11), seed=3
+    )
     assert [len(part) for part in parts(split)] == [4, 5, 10, 11, 20]
 
 
 def test_partition_may_leave_one_test_record_but_not_none() -> None:
-    audit_split(dataset(10), partition=Partition(4, 3, 2), seed=0)
+    audit_split(dataset(10), partition=Partition(members=4, reference=3, validation=2), seed=0)
     with pytest.raises(DataError, match=r"4 members do not fit: of 9 records at most 3"):
-        audit_split(dataset(9), partition=Partition(4, 3, 2), seed=0)
+        audit_split(dataset(9), partition=Partition(members=4, reference=3, validation=2), seed=0)
 
 
 def test_too_many_members_name_the_most_that_fit() -> None:
     with pytest.raises(DataError, match="99 members do not fit: of 100 records at most 97"):
-        audit_split(dataset(100), members=99, seed=0)
-    audit_split(dataset(100), members=97, seed=0)
+        audit_split(dataset(100), n_members=99, seed=0)
+    audit_split(dataset(100), n_members=97, seed=0)
 
 
 def test_too_few_records() -> None:
     with pytest.raises(DataError, match="4 records are too few"):
-        audit_split(dataset(4), members=2, seed=0)
+        audit_split(dataset(4), n_members=2, seed=0)
 
 
 @pytest.mark.parametrize("members", [1, 0, -5])
 def test_too_few_members(members: int) -> None:
     with pytest.raises(ConfigError, match=f"members >= 2, not {members}"):
-        audit_split(dataset(100), members=members, seed=0)
+        audit_split(dataset(100), n_members=members, seed=0)
 
 
 @pytest.mark.parametrize("wrong", [(1, 1, 1), (2, 0, 1), (2, 1, 0)])
 def test_partition_checks_its_sizes(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match="A partition needs"):
-        Partition(*wrong)
+        Partition(members=wrong[0], reference=wrong[1], validation=wrong[2])
 
 
 def test_both_sizes_are_too_much() -> None:
     with pytest.raises(ConfigError, match="not both"):
-        audit_split(dataset(50), members=5, partition=Partition(9, 10, 11), seed=3)
+        audit_split(
+            dataset(50),
+            n_members=5,
+            partition=Partition(members=9, reference=10, validation=11),
+            seed=3,
+        )
 
 
 def test_class_without_training_record_is_named() -> None:
     one_class_short = dataset(100, classes=4)
     one_class_short.records.y[one_class_short.records.y == 2] = 1
     with pytest.raises(DataError, match=r"class 2 is empty: none of the 50 .* of 0 in the whole"):
-        audit_split(one_class_short, members=50, seed=0)
+        audit_split(one_class_short, n_members=50, seed=0)
 
 
 def test_rare_class_that_missed_training_is_named() -> None:
@@ -140,7 +155,7 @@ def test_rare_class_that_missed_training_is_named() -> None:
     rare.records.y[row] = 1
     named = replace(rare, class_names=("often", "seldom"))
     with pytest.raises(DataError, match=r"rare: class 'seldom' is empty"):
-        audit_split(named, members=3, seed=0)
+        audit_split(named, n_members=3, seed=0)
     with pytest.raises(DataError, match=r"rare: class 1 is empty: .* of 1 in the whole set"):
         audit_split(rare, seed=0)
 
@@ -158,15 +173,15 @@ def test_members_come_from_the_pool(case: tuple[int, int, int], data: st.DataObj
 
 def test_a_pool_of_all_records_changes_nothing() -> None:
     whole = replace(dataset(50), member_pool=torch.ones(50, dtype=torch.bool))
-    assert rows(audit_split(whole, members=20, seed=1)) == rows(
-        audit_split(dataset(50), members=20, seed=1)
+    assert rows(audit_split(whole, n_members=20, seed=1)) == rows(
+        audit_split(dataset(50), n_members=20, seed=1)
     )
 
 
 def test_more_members_than_the_pool_holds() -> None:
     small = replace(dataset(50), member_pool=torch.arange(50) < 10)
     with pytest.raises(DataError, match=r"11 members do not fit: .* draws them from 10 of"):
-        audit_split(small, members=11, seed=0)
+        audit_split(small, n_members=11, seed=0)
 
 
 def grouped(n: int, subjects: list[int]) -> Dataset:
@@ -194,16 +209,16 @@ def test_no_subject_is_on_two_sides(subjects: list[int], members: int, seed: int
 
 def test_subjects_of_one_change_no_split() -> None:
     alone, plain = grouped(90, list(range(90))), dataset(90)
-    one, other = (audit_split(each, members=30, seed=5) for each in (alone, plain))
+    one, other = (audit_split(each, n_members=30, seed=5) for each in (alone, plain))
     assert rows(one) == rows(other)
 
 
 def test_subjects_too_large_to_share_out() -> None:
     with pytest.raises(DataError, match=r"of 3 subjects of records, the largest with 40,"):
-        audit_split(grouped(90, [0] * 40 + [1] * 40 + [2] * 10), members=30, seed=0)
+        audit_split(grouped(90, [0] * 40 + [1] * 40 + [2] * 10), n_members=30, seed=0)
 
 
 def test_a_member_pool_has_no_subjects() -> None:
     both = replace(grouped(90, [0] * 90), member_pool=torch.ones(90, dtype=torch.bool))
     with pytest.raises(ConfigError, match="member pool cannot have subjects"):
-        audit_split(both, members=30, seed=0)
+        audit_split(both, n_members=30, seed=0)

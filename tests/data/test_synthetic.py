@@ -145,7 +145,7 @@ def test_published_set() -> None:
     assert "synthetic" in dataset.source
     assert (dataset.num_classes, dataset.recipe, dataset.features) == (100, "purchase100", "binary")
     assert tuple(dataset.records.x.shape) == (3_000, 600)
-    assert dataset.members == 1_500
+    assert dataset.n_members == 1_500
     assert dataset.records.ids.tolist() == list(range(3_000))
 
 

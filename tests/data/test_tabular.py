@@ -26,7 +26,7 @@ def test_continuous_features_and_integer_labels(kind: str, tmp_path: Path) -> No
     assert dataset.records.x.tolist() == X.tolist()
     assert dataset.records.y.tolist() == Y.tolist()
     assert dataset.records.ids.tolist() == [0, 1, 2, 3]
-    assert (dataset.num_classes, dataset.members, dataset.recipe) == (2, 2, "tabular")
+    assert (dataset.num_classes, dataset.n_members, dataset.recipe) == (2, 2, "tabular")
     assert dataset.name == f"own.{kind}"
 
 

@@ -73,7 +73,10 @@ def test_relaxed_cross_entropy_by_hand() -> None:
 def test_relaxloss_holds_the_loss_at_its_level() -> None:
     recipe = replace(RECIPE, epochs=40)
     losses = []
-    for defense in (Undefended(NETWORK, CLASSES, recipe), RelaxLoss(NETWORK, CLASSES, recipe, 0.8)):
+    for defense in (
+        Undefended(NETWORK, CLASSES, recipe),
+        RelaxLoss(NETWORK, CLASSES, recipe, alpha=0.8),
+    ):
         logits = defense.fit(TRAIN, VALIDATION, seed=1).logits(TRAIN.x)
         losses.append(float(nn.functional.cross_entropy(logits, TRAIN.y)))
     assert losses[0] < 0.2

@@ -13,7 +13,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from torch import nn
 
 import selena
-from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.auditing.report import AuditReport
 from selena.checks import are_probabilities
 from selena.errors import ConfigError, DataError
@@ -119,7 +119,7 @@ def test_rows_of_one_model_per_class_are_scaled() -> None:
         audit(forest.predict_proba, *sides, attacks=["confidence"], fpr=0.5)
 
 
-@pytest.mark.parametrize("more", [[], [GaussianNoise((0.1,), copies=2)]])
+@pytest.mark.parametrize("more", [[], [GaussianNoiseAttack((0.1,), copies=2)]])
 def test_labels_are_those_of_predict(more: list[Any]) -> None:
     x, y = records()
     members, others = (x[:120], y[:120]), (x[120:], y[120:])

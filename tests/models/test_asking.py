@@ -20,7 +20,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.auditing.report import AuditReport, ModelQueries
 from selena.errors import ConfigError, DataError, SelenaError, StoreError
 from selena.models import AuditWarning
@@ -175,7 +175,7 @@ def test_equal_records_are_asked_about_once(tmp_path: Path) -> None:
 
 
 def test_changed_records_are_kept_too(tmp_path: Path) -> None:
-    noise = {"attacks": [GaussianNoise((0.1,), copies=2)]}
+    noise = {"attacks": [GaussianNoiseAttack((0.1,), copies=2)]}
     first, again = Counted(), Counted()
     one = quick(first, MEMBERS, OTHERS, **noise, cache=tmp_path)
     two = quick(again, MEMBERS, OTHERS, **noise, cache=tmp_path)
@@ -228,10 +228,12 @@ def test_noise_is_asked_anew_by_attacks_that_ask_again(tmp_path: Path) -> None:
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     with pytest.warns(AuditWarning, match="answers the same record differently"):
-        quick(noisy, MEMBERS, OTHERS, attacks=[GaussianNoise((0.1,), copies=2)])
+        quick(noisy, MEMBERS, OTHERS, attacks=[GaussianNoiseAttack((0.1,), copies=2)])
     without, asked[:] = sum(asked), []
     with pytest.warns(AuditWarning, match="answers the same record differently"):
-        quick(noisy, MEMBERS, OTHERS, attacks=[GaussianNoise((0.1,), copies=2)], cache=tmp_path)
+        quick(
+            noisy, MEMBERS, OTHERS, attacks=[GaussianNoiseAttack((0.1,), copies=2)], cache=tmp_path
+        )
     assert sum(asked) == without - 16
 
 

@@ -11,9 +11,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from selena.attacks.boundary import BoundaryDistance
-from selena.attacks.flip_noise import FlipNoise
-from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.errors import AccessError, ConfigError
 from selena.models import audit
@@ -22,7 +22,7 @@ from selena.types import Attack
 from tests.models.memory import CLASSES, Pair, forgetting, probabilities, remembering, sides
 
 MEMBERS, OTHERS = sides(60)
-FEW_COPIES = GaussianNoise((0.01, 0.1), copies=8)
+FEW_COPIES = GaussianNoiseAttack((0.01, 0.1), copies=8)
 
 
 def advantage(report: Any, name: str) -> float:
@@ -72,7 +72,13 @@ def test_bits_are_flipped_and_stay_the_numbers_that_they_were(dtype: type) -> No
         p = 0.5 + 0.4 * (x[:, 0] == 1)
         return np.stack([1 - p, p], axis=1)
 
-    audit(model, (x[:60], y[:60]), (x[60:], y[60:]), attacks=[FlipNoise((1, 2), copies=8)], fpr=1.0)
+    audit(
+        model,
+        (x[:60], y[:60]),
+        (x[60:], y[60:]),
+        attacks=[FlipNoiseAttack((1, 2), copies=8)],
+        fpr=1.0,
+    )
     assert seen == {(np.dtype(dtype), dtype(0), dtype(1))}
 
 
@@ -89,7 +95,7 @@ def test_integers_are_moved_by_fractions_and_a_frame_keeps_its_types() -> None:
         answers: np.ndarray = model.predict_proba(x)
         return answers
 
-    attacks: list[str | Attack] = [GaussianNoise(0.1, copies=4), "confidence"]
+    attacks: list[str | Attack] = [GaussianNoiseAttack(0.1, copies=4), "confidence"]
     audit(watched, (frame[:60], y[:60]), (frame[60:], y[60:]), attacks=attacks, fpr=1.0)
     assert types == {("int64", "float64"), ("float64", "float64")}
     whole = frame.assign(income=np.arange(120))
@@ -113,14 +119,14 @@ def test_images_keep_their_units(bytes_: bool) -> None:
         p = 0.1 + 0.8 * x.reshape(len(x), -1).mean(axis=1) / (255 if bytes_ else 1)
         return np.stack([1 - p, p], axis=1)
 
-    attacks: list[str | Attack] = ["augmentation", GaussianNoise(0.1, copies=4)]
+    attacks: list[str | Attack] = ["augmentation", GaussianNoiseAttack(0.1, copies=4)]
     audit(model, (x[:40], y[:40]), (x[40:], y[40:]), attacks=attacks, fpr=1.0)
     assert min(highest) > (200 if bytes_ else 0.8)
     assert max(highest) <= (255 if bytes_ else 1)
 
 
 def test_gradients_of_networks_and_of_nothing_else() -> None:
-    attack = BoundaryDistance(steps=5, searches=1, low=-1.0, high=1.0)
+    attack = BoundaryDistanceAttack(steps=5, searches=1, low=-1.0, high=1.0)
     network = forgetting()
     for model in (network, NetworkModel(network, CLASSES)):
         report = audit(model, MEMBERS, OTHERS, attacks=[attack], fpr=1.0)

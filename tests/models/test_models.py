@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from torch import Tensor, nn
 
-from selena.attacks.gaussian_noise import GaussianNoise
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.neural import NeuralAttack
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
@@ -273,7 +273,7 @@ def test_predictions_alone(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    attacks = [NeuralAttack(epochs=2), GaussianNoise((0.1, 0.2), copies=4), "confidence"]
+    attacks = [NeuralAttack(epochs=2), GaussianNoiseAttack((0.1, 0.2), copies=4), "confidence"]
 
     def bytes_of(seed: int) -> str:
         report = quick(forgetting(), *sides(40), attacks=attacks, seed=seed)

@@ -39,7 +39,9 @@ def records(n: int = 90, seed: int = 0) -> tuple[Any, Any]:
 
 
 def split_ai(X: Any, y: Any, estimator: Any = TREE, **settings: Any) -> SplitAIClassifier:
-    return SplitAIClassifier(estimator, K, L, random_state=0, **settings).fit(X, y)
+    return SplitAIClassifier(
+        estimator, n_submodels=K, n_nonmodels=L, random_state=0, **settings
+    ).fit(X, y)
 
 
 class Remembers(DecisionTreeClassifier):  # type: ignore[misc]
@@ -63,7 +65,9 @@ def test_a_record_is_seen_by_all_but_its_non_models() -> None:
 def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
     X, y = records()
     subjects = np.char.add("person ", (np.arange(len(X)) // 3).astype(str))
-    model = SplitAIClassifier(Remembers(), K, L, random_state=0).fit(X, y, subjects=subjects)
+    model = SplitAIClassifier(Remembers(), n_submodels=K, n_nonmodels=L, random_state=0).fit(
+        X, y, subjects=subjects
+    )
     excluded = model.non_models(X)
     assert (excluded.sum(axis=1) == L).all()
     np.testing.assert_array_equal(excluded[::3], excluded[1::3])
@@ -79,7 +83,9 @@ def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
 
 
 def split_ai_of_subjects(X: Any, y: Any, subjects: Any, **more: Any) -> SplitAIClassifier:
-    return SplitAIClassifier(TREE, K, L, random_state=0).fit(X, y, subjects=subjects, **more)
+    return SplitAIClassifier(TREE, n_submodels=K, n_nonmodels=L, random_state=0).fit(
+        X, y, subjects=subjects, **more
+    )
 
 
 def test_subjects_of_one_change_nothing() -> None:
@@ -117,7 +123,9 @@ def test_the_student_learns_what_non_models_of_subjects_say() -> None:
     X, y = records()
     subjects = np.arange(len(X)) // 2
     student = Recorder()
-    SelenaClassifier(TREE, K, L, student=student, random_state=0).fit(X, y, subjects=subjects)
+    SelenaClassifier(TREE, n_submodels=K, n_nonmodels=L, student=student, random_state=0).fit(
+        X, y, subjects=subjects
+    )
     expected = split_ai_of_subjects(X, y, subjects).predict_proba(X)
     np.testing.assert_array_equal(Recorder.last[0], expected)
     assert (expected != split_ai(X, y).predict_proba(X)).any()
@@ -168,7 +176,7 @@ def test_a_member_is_answered_by_its_non_models() -> None:
 def test_the_student_learns_what_non_models_say_and_nothing_else() -> None:
     X, y = records()
     student = Recorder()
-    SelenaClassifier(TREE, K, L, student=student, random_state=0).fit(X, y)
+    SelenaClassifier(TREE, n_submodels=K, n_nonmodels=L, student=student, random_state=0).fit(X, y)
     soft, classes = Recorder.last
     np.testing.assert_array_equal(soft, split_ai(X, y).predict_proba(X))
     np.testing.assert_array_equal(classes, CLASSES)
@@ -246,7 +254,7 @@ def test_results_do_not_depend_on_n_jobs(backend: str) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 40)), np.arange(300) % 3
     network = TorchClassifier((256, 128), epochs=2)  # large enough for threads to show
-    model = SelenaClassifier(network, 3, 1, n_jobs=3, random_state=0)
+    model = SelenaClassifier(network, n_submodels=3, n_nonmodels=1, n_jobs=3, random_state=0)
     alone = clone(model).set_params(n_jobs=1).fit(X, y).predict_proba(X)
     with parallel_config(backend=backend):
         np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), alone)
@@ -272,7 +280,7 @@ def test_the_rarest_class_and_the_fewest_records_do_no_harm() -> None:
     proba = split_ai(X, y).predict_proba(X)
     assert proba.shape == (90, 3)
     assert proba[0, 1] == 0  # its non-models never saw the only one
-    tiny = SelenaClassifier(LogisticRegression(), 25, 10, random_state=0)
+    tiny = SelenaClassifier(LogisticRegression(), n_submodels=25, n_nonmodels=10, random_state=0)
     assert tiny.fit([[0.0], [1.0]], [0, 1]).predict_proba([[0.0]]).sum() == pytest.approx(1)
 
 
@@ -316,8 +324,8 @@ def test_without_weights_rows_are_repeated_in_proportion() -> None:
 @pytest.mark.parametrize("kind", [SelenaClassifier, SplitAIClassifier])
 def test_k_must_exceed_l(kind: Any, k: int, l: int) -> None:  # noqa: E741 - the paper's letter
     X, y = records()
-    with pytest.raises(ValueError, match=f"1 <= L < K.*K={k}, L={l}.*n_submodels") as caught:
-        kind(TREE, k, l).fit(X, y)
+    with pytest.raises(ValueError, match=f"1 <= L < K.*n_submodels={k}, n_nonmodels={l}") as caught:
+        kind(TREE, n_submodels=k, n_nonmodels=l).fit(X, y)
     assert isinstance(caught.value, ConfigError)
 
 
@@ -331,7 +339,7 @@ def test_k_must_exceed_l(kind: Any, k: int, l: int) -> None:  # noqa: E741 - the
 )
 def test_what_cannot_be_protected_is_named(settings: dict[str, Any], message: str) -> None:
     X, y = records()
-    model = SelenaClassifier(**{"estimator": TREE} | settings, n_submodels=3, n_nonmodel=1)
+    model = SelenaClassifier(**{"estimator": TREE} | settings, n_submodels=3, n_nonmodels=1)
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
 
@@ -356,7 +364,9 @@ def test_what_leaks_is_less_and_what_it_costs_is_little(
     X, y = X[order], y[order]
     members = np.arange(800) < 400
     bare = clone(estimator).set_params(random_state=seed).fit(X[members], y[members])
-    protected = SelenaClassifier(estimator, 10, 4, random_state=seed).fit(X[members], y[members])
+    protected = SelenaClassifier(estimator, n_submodels=10, n_nonmodels=4, random_state=seed).fit(
+        X[members], y[members]
+    )
     assert leak(bare, X, y, members) > leaks
     assert leak(protected, X, y, members) < 0.75 * leak(bare, X, y, members)
     outside = X[~members], y[~members]

@@ -29,8 +29,8 @@ from selena.sklearn import (
 
 LINEAR = LogisticRegression()
 MODELS = [
-    SelenaClassifier(LINEAR, 4, 2, random_state=0),
-    SplitAIClassifier(LINEAR, 4, 2, random_state=0),
+    SelenaClassifier(LINEAR, n_submodels=4, n_nonmodels=2, random_state=0),
+    SplitAIClassifier(LINEAR, n_submodels=4, n_nonmodels=2, random_state=0),
     MemGuardClassifier(LINEAR, random_state=0),
     TorchClassifier((8,), epochs=20, batch_size=16, learning_rate=0.03, random_state=0),
 ]
@@ -57,10 +57,12 @@ def test_pipelines_that_take_missing_values_take_them_inside(pipeline: Any) -> N
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     X[::7, 1] = np.nan
-    model = SplitAIClassifier(pipeline, 4, 2, random_state=0).fit(X, y)
+    model = SplitAIClassifier(pipeline, n_submodels=4, n_nonmodels=2, random_state=0).fit(X, y)
     assert model.predict_proba(X).shape == (60, 2)
     with pytest.raises(ValueError, match="NaN"):
-        SplitAIClassifier(make_pipeline(Normalizer(), LINEAR), 4, 2).fit(X, y)
+        SplitAIClassifier(make_pipeline(Normalizer(), LINEAR), n_submodels=4, n_nonmodels=2).fit(
+            X, y
+        )
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: type(m).__name__)
@@ -94,7 +96,7 @@ def test_polars_frames(model: Any, frame: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize("model", MODELS[:3], ids=lambda m: type(m).__name__)
 def test_grid_search_reaches_the_protected_estimator(model: Any, frame: tuple[Any, Any]) -> None:
     X, y = frame
-    own = {"epochs": [1, 2]} if isinstance(model, MemGuardClassifier) else {"n_nonmodel": [1, 2]}
+    own = {"epochs": [1, 2]} if isinstance(model, MemGuardClassifier) else {"n_nonmodels": [1, 2]}
     grid = {"estimator__C": [1e-6, 1.0], **own}
     search = GridSearchCV(clone(model), grid, cv=2).fit(X, y)
     assert search.best_params_["estimator__C"] == 1.0
@@ -120,9 +122,9 @@ def test_missing_values_pass_where_the_estimator_takes_them() -> None:
     X = np.where(rng.random((60, 3)) < 0.2, np.nan, rng.normal(size=(60, 3)))
     y = np.arange(60) % 2
     tree = DecisionTreeClassifier()
-    assert SelenaClassifier(tree, 4, 2).fit(X, y).predict(X).shape == (60,)
+    assert SelenaClassifier(tree, n_submodels=4, n_nonmodels=2).fit(X, y).predict(X).shape == (60,)
     with pytest.raises(ValueError, match="NaN"):
-        SelenaClassifier(tree, 4, 2, student=LINEAR).fit(X, y)
+        SelenaClassifier(tree, n_submodels=4, n_nonmodels=2, student=LINEAR).fit(X, y)
 
 
 # One of each way to heed weights: as such, by the last step's name, by repeated rows, in the loss.
@@ -163,7 +165,7 @@ def test_weights_are_routed(kind: Any, requested: bool, frame: tuple[Any, Any]) 
     with sklearn.config_context(enable_metadata_routing=True):
         final = LogisticRegression().set_fit_request(sample_weight=requested)
         inner = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), final)
-        counts = {} if kind is MemGuardClassifier else {"n_submodels": 4, "n_nonmodel": 2}
+        counts = {} if kind is MemGuardClassifier else {"n_submodels": 4, "n_nonmodels": 2}
         model = kind(inner, **counts, random_state=0).set_fit_request(sample_weight=True)
         outer = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
         plain = clone(outer).fit(X, y).predict_proba(X)[:, 1].mean()

@@ -118,7 +118,9 @@ def test_rows_of_one_model_per_class_sum_to_1(kind: type) -> None:
 def test_a_network_learns_from_one_model_per_class() -> None:
     x, y = records()
     student = TorchClassifier(epochs=1)
-    SelenaClassifier(PerClass(5), 5, 2, student=student, random_state=0).fit(x, y)
+    SelenaClassifier(
+        PerClass(5), n_submodels=5, n_nonmodels=2, student=student, random_state=0
+    ).fit(x, y)
 
 
 def test_answers_that_are_no_probabilities_are_named() -> None:
@@ -128,21 +130,27 @@ def test_answers_that_are_no_probabilities_are_named() -> None:
 
     x, y = records()
     with pytest.raises(DataError, match=r"predict_proba of Negative gives .* from -1 to 0"):
-        SplitAIClassifier(Negative(), 5, 2, random_state=0).fit(x, y).predict_proba(x)
+        SplitAIClassifier(Negative(), n_submodels=5, n_nonmodels=2, random_state=0).fit(
+            x, y
+        ).predict_proba(x)
 
 
 def test_a_stacking_classifier_is_a_base() -> None:
     x, y = records()
     y[:2] = 1
     stack = StackingClassifier([("a", DecisionTreeClassifier()), ("b", LogisticRegression())], cv=2)
-    model = SelenaClassifier(make_pipeline(StandardScaler(), stack), 3, 1, random_state=0)
+    model = SelenaClassifier(
+        make_pipeline(StandardScaler(), stack), n_submodels=3, n_nonmodels=1, random_state=0
+    )
     assert model.fit(x, y).score(x, y) > 0.8
 
 
 def test_what_never_has_probabilities_is_still_refused() -> None:
     x, y = records()
     with pytest.raises(ValueError, match="predict_proba"):
-        SelenaClassifier(make_pipeline(StandardScaler(), SVC()), 3, 1).fit(x, y)
+        SelenaClassifier(make_pipeline(StandardScaler(), SVC()), n_submodels=3, n_nonmodels=1).fit(
+            x, y
+        )
 
 
 def test_noise_keeps_the_labels_that_a_model_predicts() -> None:

@@ -31,8 +31,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 @pytest.mark.usefixtures("unchecked")
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
     [
-        SelenaClassifier(EXACT, n_submodels=4, n_nonmodel=2),
-        SplitAIClassifier(EXACT, n_submodels=4, n_nonmodel=2),
+        SelenaClassifier(EXACT, n_submodels=4, n_nonmodels=2),
+        SplitAIClassifier(EXACT, n_submodels=4, n_nonmodels=2),
         MemGuardClassifier(EXACT, epochs=5),
         TINY,
     ],

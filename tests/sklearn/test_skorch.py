@@ -32,8 +32,8 @@ def network() -> Any:
 @pytest.mark.parametrize(
     "model",
     [
-        SelenaClassifier(network(), 3, 1, random_state=0),
-        SplitAIClassifier(network(), 3, 1, random_state=0),
+        SelenaClassifier(network(), n_submodels=3, n_nonmodels=1, random_state=0),
+        SplitAIClassifier(network(), n_submodels=3, n_nonmodels=1, random_state=0),
         MemGuardClassifier(network(), random_state=0),
     ],
     ids=lambda m: type(m).__name__,

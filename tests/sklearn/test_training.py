@@ -117,7 +117,9 @@ def test_reference_models_find_a_forests_members() -> None:
 
 def test_copies_are_fitted_by_subjects_where_the_estimator_heeds_them() -> None:
     grouped = replace(TRAIN, subjects=torch.arange(60) // 3)
-    splitting = EstimatorTraining(SplitAIClassifier(RandomForestClassifier(3), 4, 2))
+    splitting = EstimatorTraining(
+        SplitAIClassifier(RandomForestClassifier(3), n_submodels=4, n_nonmodels=2)
+    )
     assert splitting.fit(grouped, OTHERS, seed=0).fitted.shared_draws_
     assert not splitting.fit(TRAIN, OTHERS, seed=0).fitted.shared_draws_
     EstimatorTraining(RandomForestClassifier(3)).fit(grouped, OTHERS, seed=0)

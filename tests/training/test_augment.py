@@ -114,7 +114,9 @@ def test_training_is_augmented_and_each_epoch_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    "network", [NETWORK, ResNet(3, (4, 4), 1, mean=(0.5,) * 2, std=(0.3,) * 2)], ids=["mlp", "res"]
+    "network",
+    [NETWORK, ResNet(3, (4, 4), blocks=1, mean=(0.5,) * 2, std=(0.3,) * 2)],
+    ids=["mlp", "res"],
 )
 def test_killed_training_resumes_without_a_trace(
     network: MLP | ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -173,7 +173,7 @@ def test_workers_of_a_workspace() -> None:
     assert worker_count(Workspace()) == 1
     assert worker_count(Workspace(workers=3)) == 3
     assert worker_count(Workspace(workers=0)) >= 1
-    assert worker_count(Workspace("cuda", workers=3)) == 1
+    assert worker_count(Workspace(device="cuda", workers=3)) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")

@@ -24,7 +24,7 @@ from selena.workspace import Silent, Workspace
 examples = Examples(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
 task = Task(MLP(3, 2, hidden=()), (Job("", torch.arange(2), 0),), ("",), Recipe(), examples, None)
 with Silent().step("", 0) as bar:
-    task.run(Workspace("cpu"), bar)
+    task.run(Workspace(), bar)
 
 class Counts(ctypes.Structure):
     _fields_ = [(str(i), ctypes.c_int) for i in range(10)]

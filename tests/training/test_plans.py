@@ -24,13 +24,21 @@ SETTINGS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 def dataset(*shape: int, kind: FeatureKind = "image") -> Dataset:
     n = shape[0]
     records = Records(torch.zeros(shape), torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    return Dataset("toy", records, 7, kind, "tabular", 2, "made up")
+    return Dataset(
+        "toy",
+        records,
+        num_classes=7,
+        features=kind,
+        recipe="tabular",
+        n_members=2,
+        source="made up",
+    )
 
 
 def test_cifar100_is_the_papers() -> None:
     plan = PLANS["cifar100"]
     assert plan.network(dataset(2, 3, 32, 32)) == ResNet(
-        7, (64, 128, 256, 512), 2, 1, CIFAR100_MEAN, CIFAR100_STD
+        7, (64, 128, 256, 512), blocks=2, first_stride=1, mean=CIFAR100_MEAN, std=CIFAR100_STD
     )
     recipe = plan.training
     rates = [recipe.rate_at(epoch, 195, 196) for epoch in (0, 1, 59, 60, 120, 199)]

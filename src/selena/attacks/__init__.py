@@ -1,1 +1,30 @@
-"""Membership inference attacks: each learns from known records and returns a scorer."""
+"""Membership inference attacks: each learns from known records and returns a scorer.
+
+Every attack is called SomethingAttack, in CamelCase what the registry calls it. It takes by
+position what it is built around (a signal, a defense); numbers are keywords.
+"""
+
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
+from selena.attacks.augmentation import AugmentationAttack
+from selena.attacks.boundary import BoundaryDistanceAttack
+from selena.attacks.flip_noise import FlipNoiseAttack
+from selena.attacks.gaussian_noise import GaussianNoiseAttack
+from selena.attacks.hopskipjump import HopSkipJumpAttack
+from selena.attacks.indirect import IndirectQueryAttack
+from selena.attacks.neural import NeuralAttack
+from selena.attacks.reference_model import ReferenceModelAttack
+from selena.attacks.threshold import ThresholdAttack
+
+__all__ = [
+    "AugmentationAttack",
+    "BoundaryDistanceAttack",
+    "FlipNoiseAttack",
+    "GaussianNoiseAttack",
+    "HopSkipJumpAttack",
+    "IndirectQueryAttack",
+    "NeuralAttack",
+    "ReferenceModelAttack",
+    "ShadowDistanceAttack",
+    "ShadowNeuralAttack",
+    "ThresholdAttack",
+]

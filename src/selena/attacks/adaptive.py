@@ -13,7 +13,7 @@ records meet no overfitted answers - except where a known member has a near dupl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -74,7 +74,7 @@ def _shadow(
 
 
 @dataclass(frozen=True)
-class ShadowSplitAI:
+class ShadowDistanceAttack:
     """Scores a record by how near the protected answer is to the shadow's.
 
     Attributes:
@@ -89,6 +89,7 @@ class ShadowSplitAI:
     split_ai: SplitAI
     signal: Comparison = "cross_entropy"
     direction: Direction = "auto"
+    _: KW_ONLY
     shadow_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class ShadowSplitAI:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> ComparisonScorer:
         """Train the shadow, or find it, and choose the direction on known records."""
@@ -179,6 +180,7 @@ class ShadowNeuralAttack:
     split_ai: SplitAI
     inputs: Literal["difference", "both"] = "difference"
     network: NeuralAttack = field(default_factory=NeuralAttack)
+    _: KW_ONLY
     shadow_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -205,7 +207,7 @@ class ShadowNeuralAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralScorer:
         """Train the shadow, or find it, then the attack network.
@@ -221,7 +223,7 @@ class ShadowNeuralAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralFitting:
         """Train the shadow, or find it, and compare its answers with the target's; see `fit`."""

@@ -5,7 +5,7 @@ Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on CIFAR-1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,7 @@ class AugmentationAttack:
     """
 
     mode: Literal["count", "classifier"] = "count"
+    _: KW_ONLY
     held_out: float = 0.2
     max_batch: int = 4_096
 
@@ -75,7 +76,7 @@ class AugmentationAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> RobustnessScorer | ClassifierScorer:
         """Train the classifier, if there is one.

@@ -8,7 +8,7 @@ it reads gradients: its access says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -26,8 +26,8 @@ Logits = Callable[[Float[Tensor, "m d"]], Float[Tensor, "m c"]]
 
 
 @dataclass(frozen=True)
-class BoundaryDistance:
-    """Scores a record by the L2 distance of the nearest point that another label is given to.
+class BoundaryDistanceAttack:
+    """Scores a record by its L2 distance to the decision boundary, found by the model's gradient.
 
     For each record alone it minimises |x' - x|² + c · max(z_y - max over j != y of z_j, 0) over
     x' in the box, written as a tanh of what Adam moves; a binary search finds the c that just
@@ -45,6 +45,7 @@ class BoundaryDistance:
         max_batch: records in memory at once; changes no result.
     """
 
+    _: KW_ONLY
     steps: int = 1_000
     searches: int = 10
     learning_rate: float = 1e-2
@@ -80,7 +81,7 @@ class BoundaryDistance:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DistanceScorer:
         """Return a scorer; nothing is learned and no randomness used."""

@@ -5,7 +5,7 @@ Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on Purchas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,7 +27,7 @@ _ROWS = 8_192
 
 
 @dataclass(frozen=True)
-class FlipNoise:
+class FlipNoiseAttack:
     """Scores a binary record by the fraction of noisy copies that are classified correctly.
 
     The number of flips is chosen on known records, so evaluation records cost `copies` queries
@@ -44,6 +44,7 @@ class FlipNoise:
     """
 
     flips: int | tuple[int, ...] = tuple(range(1, 31))
+    _: KW_ONLY
     copies: int = 100
     search: Search = "halving"
 
@@ -74,7 +75,7 @@ class FlipNoise:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> RobustnessScorer:
         """Choose the number of flips on known records.

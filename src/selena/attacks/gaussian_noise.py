@@ -5,7 +5,7 @@ Choquette-Choo et al. 2021; what `flip_noise` is to bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class GaussianNoise:
+class GaussianNoiseAttack:
     """Scores a record by the fraction of noisy copies that are classified correctly.
 
     Attributes:
@@ -35,11 +35,12 @@ class GaussianNoise:
         relative: whether they count in standard deviations of each feature over the known
             records, or in the feature's own units (of images: [0, 1], where noisy ones stay).
         copies: noisy copies a record.
-        search: as in `selena.attacks.flip_noise.FlipNoise`.
+        search: as in `selena.attacks.flip_noise.FlipNoiseAttack`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
     sigmas: float | tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+    _: KW_ONLY
     relative: bool = True
     copies: int = 100
     search: Search = "halving"
@@ -74,7 +75,7 @@ class GaussianNoise:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> RobustnessScorer:
         """Choose sigma on known records.

@@ -7,7 +7,7 @@ score Choquette-Choo et al. 2021.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import ceil, isqrt, log2, sqrt
 
 import torch
@@ -29,8 +29,8 @@ Crossed = Callable[[Float[Tensor, "m d"], Int[Tensor, " m"]], Bool[Tensor, " m"]
 
 
 @dataclass(frozen=True)
-class HopSkipJump:
-    """Scores a record by the distance of the nearest point of another label that it can find.
+class HopSkipJumpAttack:
+    """Scores a record by its L2 distance to the decision boundary, found by asking for labels.
 
     From a point of another label it walks along the boundary: estimate the boundary's direction
     from the labels of random points around, step away from it, return to it by binary search.
@@ -48,6 +48,7 @@ class HopSkipJump:
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
+    _: KW_ONLY
     queries: int = 2_500
     first_samples: int = 100
     starts: int = 100
@@ -82,7 +83,7 @@ class HopSkipJump:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DistanceScorer:
         """Ask about the starting points; nothing else is learned.
@@ -118,7 +119,7 @@ class _Walk:
         shape: of one record.
     """
 
-    settings: HopSkipJump
+    settings: HopSkipJumpAttack
     seed: int
     starts: Float[Tensor, "s d"]
     start_labels: Int[Tensor, " s"]

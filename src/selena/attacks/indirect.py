@@ -8,7 +8,7 @@ member are answered more surely than the member; those of a non-member just as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 import torch
@@ -38,7 +38,7 @@ _SURE = 100.0
 
 
 @dataclass(frozen=True)
-class IndirectQuery:
+class IndirectQueryAttack:
     """Scores a record by the mean signal of its neighbors minus its own signal.
 
     Attributes:
@@ -54,6 +54,7 @@ class IndirectQuery:
     """
 
     kind: Kind
+    _: KW_ONLY
     sizes: tuple[float, ...] = ()
     copies: int = 8
     signal: Literal["confidence", "modified_entropy"] = "confidence"
@@ -99,7 +100,7 @@ class IndirectQuery:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> IndirectScorer:
         """Choose the size and the number of neighbors on known records.
@@ -146,7 +147,7 @@ class IndirectScorer:
         progress: who shows it.
     """
 
-    settings: IndirectQuery
+    settings: IndirectQueryAttack
     oracle: Oracle
     neighbors: Neighbors
     copies: int

@@ -6,7 +6,7 @@ Nasr, Shokri, Houmansadr 2018, as used by Tang et al. 2022, Section 5.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -31,7 +31,7 @@ Observe = Callable[[Records], Float[Tensor, "n w"]]
 
 @dataclass(frozen=True)
 class NeuralAttack:
-    """Learns from prediction vector and label of known members and non-members.
+    """Trains a network to tell members by prediction vector and label.
 
     Attributes:
         epochs: passes over the known records that it trains on.
@@ -41,6 +41,7 @@ class NeuralAttack:
             are fitted on them. The last epoch is kept: nothing is selected.
     """
 
+    _: KW_ONLY
     epochs: int = 150
     batch_size: int = 512
     learning_rate: float = 1e-4
@@ -72,7 +73,7 @@ class NeuralAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralScorer:
         """Train on the target's predictions for known records.
@@ -88,7 +89,7 @@ class NeuralAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralFitting:
         """Ask for the target's predictions; see `fit`."""

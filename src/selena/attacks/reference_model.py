@@ -10,7 +10,7 @@ augmented copies of a record; here one plain answer is asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import log
 from typing import Literal
 
@@ -56,6 +56,7 @@ class ReferenceModelAttack:
 
     defense: Training
     statistic: Statistic = "lira"
+    _: KW_ONLY
     runs: int = 16
     spread: Spread = "auto"
     reference_seed: int = 0
@@ -96,7 +97,7 @@ class ReferenceModelAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> ReferenceModelScorer:
         """Train the reference runs, or find them.

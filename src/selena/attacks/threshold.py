@@ -57,7 +57,7 @@ class ThresholdAttack:
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> SignalScorer:
         """Return a scorer; nothing is learned and no randomness used."""

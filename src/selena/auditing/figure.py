@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selena.errors import ConfigError
+from selena.escaping import shorten
 from selena.metrics.intervals import Interval
 from selena.metrics.summary import LOW_FPRS
 
@@ -92,7 +93,7 @@ class Figure:
         low, high = self.interval
         return (
             f"Figure({self.metric}={self.value:.4g}, interval=({low:.4g}, {high:.4g}), "
-            f"attack={self.attack!r})"
+            f"attack={shorten(self.attack, 60)!r})"
         )
 
     @property

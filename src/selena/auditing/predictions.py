@@ -86,6 +86,13 @@ class Predictions:
                         "known rows and scored on the others: both need members and non-members."
                     )
 
+    def __repr__(self) -> str:
+        n, members, known = len(self.member), int(self.member.sum()), int(self.known.sum())
+        return (
+            f"Predictions({n:,} records, {self.num_classes:,} classes; {members:,} are members, "
+            f"{known:,} are known)"
+        )
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""

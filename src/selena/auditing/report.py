@@ -17,6 +17,7 @@ from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
 from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
+from selena.escaping import shorten
 from selena.metrics.intervals import Interval, clopper_pearson, wilson
 from selena.metrics.summary import Summary
 from selena.types import Family
@@ -100,7 +101,9 @@ class ModelQueries:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
-    """Utility and leakage of one target model; `print` shows every attack.
+    """What an audit found: accuracy of the target model, what leaks, and by which attack.
+
+    `print` shows every attack, a notebook the verdict and the strongest ones.
 
     Each figure (`advantage`, `balanced_accuracy`, `auc`, `tpr(0.01)`, `epsilon`) is that of the
     attack that did best in it on known records, and has `.value`, `.interval` and `.attack`.
@@ -126,15 +129,19 @@ class AuditReport:
         if not self.attacks:
             return "AuditReport(no attack)"
         found, counts = self.balanced_accuracy, self.counts()
+        by = shorten(found.attack, 60)
         low, high = (f"{100 * end:.1f}" for end in found.interval)
         return (
             f"AuditReport({self.verdict.level}: attack accuracy {100 * found.value:.1f} % "
-            f"({low} to {high}) by {found.attack}, attacks: {len(self.attacks)}, scored: "
+            f"({low} to {high}) by {by}, attacks: {len(self.attacks)}, scored: "
             f"{counts['evaluation_members']} members, {counts['evaluation_non_members']} others)"
         )
 
     def __str__(self) -> str:
         return str(_shown("as_text")(self))
+
+    def _repr_html_(self) -> str:
+        return str(_shown("as_html")(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AuditReport) and self.to_json() == other.to_json()
@@ -262,6 +269,52 @@ class AuditReport:
         from selena.auditing.saved import load_report
 
         return load_report(Path(path))
+
+    def to_frame(self) -> Any:
+        """Return a pandas `DataFrame` with one row per attack.
+
+        Each figure has three columns: its value under its name (as in `figure`) and the ends of
+        its 95 % interval under the name with "_low" and "_high"; a TPR has "_resolved" besides.
+        Decisions are read with the threshold, global or per class, that did better on known
+        records.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return _shown("to_frame")(self)
+
+    def plot_roc(self, ax: Any = None) -> Any:
+        """Draw the ROC curve of each family's strongest attack, on logarithmic axes.
+
+        Strongest is the attack with the highest TPR at 1 % FPR on known records.
+
+        Args:
+            ax: Matplotlib `Axes` to draw on; None for a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ConfigError: the report holds no attack.
+        """
+        return _shown("plot_roc")(self, ax)
+
+    def write_page(
+        self,
+        path: str | Path,
+        *,
+        title: str = "Who was in the training data?",
+        command: str = "",
+    ) -> Path:
+        """Write this report as one self-contained HTML page; return the path.
+
+        Args:
+            path: file to write.
+            title: heading.
+            command: the command that gave the audit, to be shown on the page.
+        """
+        page: Path = _shown("write_page")(self, path, title, command)
+        return page
 
     def counts(self) -> dict[str, int]:
         """Return how many records thresholds were fitted on and how many were scored.

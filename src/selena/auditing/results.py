@@ -6,7 +6,7 @@ about a figure is believed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from selena.auditing.oracle import DELTA
 from selena.auditing.scoring import AttackScores, Scored
+from selena.escaping import shorten
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr, tpr_band
 from selena.metrics.one_run import (
@@ -117,8 +118,13 @@ class AttackResult:
     access: Access
     settings: dict[str, Any]
     variants: dict[str, Variant]
-    scores: AttackScores = field(repr=False)
+    scores: AttackScores
     canaries: OnCanaries | None = None
+
+    def __repr__(self) -> str:
+        tried = "" if self.canaries is None else ", with canaries"
+        name = shorten(self.name, 60)
+        return f"AttackResult({name!r}, {self.family}, AUC {self.curve.auc:.3f}{tried})"
 
     @property
     def queries_per_record(self) -> float:

@@ -48,11 +48,14 @@ def run_audit(
     split: AuditSplit,
     attacks: Sequence[Attack],
     *,
-    seed: int,
+    seed: int = 0,
     workspace: Workspace | None = None,
     kept_scores: Workspace | None = None,
 ) -> AuditReport:
-    """Attack `target` and report what leaks.
+    """Attack a target model by what an `AuditSplit` says of its training, and report what leaks.
+
+    Use `audit` for a finished model and the records it was and was not trained on; use `run_audit`
+    for a target model that was trained on an `AuditSplit`.
 
     Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
     members as non-members, and on `split.canaries` apart. A target may answer at random: then
@@ -63,7 +66,7 @@ def run_audit(
         target: the model under attack.
         split: who knows what.
         attacks: what to run; names must differ.
-        seed: root of the audit's draws.
+        seed: root of the audit's draws, 0 by default; the same seed gives the same report.
         workspace: device, progress, and a folder for what attacks train.
         kept_scores: a folder where finished attacks' scores are kept and found again.
 

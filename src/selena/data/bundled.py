@@ -23,6 +23,6 @@ def load_digits() -> Dataset:
         num_classes=10,
         features="continuous",
         recipe="digits",
-        members=600,
+        n_members=600,
         source="scikit-learn's digits: 1,797 handwritten digits of 8 x 8 pixels (UCI)",
     )

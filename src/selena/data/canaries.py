@@ -43,7 +43,7 @@ def check_canaries(count: int, kind: str) -> None:
 
 
 def plant_canaries(
-    split: AuditSplit, count: int, kind: CanaryKind, *, num_classes: int, seed: int
+    split: AuditSplit, count: int, kind: CanaryKind, *, num_classes: int, seed: int = 0
 ) -> AuditSplit:
     """Turn some test non-members into canaries, about half of which the target trains on.
 
@@ -54,7 +54,7 @@ def plant_canaries(
             that is trained on, with the same wrong label, and says to nobody that the two belong
             together; "grouped-twins" says so, by `Records.subjects`. Copies are not scored.
         num_classes: number of classes, >= 2.
-        seed: root of the draws: which records, labels, coins and copies.
+        seed: root of the draws, 0 by default: which records, labels, coins and copies.
 
     Raises:
         ConfigError: too few canaries, an unknown kind, a split that has some, or a single class.

@@ -89,7 +89,7 @@ class Cifar:
             num_classes=self.num_classes,
             features="image",
             recipe=self.name,
-            members=min(self.members, count),
+            n_members=min(self.members, count),
             source=f"{self.name}: {count:,} training and {len(y) - count:,} test images of "
             f"{archive.name}",
             member_pool=in_training,

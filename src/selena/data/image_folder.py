@@ -49,7 +49,7 @@ def load_folder(folder: Path) -> Dataset:
         num_classes=len(classes),
         features="image",
         recipe="image_folder",
-        members=len(train) if test else len(train) // 2,
+        n_members=len(train) if test else len(train) // 2,
         source=f"{folder.resolve().name}: {len(train):,} images in train/, {len(test):,} in test/, "
         f"{len(classes)} classes",
         member_pool=torch.arange(len(y)) < len(train) if test else None,

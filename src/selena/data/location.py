@@ -52,6 +52,6 @@ def read(archive: Path) -> Dataset:
         num_classes=CLASSES,
         features="binary",
         recipe="location30",
-        members=1_000,
+        n_members=1_000,
         source=f"Location30, {len(y):,} records of {ARCHIVE} (GitHub privacytrustlab/datasets)",
     )

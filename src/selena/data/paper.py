@@ -37,4 +37,4 @@ def paper_partition(dataset: Dataset) -> Partition:
     n = len(dataset.records)
     members, reference = _SIZES[dataset.name](n)
     validation = max(1, min(MOST_VALIDATION, (n - members - reference) // 10))
-    return Partition(members, reference, validation)
+    return Partition(members=members, reference=reference, validation=validation)

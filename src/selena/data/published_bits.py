@@ -68,7 +68,7 @@ class PublishedBits:
             num_classes=self.num_classes,
             features="binary",
             recipe=self.name,
-            members=self.members,
+            n_members=self.members,
             source=f"{self.name}: {len(y):,} records of {self.archive} ({self.urls[0]})",
         )
 

@@ -8,7 +8,7 @@ selected on records that are scored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from jaxtyping import Bool, Int
@@ -35,6 +35,7 @@ class Partition:
         validation: non-members for selecting models, >= 1.
     """
 
+    _: KW_ONLY
     members: int
     reference: int
     validation: int
@@ -70,9 +71,9 @@ class Partition:
 def audit_split(
     dataset: Dataset,
     *,
-    members: int | None = None,
+    n_members: int | None = None,
     partition: Partition | None = None,
-    seed: int,
+    seed: int = 0,
 ) -> AuditSplit:
     """Cut a data set in the five disjoint sets of an audit; together they hold every record.
 
@@ -83,9 +84,9 @@ def audit_split(
 
     Args:
         dataset: the data set.
-        members: size of the training set (default: the data set's own).
-        partition: all sizes, instead of `members` and `Partition.of`.
-        seed: root seed; one seed gives one split.
+        n_members: size of the training set (default: the data set's own).
+        partition: all sizes, instead of `n_members` and `Partition.of`.
+        seed: root seed, 0 by default; one seed gives one split.
 
     Raises:
         DataError: if the records do not suffice, subjects are too large to be shared out, or a
@@ -95,9 +96,9 @@ def audit_split(
     """
     n = len(dataset.records)
     if partition is None:
-        partition = Partition.of(n, dataset.members if members is None else members)
-    elif members is not None:
-        raise ConfigError("Give either members or a partition, not both.")
+        partition = Partition.of(n, dataset.n_members if n_members is None else n_members)
+    elif n_members is not None:
+        raise ConfigError("Give either n_members or a partition, not both.")
     subjects = dataset.records.subjects
     if subjects is not None and dataset.member_pool is not None:
         raise ConfigError("Records with a member pool cannot have subjects. Leave one of them out.")

@@ -52,7 +52,7 @@ class StandIn:
             num_classes=self.mixture.classes,
             features="binary",
             recipe=self.recipe,
-            members=min(self.members, n // 2),
+            n_members=min(self.members, n // 2),
             source=f"synthetic stand-in for {self.recipe.capitalize()}: {n:,} made-up {self.kind}, "
             f"seed {self.seed}",
             synthetic=True,

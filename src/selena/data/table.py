@@ -76,7 +76,7 @@ class RecordTable:
             num_classes=len(names),
             features=kind,
             recipe="tabular",
-            members=n // 2,
+            n_members=n // 2,
             source=f"{self.path.name}: {n:,} records{whose}, {d:,} features, classes "
             f"{listed(names)}",
             class_names=names,

@@ -1,1 +1,39 @@
-"""Defenses: one file a paper, each a frozen dataclass of hyperparameters with `fit`."""
+"""Defenses: one file per paper, each a frozen dataclass of hyperparameters with `fit`.
+
+Every defense is called as the registry calls it, in CamelCase. It takes by position the network,
+the number of classes and recipes, or the defense that it wraps; hyperparameters are keywords.
+"""
+
+from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.distillation import Distillation
+from selena.defenses.dp_sgd import DPSGD
+from selena.defenses.dropout_l2 import DropoutL2
+from selena.defenses.early_stopping import EarlyStopping
+from selena.defenses.hamp import HAMP
+from selena.defenses.label_smoothing import LabelSmoothing
+from selena.defenses.memguard import MemGuard
+from selena.defenses.memguard_noise import NoiseSearch
+from selena.defenses.mixup_mmd import MixupMMD
+from selena.defenses.output_filters import TopK
+from selena.defenses.relaxloss import RelaxLoss
+from selena.defenses.selena import Selena
+from selena.defenses.split_ai import SplitAI
+from selena.defenses.undefended import Undefended
+
+__all__ = [
+    "DPSGD",
+    "HAMP",
+    "AdversarialRegularization",
+    "Distillation",
+    "DropoutL2",
+    "EarlyStopping",
+    "LabelSmoothing",
+    "MemGuard",
+    "MixupMMD",
+    "NoiseSearch",
+    "RelaxLoss",
+    "Selena",
+    "SplitAI",
+    "TopK",
+    "Undefended",
+]

@@ -7,7 +7,7 @@ Regularization", CCS 2018, Algorithm 1, with the schedule of Tang et al. 2022.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import count
 
 import torch
@@ -38,7 +38,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class AdversarialRegularization:
-    """A min-max game between a classifier and an inference network h(prediction, label).
+    """Trains a classifier against a network h(prediction, label) that guesses membership.
 
     First `warm_up_epochs` ordinary epochs and `attack_passes` passes of h over the members; then
     each classifier step is preceded by `attack_batches` steps of h. The classifier minimises
@@ -60,6 +60,7 @@ class AdversarialRegularization:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     alpha: float = 3.0
     warm_up_epochs: int = 1
     attack_passes: int = 5
@@ -79,7 +80,7 @@ class AdversarialRegularization:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Play the game; `validation` is the defender's reference set.

@@ -6,7 +6,7 @@ soft label of a member comes from a model that has seen it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class Distillation:
-    """One teacher, one student, the same records.
+    """Trains a teacher on labels and a student on its answers to the same records.
 
     Attributes:
         network: builds teacher and student.
@@ -36,6 +36,7 @@ class Distillation:
     num_classes: int
     recipe: Recipe
     distillation: Recipe
+    _: KW_ONLY
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Distillation:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train the teacher on labels, then the student on the teacher's predictions."""

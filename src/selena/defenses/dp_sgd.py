@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -66,6 +66,7 @@ class DPSGD:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     noise_multiplier: float = 1.0
     max_grad_norm: float = 1.0
     delta: float = 1e-5
@@ -87,7 +88,7 @@ class DPSGD:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DPModel:
         """Train on `train` and account for what that may leak.

@@ -6,7 +6,7 @@ Weight decay: Shokri et al., S&P 2017, Section VIII ("Regularization").
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from torch import Tensor, nn
 
@@ -62,6 +62,7 @@ class DropoutL2:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     dropout: float = 0.5
     weight_decay: float = 1e-4
 
@@ -77,7 +78,7 @@ class DropoutL2:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`."""

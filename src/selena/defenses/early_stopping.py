@@ -6,7 +6,7 @@ Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mitta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """The undefended model of one epoch.
+    """Trains as `Undefended` does and keeps the weights of one epoch.
 
     Attributes:
         network: builds the classifier.
@@ -38,6 +38,7 @@ class EarlyStopping:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     epoch: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class EarlyStopping:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train as `Undefended` with the same seed does, up to the chosen epoch."""

@@ -7,7 +7,7 @@ by Enforcing Less Confident Prediction", NDSS 2024, Section III.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Shaped
@@ -56,7 +56,7 @@ class EntropyRegularized:
 
 @dataclass(frozen=True)
 class HAMP:
-    """High-entropy soft labels, entropy regularization, and output modification.
+    """Trains on high-entropy soft labels with an entropy bonus, and replaces answered values.
 
     Attributes:
         network: builds the classifier.
@@ -71,6 +71,7 @@ class HAMP:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     entropy_share: float = 0.8
     entropy_weight: float = 0.01
     decoys: int = 1000
@@ -86,7 +87,7 @@ class HAMP:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> HAMPModel:
         """Train on soft labels; `validation` gives the range of continuous random inputs."""
@@ -133,8 +134,8 @@ class HAMPModel:
     """
 
     target: NetworkModel
-    decoys: Float[Tensor, "d c"]
-    key: int
+    decoys: Float[Tensor, "d c"] = field(repr=False)
+    key: int = field(repr=False)
 
     @property
     def num_classes(self) -> int:

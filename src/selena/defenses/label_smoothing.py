@@ -5,7 +5,7 @@ Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -22,7 +22,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class LabelSmoothing:
-    """Cross-entropy against (1 - s) times the one-hot label plus s / c for every class.
+    """Trains against (1 - s) times the one-hot label plus s / c for each of the c classes.
 
     Attributes:
         network: builds the classifier.
@@ -34,6 +34,7 @@ class LabelSmoothing:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class LabelSmoothing:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on the smoothed labels of `train`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import KW_ONLY, astuple, dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -55,7 +55,7 @@ def _default_recipe() -> Recipe:
 
 @dataclass(frozen=True)
 class MemGuard:
-    """Fits any defense, then filters its predictions.
+    """Fits any defense, then adds noise to its predictions that misleads an attack network.
 
     Attributes:
         base: what trains the target model (the paper's: `Undefended`).
@@ -73,6 +73,7 @@ class MemGuard:
     """
 
     base: Defense
+    _: KW_ONLY
     inference: Recipe = field(default_factory=_default_recipe)
     weaker_decays: tuple[float, ...] = (1e-4, 0.0)
     search: NoiseSearch = field(default_factory=NoiseSearch)
@@ -89,7 +90,7 @@ class MemGuard:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> MemGuardModel:
         """Fit the target model, then the inference network; `validation` is its reference set.
@@ -170,10 +171,10 @@ class MemGuardModel:
     """
 
     target: StoredModel
-    inference: nn.Module
-    search: NoiseSearch
+    inference: nn.Module = field(repr=False)
+    search: NoiseSearch = field(repr=False)
     budget: float | None
-    key: int
+    key: int = field(repr=False)
 
     @property
     def num_classes(self) -> int:

@@ -6,7 +6,7 @@ CODASPY 2021, Section 5; MixUp: Zhang et al., ICLR 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -92,7 +92,7 @@ def squared_mmd(a: Float[Tensor, "m c"], b: Float[Tensor, "m c"]) -> Float[Tenso
 
 @dataclass(frozen=True)
 class MixupMMD:
-    """Ordinary training with `MixupMMDLoss`; the references are the validation records.
+    """Trains on mixed records and pulls their predictions toward those of validation records.
 
     Attributes:
         network: builds the classifier.
@@ -105,6 +105,7 @@ class MixupMMD:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     mixup: float = 1.0
     weight: float = 3.0
 
@@ -119,7 +120,7 @@ class MixupMMD:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`, against `validation`."""

@@ -43,7 +43,7 @@ class TopK:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> TopKModel:
         """Fit the target model."""

@@ -6,7 +6,7 @@ ICLR 2022, Algorithm 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -59,7 +59,7 @@ def _flattening(logits: Float[Tensor, "b c"], target: Int[Tensor, " b"]) -> Floa
 
 @dataclass(frozen=True)
 class RelaxLoss:
-    """Ordinary training with `RelaxedCrossEntropy`.
+    """Trains so that the loss stays near a level (`RelaxedCrossEntropy`) and does not fall to 0.
 
     Attributes:
         network: builds the classifier.
@@ -71,6 +71,7 @@ class RelaxLoss:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class RelaxLoss:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`."""

@@ -5,7 +5,7 @@ Tang et al., USENIX Security 2022, Section 4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class Selena:
-    """The whole defense; the protected model is the distilled student alone.
+    """Distils a `SplitAI` ensemble into one student, which alone is the protected model.
 
     Attributes:
         network: builds a sub-model, and the student.
@@ -38,6 +38,7 @@ class Selena:
     num_classes: int
     recipe: Recipe
     distillation: Recipe
+    _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
 
@@ -48,7 +49,11 @@ class Selena:
     def split_ai(self) -> SplitAI:
         """The first stage."""
         return SplitAI(
-            self.network, self.num_classes, self.recipe, self.n_submodels, self.n_nonmodels
+            self.network,
+            self.num_classes,
+            self.recipe,
+            n_submodels=self.n_submodels,
+            n_nonmodels=self.n_nonmodels,
         )
 
     def fit(
@@ -56,7 +61,7 @@ class Selena:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train the Split-AI, take its soft labels of the members, and distil the student.

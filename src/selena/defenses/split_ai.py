@@ -6,7 +6,7 @@ Tang et al., USENIX Security 2022, Section 4.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from jaxtyping import Float, Shaped
@@ -33,10 +33,11 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class SplitAI:
-    """Split-AI without distillation. Exact queries of members are protected, near ones are not.
+    """Trains K sub-models and answers each member by the L of them that never saw it.
 
-    Nor are all records of a subject together: a member's are answered by the same L sub-models,
-    those of a stranger by others each, and the spread of the answers tells them apart.
+    Exact queries of members are protected, queries near a member are not. Nor are all records of a
+    subject together: a member's are answered by the same L sub-models, those of a stranger by
+    others each, and the spread of the answers tells them apart.
 
     Attributes:
         network: builds a sub-model.
@@ -49,6 +50,7 @@ class SplitAI:
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
+    _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
 
@@ -60,7 +62,7 @@ class SplitAI:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> SplitAIModel:
         """Draw the non-model sets and train the K sub-models."""
@@ -118,9 +120,9 @@ class SplitAIModel:
         device: where it computes.
     """
 
-    submodels: Sequence[nn.Module]
+    submodels: Sequence[nn.Module] = field(repr=False)
     sets: NonModelSets
-    index: ContentIndex
+    index: ContentIndex = field(repr=False)
     num_classes: int
     device: str = "cpu"
 

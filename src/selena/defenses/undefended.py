@@ -21,7 +21,7 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class Undefended:
-    """Cross-entropy training on the members' labels, nothing else.
+    """Trains on the members' labels by cross-entropy, without a defense.
 
     Attributes:
         network: builds the classifier.
@@ -38,7 +38,7 @@ class Undefended:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`."""

@@ -76,7 +76,7 @@ class DataSettings:
         """Return the sizes of the parts of `dataset`."""
         if self.partition == "paper":
             return paper_partition(dataset)
-        members = dataset.members if self.members is None else self.members
+        members = dataset.n_members if self.members is None else self.members
         return Partition.of(len(dataset.records), members)
 
 

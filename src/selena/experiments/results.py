@@ -103,9 +103,9 @@ def read_results(folders: Sequence[Path]) -> Results:
 def make_workspace(runs: Path, settings: RunSettings, progress: Progress | None) -> Workspace:
     """Return the workspace of work in progress under `runs`."""
     return Workspace(
-        settings.device,
-        runs / "artifacts",
-        progress or Silent(),
+        device=settings.device,
+        folder=runs / "artifacts",
+        progress=progress or Silent(),
         workers=settings.workers,
         cohort_size=settings.cohort_size,
     )

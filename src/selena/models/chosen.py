@@ -71,7 +71,7 @@ def chosen_attacks(
         num_classes=num_classes,
         features=features,
         recipe=recipe,
-        members=len(records) // 2,
+        n_members=len(records) // 2,
         source="given to an audit",
     )
     named = build_attacks([each for each in attacks if isinstance(each, str)], PLANS[recipe], data)

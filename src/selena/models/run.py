@@ -70,6 +70,9 @@ def audit(
 ) -> AuditReport:
     """Attack anybody's model and report what leaks about who was in its training data.
 
+    Use `audit` for a finished model and the records it was and was not trained on; use `run_audit`
+    for a target model that was trained on an `AuditSplit`.
+
     Direct attacks need one answer a record: the model is asked in shuffled batches, and about a
     few records again, to see whether it answers alike. Attacks that need more ask it about changed
     records, for which features must be dense numbers.
@@ -105,7 +108,7 @@ def audit(
             both sides drawn alike. A warning says how many.
         fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
         device: where a network answers and attacks compute; by default the workspace's, "cpu".
-        seed: root of every draw; the same seed gives the same report.
+        seed: root of every draw, 0 by default; the same seed gives the same report.
         workspace: progress, and a folder for what attacks train.
         batch_size: of a function: records per call at most.
         retries: of a function: how often a call that raised is repeated, after 1 s, 2 s, 4 s and

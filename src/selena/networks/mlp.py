@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from torch import nn
@@ -29,6 +29,7 @@ class MLP:
     in_features: int
     num_classes: int
     hidden: tuple[int, ...] = (1024, 512, 256, 128)
+    _: KW_ONLY
     activation: Literal["tanh", "relu"] = "tanh"
     standardize: bool = False
 

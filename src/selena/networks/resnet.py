@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 
 import torch
@@ -34,6 +34,7 @@ class ResNet:
 
     num_classes: int
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    _: KW_ONLY
     blocks: int = 2
     first_stride: int = 1
     mean: tuple[float, ...] = CIFAR100_MEAN

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from math import hypot
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from selena.auditing.figure import tpr_metric
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError, DataError
+from selena.escaping import shorten
 from selena.metrics.intervals import Interval
 from selena.reports.page.model_runs import ModelRuns, baseline_of, runs_by_model
 from selena.reports.page.runs import Run, run_of_audit
@@ -45,6 +47,14 @@ class Comparison:
         return [run.row for run in self.runs]
 
     def __repr__(self) -> str:
+        names = list(dict.fromkeys(each.row["defense"] for each in self.runs))
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"Comparison({len(self.runs)} audits of {shorten(shown, 120)})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    def __str__(self) -> str:
         return "\n".join([results_text(self.rows), *self.changes()])
 
     def changes(self) -> list[str]:

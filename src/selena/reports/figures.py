@@ -41,7 +41,12 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.2 * columns, 3.8 * len(families)), layout="constrained")
     panels = figure.subplots(len(families), columns, squeeze=False)
     for line, family in zip(panels, families, strict=True):
-        _draw_roc(line[0], [row for row in shown if family in row["families"]], family)
+        curves = [
+            (row["defense"], row["families"][family]["roc"])
+            for row in shown
+            if family in row["families"]
+        ]
+        draw_roc(line[0], curves, f"ROC, best {family} attack")
         for panel, row in zip(line[1:], shown, strict=True):
             if family in row["families"]:
                 _draw_scores(panel, row, family)
@@ -52,10 +57,16 @@ def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
         figure.savefig(temporary, dpi=130, format=suffix)
 
 
-def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
+def draw_roc(panel: Axes, curves: Sequence[tuple[str, dict[str, Any]]], title: str) -> None:
+    """Draw ROC curves on logarithmic axes.
+
+    Args:
+        panel: where.
+        curves: label and curve, as `AttackResult.roc` has it.
+        title: heading.
+    """
     floor = 1.0
-    for row, color in zip(rows, _COLORS * len(rows), strict=False):
-        roc = row["families"][family]["roc"]
+    for (label, roc), color in zip(curves, _COLORS * len(curves), strict=False):
         fpr, tpr = np.array(roc["fpr"]), np.array(roc["tpr"])
         floor = min(floor, 1 / roc["non_members"])
         # A step curve: the TPR that a FPR allows is that of the last corner before it.
@@ -64,7 +75,7 @@ def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
             np.maximum(tpr, 1e-9),
             where="post",
             color=color,
-            label=plain(f"{row['defense']} (AUC {roc['auc']:.3f})"),
+            label=plain(f"{label} (AUC {roc['auc']:.3f})"),
         )
     grid = np.geomspace(floor, 1, 50)
     panel.plot(grid, grid, "--", color="grey", linewidth=1, label="random guess")
@@ -75,7 +86,7 @@ def _draw_roc(panel: Axes, rows: Sequence[dict[str, Any]], family: str) -> None:
         ylim=(floor, 1.05),
         xlabel="false-positive rate",
         ylabel="true-positive rate",
-        title=f"ROC, best {family} attack",
+        title=title,
     )
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right", fontsize=8)

@@ -27,11 +27,12 @@ from selena.reports.table import (
 # Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
 _WIDTH = 120
 _GROUPED = "Records of one subject count as one, by the mean of their scores."
-_TITLES = {
+HEADLINES = {
     tpr_metric(0.01): "TPR at 1 % FPR",
     "balanced_accuracy": "Attack accuracy",
     "auc": "AUC",
 }
+"""The figures that a summary shows, and their names in words."""
 
 
 def results_table(
@@ -132,7 +133,7 @@ def audit_notes(audit: dict[str, Any]) -> list[str]:
         for which, where in (("train", "of its training records"), ("test", "of the others"))
     )
     figures = figures_of(audit)
-    shown = [figures[metric] for metric in (*_TITLES, EPSILON) if metric in figures]
+    shown = [figures[metric] for metric in (*HEADLINES, EPSILON) if metric in figures]
     few = few_words(shown)
     return [
         f"Leak: {audit['verdict']['level']}. {audit['verdict']['reason']}",
@@ -154,7 +155,7 @@ def _figure_line(audit: Mapping[str, Any], figure: Figure) -> str:
     guess = f"{100 * chance(figure.metric):g}"
     few = "" if figure.resolved else f" {FEW}"
     value = _interval_text(figure.value, figure.interval)
-    return f"{_TITLES[figure.metric]}: {value}{few} {by}; guessing gives {guess}."
+    return f"{HEADLINES[figure.metric]}: {value}{few} {by}; guessing gives {guess}."
 
 
 def as_text(table: Table, notes: Sequence[str]) -> str:

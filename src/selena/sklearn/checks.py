@@ -28,29 +28,22 @@ Weights = Float64[np.ndarray, " n"]
 Subjects = Int64[np.ndarray, " n"]
 
 
-class ParameterError(ConfigError, ValueError):
-    """A `ConfigError` that scikit-learn knows as the `ValueError` it expects of estimators."""
-
-
-def check_counts(n_submodels: Any, n_nonmodel: Any) -> tuple[int, int]:
-    """Return K and L; raise `ParameterError` unless 1 <= L < K, `TypeError` unless integers."""
+def check_counts(n_submodels: Any, n_nonmodels: Any) -> tuple[int, int]:
+    """Return K and L; raise `ConfigError` unless 1 <= L < K, `TypeError` unless integers."""
     check_scalar(n_submodels, "n_submodels", Integral)
-    check_scalar(n_nonmodel, "n_nonmodel", Integral)
-    try:
-        check_sizes(int(n_submodels), int(n_nonmodel))
-    except ConfigError as error:
-        raise ParameterError(f"{error} Here K is n_submodels and L n_nonmodel.") from error
-    return int(n_submodels), int(n_nonmodel)
+    check_scalar(n_nonmodels, "n_nonmodels", Integral)
+    check_sizes(int(n_submodels), int(n_nonmodels))
+    return int(n_submodels), int(n_nonmodels)
 
 
 def check_estimator(estimator: Any, role: str) -> Any:
-    """Return `estimator`; raise `ParameterError` unless it is an instance with `predict_proba`."""
+    """Return `estimator`; raise `ConfigError` unless it is an instance with `predict_proba`."""
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise ParameterError(
+        raise ConfigError(
             f"{role} must be an estimator, as LogisticRegression(); got {estimator!r}."
         )
     if not hasattr(_with_final_estimators(estimator), "predict_proba"):
-        raise ParameterError(
+        raise ConfigError(
             f"{role} has no predict_proba, from which soft labels are taken: {estimator!r}. "
             "Choose one that has, or wrap it in CalibratedClassifierCV."
         )
@@ -79,17 +72,17 @@ def check_weights(sample_weight: Any, X: Any) -> Weights:
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     if not weight.any():  # older versions of scikit-learn let them pass
-        raise ParameterError("sample_weight: all weights are zero. Give one above zero.")
+        raise ConfigError("sample_weight: all weights are zero. Give one above zero.")
     return weight
 
 
 def check_subjects(subjects: Any, X: Any) -> Subjects:
-    """Return the number of each record's subject; raise `ValueError` unless each has one."""
+    """Return the number of each record's subject; raise `DataError` unless each has one."""
     check_consistent_length(X, subjects)
     try:
         return number_subjects(column_or_1d(subjects))
     except DataError as error:
-        raise ParameterError(f"subjects: {error}") from error
+        raise DataError(f"subjects: {error}") from error
 
 
 def check_training(
@@ -123,7 +116,7 @@ def check_training(
         subjects = None if subjects is None else subjects[kept]
     model.classes_ = np.unique(y)
     if len(model.classes_) < 2:
-        raise ParameterError(
+        raise ConfigError(
             f"{type(model).__name__} needs at least 2 classes; the records (n_samples={len(y)}) "
             f"are all of one class, {model.classes_[0]!r}."
         )

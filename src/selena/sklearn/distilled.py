@@ -31,7 +31,7 @@ class SelenaClassifier(ProbabilityClassifier):
             selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
             it, it sees every record.
         n_submodels: K, at least 2; the paper's is 25.
-        n_nonmodel: L, 1 <= L < K; the paper's is 10.
+        n_nonmodels: L, 1 <= L < K; the paper's is 10.
         student: what learns the soft labels, a classifier with `predict_proba`; None for a copy
             of `estimator`. One with `fit_soft` (`TorchClassifier`) learns them as they are; any
             other is fitted on each record once a class, weighted by its probability; one that
@@ -55,7 +55,8 @@ class SelenaClassifier(ProbabilityClassifier):
         >>> from sklearn.tree import DecisionTreeClassifier
         >>> X, y = load_iris(return_X_y=True)
         >>> tree = DecisionTreeClassifier()
-        >>> SelenaClassifier(tree, 5, 2, random_state=0).fit(X, y).predict(X[:1])
+        >>> model = SelenaClassifier(tree, n_submodels=5, n_nonmodels=2, random_state=0)
+        >>> model.fit(X, y).predict(X[:1])
         array([0])
     """
 
@@ -64,17 +65,17 @@ class SelenaClassifier(ProbabilityClassifier):
     def __init__(
         self,
         estimator: Any = None,
+        *,
         n_submodels: int = 25,
-        n_nonmodel: int = 10,
+        n_nonmodels: int = 10,
         student: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
-        *,
         max_expansion: int = 10,
     ) -> None:
         self.estimator = estimator
         self.n_submodels = n_submodels
-        self.n_nonmodel = n_nonmodel
+        self.n_nonmodels = n_nonmodels
         self.student = student
         self.max_expansion = max_expansion
         self.n_jobs = n_jobs
@@ -93,11 +94,11 @@ class SelenaClassifier(ProbabilityClassifier):
                 of one person; see `SplitAIClassifier.fit`.
 
         Raises:
-            ParameterError: (a ValueError) not 1 <= L < K, an estimator or student without
+            ConfigError: not 1 <= L < K, an estimator or student without
                 `predict_proba`, or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
         """
-        check_counts(self.n_submodels, self.n_nonmodel)
+        check_counts(self.n_submodels, self.n_nonmodels)
         check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
         student = check_estimator(base if self.student is None else self.student, "student")
@@ -106,8 +107,8 @@ class SelenaClassifier(ProbabilityClassifier):
         )
         split_ai = SplitAIClassifier(
             base,
-            self.n_submodels,
-            self.n_nonmodel,
+            n_submodels=self.n_submodels,
+            n_nonmodels=self.n_nonmodels,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(X, y, weight, subjects)

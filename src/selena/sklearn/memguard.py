@@ -27,7 +27,7 @@ from selena.defenses.ranking import keep_argmax
 from selena.errors import ConfigError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
-from selena.sklearn.checks import Labels, ParameterError, check_estimator, check_training
+from selena.sklearn.checks import Labels, check_estimator, check_training
 from selena.sklearn.fitting import aligned_proba, fit_hard
 from selena.sklearn.split import base_or_default, data_checks, tags_of
 from selena.types import Records
@@ -106,7 +106,7 @@ class MemGuardClassifier(ProbabilityClassifier):
                 records fall on one side.
 
         Raises:
-            ParameterError: (a ValueError) an estimator without `predict_proba`, or fitted and not
+            ConfigError: an estimator without `predict_proba`, or fitted and not
                 frozen; a frozen one without `X_reference`, or that does not know a label of `y`;
                 fewer than two classes; a setting out of range.
             ValueError: whatever scikit-learn raises for malformed input.
@@ -120,10 +120,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         else:
             X, reference = self._fit_copy(base, X, y, sample_weight, X_reference, key)
         answers = _Answers(len(self.classes_))
-        try:
-            memguard = MemGuard(answers, budget=self.budget)
-        except ConfigError as error:
-            raise ParameterError(str(error)) from error
+        memguard = MemGuard(answers, budget=self.budget)
         self._filter = replace(
             memguard, inference=replace(memguard.inference, epochs=int(self.epochs))
         ).fit(
@@ -158,9 +155,9 @@ class MemGuardClassifier(ProbabilityClassifier):
 
     def _take_frozen(self, base: Any, X: Any, y: Any, reference: Any) -> Any:
         if not hasattr(base, "classes_"):
-            raise ParameterError(f"{base!r} is not fitted. Fit it, or pass it without freezing.")
+            raise ConfigError(f"{base!r} is not fitted. Fit it, or pass it without freezing.")
         if reference is None:
-            raise ParameterError(
+            raise ConfigError(
                 "A frozen estimator has seen all of X: records that it has not seen must come as "
                 "X_reference. Or pass an unfitted estimator, which is fitted on half of X."
             )
@@ -168,7 +165,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         check_consistent_length(X, y)
         unknown = np.setdiff1d(column_or_1d(y, warn=True), base.classes_)
         if len(unknown):
-            raise ParameterError(
+            raise ConfigError(
                 f"y holds {unknown.tolist()[0]!r}, which is none of the frozen estimator's classes "
                 f"{base.classes_!r}. X and y must be the records it was trained on."
             )
@@ -180,7 +177,7 @@ class MemGuardClassifier(ProbabilityClassifier):
     ) -> tuple[Any, Any]:
         """Fit a copy of `base`; return its members and the reference records."""
         if _is_fitted(base):
-            raise ParameterError(
+            raise ConfigError(
                 f"{base!r} is fitted. To protect it as it is, pass "
                 "FrozenEstimator(...) of sklearn.frozen around it; to fit a copy, clone(...) of it."
             )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from selena.checks import are_probabilities
 from selena.networks.mlp import MLP
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
-from selena.sklearn.checks import ParameterError, Weights, check_training, check_weights
+from selena.sklearn.checks import Weights, check_training, check_weights
 from selena.training.batches import in_chunks
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
@@ -100,8 +100,8 @@ class TorchClassifier(ProbabilityClassifier):
             sample_weight: n weights, at least 0, or None; they scale each record's loss.
 
         Raises:
-            ParameterError: (a ValueError) fewer than two classes, or weights that are all 0.
-            ConfigError: an unknown activation, or a setting out of range.
+            ConfigError: fewer than two classes, weights that are all 0, an unknown activation, or
+                a setting out of range.
             TrainingError: a loss that is no longer finite.
         """
         X, y, weight, _ = check_training(self, X, y, sample_weight, dtype=np.float32)
@@ -119,18 +119,17 @@ class TorchClassifier(ProbabilityClassifier):
             sample_weight: n weights, at least 0, or None; they scale each record's loss.
 
         Raises:
-            ParameterError: (a ValueError) `soft` is no table of probabilities of c >= 2 classes.
-            ConfigError: an unknown activation, or a setting out of range.
+            ConfigError: `soft` is no table of probabilities of c >= 2 classes, or as `fit`.
             TrainingError: a loss that is no longer finite.
         """
         X = validate_data(self, X, dtype=np.float32)
         soft = check_array(soft, dtype=np.float64, ensure_min_features=2, input_name="soft")
         check_consistent_length(X, soft)
         if not are_probabilities(soft).all():
-            raise ParameterError("soft: every row must be probabilities, >= 0 and of sum 1.")
+            raise ConfigError("soft: every row must be probabilities, >= 0 and of sum 1.")
         self.classes_ = np.arange(soft.shape[1]) if classes is None else np.asarray(classes)
         if len(self.classes_) != soft.shape[1] or (self.classes_[1:] <= self.classes_[:-1]).any():
-            raise ParameterError(
+            raise ConfigError(
                 f"classes must be {soft.shape[1]} sorted labels, one a column of soft; "
                 f"got {self.classes_!r}."
             )
@@ -186,7 +185,7 @@ class TorchClassifier(ProbabilityClassifier):
                 Examples(_tensor(X), _tensor(soft)),
                 [Job("network", torch.arange(len(X)), seed)],
                 recipe,
-                workspace=Workspace(self.device),
+                workspace=Workspace(device=self.device),
             )
         # In float64 a record's answer does not depend on those asked beside it: float32 products of
         # one row and of many differ in digits that a comparison of answers sees.

@@ -14,12 +14,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from selena.content.non_models import draw_non_models, share_draws
-from selena.errors import DataError
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import (
     Labels,
-    ParameterError,
     Weights,
     check_counts,
     check_estimator,
@@ -48,7 +46,7 @@ class SplitAIClassifier(ProbabilityClassifier):
             selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
             it, it sees every record.
         n_submodels: K, at least 2; the paper's is 25.
-        n_nonmodel: L, 1 <= L < K; the paper's is 10.
+        n_nonmodels: L, 1 <= L < K; the paper's is 10.
         n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
             on it. A `joblib.parallel_config` is used as it is.
         random_state: int, `RandomState` or None. Also decides the key of the hash: with a known
@@ -75,14 +73,15 @@ class SplitAIClassifier(ProbabilityClassifier):
     def __init__(
         self,
         estimator: Any = None,
+        *,
         n_submodels: int = 25,
-        n_nonmodel: int = 10,
+        n_nonmodels: int = 10,
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
         self.n_submodels = n_submodels
-        self.n_nonmodel = n_nonmodel
+        self.n_nonmodels = n_nonmodels
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -101,11 +100,11 @@ class SplitAIClassifier(ProbabilityClassifier):
                 alike, a copy that must not see the one would learn it from another.
 
         Raises:
-            ParameterError: (a ValueError) not 1 <= L < K, an estimator without `predict_proba`,
+            ConfigError: not 1 <= L < K, an estimator without `predict_proba`,
                 or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
         """
-        k, l = check_counts(self.n_submodels, self.n_nonmodel)  # noqa: E741 - the paper's letter
+        k, l = check_counts(self.n_submodels, self.n_nonmodels)  # noqa: E741 - the paper's letter
         base = check_estimator(base_or_default(self.estimator), "estimator")
         X, y, weight, subjects = check_training(
             self, X, y, sample_weight, subjects, **data_checks(self)
@@ -114,10 +113,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
         self.shared_draws_ = {}
         if subjects is not None:
-            try:
-                self.shared_draws_ = share_draws(X, subjects, n_submodels=k, key=self.key_)
-            except DataError as error:
-                raise ParameterError(str(error)) from error
+            self.shared_draws_ = share_draws(X, subjects, n_submodels=k, key=self.key_)
         excluded = self._draw(X, k)
         root = int.from_bytes(self.key_, "big")
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(

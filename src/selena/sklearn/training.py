@@ -40,7 +40,7 @@ class EstimatorTraining:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
         """Fit a copy on `train`, and by its subjects where the estimator heeds them."""
@@ -68,6 +68,9 @@ class FittedEstimator:
 
     fitted: Any
     num_classes: int
+
+    def __repr__(self) -> str:
+        return f"FittedEstimator({type(self.fitted).__name__}, {self.num_classes:,} classes)"
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logarithms of probabilities, float64; -inf for a probability of 0."""

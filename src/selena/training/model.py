@@ -29,6 +29,10 @@ class NetworkModel:
     num_classes: int
     device: str = "cpu"
 
+    def __repr__(self) -> str:
+        weights = sum(each.numel() for each in self.network.parameters())
+        return f"NetworkModel({weights:,} weights, {self.num_classes:,} classes, {self.device})"
+
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits, float32 on the CPU."""
         return predict(self.network, x, device=self.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 import torch
@@ -38,6 +38,7 @@ class Recipe:
             each epoch; soft labels are those of the clean images. "none" shows them as they are.
     """
 
+    _: KW_ONLY
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 1e-3
     batch_size: int = 512

@@ -119,7 +119,7 @@ class PaperTask:
         if scale.paper_partition and _has_paper_partition(dataset):
             data = replace(self._records, partition="paper")
         elif scale.members is not None:
-            data = replace(self._records, members=min(scale.members, dataset.members))
+            data = replace(self._records, members=min(scale.members, dataset.n_members))
         else:
             data = self._records
         changes = scale.plan
