@@ -24,6 +24,10 @@ Access = Literal["label", "logits", "gradient"]
 Family = Literal["direct", "label-only", "adaptive", "reference-model"]
 """The attack families: those of the paper's Table 2, and what came after it."""
 
+Needs = Literal["predictions", "features", "training"]
+"""What an attack needs: answers about the records themselves, as a table of predictions holds
+them; features, which it changes or trains on; or the target's training, which it repeats."""
+
 FeatureKind = Literal["binary", "continuous", "image"]
 
 
@@ -294,25 +298,20 @@ class Oracle(Protocol):
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        ...
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
         """Return predicted labels."""
-        ...
 
     def flipped_labels(
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
     ) -> Int[Tensor, "n k"]:
         """Return the predicted label of each record under each pattern of flipped bits."""
-        ...
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits; needs access "logits"."""
-        ...
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return logits through which gradients flow back to `x`; needs access "gradient"."""
-        ...
 
 
 @runtime_checkable
@@ -326,37 +325,39 @@ class Scorer(Protocol):
         All of them for a plain statistic; for a scorer that was itself trained on known
         records, the part that it held out, so that a threshold never sees overfitted scores.
         """
-        ...
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return one score a candidate; higher means member."""
-        ...
 
 
 @runtime_checkable
 class Attack(Protocol):
-    """A membership inference attack: frozen hyperparameters and `fit`."""
+    """A membership inference attack: frozen hyperparameters and `fit`.
+
+    What is the same for all attacks of a class is a class variable there
+    (`family: ClassVar[Family] = "direct"`).
+    """
 
     @property
     def name(self) -> str:
-        """The name it has in reports."""
-        ...
+        """The name in reports."""
 
     @property
     def family(self) -> Family:
         """The family it is listed under."""
-        ...
 
     @property
     def access(self) -> Access:
-        """What it needs from the oracle."""
-        ...
+        """What it may ask of the oracle."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs to run; of "training" it is told the candidates."""
 
     def fit(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Scorer:
         """Learn from what the attacker knows and return a scorer."""
-        ...
 
 
 @runtime_checkable
@@ -370,7 +371,6 @@ class Fitting(Protocol):
             Its own scorer, then theirs in order: each the one that it would have become alone
             (on an accelerator, where networks share products, but for rounding).
         """
-        ...
 
 
 @runtime_checkable
@@ -381,7 +381,6 @@ class TrainingAttack(Attack, Protocol):
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Fitting:
         """Ask the oracle all that training needs; `fit` is this and `Fitting.train` alone."""
-        ...
 
 
 @runtime_checkable
@@ -392,8 +391,6 @@ class Defense(Protocol):
         self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
     ) -> StoredModel:
         """Return a new fitted target model; nothing unfitted can answer a query."""
-        ...
 
     def restore(self, state: dict[str, Tensor]) -> StoredModel:
         """Rebuild the target model from `StoredModel.state`, on the device that the state is on."""
-        ...

@@ -57,6 +57,7 @@ from selena.types import (
     Defense,
     Family,
     MembershipSets,
+    Needs,
     Oracle,
     Records,
     concatenate,
@@ -349,6 +350,7 @@ class Curious:
     told: list[MembershipSets] = field(default_factory=list)
     name: str = "curious"
     family: Family = "reference-model"
+    needs: Needs = "training"
     access: Access = "logits"
 
     def fit(self, oracle: Oracle, known: MembershipSets, **how: object) -> Curious:
@@ -376,9 +378,9 @@ def test_an_audit_tells_the_candidates_and_not_which_are_members() -> None:
     assert 6 < int(members[:24].sum()) < 18  # and shuffled
     auc = report.attacks["curious"].variants["global"].summary.auc
     assert auc == pytest.approx(0.5, abs=0.2)
-    direct = replace(curious, family="direct", told=[])
-    run_audit(TARGET, SPLIT, [direct], seed=0)
-    assert direct.told[0].candidates is None
+    plain = replace(curious, needs="predictions", told=[])
+    run_audit(TARGET, SPLIT, [plain], seed=0)
+    assert plain.told[0].candidates is None
 
 
 def test_records_that_validate_runs_are_neither_trained_on_nor_scored() -> None:
@@ -435,7 +437,7 @@ def test_predictions_alone_have_nothing_to_train_on() -> None:
     rows = np.arange(40)
     answers = torch.rand(40, 2).double().softmax(dim=1).numpy()
     table = Predictions(answers, rows % 2, rows < 20, rows % 3 == 0)
-    with pytest.raises(DataError, match="train on features"):
+    with pytest.raises(ConfigError, match="lira need more than predictions"):
         run_audit(table, table.split(), [ReferenceModelAttack(UNDEFENDED)], seed=0)
 
 

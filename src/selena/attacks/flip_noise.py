@@ -6,6 +6,7 @@ Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on Purchas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +21,17 @@ from selena.attacks.robustness import (
     fit_strength,
 )
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.training.plans import Plan
+from selena.types import (
+    Access,
+    Dataset,
+    Family,
+    FeatureKind,
+    MembershipSets,
+    Needs,
+    Oracle,
+    Records,
+)
 from selena.workspace import Progress, Workspace
 
 _ROWS = 8_192
@@ -43,9 +54,19 @@ class FlipNoise:
             copy on every number. See `selena.attacks.robustness.fit_strength`.
     """
 
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("binary",)
+
     flips: int | tuple[int, ...] = tuple(range(1, 31))
     copies: int = 100
     search: Search = "halving"
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> FlipNoise:
+        """Return the attack with the numbers of flips that suit `data`."""
+        return cls(flip_range(data))
 
     def __post_init__(self) -> None:
         check_strengths(self._strengths, self.copies, self.search)
@@ -54,16 +75,6 @@ class FlipNoise:
     def name(self) -> str:
         """The name it has in reports; that of a fixed number of flips carries the number."""
         return f"flip_noise_{self.flips}" if isinstance(self.flips, int) else "flip_noise"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     @property
     def _strengths(self) -> tuple[int, ...]:
@@ -91,6 +102,12 @@ class FlipNoise:
             return correct_flips(oracle, flip_patterns(width, flips, self.copies, seed), progress)
 
         return fit_strength(correct, known, self._strengths, copies=self.copies, search=self.search)
+
+
+def flip_range(data: Dataset) -> tuple[int, ...]:
+    """Return the paper's range: to 30 of Purchase100's 600 bits, to 100 of Texas100's 6,169."""
+    bits = data.records.x[0].numel()
+    return tuple(range(1, (100 if bits > 1000 else min(30, bits)) + 1))
 
 
 def correct_flips(

@@ -6,6 +6,7 @@ Choquette-Choo et al. 2021; what `flip_noise` is to bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from selena.attacks.robustness import (
 )
 from selena.errors import ConfigError
 from selena.training.batches import as_input
-from selena.types import Access, Family, MembershipSets, Oracle
+from selena.types import Access, Family, FeatureKind, MembershipSets, Needs, Oracle
 from selena.workspace import Workspace
 
 
@@ -39,6 +40,11 @@ class GaussianNoise:
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("continuous", "image")
+
     sigmas: float | tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
     relative: bool = True
     copies: int = 100
@@ -54,16 +60,6 @@ class GaussianNoise:
     def name(self) -> str:
         """The name it has in reports; that of a fixed sigma carries its value."""
         return "gaussian_noise" if isinstance(self.sigmas, tuple) else f"gaussian_{self.sigmas:g}"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     @property
     def _strengths(self) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ member are answered more surely than the member; those of a non-member just as i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -26,11 +26,23 @@ from selena.attacks.neighbors import (
 from selena.attacks.robustness import check_strengths, fitted_accuracy
 from selena.errors import ConfigError
 from selena.signals import SIGNALS
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.training.plans import Plan
+from selena.types import (
+    Access,
+    Dataset,
+    Family,
+    FeatureKind,
+    MembershipSets,
+    Needs,
+    Oracle,
+    Records,
+)
 from selena.workspace import Progress, Workspace
 
 Kind = Literal["flip", "noise", "shift"]
+Signal = Literal["confidence", "modified_entropy"]
 
+_KINDS: dict[FeatureKind, Kind] = {"binary": "flip", "continuous": "noise", "image": "shift"}
 _SIZES: dict[Kind, tuple[float, ...]] = {"flip": (1, 2, 4), "noise": (0.01, 0.03), "shift": (1,)}
 _SHIFTS = 8
 _SURE = 100.0
@@ -53,11 +65,20 @@ class IndirectQuery:
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
+    family: ClassVar[Family] = "adaptive"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "features"
+
     kind: Kind
     sizes: tuple[float, ...] = ()
     copies: int = 8
-    signal: Literal["confidence", "modified_entropy"] = "confidence"
+    signal: Signal = "confidence"
     max_batch: int = 16_384
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset, signal: Signal) -> IndirectQuery:
+        """Return the attack with the kind of neighbors that suits `data`."""
+        return cls(_KINDS[data.features], signal=signal)
 
     def __post_init__(self) -> None:
         if self.kind not in _SIZES:
@@ -78,16 +99,6 @@ class IndirectQuery:
     def name(self) -> str:
         """The name it has in reports."""
         return f"indirect_{self.kind}_{self.signal}"
-
-    @property
-    def family(self) -> Family:
-        """An attack on one defense."""
-        return "adaptive"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     @property
     def tried(self) -> tuple[float, ...]:

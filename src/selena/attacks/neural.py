@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,8 +22,9 @@ from selena.seeding import child_seed
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 Observe = Callable[[Records], Float[Tensor, "n w"]]
@@ -41,31 +43,26 @@ class NeuralAttack:
             are fitted on them. The last epoch is kept: nothing is selected.
     """
 
+    name: ClassVar[str] = "neural"
+    family: ClassVar[Family] = "direct"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "predictions"
+
     epochs: int = 150
     batch_size: int = 512
     learning_rate: float = 1e-4
     held_out: float = 0.2
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> NeuralAttack:
+        """Return the attack in batches of the classifier's size."""
+        return cls(batch_size=plan.training.batch_size)
 
     def __post_init__(self) -> None:
         check_share(self.held_out)
         if self.batch_size < 2:
             raise ConfigError(f"batch_size is {self.batch_size}; one pair needs at least 2.")
         self._recipe()  # checks the others
-
-    @property
-    def name(self) -> str:
-        """The name it has in reports."""
-        return "neural"
-
-    @property
-    def family(self) -> Family:
-        """A direct single-query attack."""
-        return "direct"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     def fit(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,7 +27,7 @@ from selena.attacks.reference_runs import (
 )
 from selena.errors import ConfigError
 from selena.signals import confidence
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 Statistic = Literal["lira", "rmia"]
@@ -53,6 +53,10 @@ class ReferenceModelAttack:
             for "own" from 64 runs on.
         reference_seed: root of the runs' draws; attacks that share it share the runs.
     """
+
+    family: ClassVar[Family] = "reference-model"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "training"
 
     defense: Training
     statistic: Statistic = "lira"
@@ -80,16 +84,6 @@ class ReferenceModelAttack:
     def name(self) -> str:
         """The statistic's name."""
         return self.statistic
-
-    @property
-    def family(self) -> Family:
-        """An attack that trains as the target was trained."""
-        return "reference-model"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     def fit(
         self,

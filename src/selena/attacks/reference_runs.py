@@ -152,11 +152,6 @@ def reference_runs(
             "`MembershipSets.candidates` is None. Give the records that will be scored."
         )
     pool = concatenate(known.all_members, known.non_members, known.candidates)
-    if pool.x.dtype == torch.int64:
-        raise DataError(
-            "Reference runs train on features, and these records are numbers of rows in a table of "
-            "predictions. Pass the model and its records to `selena.audit`."
-        )
     sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
     numeric = numeric_environment(workspace.device)
@@ -246,12 +241,8 @@ class _Work:
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
-    """Return whether its runs can be one ensemble; not where a subclass has a `fit` of its own."""
-    homes = [
-        next((kind for kind in type(defense).__mro__ if name in vars(kind)), None)
-        for name in ("fit", "fit_side_by_side")
-    ]
-    return homes[1] is not None and homes[0] is homes[1]
+    """Return whether one ensemble can train all; a subclass may train otherwise than its base."""
+    return "fit_side_by_side" in vars(type(defense))
 
 
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:

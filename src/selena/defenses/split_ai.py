@@ -23,8 +23,9 @@ from selena.training.engine import fit_networks
 from selena.training.inference import predict_rows
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import NonModelSets, Records
+from selena.types import Dataset, NonModelSets, Records
 from selena.workspace import Workspace
 
 _CHUNK = 8192
@@ -50,6 +51,17 @@ class SplitAI:
     recipe: Recipe
     n_submodels: int = 25
     n_nonmodels: int = 10
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> SplitAI:
+        """Return the ensemble that `plan` describes."""
+        return cls(
+            plan.network(data),
+            data.num_classes,
+            plan.training,
+            plan.n_submodels,
+            plan.n_nonmodels,
+        )
 
     def __post_init__(self) -> None:
         check_sizes(self.n_submodels, self.n_nonmodels)
