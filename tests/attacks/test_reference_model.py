@@ -23,14 +23,14 @@ from selena.attacks.reference_model import (
     lira,
     rmia,
 )
-from selena.attacks.reference_runs import (
+from selena.attacks.reference_training import (
     SURE,
-    ReferenceRuns,
+    ReferenceModels,
     Training,
     clip_value,
     draw_halves,
-    reference_runs,
     set_aside,
+    train_reference_models,
 )
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
@@ -81,8 +81,8 @@ SPLIT = AuditSplit(
 VALIDATION = toy_records(8, seed=8, start=800)
 
 
-def runs_of(defense: Training, workspace: Workspace) -> ReferenceRuns:
-    return reference_runs(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
+def runs_of(defense: Training, workspace: Workspace) -> ReferenceModels:
+    return train_reference_models(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
 
 
 def seed_of(run: int) -> int:
@@ -113,7 +113,7 @@ def test_lira_is_the_ratio_of_two_normal_likelihoods() -> None:
 
 def test_few_runs_share_the_spread_of_all_records_of_the_pool() -> None:
     observed, confidences, inside = drawn(8, 30)
-    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
+    runs = ReferenceModels(confidences, inside, PoolIndex(MEMBERS))
     part = slice(3, 10)  # the spread is that of the pool, whichever records are asked about
     scores = lira(observed[part], confidences[:, part], inside[:, part], runs)
     spreads = [
@@ -136,7 +136,7 @@ def test_few_runs_share_a_spread_unless_told_otherwise(
     spread: Spread, count: int, is_shared: bool
 ) -> None:
     _, confidences, inside = drawn(count, len(MEMBERS))
-    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
+    runs = ReferenceModels(confidences, inside, PoolIndex(MEMBERS))
     attack = ReferenceModelAttack(UNDEFENDED, runs=count, spread=spread)
     scores = ReferenceModelScorer(attack, MeteredOracle(TARGET, "logits"), runs, KNOWN).score(
         MEMBERS
@@ -462,5 +462,5 @@ def test_runs_that_train_by_subjects_are_other_runs() -> None:
     workspace = Workspace()
     grouped = replace(KNOWN, members=replace(MEMBERS, subjects=torch.arange(24) // 4))
     for known in (KNOWN, grouped, KNOWN):
-        reference_runs(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
+        train_reference_models(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
     assert len(workspace.shared) == 2

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from selena.attacks.holdout import hold_out
-from selena.attacks.reference_runs import draw_halves, set_aside
+from selena.attacks.reference_training import draw_halves, set_aside
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced

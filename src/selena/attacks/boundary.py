@@ -156,7 +156,7 @@ class BoundaryDistance:
 
 @dataclass
 class _Going:
-    """State of the descents that still go on, one row a record.
+    """State of the descents that still go on, one row per record.
 
     Attributes:
         row: where the record stands in the batch that the descents began with.

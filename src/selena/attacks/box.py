@@ -58,7 +58,7 @@ class Box:
         return flat
 
     def diagonal(self, features: int) -> float:
-        """Return the L2 length that no distance within the box exceeds."""
+        """Return the largest L2 distance within the box."""
         return (self.high - self.low) * sqrt(features)
 
 

@@ -43,13 +43,13 @@ class FlipNoise:
 
     The number of flips is chosen on known records, so evaluation records cost `copies` queries
     each. For the choice on evaluation records that published figures may have made, run one
-    attack a number of flips (`flips=7`; its name carries the number) and compare their results:
+    attack per number of flips (`flips=7`; its name carries the number) and compare their results:
     an attack itself never sees the truth.
 
     Attributes:
         flips: numbers of flipped bits to choose from (the paper: 1..30 on Purchase100, 1..100
             on Texas100), or one number.
-        copies: noisy copies a record; the paper's 100.
+        copies: noisy copies per record; the paper's 100.
         search: "halving" spends few copies on unpromising numbers of flips; "all" spends every
             copy on every number. See `selena.attacks.robustness.fit_strength`.
     """

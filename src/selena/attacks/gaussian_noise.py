@@ -35,7 +35,7 @@ class GaussianNoise:
         sigmas: standard deviations of the noise to choose from on known records, or one.
         relative: whether they count in standard deviations of each feature over the known
             records, or in the feature's own units (of images: [0, 1], where noisy ones stay).
-        copies: noisy copies a record.
+        copies: noisy copies per record.
         search: as in `selena.attacks.flip_noise.FlipNoise`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """

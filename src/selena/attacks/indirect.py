@@ -1,9 +1,9 @@
-"""Asks about a record's neighbors, which tells members of a Split-AI that was not distilled.
+"""Asks about a record's neighbors, which reveals members of a Split-AI that was not distilled.
 
 Split-AI defends exact queries of its training records alone (Tang et al. 2022, Sections 4.1 and
 4.2): the exact query of a member is answered by sub-models that never saw it; that of a near
 neighbor by a random L-set, of which a share 1 - L/K trained on the member. So the neighbors of a
-member are answered more surely than the member; those of a non-member just as it is.
+member get more confident answers than the member; those of a non-member get the same.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class IndirectQuery:
         sizes: how many bits, how much noise (in standard deviations of each feature over the
             known records) or how many pixels; the best fitted one on known records is used. By
             default small ones of the kind.
-        copies: neighbors a record, 8 at most for shifts; how many of them are averaged (1, 2, 4
+        copies: neighbors per record, 8 at most for shifts; how many of them are averaged (1, 2, 4
             and so on) is chosen on known records together with the size.
         signal: what is read from an answer; see `selena.signals`.
         max_batch: records asked about at once; bounds memory, changes no result.

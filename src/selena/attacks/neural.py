@@ -37,7 +37,7 @@ class NeuralAttack:
 
     Attributes:
         epochs: passes over the known records that it trains on.
-        batch_size: records a step, half of them members; the paper's is the classifier's.
+        batch_size: records per step, half of them members; the paper's is the classifier's.
         learning_rate: of Adam.
         held_out: share of the known records that it does not train on, in (0, 1); thresholds
             are fitted on them. The last epoch is kept: nothing is selected.
@@ -101,7 +101,7 @@ class NeuralAttack:
         """Observe known records, for attacks that see more of them than a prediction.
 
         Args:
-            observe: gives one row of numbers a record.
+            observe: gives one row of numbers per record.
             num_classes: number of classes.
             known: members and non-members; as many of each are trained on.
             seed: root of every draw.
@@ -141,10 +141,9 @@ class NeuralAttack:
 class NeuralFitting:
     """What an attack network learns from.
 
-    An example is a pair, of a member and a non-member, so that every batch holds as many of the
-    ones as of the others. Without this balance the network, which starts out answering 0.5 to
-    everything, chases each batch's surplus, and often dies (every ReLU at 0) before it finds what
-    little its small first weights let through.
+    An example is a pair of a member and a non-member, so every batch is balanced. Without this
+    balance the network, which first answers 0.5 to everything, follows each batch's surplus and
+    often dies (every ReLU at 0) before it learns anything.
 
     Attributes:
         network: builds the attack network.

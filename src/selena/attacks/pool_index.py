@@ -1,4 +1,4 @@
-"""Finds records in a pool by what they are: candidates come without numbers that tell anything."""
+"""Finds records in a pool by their content: the ids of candidates tell nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selena.types import Records
 
 
 class PoolIndex:
-    """Finds records of a pool by content and label; it holds 32 bytes a record."""
+    """Finds records of a pool by content and label; it takes 32 bytes per record."""
 
     def __init__(self, pool: Records) -> None:
         """Index `pool`."""
@@ -32,7 +32,7 @@ class PoolIndex:
         strange = np.flatnonzero(self._names[places] != asked)
         if len(strange):
             raise DataError(
-                f"Record {strange[0]} was not among the candidates that reference runs were "
+                f"Record {strange[0]} was not among the candidates that reference models were "
                 "trained for. Give all that will be asked about as `MembershipSets.candidates`."
             )
         return torch.from_numpy(places)

@@ -1,1 +1,1 @@
-"""Defenses: one file a paper, each a frozen dataclass of hyperparameters with `fit`."""
+"""Defenses: one file per paper, each a frozen dataclass of hyperparameters with `fit`."""

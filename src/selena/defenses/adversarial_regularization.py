@@ -50,7 +50,7 @@ class AdversarialRegularization:
         alpha: weight of privacy, >= 0; 3 for Purchase100, 2 for Texas100, 6 for CIFAR-100.
         warm_up_epochs: ordinary epochs; 1, or 4 for CIFAR-100.
         attack_passes: passes of h between warm-up and game.
-        attack_batches: steps of h a classifier step; 13, or 1 for CIFAR-100.
+        attack_batches: steps of h per classifier step; 13, or 1 for CIFAR-100.
         attack_recipe: optimizer, rate and precision of h; rate 1e-4, or 1e-3 for Texas100. Its
             batches have the classifier's size, and the game sets its epochs.
     """

@@ -1,4 +1,4 @@
-"""Dropout and weight decay: the plain means against overfitting, as defenses.
+"""Dropout and weight decay: the usual regularizers as defenses.
 
 Dropout: Srivastava et al., JMLR 2014, as a defense in Salem et al., NDSS 2019, Section VI-A.
 Weight decay: Shokri et al., S&P 2017, Section VIII ("Regularization").

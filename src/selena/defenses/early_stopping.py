@@ -1,4 +1,4 @@
-"""Early stopping: the undefended run, ended before it has learned its members by heart.
+"""Early stopping: the undefended run, ended before it memorizes its members.
 
 Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mittal 2021.
 """

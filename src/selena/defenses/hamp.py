@@ -49,7 +49,7 @@ class EntropyRegularized:
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch, whatever the epoch."""
+        """Return the loss of a batch, the same in every epoch."""
         log_p = network(x).log_softmax(dim=1)
         entropy = -(log_p.exp() * log_p).sum(dim=1)
         return (per_example_loss(log_p, target, "cross_entropy") - self.weight * entropy).mean()
@@ -130,7 +130,7 @@ class HAMPModel(FilteredModel):
     No decoy has a tie at its top, so labels stay.
 
     Attributes:
-        decoys: logarithms of the predictions for random inputs, each rising.
+        decoys: logarithms of the predictions for random inputs, each in ascending order.
         key: of the hash of a query that picks its decoy, the same at each call.
     """
 

@@ -47,7 +47,7 @@ class MixupMMDLoss:
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch, whatever the epoch."""
+        """Return the loss of a batch, the same in every epoch."""
         share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         partner = torch.randperm(len(x)).to(x.device)
         logits = network(share * x + (1 - share) * x[partner])

@@ -1,4 +1,4 @@
-"""RelaxLoss: training holds the loss at a level instead of driving it to zero.
+"""RelaxLoss: training keeps the loss at a level instead of driving it to zero.
 
 Chen, Yu, Fritz, "RelaxLoss: Defending Membership Inference Attacks without Losing Utility",
 ICLR 2022, Algorithm 1.
@@ -60,7 +60,7 @@ class RelaxLoss(SingleNetwork):
     """Ordinary training with `RelaxedCrossEntropy`.
 
     Attributes:
-        alpha: the level at which the loss is held, >= 0 nats; to be tuned for each data set.
+        alpha: the level at which the loss is kept, >= 0 nats; to be tuned for each data set.
     """
 
     name: ClassVar[str] = "relaxloss"

@@ -199,7 +199,7 @@ def mean_prediction(
 ) -> Float[Tensor, "n c"]:
     """Return for each record the mean softmax output of its non-models.
 
-    One pass a sub-model over just the records it answers; memory is n x c whatever K is.
+    One pass per sub-model over the records that it answers; memory is n x c for any K.
     """
     total = torch.zeros(len(x), num_classes)
     for i, submodel in enumerate(submodels):
