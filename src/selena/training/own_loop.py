@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from selena.types import Records
 from selena.workspace import Workspace
 
 
+@runtime_checkable
 class Trains(Protocol):
     """A defense that trains one network, as a frozen dataclass of all its settings."""
 
