@@ -4,9 +4,10 @@ The idea (Watson et al., "On the Importance of Difficulty Calibration in Members
 Attacks", ICLR 2022): a record that any model finds easy says little. So the attacker trains a
 reference model on records that are no members, and asks how much surer the target is than that.
 
-An attack is a frozen dataclass with `name`, `family`, `access` and `fit`, which returns a scorer; a
-higher score means member. It sees an oracle and the records whose membership the attacker knows.
-Thresholds are fitted and figures made by the audit, which alone holds the truth.
+An attack is a frozen dataclass of its hyperparameters. Its class variables say what it is called
+and what it needs; `fit` returns a scorer, whose higher scores mean member. It sees an oracle and
+the records whose membership the attacker knows. The audit, which alone holds the truth, fits
+thresholds and computes figures.
 
 Run: python examples/own_attack.py
 """
@@ -14,6 +15,7 @@ Run: python examples/own_attack.py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,7 +23,7 @@ import selena
 from selena.attacks.holdout import hold_out
 from selena.networks import NetworkFactory
 from selena.signals import confidence
-from selena.types import Access, Attack, Family, Oracle, TargetModel
+from selena.types import Access, Attack, Family, Needs, Oracle, TargetModel
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,15 @@ class Calibrated:
     Attributes:
         network: builds the reference model.
         recipe: how it is trained.
-        name: the name in reports.
-        family: the family it is listed under.
-        access: what it asks of the target.
     """
+
+    name: ClassVar[str] = "calibrated_confidence"  # in reports
+    family: ClassVar[Family] = "direct"  # where it is listed
+    access: ClassVar[Access] = "logits"  # what it asks of the target
+    needs: ClassVar[Needs] = "features"  # it trains on them, so predictions alone will not do
 
     network: NetworkFactory
     recipe: selena.Recipe
-    name: str = "calibrated_confidence"
-    family: Family = "direct"
-    access: Access = "logits"
 
     def fit(
         self,

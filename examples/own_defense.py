@@ -4,7 +4,8 @@ The idea: cut the members in two halves, train a teacher on each, and let each l
 it never saw. A student learns these labels alone. (It is SELENA with K = 2 and L = 1: what do all
 the other sub-models buy?)
 
-A defense is a frozen dataclass with `fit` and `restore`; nothing has to be registered.
+A defense is a frozen dataclass with `fit` and `restore`, which rebuilds a fitted model from its
+state. It need not be registered.
 
 Run: python examples/own_defense.py
 """
@@ -17,26 +18,18 @@ import torch
 from torch import Tensor
 
 import selena
-from selena.defenses.single import fit_single
-from selena.networks import NetworkFactory
+from selena.defenses.single import SingleNetwork, fit_single
 from selena.seeding import child_seed, torch_generator
-from selena.training.model import NetworkModel, restore_network
+from selena.training.model import NetworkModel
 from selena.types import Defense
 
 
 @dataclass(frozen=True)
-class CrossLabels:
+class CrossLabels(SingleNetwork):
     """Two teachers, each of one half of the members; a student of what they say of the other.
 
-    Attributes:
-        network: builds teachers and student.
-        num_classes: number of classes.
-        recipe: how all three are trained.
+    The base gives it `network`, `num_classes`, `recipe` and `restore`.
     """
-
-    network: NetworkFactory
-    num_classes: int
-    recipe: selena.Recipe
 
     def fit(
         self,
@@ -66,9 +59,6 @@ class CrossLabels:
             teacher = network(name, train.take(seen), None)
             soft[unseen] = teacher.logits(train.x[unseen]).softmax(dim=1)
         return network("student", train, soft)
-
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        return restore_network(self.network, self.num_classes, state)
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ def test_hyperparameters_of_a_defense_are_listed(name: str) -> None:
 def test_an_attacks_row_says_what_it_is(name: str) -> None:
     entry = ATTACKS[name]
     (attack,) = build_attacks([name], PLAN, dataset(entry.features[0]))
-    family, reads, features, _, hyperparameters = ROWS[name]
-    assert family == attack.family
+    family, reads, needs, features, _, hyperparameters = ROWS[name]
+    assert (family, needs) == (attack.family, attack.needs)
     known = {"label": ("label", "labels"), "logits": ("prediction",), "gradient": ("gradients",)}
     assert reads in known[attack.access]
     suits = ", ".join(WORDS[kind] for kind in entry.features)

@@ -113,4 +113,4 @@ def test_seeds_are_optional_and_zero(name: str) -> None:
 
 def test_a_device_is_no_positional_argument() -> None:
     with pytest.raises(TypeError, match="positional"):
-        selena.Workspace("cpu")  # type: ignore[misc]
+        selena.Workspace("cpu")  # type: ignore[call-arg]

@@ -25,6 +25,10 @@ Access = Literal["label", "logits", "gradient"]
 Family = Literal["direct", "label-only", "adaptive", "reference-model"]
 """The attack families: those of the paper's Table 2, and what came after it."""
 
+Needs = Literal["predictions", "features", "training"]
+"""What an attack needs: answers about the records themselves, as a table of predictions holds
+them; features, which it changes or trains on; or the target's training, which it repeats."""
+
 FeatureKind = Literal["binary", "continuous", "image"]
 
 
@@ -341,11 +345,15 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Attack(Protocol):
-    """A membership inference attack: frozen hyperparameters and `fit`."""
+    """A membership inference attack: frozen hyperparameters and `fit`.
+
+    What is the same for all attacks of a class is a class variable there
+    (`family: ClassVar[Family] = "direct"`).
+    """
 
     @property
     def name(self) -> str:
-        """The name it has in reports."""
+        """The name in reports."""
 
     @property
     def family(self) -> Family:
@@ -353,7 +361,11 @@ class Attack(Protocol):
 
     @property
     def access(self) -> Access:
-        """What it needs from the oracle."""
+        """What it may ask of the oracle."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs to run; of "training" it is told the candidates."""
 
     def fit(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...

@@ -23,14 +23,14 @@ from selena.attacks.reference_model import (
     lira,
     rmia,
 )
-from selena.attacks.reference_runs import (
+from selena.attacks.reference_training import (
     SURE,
-    ReferenceRuns,
+    ReferenceModels,
     Training,
     clip_value,
     draw_halves,
-    reference_runs,
     set_aside,
+    train_reference_models,
 )
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
@@ -57,6 +57,7 @@ from selena.types import (
     Defense,
     Family,
     MembershipSets,
+    Needs,
     Oracle,
     Records,
     concatenate,
@@ -80,8 +81,8 @@ SPLIT = AuditSplit(
 VALIDATION = toy_records(8, seed=8, start=800)
 
 
-def runs_of(defense: Training, workspace: Workspace) -> ReferenceRuns:
-    return reference_runs(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
+def runs_of(defense: Training, workspace: Workspace) -> ReferenceModels:
+    return train_reference_models(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
 
 
 def seed_of(run: int) -> int:
@@ -112,7 +113,7 @@ def test_lira_is_the_ratio_of_two_normal_likelihoods() -> None:
 
 def test_few_runs_share_the_spread_of_all_records_of_the_pool() -> None:
     observed, confidences, inside = drawn(8, 30)
-    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
+    runs = ReferenceModels(confidences, inside, PoolIndex(MEMBERS))
     part = slice(3, 10)  # the spread is that of the pool, whichever records are asked about
     scores = lira(observed[part], confidences[:, part], inside[:, part], runs)
     spreads = [
@@ -135,7 +136,7 @@ def test_few_runs_share_a_spread_unless_told_otherwise(
     spread: Spread, count: int, is_shared: bool
 ) -> None:
     _, confidences, inside = drawn(count, len(MEMBERS))
-    runs = ReferenceRuns(confidences, inside, PoolIndex(MEMBERS))
+    runs = ReferenceModels(confidences, inside, PoolIndex(MEMBERS))
     attack = ReferenceModelAttack(UNDEFENDED, runs=count, spread=spread)
     scores = ReferenceModelScorer(attack, MeteredOracle(TARGET, "logits"), runs, KNOWN).score(
         MEMBERS
@@ -349,6 +350,7 @@ class Curious:
     told: list[MembershipSets] = field(default_factory=list)
     name: str = "curious"
     family: Family = "reference-model"
+    needs: Needs = "training"
     access: Access = "logits"
 
     def fit(self, oracle: Oracle, known: MembershipSets, **how: object) -> Curious:
@@ -376,9 +378,9 @@ def test_an_audit_tells_the_candidates_and_not_which_are_members() -> None:
     assert 6 < int(members[:24].sum()) < 18  # and shuffled
     auc = report.attacks["curious"].variants["global"].summary.auc
     assert auc == pytest.approx(0.5, abs=0.2)
-    direct = replace(curious, family="direct", told=[])
-    run_audit(TARGET, SPLIT, [direct], seed=0)
-    assert direct.told[0].candidates is None
+    plain = replace(curious, needs="predictions", told=[])
+    run_audit(TARGET, SPLIT, [plain], seed=0)
+    assert plain.told[0].candidates is None
 
 
 def test_records_that_validate_runs_are_neither_trained_on_nor_scored() -> None:
@@ -435,7 +437,7 @@ def test_predictions_alone_have_nothing_to_train_on() -> None:
     rows = np.arange(40)
     answers = torch.rand(40, 2).double().softmax(dim=1).numpy()
     table = Predictions(answers, rows % 2, rows < 20, rows % 3 == 0)
-    with pytest.raises(DataError, match="train on features"):
+    with pytest.raises(ConfigError, match="lira need more than predictions"):
         run_audit(table, table.split(), [ReferenceModelAttack(UNDEFENDED)], seed=0)
 
 
@@ -460,5 +462,5 @@ def test_runs_that_train_by_subjects_are_other_runs() -> None:
     workspace = Workspace()
     grouped = replace(KNOWN, members=replace(MEMBERS, subjects=torch.arange(24) // 4))
     for known in (KNOWN, grouped, KNOWN):
-        reference_runs(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
+        train_reference_models(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
     assert len(workspace.shared) == 2

@@ -29,6 +29,7 @@ from selena.types import (
     AuditSplit,
     Family,
     MembershipSets,
+    Needs,
     Oracle,
     Records,
     Scorer,
@@ -142,10 +143,11 @@ class Witness:
 
     Attributes:
         seen: receives the candidates told of, and each lot asked about.
-        family: whether it is told of candidates.
+        needs: whether it is told of candidates.
     """
 
     seen: list[Records]
+    needs: Needs = "training"
     family: Family = "reference-model"
     name: str = "witness"
     access: Access = "label"

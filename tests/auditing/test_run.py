@@ -30,6 +30,7 @@ from selena.types import (
     AuditSplit,
     Family,
     MembershipSets,
+    Needs,
     Oracle,
     Records,
     Scorer,
@@ -163,6 +164,7 @@ class Own:
     name: str = "own"
     family: Family = "direct"
     access: Access = "logits"
+    needs: Needs = "predictions"
 
     def fit(
         self,
@@ -390,6 +392,7 @@ class Halved:
     name: str
     family: Family = "direct"
     access: Access = "logits"
+    needs: Needs = "predictions"
 
     def prepare(
         self,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from selena.attacks.holdout import hold_out
-from selena.attacks.reference_runs import draw_halves, set_aside
+from selena.attacks.reference_training import draw_halves, set_aside
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced
@@ -28,6 +28,7 @@ from selena.types import (
     AuditSplit,
     Family,
     MembershipSets,
+    Needs,
     Oracle,
     Records,
     Scorer,
@@ -67,14 +68,15 @@ class FirstFeature:
 
     Attributes:
         shown: receives the candidates told of, and each lot that is asked about.
-        family: whether it is told of candidates.
+        needs: whether it is told of candidates.
         endless: from which feature on a score is infinite.
     """
 
     shown: list[Records]
-    family: Family = "direct"
+    needs: Needs = "predictions"
     endless: float = math.inf
     name: str = "first feature"
+    family: Family = "direct"
     access: Access = "label"
     calibration: MembershipSets | None = None
 
@@ -133,17 +135,17 @@ def test_subjects_of_one_change_no_byte(alone: bool) -> None:
         assert first[part] == second[part], part
 
 
-@pytest.mark.parametrize("family", ["direct", "reference-model"])
-def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(family: Family) -> None:
+@pytest.mark.parametrize("needs", ["predictions", "training"])
+def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(needs: Needs) -> None:
     shown: list[Records] = []
     parts = split()
-    run_audit(Constant(), parts, [FirstFeature(shown, family)], seed=0)
+    run_audit(Constant(), parts, [FirstFeature(shown, needs)], seed=0)
     records, truth = parts.evaluation.joined()
-    if family == "reference-model":
+    if needs == "training":
         told = subjects_of(shown[0])
         known = subjects_of(parts.known.joined()[0])
         assert not set(told.tolist()) & set(known.tolist())
-    for candidates in [shown[-1]] if family == "direct" else [shown[0], shown[-1]]:
+    for candidates in [shown[-1]] if needs == "predictions" else [shown[0], shown[-1]]:
         order, mine = torch.cdist(candidates.x, records.x).argmin(dim=1), subjects_of(candidates)
         pairs = torch.stack([mine, subjects_of(records)[order]]).unique(dim=1)
         assert pairs.shape[1] == len(mine.unique()) == 40
@@ -261,6 +263,6 @@ def test_candidates_share_no_number_with_any_known_subject() -> None:
     shown: list[Records] = []
     many = persons(toy_records(300, seed=5, start=50_000))
     wide = replace(split(), known=MembershipSets(many, persons(SIDES[1])))
-    run_audit(Constant(), wide, [FirstFeature(shown, "reference-model")], seed=0)
+    run_audit(Constant(), wide, [FirstFeature(shown, "training")], seed=0)
     assert not set(subjects_of(shown[0]).tolist()) & set(subjects_of(many).tolist())
     assert int(subjects_of(shown[0]).min()) > int(subjects_of(many).max())

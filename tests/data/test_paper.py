@@ -73,7 +73,7 @@ def test_setting_decides_the_sizes() -> None:
         members=100, reference=150, validation=75
     )
     assert DataSettings(members=40).sizes(toy) == Partition.of(1_000, 40)
-    assert DataSettings().sizes(toy) == Partition.of(1_000, toy.members)
+    assert DataSettings().sizes(toy) == Partition.of(1_000, toy.n_members)
     with pytest.raises(ConfigError, match="members >= 2, not 0"):
         DataSettings(members=0).sizes(toy)
 
@@ -86,7 +86,7 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
     }
     paper, default = (cases_by_partition[name] for name in ("paper", "default"))
     assert len(paper.split(toy).train) == 100
-    assert len(default.split(toy).train) == toy.members
+    assert len(default.split(toy).train) == toy.n_members
     assert paper.folder(tmp_path, toy).path != default.folder(tmp_path, toy).path
     assert Case.from_manifest({"settings": paper.to_json()}).data == paper.data
 

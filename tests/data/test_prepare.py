@@ -67,14 +67,6 @@ def test_sets_are_fetched_and_converted_once(site: Site) -> None:
     assert len(site.requests) == 2
 
 
-def test_broken_download_is_tried_again(site: Site) -> None:
-    size = len(site.files[PURCHASE])
-    site.breaks[PURCHASE] = [size - 1_000]
-    (dataset,) = prepare(["purchase100"])
-    assert len(dataset.records) == 1_000
-    assert asked(site) == [PURCHASE, PURCHASE]
-
-
 @pytest.mark.parametrize("trouble", ["missing", "html", "truncated", "another archive"])
 def test_second_mirror_helps(site: Site, tmp_path: Path, trouble: str) -> None:
     whole = site.files.pop(PURCHASE)

@@ -151,13 +151,13 @@ def test_published_set() -> None:
 
 def test_default_members_are_the_papers_where_they_fit() -> None:
     few = replace(PURCHASE100, members=1_000, mixture=replace(SMALL, classes=100))
-    assert few.load(5_000).members == 1_000
-    assert few.load(1_500).members == 750
+    assert few.load(5_000).n_members == 1_000
+    assert few.load(1_500).n_members == 750
 
 
 def test_sizes_are_those_of_the_real_sets() -> None:
     for stand_in, real in [(PURCHASE100, purchase.PURCHASE100), (TEXAS100, texas.TEXAS100)]:
         assert stand_in.recipe == real.name
-        assert (stand_in.records, stand_in.members) == (real.records, real.members)
+        assert (stand_in.records, stand_in.n_members) == (real.records, real.n_members)
         assert stand_in.mixture.items == real.width
         assert stand_in.mixture.classes == real.num_classes

@@ -87,7 +87,7 @@ def test_the_adversary_weighs_both_sides_equally_however_many_there_are() -> Non
     for records, rows, truth in sides:
         part = records.take(rows)
         with torch.no_grad():
-            seen = game._lane.network.eval()(part.x).softmax(dim=1)
+            seen = game._loop.network.eval()(part.x).softmax(dim=1)
         label = torch.nn.functional.one_hot(part.y, CLASSES).float()
         guesses = plain(torch.cat([seen, label], dim=1)).squeeze(1)
         loss = loss + ((guesses - truth) ** 2).mean() / 2

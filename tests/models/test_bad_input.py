@@ -229,7 +229,7 @@ def test_changed_records_cannot_be_asked_of_predictions() -> None:
         np.arange(8) % 2 == 0,
         np.arange(8) < 4,
     )
-    with pytest.raises(ConfigError, match="gaussian_noise ask about changed records"):
+    with pytest.raises(ConfigError, match="gaussian_noise need more than predictions"):
         quick(predictions, attacks=["gaussian_noise"])
 
 

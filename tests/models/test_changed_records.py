@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.errors import AccessError, ConfigError
 from selena.models import audit
 from selena.training.model import NetworkModel
-from selena.types import Attack
+from selena.types import Attack, Needs
 from tests.models.memory import CLASSES, Pair, forgetting, probabilities, remembering, sides
 
 MEMBERS, OTHERS = sides(60)
@@ -162,15 +162,18 @@ def test_features_that_no_attack_can_change() -> None:
     refused(numbers, "flip_noise needs binary", "flip_noise")
 
 
-def test_an_attack_of_ones_own_gets_features() -> None:
+def test_an_attack_gets_features_if_it_needs_them() -> None:
     widths = []
 
     class Own(ThresholdAttack):
+        needs: ClassVar[Needs] = "features"
+
         def fit(self, oracle: Any, known: Any, **rest: Any) -> Any:
             widths.append(known.members.x.shape[1])
             return super().fit(oracle, known, **rest)
 
     network = nn.Sequential(forgetting())
     audit(network, MEMBERS, OTHERS, attacks=[Own("entropy")], fpr=1.0)
-    audit(network, MEMBERS, OTHERS, attacks=[ThresholdAttack("entropy")], fpr=1.0)
-    assert widths == [12]
+    Own.needs = "predictions"
+    audit(network, MEMBERS, OTHERS, attacks=[Own("entropy")], fpr=1.0)
+    assert widths == [12, 1]  # features; numbers of answers

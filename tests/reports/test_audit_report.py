@@ -113,7 +113,7 @@ def test_plot_shows_the_curve_of_the_attack() -> None:
     audit, ax = report(attack("entropy", LEAK)), Figure().subplots()
     audit.plot_roc(ax)
     fpr, tpr = audit.attacks["entropy"].curve.thinned()
-    drawn = ax.lines[0].get_xydata()
+    drawn: Any = ax.lines[0].get_xydata()
     np.testing.assert_allclose(drawn, np.maximum(np.stack([fpr, tpr], axis=1), 1e-9))
 
 

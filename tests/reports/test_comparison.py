@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,9 +23,7 @@ from tests.reports.made import predictions, report
 class LabelOnly(ThresholdAttack):
     """A signal that is listed under another family."""
 
-    @property
-    def family(self) -> Family:
-        return "label-only"
+    family: ClassVar[Family] = "label-only"
 
 
 def attacked_as_label_only(leak: float) -> AuditReport:

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import selena
-from selena.attacks.reference_runs import reference_runs
+from selena.attacks.reference_training import train_reference_models
 from selena.errors import ConfigError, DataError
 from selena.fingerprint import fingerprint
 from selena.sklearn import SplitAIClassifier
@@ -50,7 +50,7 @@ def test_half_of_the_runs_know_nothing_of_a_class_of_one_record() -> None:
     rare = replace(TRAIN, y=torch.where(TRAIN.ids == 5, CLASSES, TRAIN.y))
     known = MembershipSets(rare, OTHERS, candidates=toy_records(20, seed=2))
     training = EstimatorTraining(RandomForestClassifier(n_estimators=5))
-    runs = reference_runs(training, known, OTHERS, 4, seed=0, workspace=Workspace())
+    runs = train_reference_models(training, known, OTHERS, 4, seed=0, workspace=Workspace())
     confidences, inside = runs.about(rare.take(torch.tensor([5])))
     assert inside.sum() == 2
     assert bool((confidences[~inside] == -runs.end).all())

@@ -13,8 +13,8 @@ records meet no overfitted answers - except where a known member has a near dupl
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,11 +29,22 @@ from selena.errors import ConfigError
 from selena.fingerprint import fingerprint, tensor_digest
 from selena.seeding import child_seed
 from selena.training.memo import MemoizedTarget
-from selena.types import Access, Family, MembershipSets, Oracle, Records, TargetModel
+from selena.training.plans import Plan
+from selena.types import (
+    Access,
+    Dataset,
+    Family,
+    MembershipSets,
+    Needs,
+    Oracle,
+    Records,
+    TargetModel,
+)
 from selena.workspace import Workspace
 
 Comparison = Literal["cross_entropy", "squared_l2"]
 Direction = Literal["auto", "+", "-"]
+Inputs = Literal["difference", "both"]
 
 _LOG_TINY = -104.0
 """Below every logarithm of a float32 that is not 0; bounds the cost of a probability of 0."""
@@ -73,6 +84,12 @@ def _shadow(
     )
 
 
+def planned_shadow(plan: Plan, data: Dataset) -> SplitAI:
+    """Return how an attacker who knows the defender's `plan` imitates its Split-AI."""
+    epochs = plan.shadow_epochs or plan.training.epochs
+    return SplitAI.from_plan(replace(plan, training=replace(plan.training, epochs=epochs)), data)
+
+
 @dataclass(frozen=True)
 class ShadowDistanceAttack:
     """Scores a record by how near the protected answer is to the shadow's.
@@ -86,11 +103,20 @@ class ShadowDistanceAttack:
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
     """
 
+    family: ClassVar[Family] = "adaptive"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "features"
+
     split_ai: SplitAI
     signal: Comparison = "cross_entropy"
     direction: Direction = "auto"
     _: KW_ONLY
     shadow_seed: int = 0
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset, signal: Comparison) -> ShadowDistanceAttack:
+        """Return the attack of a shadow that trains as `plan` says."""
+        return cls(planned_shadow(plan, data), signal)
 
     def __post_init__(self) -> None:
         if self.signal not in ("cross_entropy", "squared_l2"):
@@ -105,16 +131,6 @@ class ShadowDistanceAttack:
         """The name it has in reports."""
         sign = "" if self.direction == "auto" else self.direction
         return f"shadow_{self.signal}{sign}"
-
-    @property
-    def family(self) -> Family:
-        """An attack on one defense."""
-        return "adaptive"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     def fit(
         self,
@@ -177,11 +193,20 @@ class ShadowNeuralAttack:
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
     """
 
+    family: ClassVar[Family] = "adaptive"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "features"
+
     split_ai: SplitAI
-    inputs: Literal["difference", "both"] = "difference"
+    inputs: Inputs = "difference"
     network: NeuralAttack = field(default_factory=NeuralAttack)
     _: KW_ONLY
     shadow_seed: int = 0
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset, inputs: Inputs) -> ShadowNeuralAttack:
+        """Return the attack of a shadow and a network that train as `plan` says."""
+        return cls(planned_shadow(plan, data), inputs, NeuralAttack.from_plan(plan, data))
 
     def __post_init__(self) -> None:
         if self.inputs not in ("difference", "both"):
@@ -191,16 +216,6 @@ class ShadowNeuralAttack:
     def name(self) -> str:
         """The name it has in reports."""
         return f"shadow_neural_{self.inputs}"
-
-    @property
-    def family(self) -> Family:
-        """An attack on one defense."""
-        return "adaptive"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     def fit(
         self,

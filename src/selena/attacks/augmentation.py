@@ -6,7 +6,7 @@ Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on CIFAR-1
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from selena.attacks.holdout import check_share, hold_out
 from selena.attacks.neighbors import image_shifts
 from selena.attacks.robustness import RobustnessScorer, correct_neighbors
 from selena.errors import ConfigError
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.types import Access, Family, FeatureKind, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 _REACH = 4
@@ -43,6 +43,11 @@ class AugmentationAttack:
         max_batch: images asked about at once; bounds memory, changes no result.
     """
 
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("image",)
+
     mode: Literal["count", "classifier"] = "count"
     _: KW_ONLY
     held_out: float = 0.2
@@ -60,16 +65,6 @@ class AugmentationAttack:
     def name(self) -> str:
         """The name it has in reports."""
         return "augmentation" if self.mode == "count" else "augmentation_classifier"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     def fit(
         self,

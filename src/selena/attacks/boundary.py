@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from selena.attacks.box import Box, DistanceScorer
 from selena.errors import ConfigError
-from selena.types import Access, Family, MembershipSets, Oracle
+from selena.training.plans import Plan
+from selena.types import Access, Dataset, Family, FeatureKind, MembershipSets, Needs, Oracle
 from selena.workspace import Workspace
 
 _INSIDE = 0.999999
@@ -45,6 +47,12 @@ class BoundaryDistanceAttack:
         max_batch: records in memory at once; changes no result.
     """
 
+    name: ClassVar[str] = "boundary"
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "gradient"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("continuous", "image")
+
     _: KW_ONLY
     steps: int = 1_000
     searches: int = 10
@@ -54,27 +62,18 @@ class BoundaryDistanceAttack:
     high: float = 1.0
     max_batch: int = 1_024
 
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> BoundaryDistanceAttack:
+        """Return the attack with the box of `data`."""
+        box = Box.around(data)
+        return cls(low=box.low, high=box.high)
+
     def __post_init__(self) -> None:
         if min(self.steps, self.searches, self.max_batch) < 1:
             raise ConfigError(f"steps, searches and max_batch must be at least 1; this is {self}.")
         if not (self.learning_rate > 0 and self.first_c > 0):
             raise ConfigError(f"learning_rate and first_c must be above 0; this is {self}.")
         Box(self.low, self.high)  # checks both
-
-    @property
-    def name(self) -> str:
-        """The name it has in reports."""
-        return "boundary"
-
-    @property
-    def family(self) -> Family:
-        """Counted among the label-only attacks, as in the paper."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Gradients: the attacker holds the model."""
-        return "gradient"
 
     def fit(
         self,
@@ -158,7 +157,7 @@ class BoundaryDistanceAttack:
 
 @dataclass
 class _Going:
-    """State of the descents that still go on, one row a record.
+    """State of the descents that still go on, one row per record.
 
     Attributes:
         row: where the record stands in the batch that the descents began with.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 from selena.training.batches import as_input, in_chunks
-from selena.types import MembershipSets, Oracle, Records
+from selena.types import Dataset, MembershipSets, Oracle, Records
 from selena.workspace import Progress
 
 _SLACK = 1e-6
@@ -34,6 +34,13 @@ class Box:
         if not self.low < self.high:
             raise ConfigError(f"The box of features needs low < high; got {self.low}, {self.high}.")
 
+    @classmethod
+    def around(cls, data: Dataset) -> Box:
+        """Return the box in which records of `data` may move: [0, 1] for pixels."""
+        if data.features == "image":
+            return cls(0.0, 1.0)
+        return cls(float(data.records.x.min()), float(data.records.x.max()))
+
     def flat_inputs(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n d"]:
         """Return records as a network takes them, one row each.
 
@@ -51,7 +58,7 @@ class Box:
         return flat
 
     def diagonal(self, features: int) -> float:
-        """Return the L2 length that no distance within the box exceeds."""
+        """Return the largest L2 distance within the box."""
         return (self.high - self.low) * sqrt(features)
 
 

@@ -6,6 +6,7 @@ Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on Purchas
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +21,17 @@ from selena.attacks.robustness import (
     fit_strength,
 )
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.training.plans import Plan
+from selena.types import (
+    Access,
+    Dataset,
+    Family,
+    FeatureKind,
+    MembershipSets,
+    Needs,
+    Oracle,
+    Records,
+)
 from selena.workspace import Progress, Workspace
 
 _ROWS = 8_192
@@ -32,21 +43,31 @@ class FlipNoiseAttack:
 
     The number of flips is chosen on known records, so evaluation records cost `copies` queries
     each. For the choice on evaluation records that published figures may have made, run one
-    attack a number of flips (`flips=7`; its name carries the number) and compare their results:
+    attack per number of flips (`flips=7`; its name carries the number) and compare their results:
     an attack itself never sees the truth.
 
     Attributes:
         flips: numbers of flipped bits to choose from (the paper: 1..30 on Purchase100, 1..100
             on Texas100), or one number.
-        copies: noisy copies a record; the paper's 100.
+        copies: noisy copies per record; the paper's 100.
         search: "halving" spends few copies on unpromising numbers of flips; "all" spends every
             copy on every number. See `selena.attacks.robustness.fit_strength`.
     """
+
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("binary",)
 
     flips: int | tuple[int, ...] = tuple(range(1, 31))
     _: KW_ONLY
     copies: int = 100
     search: Search = "halving"
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> FlipNoiseAttack:
+        """Return the attack with the numbers of flips that suit `data`."""
+        return cls(flip_range(data))
 
     def __post_init__(self) -> None:
         check_strengths(self._strengths, self.copies, self.search)
@@ -55,16 +76,6 @@ class FlipNoiseAttack:
     def name(self) -> str:
         """The name it has in reports; that of a fixed number of flips carries the number."""
         return f"flip_noise_{self.flips}" if isinstance(self.flips, int) else "flip_noise"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     @property
     def _strengths(self) -> tuple[int, ...]:
@@ -92,6 +103,12 @@ class FlipNoiseAttack:
             return correct_flips(oracle, flip_patterns(width, flips, self.copies, seed), progress)
 
         return fit_strength(correct, known, self._strengths, copies=self.copies, search=self.search)
+
+
+def flip_range(data: Dataset) -> tuple[int, ...]:
+    """Return the paper's range: to 30 of Purchase100's 600 bits, to 100 of Texas100's 6,169."""
+    bits = data.records.x[0].numel()
+    return tuple(range(1, (100 if bits > 1000 else min(30, bits)) + 1))
 
 
 def correct_flips(

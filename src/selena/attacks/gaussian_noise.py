@@ -6,6 +6,7 @@ Choquette-Choo et al. 2021; what `flip_noise` is to bits.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from selena.attacks.robustness import (
 )
 from selena.errors import ConfigError
 from selena.training.batches import as_input
-from selena.types import Access, Family, MembershipSets, Oracle
+from selena.types import Access, Family, FeatureKind, MembershipSets, Needs, Oracle
 from selena.workspace import Workspace
 
 
@@ -34,10 +35,15 @@ class GaussianNoiseAttack:
         sigmas: standard deviations of the noise to choose from on known records, or one.
         relative: whether they count in standard deviations of each feature over the known
             records, or in the feature's own units (of images: [0, 1], where noisy ones stay).
-        copies: noisy copies a record.
+        copies: noisy copies per record.
         search: as in `selena.attacks.flip_noise.FlipNoiseAttack`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """
+
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("continuous", "image")
 
     sigmas: float | tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
     _: KW_ONLY
@@ -55,16 +61,6 @@ class GaussianNoiseAttack:
     def name(self) -> str:
         """The name it has in reports; that of a fixed sigma carries its value."""
         return "gaussian_noise" if isinstance(self.sigmas, tuple) else f"gaussian_{self.sigmas:g}"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     @property
     def _strengths(self) -> tuple[float, ...]:

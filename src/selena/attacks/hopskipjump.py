@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from math import ceil, isqrt, log2, sqrt
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,7 +20,8 @@ from selena.attacks.box import Box, DistanceScorer
 from selena.errors import ConfigError
 from selena.seeding import torch_generator
 from selena.training.batches import in_chunks
-from selena.types import Access, Family, MembershipSets, Oracle
+from selena.training.plans import Plan
+from selena.types import Access, Dataset, Family, FeatureKind, MembershipSets, Needs, Oracle
 from selena.workspace import Workspace
 
 _HALVINGS = 10
@@ -48,6 +50,12 @@ class HopSkipJumpAttack:
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
+    name: ClassVar[str] = "hopskipjump"
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+    features: ClassVar[tuple[FeatureKind, ...]] = ("continuous", "image")
+
     _: KW_ONLY
     queries: int = 2_500
     first_samples: int = 100
@@ -56,27 +64,18 @@ class HopSkipJumpAttack:
     high: float = 1.0
     max_batch: int = 8_192
 
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> HopSkipJumpAttack:
+        """Return the attack with the box of `data`."""
+        box = Box.around(data)
+        return cls(low=box.low, high=box.high)
+
     def __post_init__(self) -> None:
         if min(self.queries, self.first_samples, self.starts, self.max_batch) < 1:
             raise ConfigError(
                 f"queries, first_samples, starts and max_batch must be at least 1; this is {self}."
             )
         Box(self.low, self.high)  # checks both
-
-    @property
-    def name(self) -> str:
-        """The name it has in reports."""
-        return "hopskipjump"
-
-    @property
-    def family(self) -> Family:
-        """A label-only attack."""
-        return "label-only"
-
-    @property
-    def access(self) -> Access:
-        """Predicted labels."""
-        return "label"
 
     def fit(
         self,

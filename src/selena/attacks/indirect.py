@@ -1,15 +1,15 @@
-"""Asks about a record's neighbors, which tells members of a Split-AI that was not distilled.
+"""Asks about a record's neighbors, which reveals members of a Split-AI that was not distilled.
 
 Split-AI defends exact queries of its training records alone (Tang et al. 2022, Sections 4.1 and
 4.2): the exact query of a member is answered by sub-models that never saw it; that of a near
 neighbor by a random L-set, of which a share 1 - L/K trained on the member. So the neighbors of a
-member are answered more surely than the member; those of a non-member just as it is.
+member get more confident answers than the member; those of a non-member get the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -26,11 +26,23 @@ from selena.attacks.neighbors import (
 from selena.attacks.robustness import check_strengths, fitted_accuracy
 from selena.errors import ConfigError
 from selena.signals import SIGNALS
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.training.plans import Plan
+from selena.types import (
+    Access,
+    Dataset,
+    Family,
+    FeatureKind,
+    MembershipSets,
+    Needs,
+    Oracle,
+    Records,
+)
 from selena.workspace import Progress, Workspace
 
 Kind = Literal["flip", "noise", "shift"]
+Signal = Literal["confidence", "modified_entropy"]
 
+_KINDS: dict[FeatureKind, Kind] = {"binary": "flip", "continuous": "noise", "image": "shift"}
 _SIZES: dict[Kind, tuple[float, ...]] = {"flip": (1, 2, 4), "noise": (0.01, 0.03), "shift": (1,)}
 _SHIFTS = 8
 _SURE = 100.0
@@ -47,18 +59,27 @@ class IndirectQueryAttack:
         sizes: how many bits, how much noise (in standard deviations of each feature over the
             known records) or how many pixels; the best fitted one on known records is used. By
             default small ones of the kind.
-        copies: neighbors a record, 8 at most for shifts; how many of them are averaged (1, 2, 4
+        copies: neighbors per record, 8 at most for shifts; how many of them are averaged (1, 2, 4
             and so on) is chosen on known records together with the size.
         signal: what is read from an answer; see `selena.signals`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 
+    family: ClassVar[Family] = "adaptive"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "features"
+
     kind: Kind
     _: KW_ONLY
     sizes: tuple[float, ...] = ()
     copies: int = 8
-    signal: Literal["confidence", "modified_entropy"] = "confidence"
+    signal: Signal = "confidence"
     max_batch: int = 16_384
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset, signal: Signal) -> IndirectQueryAttack:
+        """Return the attack with the kind of neighbors that suits `data`."""
+        return cls(_KINDS[data.features], signal=signal)
 
     def __post_init__(self) -> None:
         if self.kind not in _SIZES:
@@ -79,16 +100,6 @@ class IndirectQueryAttack:
     def name(self) -> str:
         """The name it has in reports."""
         return f"indirect_{self.kind}_{self.signal}"
-
-    @property
-    def family(self) -> Family:
-        """An attack on one defense."""
-        return "adaptive"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     @property
     def tried(self) -> tuple[float, ...]:

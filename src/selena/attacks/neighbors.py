@@ -2,7 +2,7 @@
 
 Every record meets the same flip patterns, noise vectors or shifts: copy number j of one record
 is made as copy number j of any other. So a score depends neither on the order of the
-candidates nor on the batch that a record stands in. Each record's score still has the
+candidates nor on the batch of a record. Each record's score still has the
 distribution that a draw of its own would give it; and since known and unknown records meet the
 same copies, what the draw happens to favor moves a threshold and the scores it is applied to
 alike (common random numbers), which compares records, and strengths of noise, more sharply.
@@ -99,7 +99,7 @@ def check_bits(x: Shaped[Tensor, "n *features"]) -> None:
 
 
 def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) -> Neighbors:
-    """Return neighbors with normal noise of standard deviation `scale`, one value a feature.
+    """Return neighbors with normal noise of standard deviation `scale`, one value per feature.
 
     Images are taken to [0, 1] and stay there. For one seed the noise of another scale is the
     same but for that scale.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,8 +22,9 @@ from selena.seeding import child_seed
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 Observe = Callable[[Records], Float[Tensor, "n w"]]
@@ -35,11 +37,16 @@ class NeuralAttack:
 
     Attributes:
         epochs: passes over the known records that it trains on.
-        batch_size: records a step, half of them members; the paper's is the classifier's.
+        batch_size: records per step, half of them members; the paper's is the classifier's.
         learning_rate: of Adam.
         held_out: share of the known records that it does not train on, in (0, 1); thresholds
             are fitted on them. The last epoch is kept: nothing is selected.
     """
+
+    name: ClassVar[str] = "neural"
+    family: ClassVar[Family] = "direct"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "predictions"
 
     _: KW_ONLY
     epochs: int = 150
@@ -47,26 +54,16 @@ class NeuralAttack:
     learning_rate: float = 1e-4
     held_out: float = 0.2
 
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> NeuralAttack:
+        """Return the attack in batches of the classifier's size."""
+        return cls(batch_size=plan.training.batch_size)
+
     def __post_init__(self) -> None:
         check_share(self.held_out)
         if self.batch_size < 2:
             raise ConfigError(f"batch_size is {self.batch_size}; one pair needs at least 2.")
         self._recipe()  # checks the others
-
-    @property
-    def name(self) -> str:
-        """The name it has in reports."""
-        return "neural"
-
-    @property
-    def family(self) -> Family:
-        """A direct single-query attack."""
-        return "direct"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
 
     def fit(
         self,
@@ -105,7 +102,7 @@ class NeuralAttack:
         """Observe known records, for attacks that see more of them than a prediction.
 
         Args:
-            observe: gives one row of numbers a record.
+            observe: gives one row of numbers per record.
             num_classes: number of classes.
             known: members and non-members; as many of each are trained on.
             seed: root of every draw.
@@ -145,10 +142,9 @@ class NeuralAttack:
 class NeuralFitting:
     """What an attack network learns from.
 
-    An example is a pair, of a member and a non-member, so that every batch holds as many of the
-    ones as of the others. Without this balance the network, which starts out answering 0.5 to
-    everything, chases each batch's surplus, and often dies (every ReLU at 0) before it finds what
-    little its small first weights let through.
+    An example is a pair of a member and a non-member, so every batch is balanced. Without this
+    balance the network, which first answers 0.5 to everything, follows each batch's surplus and
+    often dies (every ReLU at 0) before it learns anything.
 
     Attributes:
         network: builds the attack network.

@@ -1,4 +1,4 @@
-"""Finds records in a pool by what they are: candidates come without numbers that tell anything."""
+"""Finds records in a pool by their content: the ids of candidates tell nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from selena.types import Records
 
 
 class PoolIndex:
-    """Finds records of a pool by content and label; it holds 32 bytes a record."""
+    """Finds records of a pool by content and label; it takes 32 bytes per record."""
 
     def __init__(self, pool: Records) -> None:
         """Index `pool`."""
@@ -29,7 +29,7 @@ class PoolIndex:
         places, unknown = self._lookup.find(content_names(records.x, records.y))
         if unknown.any():
             raise DataError(
-                f"Record {unknown.argmax()} was not among the candidates that reference runs were "
+                f"Record {unknown.argmax()} was not among the candidates that reference models were "
                 "trained for. Give all that will be asked about as `MembershipSets.candidates`."
             )
         return torch.from_numpy(places)

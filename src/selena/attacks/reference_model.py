@@ -1,8 +1,8 @@
-"""Compares the target's answer with those of reference runs that did, and did not, see the record.
+"""Compares the target's answer with those of reference models that did, or did not, see it.
 
 LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022) and RMIA
 (Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), both online: the
-runs train on halves of the very records in question. How hard a record is by itself, which blurs
+models train on halves of the very records in question. How hard a record is by itself, which blurs
 every direct attack, cancels out; what is left are the few records that a model remembers. So these
 are the attacks to look at for true positives at low false-positive rates. The papers also ask about
 augmented copies of a record; here one plain answer is asked.
@@ -12,47 +12,52 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from math import log
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from selena.attacks.reference_runs import (
-    ReferenceRuns,
+from selena.attacks.reference_training import (
+    ReferenceModels,
     Training,
-    reference_runs,
     set_aside,
+    train_reference_models,
 )
 from selena.errors import ConfigError
 from selena.signals import confidence
-from selena.types import Access, Family, MembershipSets, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 Statistic = Literal["lira", "rmia"]
 Spread = Literal["auto", "shared", "own"]
 
 _ENOUGH_RUNS = 64
-"""From so many runs on a record has a spread of its own, as Carlini et al. 2022 found best."""
+"""From so many models on, a record has a spread of its own (best in Carlini et al. 2022)."""
 _LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
 class ReferenceModelAttack:
-    """Scores a record by the target's confidence in its label against that of reference runs.
+    """Scores a record by the target's confidence in its label against that of reference models.
 
     Attributes:
-        defense: how a run is trained; against a defended target, its defense. Whatever has its
-            `fit` will do.
+        defense: how a reference model is trained; against a defended target, its defense. It
+            needs no more than `fit`.
         statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
-            fitted to runs that saw the record and to those that did not; or "rmia", the logarithm
-            of p / mean of p over all runs, p the probability of the label.
-        runs: how many are trained, an even number; half of them see a given record.
+            fitted to models that saw the record and to those that did not; or "rmia", the logarithm
+            of p / mean of p over all models, p the probability of the label.
+        runs: how many reference models are trained, an even number; half of them see a given
+            record.
         spread: of LiRA's distributions: "own" of each record, "shared" by all records, or "auto"
-            for "own" from 64 runs on.
-        reference_seed: root of the runs' draws; attacks that share it share the runs.
+            for "own" from 64 models on.
+        reference_seed: root of the models' draws; attacks that share it share the models.
     """
+
+    family: ClassVar[Family] = "reference-model"
+    access: ClassVar[Access] = "logits"
+    needs: ClassVar[Needs] = "training"
 
     defense: Training
     statistic: Statistic = "lira"
@@ -82,16 +87,6 @@ class ReferenceModelAttack:
         """The statistic's name."""
         return self.statistic
 
-    @property
-    def family(self) -> Family:
-        """An attack that trains as the target was trained."""
-        return "reference-model"
-
-    @property
-    def access(self) -> Access:
-        """It needs the prediction vector."""
-        return "logits"
-
     def fit(
         self,
         oracle: Oracle,
@@ -100,13 +95,13 @@ class ReferenceModelAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> ReferenceModelScorer:
-        """Train the reference runs, or find them.
+        """Train the reference models, or find them.
 
         Raises:
             DataError: `known` holds no candidates or too few records, or no features.
         """
         validation, asked = set_aside(known, self.reference_seed)
-        runs = reference_runs(
+        runs = train_reference_models(
             self.defense,
             asked,
             validation,
@@ -119,26 +114,26 @@ class ReferenceModelAttack:
 
 @dataclass(frozen=True)
 class ReferenceModelScorer:
-    """The target and the reference runs.
+    """The target and the reference models.
 
     Attributes:
         settings: the attack's.
         oracle: gives the target's answers.
-        runs: give the others.
-        calibration: the known records but for those set aside: the runs trained on halves of them
-            as of candidates.
+        runs: the reference models.
+        calibration: the known records except those set aside: the models trained on halves of
+            them, as of the candidates.
     """
 
     settings: ReferenceModelAttack
     oracle: Oracle
-    runs: ReferenceRuns
+    runs: ReferenceModels
     calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the statistic of each candidate, float64.
 
         Raises:
-            DataError: a record that was not among the candidates when runs were trained.
+            DataError: a record that was not among the candidates when the models were trained.
         """
         said = confidence(self.oracle.logits(candidates.x), candidates.y)
         observed = said.clamp(-self.runs.end, self.runs.end)
@@ -156,7 +151,7 @@ class ReferenceModelScorer:
 
 
 def rmia(observed: Float[Tensor, " n"], confidences: Float[Tensor, "r n"]) -> Float[Tensor, " n"]:
-    """Return log p - log(mean of p over the runs), p the probability of the label.
+    """Return log p - log(mean of p over the models), p the probability of the label.
 
     Zarifzadeh et al. 2024 compare this ratio with that of population records z and
     score by Pr_z(ratio(x) / ratio(z) >= gamma). Since the z are the same for all x, that rises
@@ -165,7 +160,7 @@ def rmia(observed: Float[Tensor, " n"], confidences: Float[Tensor, "r n"]) -> Fl
 
     Args:
         observed: log-odds of the label by the target.
-        confidences: the same by each run.
+        confidences: the same by each reference model.
     """
     expected = torch.logsumexp(logsigmoid(confidences), dim=0) - log(len(confidences))
     return logsigmoid(observed) - expected
@@ -175,15 +170,15 @@ def lira(
     observed: Float[Tensor, " n"],
     confidences: Float[Tensor, "r n"],
     inside: Bool[Tensor, "r n"],
-    shared: ReferenceRuns | None,
+    shared: ReferenceModels | None,
 ) -> Float[Tensor, " n"]:
     """Return log N(observed; in) - log N(observed; out) (Carlini et al. 2022, Algorithm 1).
 
     Args:
         observed: log-odds of the label by the target.
-        confidences: the same by each run.
-        inside: which runs saw the record.
-        shared: runs over whose records the spread is averaged; None for each record's own.
+        confidences: the same by each reference model.
+        inside: which models saw the record.
+        shared: models over whose records the spread is averaged; None for each record's own.
     """
     likelihoods = []
     for side in (inside, ~inside):
@@ -199,7 +194,7 @@ def lira(
 def _normal(
     confidences: Float[Tensor, "r n"], side: Bool[Tensor, "r n"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return mean and standard deviation of each record over the runs of one side."""
+    """Return mean and standard deviation of each record over the models of one side."""
     count = side.sum(dim=0)
     mean = (confidences * side).sum(dim=0) / count
     variance = ((confidences - mean).square() * side).sum(dim=0) / (count - 1)

@@ -85,17 +85,17 @@ def fit_strength(
     "all" spends every copy on every strength. "halving" (successive halving, Jamieson and
     Talwalkar 2016) ranks all strengths by their first 8 copies, keeps the better half, doubles
     the copies, and so on; copies already asked about are not asked about again. It costs about
-    (8 + 4 log2(copies / 8)) queries a strength and known record instead of `copies`. What that
-    risks is little: all strengths are ranked on the same records with nested noise, few copies
-    blur all of them alike, and a strength can be dropped only where half of the others do at
-    least as well at that resolution - of neighboring strengths, whose accuracies differ little,
-    one or the other. Of equally good strengths the first is taken.
+    (8 + 4 log2(copies / 8)) queries per strength and known record instead of `copies`. The
+    risk is small: all strengths are ranked on the same records with nested noise, and a strength
+    is dropped only where half of the others do at least as well. Neighboring strengths, between
+    which few copies cannot decide, differ little in accuracy. Of equally good strengths the first
+    is taken.
 
     Args:
         correct: judges the neighbors at a strength.
         known: records whose membership is known; nothing else is chosen on.
         strengths: what to choose from; a single one is not searched for.
-        copies: neighbors a record in the final score.
+        copies: neighbors per record in the final score.
         search: "halving" or "all".
     """
     records, membership = known.joined()

@@ -1,29 +1,24 @@
-"""Direct attacks that need one prediction a record and nothing to train: a signal is the score.
+"""Direct attacks that ask once per record and train nothing: a signal is the score.
 
-Yeom et al. 2018 and Song & Mittal 2021, as in Tang et al. 2022, Section 5.2. The thresholds, one
-for all classes or one a class, are fitted by whoever holds the truth about the known records.
+Yeom et al. 2018 and Song & Mittal 2021, as in Tang et al. 2022, Section 5.2. The audit fits the
+thresholds on known records: one for all classes, and one per class.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from selena.attacks.signal import SignalAttack
 from selena.errors import unknown_name
 from selena.signals import SIGNALS, SignalName
-from selena.training.batches import in_chunks
-from selena.types import Access, Family, MembershipSets, Oracle, Records
-from selena.workspace import Workspace
-
-# Numbers that the target answers at once: bounds the memory for many records of many classes.
-_ANSWERS = 1 << 22
+from selena.types import Access, Oracle
 
 
 @dataclass(frozen=True)
-class ThresholdAttack:
+class ThresholdAttack(SignalAttack):
     """Scores a record by one signal of the target's prediction.
 
     Attributes:
@@ -43,48 +38,14 @@ class ThresholdAttack:
         return self.signal
 
     @property
-    def family(self) -> Family:
-        """A direct single-query attack."""
-        return "direct"
-
-    @property
     def access(self) -> Access:
         """Predicted labels for correctness, logits for the others."""
         return "label" if self.signal == "correctness" else "logits"
 
-    def fit(
-        self,
-        oracle: Oracle,
-        known: MembershipSets,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> SignalScorer:
-        """Return a scorer; nothing is learned and no randomness used."""
-        return SignalScorer(oracle, self.signal, known)
-
-
-@dataclass(frozen=True)
-class SignalScorer:
-    """A signal and the oracle that it is read from.
-
-    Attributes:
-        oracle: answers the queries.
-        signal: name of the signal.
-        calibration: all known records.
-    """
-
-    oracle: Oracle
-    signal: SignalName
-    calibration: MembershipSets
-
-    def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return the signal of each candidate, float64; higher means member."""
-        size = max(1, _ANSWERS // self.oracle.num_classes)
-        chunks = in_chunks(len(candidates), size)
-        return torch.cat([self._score(candidates.x[c], candidates.y[c]) for c in chunks])
-
-    def _score(self, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def measure(
+        self, oracle: Oracle, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]
+    ) -> Shaped[Tensor, " n"]:
+        """Return the signal, float64."""
         if self.signal == "correctness":  # asks for no more than the access it declares
-            return (self.oracle.labels(x) == y).double()
-        return SIGNALS[self.signal](self.oracle.logits(x), y)
+            return (oracle.labels(x) == y).double()
+        return SIGNALS[self.signal](oracle.logits(x), y)

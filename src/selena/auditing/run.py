@@ -28,6 +28,7 @@ from selena.types import (
     AuditSplit,
     Family,
     MembershipSets,
+    Needs,
     Records,
     StoredModel,
     TargetModel,
@@ -38,6 +39,8 @@ from selena.workspace import Workspace
 
 # Numbers that a target model answers at once where its accuracy is counted.
 _ANSWERS = 1 << 22
+
+_PARTS = ("name", "family", "access", "needs", "fit")
 
 ASKED_TWICE = 32
 """So many known records of a side are asked about twice, to see whether the target is steady."""
@@ -72,12 +75,15 @@ def run_audit(
 
     Raises:
         DataError: sets that overlap, are empty, or do not fit the target model.
-        ConfigError: two attacks of one name, an unknown family or access, or an attack that is
-            no dataclass.
+        ConfigError: two attacks of one name, an attack that lacks a part, with an unknown
+            family, access or needs, or that is no dataclass; one that needs more than a table
+            of predictions.
         AccessError: an attack that asks for more than it declared.
     """
     _check(split, target.num_classes)
     check_attacks(attacks)
+    if getattr(target, "is_table", False):
+        check_predictions_suffice([a.name for a in attacks if a.needs != "predictions"])
     scores = score_attacks(
         AuditContext(
             target,
@@ -133,6 +139,8 @@ def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
 
 def check_attacks(attacks: Sequence[Attack]) -> None:
     """Raise `ConfigError` unless the attacks can be run and reported, anybody's own among them."""
+    for attack in attacks:
+        _check_parts(attack)
     names = [attack.name for attack in attacks]
     if len(set(names)) != len(names):
         raise ConfigError(f"Attack names must differ; got {', '.join(names)}.")
@@ -140,6 +148,7 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
         for what, said, known in (
             ("family", attack.family, get_args(Family)),
             ("access", attack.access, get_args(Access)),
+            ("needs", attack.needs, get_args(Needs)),
         ):
             if said not in known:
                 raise unknown_name(f"{what} of the attack {attack.name}", said, known)
@@ -148,6 +157,34 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
                 f"The attack {attack.name} is no dataclass. Make {type(attack).__name__} a frozen "
                 "one, with its hyperparameters as fields: reports say what they were."
             )
+
+
+def _check_parts(attack: Attack) -> None:
+    """Raise `ConfigError` for a class, and for an attack that does not declare all it should."""
+    if isinstance(attack, type):
+        raise ConfigError(f"{attack.__name__} is a class; pass {attack.__name__}(...).")
+    lacking = [part for part in _PARTS if not hasattr(attack, part)]
+    if lacking == ["needs"]:
+        raise ConfigError(
+            f"The attack {attack.name} does not say what it needs. Give its class the line `needs: "
+            'ClassVar[Needs] = "predictions"`, or "features" where it changes records or trains on '
+            'them, or "training" where it repeats the training of the target.'
+        )
+    if lacking:
+        raise ConfigError(
+            f"{type(attack).__name__} is no attack: it lacks {', '.join(lacking)}. Add them; "
+            "CONTRIBUTING.md shows a whole attack."
+        )
+
+
+def check_predictions_suffice(names: Sequence[str]) -> None:
+    """Raise `ConfigError` if there are `names` of attacks, which need more than predictions."""
+    if names:
+        raise ConfigError(
+            f"The attacks {', '.join(names)} need more than predictions: they ask about changed "
+            'records, or train models. Pass the model, or attacks with needs = "predictions", such '
+            "as the family direct."
+        )
 
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:

@@ -156,7 +156,7 @@ class AuditContext:
 
         The latter where it trains models for them; others need no copy of all records.
         """
-        if attack.family != "reference-model":
+        if attack.needs != "training":
             return self.known
         records = concatenate(*(each.joined()[0] for each in self._scored))
         order = torch.randperm(len(records), generator=torch_generator(self.seed, "candidates"))

@@ -7,7 +7,7 @@ Regularization", CCS 2018, Algorithm 1, with the schedule of Tang et al. 2022.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import count
 
 import torch
@@ -17,22 +17,19 @@ from torch.nn import functional
 
 from selena.checks import check_records, check_same_features
 from selena.errors import ConfigError, TrainingError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
-from selena.processor import numeric_environment
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import random_crop_flip
 from selena.training.batches import as_input, shuffled_batches
 from selena.training.forward import forward_in
-from selena.training.inference import accuracy
-from selena.training.job import Examples, Job
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
-from selena.training.network_state import NetworkState
 from selena.training.optimizer import Optimizer
+from selena.training.own_loop import OwnLoop
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Records
+from selena.types import Dataset, Records
 from selena.workspace import Workspace
 
 
@@ -52,7 +49,7 @@ class AdversarialRegularization:
         alpha: weight of privacy, >= 0; 3 for Purchase100, 2 for Texas100, 6 for CIFAR-100.
         warm_up_epochs: ordinary epochs; 1, or 4 for CIFAR-100.
         attack_passes: passes of h between warm-up and game.
-        attack_batches: steps of h a classifier step; 13, or 1 for CIFAR-100.
+        attack_batches: steps of h per classifier step; 13, or 1 for CIFAR-100.
         attack_recipe: optimizer, rate and precision of h; rate 1e-4, or 1e-3 for Texas100. Its
             batches have the classifier's size, and the game sets its epochs.
     """
@@ -66,6 +63,22 @@ class AdversarialRegularization:
     attack_passes: int = 5
     attack_batches: int = 13
     attack_recipe: Recipe = field(default_factory=lambda: Recipe(learning_rate=1e-4))
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> AdversarialRegularization:
+        """Return the defense that `plan` describes."""
+        game, recipe = plan.adversary, plan.training
+        return cls(
+            plan.network(data),
+            data.num_classes,
+            replace(recipe, learning_rate=game.learning_rate),
+            alpha=game.alpha,
+            warm_up_epochs=game.warm_up_epochs,
+            attack_batches=game.attack_batches,
+            attack_recipe=Recipe(
+                batch_size=recipe.batch_size, learning_rate=game.attack_learning_rate
+            ),
+        )
 
     def __post_init__(self) -> None:
         if not self.alpha >= 0:
@@ -117,55 +130,38 @@ class _Game:
         self._seed = seed
         self._crops = torch_generator(seed, "augmentation")
         self._device = workspace.torch_device
-        self._progress = workspace.progress
-        self._validation = Examples(references.x, references.y)
         self._members = members.x.to(self._device), members.y.to(self._device)
         self._references = references.x.to(self._device), references.y.to(self._device)
-        with seeded(seed, "weights"):
-            classifier = settings.network().to(self._device)
         with seeded(seed, "inference network"):
             build = MembershipNetwork(settings.num_classes, settings.num_classes)
             self._inference = build().to(self._device)
-        dtypes = (r.compute_dtype(self._device) for r in (settings.recipe, settings.attack_recipe))
-        self._classify, self._infer = (
-            forward_in(dtype, network, self._device)
-            for dtype, network in zip(dtypes, (classifier, self._inference), strict=True)
-        )
         self._attack = Optimizer(self._inference.parameters(), settings.attack_recipe)
-        digests = [tensor_digest(records.x, records.y) for records in (members, references)]
-        self._lane = NetworkState(
-            Job("adversarial-regularization", torch.arange(len(members)), seed),
-            key=fingerprint(
-                settings, digests, seed, code_digest(), numeric_environment(workspace.device)
-            ),
-            network=classifier,
-            recipe=settings.recipe,
+        self._loop = OwnLoop(
+            settings,
+            "adversarial-regularization",
+            members,
+            references,
+            seed=seed,
             workspace=workspace,
             beside={"inference": self._inference, "attack": self._attack},
+        )
+        dtypes = (r.compute_dtype(self._device) for r in (settings.recipe, settings.attack_recipe))
+        self._players = (self._loop.network, self._inference)
+        self._classify, self._infer = (
+            forward_in(dtype, network, self._device)
+            for dtype, network in zip(dtypes, self._players, strict=True)
         )
 
     def play(self) -> nn.Module:
         """Return the trained classifier, in evaluation mode."""
-        state, recipe = self._lane, self._settings.recipe
-        if not state.load_finished():
-            with self._progress.step("Adversarial regularization", recipe.epochs) as bar:
-                state.start()
-                bar.advance(state.epochs_done)
-                for epoch in range(state.epochs_done, recipe.epochs):
-                    with seeded(self._seed, "dropout", epoch):
-                        self._epoch(epoch)
-                    # Of ordinary epochs none is chosen: they protect nobody.
-                    private = epoch >= self._settings.warm_up_epochs
-                    state.end_epoch(self._selection_accuracy() if private else None)
-                    bar.advance()
-            state.finish()
-        return state.network.eval()
+        # Ordinary epochs protect nobody: none of them is selected.
+        return self._loop.run(self._epoch, first_choice=self._settings.warm_up_epochs)
 
     def _epoch(self, epoch: int) -> None:
         recipe, warm_up = self._settings.recipe, self._settings.warm_up_epochs
         self._crops = torch_generator(self._seed, "augmentation", epoch)
         generator = torch_generator(self._seed, "batches", epoch)
-        batches = shuffled_batches(self._lane.job.rows, recipe.batch_size, generator)
+        batches = shuffled_batches(self._loop.rows, recipe.batch_size, generator)
         pairs = self._attack_pairs(epoch)
         if epoch == warm_up:
             for _ in range(self._settings.attack_passes * len(batches)):
@@ -176,7 +172,7 @@ class _Game:
                 for _ in range(self._settings.attack_batches):
                     self._attack_step(*next(pairs))
             total += self._classifier_step(rows, private=epoch >= warm_up)
-            self._lane.step(recipe.rate_at(epoch, step, len(batches)))
+            self._loop.step(recipe.rate_at(epoch, step, len(batches)))
         if not bool(torch.isfinite(total)):
             raise TrainingError(
                 f"Adversarial regularization: the loss is not finite after epoch {epoch + 1}. "
@@ -200,7 +196,7 @@ class _Game:
 
     def _attack_step(self, member_rows: Tensor, reference_rows: Tensor) -> None:
         """Let the inference network learn from one batch of each side, weighed equally."""
-        self._lane.network.eval()
+        self._loop.network.eval()
         sides = zip(self._members, self._references, strict=True)
         x, y = (torch.cat([mine[member_rows], theirs[reference_rows]]) for mine, theirs in sides)
         with torch.no_grad():
@@ -213,7 +209,7 @@ class _Game:
 
     def _classifier_step(self, rows: Int[Tensor, " b"], *, private: bool) -> Float[Tensor, ""]:
         """Give the classifier its gradients on members `rows`; return the loss."""
-        self._lane.network.train()
+        self._loop.network.train()
         x, y = self._members
         logits = self._logits(x[rows])
         loss = per_example_loss(logits, y[rows], "cross_entropy").mean()
@@ -237,8 +233,3 @@ class _Game:
         """Return h, the probability of membership."""
         label = functional.one_hot(y, self._settings.num_classes).float()
         return self._infer(torch.cat([logits.softmax(dim=1), label], dim=1)).squeeze(1)
-
-    def _selection_accuracy(self) -> float | None:
-        if self._settings.recipe.selection != "validation":
-            return None
-        return accuracy(self._lane.network, self._validation, self._device)

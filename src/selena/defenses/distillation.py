@@ -15,8 +15,9 @@ from selena.errors import ConfigError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed
 from selena.training.model import NetworkModel, restore_network
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Records
+from selena.types import Dataset, Records
 from selena.workspace import Workspace
 
 
@@ -38,6 +39,11 @@ class Distillation:
     distillation: Recipe
     _: KW_ONLY
     temperature: float = 1.0
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> Distillation:
+        """Return the defense that `plan` describes."""
+        return cls(plan.network(data), data.num_classes, plan.training, plan.distillation)
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

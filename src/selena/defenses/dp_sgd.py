@@ -19,21 +19,17 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from scipy.optimize import brentq
-from torch import Tensor
+from torch import Tensor, nn
 
 from selena.checks import check_records
 from selena.errors import AuditWarning, ConfigError, StoreError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.processor import numeric_environment
-from selena.seeding import child_seed, seeded, torch_generator
+from selena.seeding import child_seed, torch_generator
 from selena.training.batches import as_input
 from selena.training.checkpoint import select
-from selena.training.inference import accuracy
-from selena.training.job import Examples, Job
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
-from selena.training.network_state import NetworkState
+from selena.training.own_loop import OwnLoop
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -105,23 +101,9 @@ class DPSGD:
         check_records(train, num_classes=self.num_classes, what="training records")
         self._warn_of_delta(len(train))
         noise = self.noise(len(train))
-        with seeded(seed, "weights"):
-            network = self.network().to(workspace.torch_device)
-        selecting = [validation] if self.recipe.selection == "validation" else []
-        digests = [tensor_digest(records.x, records.y) for records in (train, *selecting)]
-        state = NetworkState(
-            Job("dp-sgd", torch.arange(len(train)), seed),
-            key=fingerprint(
-                self, digests, seed, code_digest(), numeric_environment(workspace.device)
-            ),
-            network=network,
-            recipe=self.recipe,
-            workspace=workspace,
-        )
-        if not state.load_finished():
-            examples = Examples(validation.x, validation.y)
-            self._train(state, train, examples, noise, seed, workspace)
-        model = NetworkModel(network.eval(), self.num_classes, workspace.device)
+        loop = OwnLoop(self, "dp-sgd", train, validation, seed=seed, workspace=workspace)
+        network = self._train(loop, train, noise, seed)
+        model = NetworkModel(network, self.num_classes, workspace.device)
         return DPModel(model, self._stated(noise, len(train)), self.delta)
 
     def epsilon(self, n: int) -> float:
@@ -187,51 +169,46 @@ class DPSGD:
 
     def _train(
         self,
-        state: NetworkState,
+        loop: OwnLoop,
         train: Records,
-        validation: Examples,
         noise_multiplier: float,
         seed: int,
-        workspace: Workspace,
-    ) -> None:
-        opacus, device = _opacus(), workspace.torch_device
-        if next(state.network.buffers(), None) is not None:
+    ) -> nn.Module:
+        opacus, device = _opacus(), loop.device
+        if next(loop.network.buffers(), None) is not None:
             # Opacus lets batch normalisation without weights pass.
             raise ConfigError(
                 "DP-SGD cannot train a network that keeps running statistics: they mix records, "
                 "outside of the bound. Use one without (an MLP with standardize=False)."
             )
-        state.start()
-        per_record = opacus.GradSampleModule(state.network, loss_reduction="sum")
+        per_record = opacus.GradSampleModule(loop.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
-            torch.optim.SGD(state.network.parameters()),  # its own rule is not used
+            torch.optim.SGD(loop.network.parameters()),  # its own rule is not used
             noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
         )
         x, y, steps = train.x.to(device), train.y.to(device), self._steps(len(train))
-        selecting = self.recipe.selection == "validation"
-        with workspace.progress.step("DP-SGD", self.recipe.epochs) as bar, _no_hook_warning():
-            bar.advance(state.epochs_done)
-            for epoch in range(state.epochs_done, self.recipe.epochs):
-                batches = torch_generator(seed, "batches", epoch)
-                noise = child_seed(seed, "noise", epoch)
-                optimizer.generator = torch.Generator(device).manual_seed(noise)
-                per_record.train()
-                with seeded(seed, "dropout", epoch):
-                    for step in range(steps):
-                        chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
-                        rows = torch.nonzero(chosen).squeeze(1).to(device)
-                        logits = per_record(as_input(x[rows]))
-                        # The sum: Opacus itself divides by the expected batch size.
-                        per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
-                        if optimizer.pre_step():  # clips, adds noise
-                            state.step(self.recipe.rate_at(epoch, step, steps))
-                        optimizer.zero_grad(set_to_none=True)
-                state.end_epoch(accuracy(state.network, validation, device) if selecting else None)
-                bar.advance()
+
+        def train_epoch(epoch: int) -> None:
+            batches = torch_generator(seed, "batches", epoch)
+            noise = child_seed(seed, "noise", epoch)
+            optimizer.generator = torch.Generator(device).manual_seed(noise)
+            per_record.train()
+            for step in range(steps):
+                chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
+                rows = torch.nonzero(chosen).squeeze(1).to(device)
+                logits = per_record(as_input(x[rows]))
+                # The sum: Opacus itself divides by the expected batch size.
+                per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
+                if optimizer.pre_step():  # clips, adds noise
+                    loop.step(self.recipe.rate_at(epoch, step, steps))
+                optimizer.zero_grad(set_to_none=True)
+
+        with _no_hook_warning():
+            network = loop.run(train_epoch)
         per_record.to_standard_module()
-        state.finish()
+        return network
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Dropout and weight decay: the plain means against overfitting, as defenses.
+"""Dropout and weight decay: the usual regularizers as defenses.
 
 Dropout: Srivastava et al., JMLR 2014, as a defense in Salem et al., NDSS 2019, Section VI-A.
 Weight decay: Shokri et al., S&P 2017, Section VIII ("Regularization").
@@ -7,16 +7,15 @@ Weight decay: Shokri et al., S&P 2017, Section VIII ("Regularization").
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from selena.defenses.single import fit_single
+from selena.defenses.single import SingleNetwork
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
-from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
-from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,15 @@ class WithDropout:
 
 
 @dataclass(frozen=True)
-class DropoutL2:
+class DropoutL2(SingleNetwork):
     """Ordinary training with dropout and weight decay.
 
     Attributes:
-        network: builds the classifier.
-        num_classes: number of classes.
-        recipe: how it is trained.
         dropout: share of a layer's inputs that are dropped, in [0, 1).
         weight_decay: added to the recipe's own, >= 0.
     """
 
-    network: NetworkFactory
-    num_classes: int
-    recipe: Recipe
+    name: ClassVar[str] = "dropout-l2"
     _: KW_ONLY
     dropout: float = 0.5
     weight_decay: float = 1e-4
@@ -73,27 +67,10 @@ class DropoutL2:
                 f"{self.weight_decay}."
             )
 
-    def fit(
-        self,
-        train: Records,
-        validation: Records,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> NetworkModel:
-        """Train on all of `train`."""
-        decay = self.recipe.weight_decay + self.weight_decay
-        return fit_single(
-            WithDropout(self.network, self.dropout),
-            self.num_classes,
-            replace(self.recipe, weight_decay=decay),
-            train,
-            validation,
-            name="dropout-l2",
-            seed=seed,
-            workspace=workspace,
-        )
+    def training_recipe(self, train: Records, validation: Records) -> Recipe:
+        """Return the recipe with more weight decay."""
+        return replace(self.recipe, weight_decay=self.recipe.weight_decay + self.weight_decay)
 
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        """Rebuild the model from its `state`."""
-        return restore_network(WithDropout(self.network, self.dropout), self.num_classes, state)
+    def architecture(self) -> NetworkFactory:
+        """Return the network with dropout."""
+        return WithDropout(self.network, self.dropout)

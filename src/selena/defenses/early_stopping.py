@@ -1,4 +1,4 @@
-"""Early stopping: the undefended run, ended before it has learned its members by heart.
+"""Early stopping: the undefended run, ended before it memorizes its members.
 
 Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mittal 2021.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from selena.defenses.single import fit_single
+from selena.defenses.single import SingleNetwork, fit_single
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, StoreError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
-from selena.networks import NetworkFactory
 from selena.processor import numeric_environment
 from selena.training.job import Job
 from selena.training.model import NetworkModel, restore_network
@@ -24,20 +24,15 @@ from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class EarlyStopping:
-    """Trains as `Undefended` does and keeps the weights of one epoch.
+class EarlyStopping(SingleNetwork):
+    """The undefended model of one epoch: what `Undefended` with the same seed is after it.
 
     Attributes:
-        network: builds the classifier.
-        num_classes: number of classes.
-        recipe: how the undefended model is trained.
         epoch: after how many epochs to stop, 1 to `recipe.epochs`; None takes the epoch that
             predicts the validation records best.
     """
 
-    network: NetworkFactory
-    num_classes: int
-    recipe: Recipe
+    name: ClassVar[str] = "early-stopping"
     _: KW_ONLY
     epoch: int | None = None
 
@@ -47,33 +42,11 @@ class EarlyStopping:
                 f"epoch is {self.epoch}; the undefended run has epochs 1 to {self.recipe.epochs}."
             )
 
-    def fit(
-        self,
-        train: Records,
-        validation: Records,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> NetworkModel:
-        """Train as `Undefended` with the same seed does, up to the chosen epoch."""
+    def training_recipe(self, train: Records, validation: Records) -> Recipe:
+        """Return the recipe of the undefended model, up to the chosen epoch."""
         if self.epoch is None:
-            recipe = replace(self.recipe, selection="validation")
-        else:
-            recipe = replace(self.recipe, selection="last", epochs=self.epoch)
-        return fit_single(
-            self.network,
-            self.num_classes,
-            recipe,
-            train,
-            validation,
-            name="early-stopping",
-            seed=seed,
-            workspace=workspace,
-        )
-
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        """Rebuild the model from its `state`."""
-        return restore_network(self.network, self.num_classes, state)
+            return replace(self.recipe, selection="validation")
+        return replace(self.recipe, selection="last", epochs=self.epoch)
 
 
 def every_epoch(

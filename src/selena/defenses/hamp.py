@@ -7,7 +7,7 @@ by Enforcing Less Confident Prediction", NDSS 2024, Section III.
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from selena.checks import check_records
 from selena.content.keyed import uniform_by_content
+from selena.defenses.filtered import FilteredModel
 from selena.defenses.ranking import sort_ascending, unsort
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError, StoreError, TrainingError
@@ -24,7 +25,7 @@ from selena.seeding import child_seed, torch_generator
 from selena.training.checkpoint import select
 from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
-from selena.training.model import NetworkModel, restore_network
+from selena.training.model import restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
@@ -48,7 +49,7 @@ class EntropyRegularized:
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch, whatever the epoch."""
+        """Return the loss of a batch, the same in every epoch."""
         log_p = network(x).log_softmax(dim=1)
         entropy = -(log_p.exp() * log_p).sum(dim=1)
         return (per_example_loss(log_p, target, "cross_entropy") - self.weight * entropy).mean()
@@ -124,39 +125,24 @@ class HAMP:
 
 
 @dataclass(frozen=True, eq=False)
-class HAMPModel:
+class HAMPModel(FilteredModel):
     """Answers in the order of the model's prediction, with the values of a random input's.
 
+    No decoy has a tie at its top, so labels stay.
+
     Attributes:
-        target: the trained network.
-        decoys: logarithms of the predictions for random inputs, each rising.
+        decoys: logarithms of the predictions for random inputs, each in ascending order.
         key: of the hash of a query that picks its decoy, the same at each call.
     """
 
-    target: NetworkModel
-    decoys: Float[Tensor, "d c"] = field(repr=False)
-    key: int = field(repr=False)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.target.num_classes
-
-    @property
-    def labels_of(self) -> NetworkModel:
-        """The trained network: no decoy has a tie at its top."""
-        return self.target
+    decoys: Float[Tensor, "d c"]
+    key: int
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of the answer's probabilities."""
         _, order = sort_ascending(self.target.logits(x))
         drawn = (uniform_by_content(x, self.key) * len(self.decoys)).long()
         return unsort(self.decoys[drawn], order)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the weights, the decoys and the key."""
-        tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
-        return tensors | {"decoys": self.decoys, "key": torch.tensor(self.key)}
 
 
 def soft_label_probability(entropy_share: float, num_classes: int) -> float:

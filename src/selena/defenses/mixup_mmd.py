@@ -7,22 +7,20 @@ CODASPY 2021, Section 5; MixUp: Zhang et al., ICLR 2018.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selena.checks import check_records, check_same_features
-from selena.defenses.single import fit_single
+from selena.defenses.single import SingleNetwork
 from selena.errors import ConfigError
-from selena.networks import NetworkFactory
 from selena.training.batches import as_input
 from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
-from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
-from selena.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +47,7 @@ class MixupMMDLoss:
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch, whatever the epoch."""
+        """Return the loss of a batch, the same in every epoch."""
         share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         partner = torch.randperm(len(x)).to(x.device)
         logits = network(share * x + (1 - share) * x[partner])
@@ -91,20 +89,15 @@ def squared_mmd(a: Float[Tensor, "m c"], b: Float[Tensor, "m c"]) -> Float[Tenso
 
 
 @dataclass(frozen=True)
-class MixupMMD:
-    """Trains on mixed records and pulls their predictions toward those of validation records.
+class MixupMMD(SingleNetwork):
+    """Ordinary training with `MixupMMDLoss`; the references are the validation records.
 
     Attributes:
-        network: builds the classifier.
-        num_classes: number of classes.
-        recipe: how it is trained.
         mixup: both parameters of the Beta distribution of the mixing share, > 0.
         weight: of the MMD penalty, >= 0; to be tuned for each data set.
     """
 
-    network: NetworkFactory
-    num_classes: int
-    recipe: Recipe
+    name: ClassVar[str] = "mixup-mmd"
     _: KW_ONLY
     mixup: float = 1.0
     weight: float = 3.0
@@ -115,30 +108,10 @@ class MixupMMD:
                 f"MixUp + MMD needs mixup > 0 and weight >= 0; got {self.mixup}, {self.weight}."
             )
 
-    def fit(
-        self,
-        train: Records,
-        validation: Records,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> NetworkModel:
-        """Train on all of `train`, against `validation`."""
+    def training_recipe(self, train: Records, validation: Records) -> Recipe:
+        """Return the recipe with the penalty against `validation`."""
         what = "reference records of MixUp + MMD"
         check_records(validation, num_classes=self.num_classes, what=what)
         check_same_features(train, validation, what="training and reference records")
         loss = MixupMMDLoss(self.mixup, self.weight, validation.x, validation.y)
-        return fit_single(
-            self.network,
-            self.num_classes,
-            replace(self.recipe, loss=loss),
-            train,
-            validation,
-            name="mixup-mmd",
-            seed=seed,
-            workspace=workspace,
-        )
-
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        """Rebuild the model from its `state`."""
-        return restore_network(self.network, self.num_classes, state)
+        return replace(self.recipe, loss=loss)

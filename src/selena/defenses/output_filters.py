@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from selena.defenses.filtered import FilteredModel
 from selena.defenses.ranking import keep_argmax, sort_ascending, unsort
 from selena.errors import ConfigError
 from selena.training.checkpoint import select
-from selena.types import Defense, Records, StoredModel
+from selena.types import Defense, Records
 from selena.workspace import Workspace
 
 
@@ -57,26 +57,14 @@ class TopK:
 
 
 @dataclass(frozen=True, eq=False)
-class TopKModel:
+class TopKModel(FilteredModel):
     """A target model behind the filter.
 
     Attributes:
-        target: the model.
         k: see `TopK`.
     """
 
-    target: StoredModel
     k: int
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.target.num_classes
-
-    @property
-    def labels_of(self) -> StoredModel:
-        """The target model: of likelier classes the likeliest stays so."""
-        return self.target
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of what is told; -inf for a probability of 0."""
@@ -90,8 +78,3 @@ class TopKModel:
         others = self.num_classes - self.k
         p[:, :others] = p[:, :others].mean(dim=1, keepdim=True)
         return keep_argmax(unsort(p, order).log().float(), order[:, -1])
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the target's state, and k, which tells filters of one target apart."""
-        tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
-        return tensors | {"k": torch.tensor(self.k)}

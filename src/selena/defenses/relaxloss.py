@@ -1,4 +1,4 @@
-"""RelaxLoss: training holds the loss at a level instead of driving it to zero.
+"""RelaxLoss: training keeps the loss at a level instead of driving it to zero.
 
 Chen, Yu, Fritz, "RelaxLoss: Defending Membership Inference Attacks without Losing Utility",
 ICLR 2022, Algorithm 1.
@@ -7,20 +7,18 @@ ICLR 2022, Algorithm 1.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selena.defenses.single import fit_single
+from selena.defenses.single import SingleNetwork
 from selena.errors import ConfigError
-from selena.networks import NetworkFactory
 from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
-from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
-from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,14 @@ def _flattening(logits: Float[Tensor, "b c"], target: Int[Tensor, " b"]) -> Floa
 
 
 @dataclass(frozen=True)
-class RelaxLoss:
-    """Trains so that the loss stays near a level (`RelaxedCrossEntropy`) and does not fall to 0.
+class RelaxLoss(SingleNetwork):
+    """Ordinary training with `RelaxedCrossEntropy`.
 
     Attributes:
-        network: builds the classifier.
-        num_classes: number of classes.
-        recipe: how it is trained.
-        alpha: the level at which the loss is held, >= 0 nats; to be tuned for each data set.
+        alpha: the level at which the loss is kept, >= 0 nats; to be tuned for each data set.
     """
 
-    network: NetworkFactory
-    num_classes: int
-    recipe: Recipe
+    name: ClassVar[str] = "relaxloss"
     _: KW_ONLY
     alpha: float = 0.5
 
@@ -78,26 +71,6 @@ class RelaxLoss:
         if not self.alpha >= 0:
             raise ConfigError(f"alpha is {self.alpha}; it must be at least 0.")
 
-    def fit(
-        self,
-        train: Records,
-        validation: Records,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> NetworkModel:
-        """Train on all of `train`."""
-        return fit_single(
-            self.network,
-            self.num_classes,
-            replace(self.recipe, loss=RelaxedCrossEntropy(self.alpha)),
-            train,
-            validation,
-            name="relaxloss",
-            seed=seed,
-            workspace=workspace,
-        )
-
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        """Rebuild the model from its `state`."""
-        return restore_network(self.network, self.num_classes, state)
+    def training_recipe(self, train: Records, validation: Records) -> Recipe:
+        """Return the recipe with the relaxed loss."""
+        return replace(self.recipe, loss=RelaxedCrossEntropy(alpha=self.alpha))

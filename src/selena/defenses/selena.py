@@ -16,8 +16,9 @@ from selena.seeding import child_seed
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.model import NetworkModel, restore_network
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Records
+from selena.types import Dataset, Records
 from selena.workspace import Workspace
 
 
@@ -41,6 +42,18 @@ class Selena:
     _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> Selena:
+        """Return the defense that `plan` describes."""
+        return cls(
+            plan.network(data),
+            data.num_classes,
+            plan.training,
+            plan.distillation,
+            n_submodels=plan.n_submodels,
+            n_nonmodels=plan.n_nonmodels,
+        )
 
     def __post_init__(self) -> None:
         check_sizes(self.n_submodels, self.n_nonmodels)

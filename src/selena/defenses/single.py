@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -11,10 +14,73 @@ from selena.networks import NetworkFactory
 from selena.training.cohort import OnEpoch
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
-from selena.training.model import NetworkModel
+from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class SingleNetwork:
+    """The base of defenses that train one network on all members.
+
+    A subclass sets `name` and overrides what it changes: the targets, the recipe (which holds the
+    loss and the optimizer), or the architecture.
+
+    Attributes:
+        network: builds the classifier.
+        num_classes: number of classes.
+        recipe: how it is trained.
+    """
+
+    name: ClassVar[str]
+    """What the kept network and the progress bar are called."""
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+
+    def targets(self, train: Records) -> Shaped[Tensor, "n *target"]:
+        """Return what to learn: labels, or rows of probabilities (n x classes)."""
+        return train.y
+
+    def training_recipe(self, train: Records, validation: Records) -> Recipe:
+        """Return how to train on `train`; `validation` holds non-members."""
+        return self.recipe
+
+    def architecture(self) -> NetworkFactory:
+        """Return what builds the network that is trained."""
+        return self.network
+
+    def fit(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> NetworkModel:
+        """Train on all of `train`.
+
+        Raises:
+            DataError: records that cannot be trained on.
+        """
+        check_records(train, num_classes=self.num_classes, what="training records")
+        return fit_single(
+            self.architecture(),
+            self.num_classes,
+            self.training_recipe(train, validation),
+            train,
+            validation,
+            name=self.name,
+            seed=seed,
+            targets=self.targets(train),
+            workspace=workspace,
+        )
+
+    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
+        """Rebuild the model from its `state`."""
+        return restore_network(self.architecture(), self.num_classes, state)
 
 
 def fit_single(
@@ -38,10 +104,10 @@ def fit_single(
         recipe: how it is trained.
         train: members.
         validation: non-members, for `recipe.selection == "validation"`.
-        name: what its kept artifact and its progress bar are called.
+        name: what the kept network and the progress bar are called.
         seed: root of every draw.
         targets: what to learn instead of the labels, such as rows of probabilities.
-        workspace: device, progress, and the folder for finished artifacts.
+        workspace: device, progress, and the folder for finished networks and checkpoints.
         on_epoch: see `fit_networks`.
 
     Raises:

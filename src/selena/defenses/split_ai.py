@@ -24,8 +24,9 @@ from selena.training.engine import fit_networks
 from selena.training.inference import predict_rows
 from selena.training.job import Examples, Job
 from selena.training.model import restore_network
+from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import NonModelSets, Records
+from selena.types import Dataset, NonModelSets, Records
 from selena.workspace import Workspace
 
 _CHUNK = 8192
@@ -53,6 +54,17 @@ class SplitAI:
     _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> SplitAI:
+        """Return the ensemble that `plan` describes."""
+        return cls(
+            plan.network(data),
+            data.num_classes,
+            plan.training,
+            n_submodels=plan.n_submodels,
+            n_nonmodels=plan.n_nonmodels,
+        )
 
     def __post_init__(self) -> None:
         check_sizes(self.n_submodels, self.n_nonmodels)
@@ -189,7 +201,7 @@ def mean_prediction(
 ) -> Float[Tensor, "n c"]:
     """Return for each record the mean softmax output of its non-models.
 
-    One pass a sub-model over just the records it answers; memory is n x c whatever K is.
+    One pass per sub-model over the records that it answers; memory is n x c for any K.
     """
     total = torch.zeros(len(x), num_classes)
     for i, submodel in enumerate(submodels):

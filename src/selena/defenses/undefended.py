@@ -4,54 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Bool
 from torch import Tensor
 
 from selena.checks import check_records
-from selena.defenses.single import fit_single
-from selena.networks import NetworkFactory
+from selena.defenses.single import SingleNetwork
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
-from selena.training.model import NetworkModel, restore_network
-from selena.training.recipe import Recipe
+from selena.training.model import NetworkModel
 from selena.types import Records
 from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Undefended:
-    """Trains on the members' labels by cross-entropy, without a defense.
+class Undefended(SingleNetwork):
+    """Cross-entropy training on the members' labels, nothing else."""
 
-    Attributes:
-        network: builds the classifier.
-        num_classes: number of classes.
-        recipe: how it is trained.
-    """
-
-    network: NetworkFactory
-    num_classes: int
-    recipe: Recipe
-
-    def fit(
-        self,
-        train: Records,
-        validation: Records,
-        *,
-        seed: int = 0,
-        workspace: Workspace | None = None,
-    ) -> NetworkModel:
-        """Train on all of `train`."""
-        return fit_single(
-            self.network,
-            self.num_classes,
-            self.recipe,
-            train,
-            validation,
-            name="undefended",
-            seed=seed,
-            workspace=workspace,
-        )
+    name: ClassVar[str] = "undefended"
 
     def fit_side_by_side(
         self,
@@ -80,7 +51,3 @@ class Undefended:
             workspace=workspace,
         )
         return [NetworkModel(network, self.num_classes, workspace.device) for network in networks]
-
-    def restore(self, state: dict[str, Tensor]) -> NetworkModel:
-        """Rebuild the model from its `state`."""
-        return restore_network(self.network, self.num_classes, state)

@@ -1,63 +1,68 @@
-"""Which attacks are run, and on what: on answers alone, or on features that they may change."""
+"""Which attacks run, and on what: on answers alone, or on features that they may change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from selena.auditing.run import check_attacks as check_own
-from selena.errors import ConfigError, unknown_name
-from selena.registry import ATTACKS, EVERY_FLIP, FAMILIES, build_attacks, prediction_attacks
+from selena.errors import ConfigError
+from selena.registry import ATTACKS, EVERY_FLIP, FAMILIES, attacks_of, build_attacks
 from selena.training.plans import PLANS
-from selena.types import Attack, Dataset, Family, FeatureKind, Records
-
-_REPEATING: Family = "reference-model"
+from selena.types import Attack, Dataset, FeatureKind, Needs, Records
 
 
 def check_attacks(attacks: Sequence[str | Attack]) -> None:
     """Raise `ConfigError` unless there are attacks, each by a known name or one that can be run."""
     if not attacks:
         raise ConfigError(f"No attack was named. Families: {', '.join(FAMILIES)}.")
-    known = [*FAMILIES, *ATTACKS, EVERY_FLIP]
-    repeating = [_REPEATING, *(name for name in ATTACKS if ATTACKS[name].family == _REPEATING)]
     for attack in attacks:
-        if isinstance(attack, str) and attack not in known:
-            raise unknown_name("attack", attack, known)
-        if isinstance(attack, str) and attack in repeating:
+        if isinstance(attack, str) and needs_of(attack) == {"training"}:
             raise ConfigError(
                 f"{attack} repeats the model's training, which its name does not tell. Pass "
                 "selena.ReferenceModelAttack(training): selena.EstimatorTraining(classifier) for "
                 "a classifier of scikit-learn, or an object of your own (docs/audit.md)."
             )
-        if isinstance(attack, type) and isinstance(attack, Attack):
-            raise ConfigError(f"{attack.__name__} is a class; pass {attack.__name__}(...).")
-        if not isinstance(attack, str | Attack):
+        if not isinstance(attack, str) and not hasattr(attack, "fit"):
             raise ConfigError(
-                f"{attack!r} is no attack: it lacks name, family, access or fit. Give one, or a "
-                f"name: {', '.join(known)}."
+                f"{attack!r} is no attack. Give one, or a name: "
+                f"{', '.join([*FAMILIES, *ATTACKS, EVERY_FLIP])}."
             )
     check_own([attack for attack in attacks if not isinstance(attack, str)])
 
 
-def needs_features(attacks: Sequence[str | Attack]) -> list[str]:
-    """Return the names of attacks that may ask about other inputs than the records."""
-    alone = prediction_attacks()
-    kinds, names = {type(attack) for attack in alone}, {attack.name for attack in alone}
-    names |= {
-        family
-        for family in FAMILIES
-        if all(name in names for name, entry in ATTACKS.items() if entry.family == family)
-    }
+def needs_of(attack: str | Attack) -> set[Needs]:
+    """Return what an attack needs, or what the attacks of a family need.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if isinstance(attack, str):
+        return {ATTACKS[name].needs for name in attacks_of(attack)}
+    return {attack.needs}
+
+
+def beyond_predictions(attacks: Sequence[str | Attack]) -> list[str]:
+    """Return the names of attacks, and of whole families, that predictions cannot serve."""
     return [
         attack if isinstance(attack, str) else attack.name
         for attack in attacks
-        if (attack not in names if isinstance(attack, str) else type(attack) not in kinds)
+        if "predictions" not in needs_of(attack)
     ]
 
 
 def chosen_attacks(
-    attacks: Sequence[str | Attack], records: Records, features: FeatureKind, num_classes: int
+    attacks: Sequence[str | Attack],
+    records: Records,
+    features: FeatureKind | None,
+    num_classes: int,
 ) -> list[Attack]:
     """Return the attacks, those that were named set up for these records.
+
+    Args:
+        attacks: attacks, names and families.
+        records: what is known, and what will be scored.
+        features: of what kind `records.x` is; None for numbers of rows in a table of predictions.
+        num_classes: number of classes.
 
     Raises:
         ConfigError: an attack that does not suit the features.
@@ -69,10 +74,15 @@ def chosen_attacks(
         name="these records",
         records=records,
         num_classes=num_classes,
-        features=features,
+        features=features or "continuous",
         recipe=recipe,
         n_members=len(records) // 2,
         source="given to an audit",
     )
-    named = build_attacks([each for each in attacks if isinstance(each, str)], PLANS[recipe], data)
+    named = build_attacks(
+        [each for each in attacks if isinstance(each, str)],
+        PLANS[recipe],
+        data,
+        needs=["predictions"] if features is None else ["predictions", "features"],
+    )
     return [*named, *(each for each in attacks if not isinstance(each, str))]

@@ -12,7 +12,7 @@ from torch import nn
 
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.report import AuditReport
-from selena.auditing.run import run_audit
+from selena.auditing.run import check_predictions_suffice, run_audit
 from selena.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 from selena.models.answers import Numbers, OutputFormat, check_output, choose_format
@@ -26,7 +26,7 @@ from selena.models.checks import (
     warn_of_sums,
     warn_of_unsteady,
 )
-from selena.models.chosen import check_attacks, chosen_attacks, needs_features
+from selena.models.chosen import beyond_predictions, check_attacks, chosen_attacks, needs_of
 from selena.models.containers import Rows
 from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
@@ -235,7 +235,7 @@ def _audit_model(
     chosen = chosen_attacks(
         attacks,
         Records(x, torch.from_numpy(classes), torch.arange(len(pool))),
-        "continuous" if inputs is None else inputs.features,
+        None if inputs is None else inputs.features,
         reading.num_classes,
     )
 
@@ -260,17 +260,19 @@ def _audit_model(
 
 
 def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
-    """Return features that attacks may change, where one of `attacks` does."""
-    changing = needs_features(attacks)
-    if not changing:
+    """Return features that attacks may change or train on, where one of `attacks` needs them."""
+    if all(needs_of(attack) == {"predictions"} for attack in attacks):
         return None
     try:
         return as_inputs(pool.features)
     except DataError as error:
+        changing = beyond_predictions(attacks)
+        if not changing:  # a family of which some attacks need them runs without these
+            return None
         raise ConfigError(
             f"The attacks {', '.join(changing)} ask about changed records, or train on them, but "
-            f"{error}. Other "
-            "attacks, as those of the family direct, need no more than answers."
+            f"{error}. Attacks "
+            'with needs = "predictions", such as the family direct, need no more than answers.'
         ) from error
 
 
@@ -297,15 +299,8 @@ def _audit_predictions(
     workspace: Workspace,
 ) -> AuditReport:
     table = model if isinstance(model, Predictions) else read_predictions(Path(model).expanduser())
-    changing = needs_features(attacks)
-    if changing:
-        raise ConfigError(
-            f"The attacks {', '.join(changing)} ask about changed records, or train on features: "
-            "predictions alone will not do. Pass the model, or attacks of the family direct. One "
-            "of yours that asks about the records alone can be passed to selena.run_audit, with "
-            "predictions.split()."
-        )
+    check_predictions_suffice(beyond_predictions(attacks))
     split = table.split()
     warn_of_few(split, fpr)
-    chosen = chosen_attacks(attacks, split.train, "continuous", table.num_classes)
+    chosen = chosen_attacks(attacks, split.train, None, table.num_classes)
     return run_audit(table, split, chosen, seed=seed, workspace=workspace)

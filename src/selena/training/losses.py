@@ -15,10 +15,15 @@ LossName = Literal["cross_entropy", "mse", "binary_cross_entropy"]
 
 @runtime_checkable
 class Loss(Protocol):
-    """A loss that sees the whole batch, the network or the epoch: one frozen dataclass a paper.
+    """A loss of a defense's own, which sees the whole batch, the network and the epoch.
 
-    It may draw from PyTorch's global generators, which the engine seeds each epoch; networks
-    that minimise it are therefore trained one at a time.
+    A frozen dataclass of its hyperparameters with this method, set as `Recipe.loss`:
+
+        def __call__(self, network, x, target, *, epoch): ...
+
+    `network(x)` gives logits with gradients. The call returns one number, the loss of the batch;
+    `selena.defenses.relaxloss` is an example. The loss may draw from PyTorch's global generators,
+    which the engine seeds each epoch, so networks that minimise one are trained one at a time.
     """
 
     def __call__(
@@ -29,14 +34,20 @@ class Loss(Protocol):
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch in `epoch` (from 0), a scalar with gradients."""
-        ...
+        """Return the loss of a batch, a scalar with gradients.
+
+        Args:
+            network: the forward pass: inputs (b x features) to logits (b x c), float32.
+            x: inputs, float32 or bfloat16, on the network's device.
+            target: labels (b, int64), or whatever `targets` the defense gave.
+            epoch: number of the epoch, from 0.
+        """
 
 
 def per_example_loss(
     output: Float[Tensor, "*batch c"], target: Shaped[Tensor, "*target"], loss: LossName
 ) -> Float[Tensor, "*batch"]:
-    """Return one loss an example.
+    """Return one loss per example.
 
     "cross_entropy" takes class numbers or rows of probabilities (then -sum p log q, the
     distillation loss of the paper, Section 4.2); "mse" compares one output with one number, and

@@ -33,7 +33,8 @@ class Recipe:
             the processor has bf16 instructions; inference is always float32.
         selection: which epoch's weights are returned, "last" or the best on "validation".
         loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities), "mse",
-            "binary_cross_entropy" (of one logit), or a defense's own.
+            "binary_cross_entropy" (of one logit), or a defense's own,
+            `loss(network, x, target, *, epoch) -> scalar` (`selena.training.losses.Loss`).
         augmentation: "crop_flip" shows images cropped and mirrored at random, another way in
             each epoch; soft labels are those of the clean images. "none" shows them as they are.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from selena.attacks.adaptive import ShadowNeuralAttack, ShadowSplitAI
+from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.neural import NeuralAttack
 from selena.data.split import Partition
 from selena.defenses.adversarial_regularization import AdversarialRegularization
@@ -164,7 +164,7 @@ def _attack_trainings(
             shown = round(2 * known * (1 - network.held_out)) * network.epochs
             work = Work(attack_networks=1, attack_records=shown)
             trainings[fingerprint(target, attack)] = work
-        if isinstance(attack, ShadowSplitAI | ShadowNeuralAttack):
+        if isinstance(attack, ShadowDistanceAttack | ShadowNeuralAttack):
             trainings |= defense_trainings(attack.split_ai, imitated, known)
     return trainings
 

@@ -1,9 +1,8 @@
-"""Reference runs: the target's training repeated on random halves of the records in question.
+"""Reference models: the target's training repeated on random halves of the records in question.
 
 After Carlini et al. 2022. An attacker who knows how the target was trained, and a pool of
-records of which it trained on some, trains models of its own on parts of the pool. Each record
-is then seen by one half of them and not by the other: the two ways in which the target may
-answer.
+records of which it trained on some, trains models on halves of the pool. Half of the models saw a
+given record and half did not, which shows both ways in which the target may answer.
 """
 
 from __future__ import annotations
@@ -64,13 +63,13 @@ class SideBySide(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceRuns:
-    """What the runs say about the records of their pool.
+class ReferenceModels:
+    """What the reference models answer about the records of their pool.
 
     Attributes:
-        confidences: of each run in the label of each record, runs x records: log-odds, bounded
-            by `end`.
-        inside: whether the run trained on the record, runs x records; half of the runs did.
+        confidences: of each model in the label of each record, models x records: log-odds,
+            bounded by `end`.
+        inside: whether the model trained on the record, models x records; half of them did.
         index: finds a record of the pool.
         end: log-odds in either direction end here, those of a probability of 0 or 1 too.
     """
@@ -81,7 +80,7 @@ class ReferenceRuns:
     end: float = SURE
 
     def about(self, records: Records) -> tuple[Float[Tensor, "r m"], Bool[Tensor, "r m"]]:
-        """Return confidences about some records of the pool, and which runs trained on them.
+        """Return confidences about some records of the pool, and which models trained on them.
 
         Raises:
             DataError: a record that was not in the pool.
@@ -103,7 +102,7 @@ def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets
     """Return a tenth of the known non-members, at least one, and what is known but for them.
 
     A defense may select an epoch, or learn what non-members look like, from records that it is
-    not trained on. The target had such that nobody asks about, and so must the runs.
+    not trained on. Nobody asks about those of the target, nor about those of reference models.
 
     Raises:
         DataError: fewer than two known non-members.
@@ -111,7 +110,7 @@ def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets
     n = count_units(known.non_members)
     if n < 2:
         raise DataError(
-            f"{n} non-members are known; reference runs need two: one to validate runs on, and "
+            f"{n} non-members are known; reference models need two: one to validate them on, and "
             "one to fit thresholds on."
         )
     order = torch.randperm(n, generator=torch_generator(seed, "set aside"))
@@ -120,7 +119,7 @@ def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets
     return known.non_members.take(aside), replace(known, non_members=rest)
 
 
-def reference_runs(
+def train_reference_models(
     defense: Training,
     known: MembershipSets,
     validation: Records,
@@ -128,17 +127,17 @@ def reference_runs(
     *,
     seed: int,
     workspace: Workspace,
-) -> ReferenceRuns:
+) -> ReferenceModels:
     """Train `count` models by `defense` on halves of all records, known ones and candidates.
 
-    Halves come in complementary pairs, so each record is in exactly half of them. What is kept
-    of a run are its confidences; killed work goes on after the last one. Attacks that share a
-    workspace share the runs.
+    Halves come in complementary pairs, so each record is in exactly half of them. The workspace
+    keeps each model's confidences, so a killed process resumes after the last one. Attacks that
+    share a workspace share the models.
 
     Args:
-        defense: how a run is trained.
-        known: whose records the runs are about.
-        validation: non-members of every run, none of them among `known`.
+        defense: how a model is trained.
+        known: whose records the models are trained on and asked about.
+        validation: non-members of every model, none of them among `known`.
         count: how many, an even number.
         seed: root of all draws.
         workspace: device, progress and folder.
@@ -152,11 +151,6 @@ def reference_runs(
             "`MembershipSets.candidates` is None. Give the records that will be scored."
         )
     pool = concatenate(known.all_members, known.non_members, known.candidates)
-    if pool.x.dtype == torch.int64:
-        raise DataError(
-            "Reference runs train on features, and these records are numbers of rows in a table of "
-            "predictions. Pass the model and its records to `selena.audit`."
-        )
     sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
     numeric = numeric_environment(workspace.device)
@@ -174,7 +168,7 @@ def reference_runs(
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The runs of one attack, done or to be done."""
+    """The reference models of one attack, trained or to be trained."""
 
     defense: Training
     pool: Records
@@ -184,14 +178,14 @@ class _Work:
     name: str
     workspace: Workspace
 
-    def done(self) -> ReferenceRuns:
-        """Return all runs; those that are kept are not trained again."""
+    def done(self) -> ReferenceModels:
+        """Return all models' answers; what is kept is not trained again."""
         count, artifacts = len(self.seeds), {}
         for run in range(count):
             artifact = self.workspace.load(f"{self.name}-{run}")
             if artifact is not None:
                 artifacts[run] = artifact["confidences"]
-        with self.workspace.progress.step(f"{count} reference runs", count) as bar:
+        with self.workspace.progress.step(f"{count} reference models", count) as bar:
             bar.advance(len(artifacts))
             for run, model in self._models([run for run in range(count) if run not in artifacts]):
                 artifacts[run] = confidence(self._logits(model), self.pool.y)
@@ -201,10 +195,10 @@ class _Work:
         self._clear()
         confidences = torch.stack([artifacts[run] for run in range(count)])
         end = clip_value(confidences)
-        return ReferenceRuns(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
+        return ReferenceModels(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
 
     def _models(self, runs: Sequence[int]) -> Iterator[tuple[int, TargetModel]]:
-        """Yield the trained models of some runs."""
+        """Yield the trained models of these numbers."""
         if runs and _goes_side_by_side(self.defense):
             # All, also where some are done: fewer side by side would round otherwise.
             models = self.defense.fit_side_by_side(
@@ -239,26 +233,22 @@ class _Work:
         )
 
     def _clear(self, run: int | None = None) -> None:
-        """Delete what one run, or all, trained on the way: models of 16 runs take space."""
+        """Delete what one model, or all, left behind: 16 trainings take space."""
         if self.workspace.folder is not None:
             room = self.workspace.folder / self.name
             rmtree(room if run is None else room / str(run), ignore_errors=True)
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
-    """Return whether its runs can be one ensemble; not where a subclass has a `fit` of its own."""
-    homes = [
-        next((kind for kind in type(defense).__mro__ if name in vars(kind)), None)
-        for name in ("fit", "fit_side_by_side")
-    ]
-    return homes[1] is not None and homes[0] is homes[1]
+    """Return whether one ensemble can train all; a subclass may train otherwise than its base."""
+    return "fit_side_by_side" in vars(type(defense))
 
 
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
-    """Return which run trains on which record: `count` / 2 random halves and their complements.
+    """Return which model trains on which record: `count` / 2 random halves and their complements.
 
-    Records of equal content or of one subject are on one side, or a run that is said not to have
-    seen one would have seen it, or what is much like it, in another.
+    Records of equal content or of one subject are on one side, or a model
+    that counts as not having seen a record would have seen one like it.
 
     Raises:
         DataError: fewer than two different records.
@@ -268,7 +258,7 @@ def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
         subject = join_subjects(subject, pool.subjects.numpy())
     contents = int(subject.max()) + 1
     if contents < 2:
-        raise DataError("Reference runs need at least two different records to halve.")
+        raise DataError("Reference models need at least two different records to halve.")
     side = torch.from_numpy(subject)
     halves = []
     for pair in range(count // 2):

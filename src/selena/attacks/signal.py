@@ -1,0 +1,73 @@
+"""The base of attacks that read one number per record from one answer and learn nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from selena.training.batches import in_chunks
+from selena.types import Family, MembershipSets, Needs, Oracle, Records
+from selena.workspace import Workspace
+
+# Numbers that the target answers at once: bounds the memory for many records of many classes.
+_ANSWERS = 1 << 22
+
+
+class SignalAttack(ABC):
+    """Scores a record by `measure`; a subclass adds `name`, `access` and that method.
+
+    The audit fits thresholds to the scores. `examples/own_attack.py` is another kind of attack,
+    one that learns.
+    """
+
+    family: ClassVar[Family] = "direct"
+    needs: ClassVar[Needs] = "predictions"
+
+    @abstractmethod
+    def measure(
+        self, oracle: Oracle, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]
+    ) -> Shaped[Tensor, " n"]:
+        """Ask the oracle about `x` and return one number per record; higher means member.
+
+        Args:
+            oracle: answers with logits (n x c), or with labels where `access` is "label".
+            x: what to ask about, as it is.
+            y: true classes, in [0, c).
+        """
+
+    def fit(
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> SignalScorer:
+        """Return a scorer; nothing is learned and no randomness used."""
+        return SignalScorer(oracle, self, known)
+
+
+@dataclass(frozen=True)
+class SignalScorer:
+    """A signal and the oracle that it is read from.
+
+    Attributes:
+        oracle: answers the queries.
+        attack: reads its signal from the answers.
+        calibration: all known records.
+    """
+
+    oracle: Oracle
+    attack: SignalAttack
+    calibration: MembershipSets
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return the signal of each candidate, float64."""
+        x, y = candidates.x, candidates.y
+        chunks = in_chunks(len(candidates), max(1, _ANSWERS // self.oracle.num_classes))
+        return torch.cat([self.attack.measure(self.oracle, x[c], y[c]) for c in chunks]).double()

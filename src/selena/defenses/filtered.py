@@ -1,0 +1,50 @@
+"""The base of models whose answers are changed, but not their predicted labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from selena.types import StoredModel
+
+
+@dataclass(frozen=True, eq=False)
+class FilteredModel(ABC):
+    """A target model behind a filter; a subclass adds `logits` and the filter's settings as fields.
+
+    Attributes:
+        target: the model.
+    """
+
+    target: StoredModel
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.target.num_classes
+
+    @property
+    def labels_of(self) -> StoredModel:
+        """The target model, which predicts the same labels."""
+        return self.target
+
+    @abstractmethod
+    def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
+        """Return the filtered logits or log-probabilities; the largest stays the largest."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the target's state as `target/...`, and each setting by its name.
+
+        Settings are numbers or tensors: they tell filters of one target apart.
+        """
+        tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "target":
+                dtype = torch.float64 if isinstance(value, float) else None
+                tensors[field.name] = torch.as_tensor(value, dtype=dtype)
+        return tensors
