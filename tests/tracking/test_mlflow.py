@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 QUICK = {"epochs": 2, "precision": "float32"}
 SETTINGS = RunSettings(
-    data=DataSettings("digits", members=200),
+    data=DataSettings("digits", n_members=200),
     defenses=("undefended", "selena"),
     attacks=("confidence",),
     seeds=(3,),

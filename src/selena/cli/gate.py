@@ -43,7 +43,9 @@ class Gate:
         """
         conditions = tuple(parse_condition(text) for text in fail_if or ())
         if junit and not conditions:
-            raise ConfigError("--junit writes verdicts, and there is no condition: add --fail-if.")
+            raise ConfigError(
+                "--junit writes the verdicts of conditions, and there is none. Add --fail-if."
+            )
         return cls(conditions, check_bound(bound), junit)
 
     def judge(

@@ -25,7 +25,7 @@ from selena.reports.terminal import (
 
 _WIDTH = 120
 _STYLES = {"passes": "green", "unresolved": "yellow", "fails": "red"}
-_GATE = {0: "passes", 2: "is unresolved: these records cannot settle it", 3: "fails"}
+_GATE = {0: "passes", 2: "is unresolved: there are too few records", 3: "fails"}
 
 
 def wide_console(*files: Path | None) -> Console:
@@ -73,7 +73,7 @@ def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None
     """Print what became of each condition, and of the gate."""
     bounds = ", ".join(dict.fromkeys(verdict.bound for verdict in verdicts))
     table = Table(title=f"Gate (bound: {bounds})", box=None, padding=(0, 2, 0, 0), leading=1)
-    for heading in ("Condition", "Value", "ConditionResult", "Why"):
+    for heading in ("Condition", "Value", "Verdict", "Why"):
         table.add_column(heading, no_wrap=heading == "Value")
     for verdict in verdicts:
         measured = verdict.measured
@@ -87,6 +87,6 @@ def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None
     console.print(table)
     code = exit_code(verdicts)
     console.print(
-        "Below each value: its interval, with 95 % confidence for all of them together. The gate "
+        "Below each value is its interval, with 95 % confidence for all of them together. The gate "
         f"{_GATE[code]} (exit code {code})."
     )
