@@ -65,8 +65,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(command: str) -> str | None:
-    """Return the end of a command's help; blank lines are line ends to Typer."""
-    lines = [f"  {line}" for line in EXAMPLES.get(command, ())]
-    if not lines:
+    """Return the end of a command's help: its examples and, of `selena` itself, the exit codes."""
+    lines = EXAMPLES.get(command)
+    if lines is None:
         return None
-    return "\n\n".join(["Examples:", *lines, *([] if command else ["", EXIT_CODES])])
+    return "\n".join(["Examples:", *lines, *([] if command else ["", EXIT_CODES])])
