@@ -121,7 +121,7 @@ def audit_command(
         else:
             raise ConfigError("Give either --predictions, or --model with --members.")
     result, verdicts = report.to_json(), gate.judge(report)
-    # Files first: a terminal may go away.
+    # Files first: the terminal may be gone.
     with together():
         if json_out:
             write_json(json_out, {**result, **gate.to_json(verdicts)})
@@ -178,7 +178,7 @@ def _audit_model(
 
 
 def load_factory(text: str) -> Callable[..., Any]:
-    """Return what `package.module:callable` names, found from the working directory first.
+    """Return the object that `package.module:callable` names; the working directory comes first.
 
     Importing a module runs its code: name only what you would run yourself.
 

@@ -15,8 +15,8 @@ from selena.cli.stopping import keeps_work_in
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
 
-# The demo's size: both models train and are attacked in under three minutes on two cores. It runs
-# the quick attacks of each family, with fewer noisy copies.
+# Both models train and are attacked in under three minutes on two cores: the quick attacks of each
+# family run, with fewer noisy copies.
 _DEMO_MEMBERS, _DEMO_RECORDS = 2000, 10_000
 _DEMO_ATTACKS = (
     "correctness",

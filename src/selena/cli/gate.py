@@ -22,7 +22,7 @@ from selena.version import __version__
 
 @dataclass(frozen=True)
 class Gate:
-    """The conditions of one command; without any it does nothing.
+    """The conditions of one command; without conditions it does nothing.
 
     Attributes:
         conditions: when to fail.
@@ -36,7 +36,7 @@ class Gate:
 
     @classmethod
     def asked(cls, fail_if: Sequence[str] | None, bound: str, junit: Path | None) -> Gate:
-        """Return the gate that the options ask for, before any work is done.
+        """Return the gate that the options describe; call it before any work.
 
         Raises:
             ConfigError: a condition or a bound that is none, or a file for no verdicts.

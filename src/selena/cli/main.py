@@ -122,7 +122,7 @@ def common(
 
 
 def load(name: str) -> Any:
-    """Return the command called `name`: a function, or a Typer of further commands."""
+    """Return the command called `name`: a function, or a Typer with subcommands."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     return getattr(import_module(f"selena.cli.{module}"), attribute)
 
@@ -147,7 +147,7 @@ class _LazyCommand(TyperCommand):
 
 
 def _current_option(argument: str, known: Collection[str]) -> str:
-    """Return `argument` with the current name of its option, where `known` has that one alone."""
+    """Return `argument` with the current name of its option, if `known` has only that name."""
     name, equals, value = argument.partition("=")
     now = RENAMED_OPTIONS.get(name)
     if now not in known or name in known:

@@ -14,7 +14,7 @@ from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 
 def can_be_written(path: Path | None) -> Path | None:
-    """Refuse a place where nothing can be written before any work is done for it."""
+    """Return `path`, or raise an error if nothing can be written there; called before any work."""
     if path is not None:
         there = next(each for each in (path, *path.absolute().parents) if each.exists())
         if (there != path and not there.is_dir()) or not os.access(there, os.W_OK):

@@ -129,7 +129,7 @@ def _reproduce(
     start = time.monotonic()
 
     def tell(news: str) -> None:
-        # By print, which a running bar lets through above itself.
+        # `print`, because Rich shows its output above a running bar.
         print(f"{(time.monotonic() - start) / 60:6.1f} min  {printable(news)}", flush=True)
 
     command = shlex.join(["selena", *sys.argv[1:]])
@@ -170,7 +170,7 @@ def _show(console: Console, document: Document) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words, as coarse as an estimate is."""
+    """Return a time in words, rounded as an estimate deserves."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

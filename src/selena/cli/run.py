@@ -69,7 +69,7 @@ def run_command(
     mlflow: Annotated[
         str | None,
         typer.Option(
-            help="MLflow server or store to log to; local: mlflow.db beside the run folders."
+            help="MLflow server or store to log to; local: mlflow.db next to the run folders."
         ),
     ] = None,
     tensorboard: Annotated[
@@ -155,7 +155,7 @@ def attack_command(
     check_device(settings.device)
     keeps_work_in(Path(os.path.commonpath([path.absolute().parent for path in run_folders])))
     parents = {path.parent for path in run_folders}
-    # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
+    # One workspace per parent folder: runs of one seed share the attacker's Split-AI.
     progress = RichProgress()
     workspaces = {p: make_workspace(p, settings, progress) for p in parents}
     found = []

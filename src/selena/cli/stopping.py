@@ -52,9 +52,9 @@ def keeps_downloads_in(folder: Path) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let both signals raise `Stopped` in the block, each once: a second one kills.
+    """Let the first of both signals in the block raise `Stopped`; a second one kills the process.
 
-    A signal that is ignored, as Ctrl-C is in a script's background, stays ignored.
+    A signal that was ignored before stays ignored, such as Ctrl-C in a background script.
     """
     _kept[0] = _NOTHING
     if threading.current_thread() is not threading.main_thread():
