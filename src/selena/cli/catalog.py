@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from selena.attacks.augmentation import AUGMENTATIONS
 from selena.data import cifar, location, purchase, synthetic, texas
 from selena.data.prepare import PUBLISHED
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, build_attacks, build_defense
@@ -285,7 +286,7 @@ def _reference(attack: Any) -> str:
 
 
 _ONCE = "1 query per record"
-_AUGMENTED = "162 queries per record"
+_AUGMENTED = f"{len(AUGMENTATIONS)} queries per record"
 
 # By name: what the score of a record is, its paper, and its cost.
 _ATTACKS: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
@@ -308,7 +309,7 @@ _ATTACKS: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
     EVERY_FLIP: (
         "One attack per number of flipped bits; the paper's choice on scored records is reported "
         "as `strongest_on_evaluation`",
-        "Tang et al. 2022",
+        "",
         lambda attack: f"{attack.copies} queries per record and number of flips",
     ),
     "gaussian_noise": ("How many noisy copies are classified correctly", "", _copies),
