@@ -216,7 +216,7 @@ def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
     for config, k in (("run.toml", 4), ("more.toml", 5)):
         selena("run", "--config", config, *names, "--json", "out.json", cwd=tmp_path)
         (row,) = read(tmp_path / "out.json")["rows"]
-        assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["k"] == k
+        assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["n_submodels"] == k
 
 
 def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None:
