@@ -35,6 +35,12 @@ def test_a_toml_file_becomes_settings(tmp_path: Path) -> None:
     assert settings.plan == {"training": {"epochs": 2}}
 
 
+def test_old_names_of_settings_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    settings = override(RunSettings(), {"data": {"members": 5}})
+    assert settings.data.n_members == 5
+    assert "data.members is called data.n_members now" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -111,7 +117,7 @@ def test_settings_of_results_and_benchmarks_can_be_read(path: Path) -> None:
     assert plan.n_submodels > plan.n_nonmodels
 
 
-def test_old_names_of_settings_are_read(caplog: pytest.LogCaptureFixture) -> None:
+def test_old_names_of_plans_are_read(caplog: pytest.LogCaptureFixture) -> None:
     plan = override(Plan(), {"k": 12, "l": 5})
     assert (plan.n_submodels, plan.n_nonmodels) == (12, 5)
     assert "k is called n_submodels now" in caplog.text

@@ -72,10 +72,10 @@ def test_setting_decides_the_sizes() -> None:
     assert DataSettings(partition="paper").sizes(toy) == Partition(
         members=100, reference=150, validation=75
     )
-    assert DataSettings(members=40).sizes(toy) == Partition.of(1_000, 40)
+    assert DataSettings(n_members=40).sizes(toy) == Partition.of(1_000, 40)
     assert DataSettings().sizes(toy) == Partition.of(1_000, toy.n_members)
     with pytest.raises(ConfigError, match="members >= 2, not 0"):
-        DataSettings(members=0).sizes(toy)
+        DataSettings(n_members=0).sizes(toy)
 
 
 def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
@@ -93,4 +93,4 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
 
 def test_setting_excludes_members() -> None:
     with pytest.raises(ConfigError, match="Leave --members out"):
-        DataSettings(partition="paper", members=5)
+        DataSettings(partition="paper", n_members=5)

@@ -89,24 +89,24 @@ def test_default_sizes(case: tuple[int, int, int]) -> None:
 def test_sizes_of_the_papers_purchase100() -> None:
     n = 197_324
     partition = Partition.of(n, 19_732)
-    assert partition == Partition(n_members=19_732, reference=29_598, validation=5_000)
+    assert partition == Partition(members=19_732, reference=29_598, validation=5_000)
 
 
 def test_members_default_to_the_data_sets() -> None:
-    assert len(audit_split(dataset(50, n_members=20), seed=0).train) == 20
+    assert len(audit_split(dataset(50, members=20), seed=0).train) == 20
 
 
 def test_given_partition_is_obeyed() -> None:
     split = audit_split(
-        dataset(50), partition=Partition(n_members=9, reference=10, validation=11), seed=3
+        dataset(50), partition=Partition(members=9, reference=10, validation=11), seed=3
     )
     assert [len(part) for part in parts(split)] == [4, 5, 10, 11, 20]
 
 
 def test_partition_may_leave_one_test_record_but_not_none() -> None:
-    audit_split(dataset(10), partition=Partition(n_members=4, reference=3, validation=2), seed=0)
+    audit_split(dataset(10), partition=Partition(members=4, reference=3, validation=2), seed=0)
     with pytest.raises(DataError, match=r"4 members do not fit: of 9 records at most 3"):
-        audit_split(dataset(9), partition=Partition(n_members=4, reference=3, validation=2), seed=0)
+        audit_split(dataset(9), partition=Partition(members=4, reference=3, validation=2), seed=0)
 
 
 def test_too_many_members_name_the_most_that_fit() -> None:
@@ -137,7 +137,7 @@ def test_both_sizes_are_too_much() -> None:
         audit_split(
             dataset(50),
             n_members=5,
-            partition=Partition(n_members=9, reference=10, validation=11),
+            partition=Partition(members=9, reference=10, validation=11),
             seed=3,
         )
 
@@ -150,7 +150,7 @@ def test_class_without_training_record_is_named() -> None:
 
 
 def test_rare_class_that_missed_training_is_named() -> None:
-    rare = replace(dataset(200, n_members=20), name="rare", num_classes=2)
+    rare = replace(dataset(200, members=20), name="rare", num_classes=2)
     row = audit_split(replace(rare, num_classes=1), seed=0).validation.ids[0]
     rare.records.y[row] = 1
     named = replace(rare, class_names=("often", "seldom"))
@@ -165,7 +165,7 @@ def test_members_come_from_the_pool(case: tuple[int, int, int], data: st.DataObj
     n, members, seed = case
     rows_in_pool = data.draw(st.sets(st.integers(0, n - 1), min_size=members))
     pool = torch.isin(torch.arange(n), torch.tensor(sorted(rows_in_pool)))
-    split = audit_split(replace(dataset(n), member_pool=pool), n_members=members, seed=seed)
+    split = audit_split(replace(dataset(n), member_pool=pool), members=members, seed=seed)
     assert set(split.train.ids.tolist()) <= rows_in_pool
     assert sorted(chain(*rows(split))) == list(range(n))
     assert len(split.train) == members
@@ -196,7 +196,7 @@ def grouped(n: int, subjects: list[int]) -> Dataset:
 )
 def test_no_subject_is_on_two_sides(subjects: list[int], members: int, seed: int) -> None:
     try:
-        split = audit_split(grouped(len(subjects), subjects), n_members=members, seed=seed)
+        split = audit_split(grouped(len(subjects), subjects), members=members, seed=seed)
     except DataError as error:
         assert "too large" in str(error)  # noqa: PT017 - both ends are right, with subjects like these
         return

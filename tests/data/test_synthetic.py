@@ -158,6 +158,6 @@ def test_default_members_are_the_papers_where_they_fit() -> None:
 def test_sizes_are_those_of_the_real_sets() -> None:
     for stand_in, real in [(PURCHASE100, purchase.PURCHASE100), (TEXAS100, texas.TEXAS100)]:
         assert stand_in.recipe == real.name
-        assert (stand_in.records, stand_in.n_members) == (real.records, real.n_members)
+        assert (stand_in.records, stand_in.members) == (real.records, real.members)
         assert stand_in.mixture.items == real.width
         assert stand_in.mixture.classes == real.num_classes

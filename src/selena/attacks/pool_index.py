@@ -29,8 +29,8 @@ class PoolIndex:
         places, unknown = self._lookup.find(content_names(records.x, records.y))
         if unknown.any():
             raise DataError(
-                f"Record {unknown.argmax()} was not among the candidates that reference models were "
-                "trained for. Give all that will be asked about as `MembershipSets.candidates`."
+                f"Record {unknown.argmax()} was not among the candidates of the reference models. "
+                "Give all that will be scored as `MembershipSets.candidates`."
             )
         return torch.from_numpy(places)
 
