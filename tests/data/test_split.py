@@ -165,7 +165,7 @@ def test_members_come_from_the_pool(case: tuple[int, int, int], data: st.DataObj
     n, members, seed = case
     rows_in_pool = data.draw(st.sets(st.integers(0, n - 1), min_size=members))
     pool = torch.isin(torch.arange(n), torch.tensor(sorted(rows_in_pool)))
-    split = audit_split(replace(dataset(n), member_pool=pool), members=members, seed=seed)
+    split = audit_split(replace(dataset(n), member_pool=pool), n_members=members, seed=seed)
     assert set(split.train.ids.tolist()) <= rows_in_pool
     assert sorted(chain(*rows(split))) == list(range(n))
     assert len(split.train) == members
@@ -196,7 +196,7 @@ def grouped(n: int, subjects: list[int]) -> Dataset:
 )
 def test_no_subject_is_on_two_sides(subjects: list[int], members: int, seed: int) -> None:
     try:
-        split = audit_split(grouped(len(subjects), subjects), members=members, seed=seed)
+        split = audit_split(grouped(len(subjects), subjects), n_members=members, seed=seed)
     except DataError as error:
         assert "too large" in str(error)  # noqa: PT017 - both ends are right, with subjects like these
         return

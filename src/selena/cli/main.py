@@ -150,7 +150,7 @@ def _current_option(argument: str, known: Collection[str]) -> str:
     """Return `argument` with the current name of its option, if `known` has only that name."""
     name, equals, value = argument.partition("=")
     now = RENAMED_OPTIONS.get(name)
-    if now not in known or name in known:
+    if now is None or now not in known or name in known:
         return argument
     _say(f"{name} is called {now} now. Version 2.0 will not read the old name.", "yellow")
     return now + equals + value

@@ -204,7 +204,9 @@ def _plan(arguments: dict[str, Any]) -> dict[str, Any]:
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     recipe = {name: given[name] for name in _RECIPE if name in given}
-    plan = {name: given[name] for name in ("n_submodels", "n_nonmodels") if name in given}
+    plan: dict[str, Any] = {
+        name: given[name] for name in ("n_submodels", "n_nonmodels") if name in given
+    }
     if recipe:
         plan |= {"training": recipe, "distillation": recipe}
     if "epochs" in recipe:

@@ -112,8 +112,8 @@ class TableFile(ABC):
                 except ValueError:
                     index = start + column.to_pylist().index(text)
                     raise self._no_number(index, place, text) from None
-            codes: NDArray[Any] = column.indices.to_numpy()
-            return np.asarray(known)[codes]
+            numbers: NDArray[Any] = np.asarray(known)[column.indices.to_numpy()]
+            return numbers
         return _decoded(column)
 
     def _no_number(self, index: int, place: int, cell: str) -> DataError:
