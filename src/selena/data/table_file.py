@@ -112,7 +112,7 @@ class TableFile(ABC):
                 except ValueError:
                     index = start + column.to_pylist().index(text)
                     raise self._no_number(index, place, text) from None
-            return np.array(known)[column.indices.to_numpy()]
+            return np.asarray(np.array(known)[column.indices.to_numpy()])
         return _decoded(column)
 
     def _no_number(self, index: int, place: int, cell: str) -> DataError:
