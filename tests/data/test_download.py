@@ -1,57 +1,29 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from hashlib import md5, sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
 from selena.data.download import fetch
 from selena.errors import DataError
 from selena.files import CACHE_VARIABLE, cache_folder
+from tests.data.site import Site, serve
 
 CONTENT = bytes(range(256)) * 40
 DIGEST = sha256(CONTENT).hexdigest()
 NOBODY = "http://127.0.0.1:1/set.tgz"
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Breaks off in the middle of cut.tgz, and of cut-once.tgz where that is asked for first."""
-
-    asked: ClassVar[list[str]] = []
-
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        breaks = "cut" in self.path and not ("once" in self.path and self.path in self.asked)
-        self.asked.append(self.path)
-        outputfile.write(source.read()[: 5_000 if breaks else None])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a web server on this machine that holds four files."""
-    QuietHandler.asked.clear()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    folder = tmp_path / "site"
-    folder.mkdir()
-    for name in ("set", "cut", "cut-once"):
-        (folder / f"{name}.tgz").write_bytes(CONTENT)
-    (folder / "wrong.tgz").write_bytes(CONTENT[:-1])
-    handler = partial(QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    with serve() as site:
+        site.files |= {"set.tgz": CONTENT, "wrong.tgz": CONTENT[:-1]}
+        yield site
 
 
 class Recorder:
@@ -72,61 +44,63 @@ class Recorder:
         self.reached += amount
 
 
-def test_download_is_verified_and_kept(site: str, tmp_path: Path) -> None:
+def test_download_is_verified_and_kept(site: Site, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    path = fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=cache)
+    path = fetch("set.tgz", [site.url("set.tgz")], DIGEST, cache_dir=cache)
     assert path == cache / "set.tgz"
     assert path.read_bytes() == CONTENT
     # The second time nobody is asked.
     assert fetch("set.tgz", [NOBODY], DIGEST, cache_dir=cache) == path
 
 
-def test_progress_is_shown_up_to_the_total(site: str, tmp_path: Path) -> None:
+def test_progress_is_shown_up_to_the_total(site: Site, tmp_path: Path) -> None:
     bar = Recorder()
-    fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=tmp_path / "cache", progress=bar)
+    fetch("set.tgz", [site.url("set.tgz")], DIGEST, cache_dir=tmp_path / "cache", progress=bar)
     assert bar.opened == [("Downloading set.tgz", len(CONTENT))]
     assert bar.closed == 1
     assert bar.reached == len(CONTENT)
 
 
 @pytest.mark.parametrize("bad", ["wrong.tgz", "gone.tgz"])
-def test_mirrors_are_tried_in_turn(site: str, tmp_path: Path, bad: str) -> None:
-    urls = [NOBODY, f"{site}/{bad}", f"{site}/set.tgz"]
+def test_mirrors_are_tried_in_turn(site: Site, tmp_path: Path, bad: str) -> None:
+    urls = [NOBODY, site.url(bad), site.url("set.tgz")]
     path = fetch("set.tgz", urls, DIGEST, cache_dir=tmp_path / "cache")
     assert path.read_bytes() == CONTENT
 
 
-def test_wrong_download_leaves_nothing(site: str, tmp_path: Path) -> None:
+def test_wrong_download_leaves_nothing(site: Site, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(DataError, match=r"wrong\.tgz") as caught:
-        fetch("set.tgz", [f"{site}/wrong.tgz"], DIGEST, cache_dir=cache)
+        fetch("set.tgz", [site.url("wrong.tgz")], DIGEST, cache_dir=cache)
     assert "SHA256" in str(caught.value)
     assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize("checksum", [DIGEST, None])
 def test_download_that_breaks_off_is_tried_again(
-    site: str, tmp_path: Path, checksum: str | None
+    site: Site, tmp_path: Path, checksum: str | None
 ) -> None:
-    path = fetch("set.tgz", [f"{site}/cut-once.tgz"], checksum, cache_dir=tmp_path / "cache")
+    site.breaks["set.tgz"] = [5_000]
+    path = fetch("set.tgz", [site.url("set.tgz")], checksum, cache_dir=tmp_path / "cache")
     assert path.read_bytes() == CONTENT
-    assert QuietHandler.asked == ["/cut-once.tgz"] * 2
+    assert site.asked == ["set.tgz"] * 2
 
 
 @pytest.mark.parametrize("checksum", [DIGEST, None])
-def test_part_of_a_file_is_not_believed(site: str, tmp_path: Path, checksum: str | None) -> None:
+def test_part_of_a_file_is_not_believed(site: Site, tmp_path: Path, checksum: str | None) -> None:
     cache = tmp_path / "cache"
+    site.breaks["set.tgz"] = [5_000] * 2
     with pytest.raises(DataError, match="Cannot download"):
-        fetch("set.tgz", [f"{site}/cut.tgz"], checksum, cache_dir=cache)
+        fetch("set.tgz", [site.url("set.tgz")], checksum, cache_dir=cache)
     assert list(cache.iterdir()) == []
 
 
-def test_what_fails_its_check_is_thrown_away(site: str, tmp_path: Path) -> None:
+def test_what_fails_its_check_is_thrown_away(site: Site, tmp_path: Path) -> None:
     def check(path: Path) -> None:
         if path.read_bytes() != CONTENT:
             raise DataError("garbage")
 
-    urls = [f"{site}/wrong.tgz", f"{site}/set.tgz"]
+    urls = [site.url("wrong.tgz"), site.url("set.tgz")]
     path = fetch("set.tgz", urls, None, cache_dir=tmp_path / "cache", check=check)
     assert path.read_bytes() == CONTENT
     with pytest.raises(DataError, match="garbage"):
@@ -134,15 +108,15 @@ def test_what_fails_its_check_is_thrown_away(site: str, tmp_path: Path) -> None:
     assert not (tmp_path / "cache" / "other.tgz").exists()
 
 
-def test_stale_file_in_the_cache_is_fetched_again(site: str, tmp_path: Path) -> None:
+def test_stale_file_in_the_cache_is_fetched_again(site: Site, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "set.tgz").write_bytes(b"half a file")
-    path = fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=cache)
+    path = fetch("set.tgz", [site.url("set.tgz")], DIGEST, cache_dir=cache)
     assert path.read_bytes() == CONTENT
 
 
-def test_without_network_the_error_says_what_to_do_by_hand(site: str, tmp_path: Path) -> None:
+def test_without_network_the_error_says_what_to_do_by_hand(site: Site, tmp_path: Path) -> None:
     urls = [NOBODY, "http://127.0.0.1:1/mirror/set.tgz"]
     with pytest.raises(DataError) as caught:
         fetch("set.tgz", urls, DIGEST, cache_dir=tmp_path)
@@ -152,17 +126,17 @@ def test_without_network_the_error_says_what_to_do_by_hand(site: str, tmp_path: 
 
 
 def test_cache_folder_can_be_named(
-    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cache_folder().is_absolute()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mine"))
-    assert fetch("set.tgz", [f"{site}/set.tgz"], None).parent == tmp_path / "mine"
+    assert fetch("set.tgz", [site.url("set.tgz")], None).parent == tmp_path / "mine"
 
 
-def test_cache_that_cannot_be_written(site: str, tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written(site: Site, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=CACHE_VARIABLE):
-        fetch("set.tgz", [f"{site}/set.tgz"], DIGEST, cache_dir=tmp_path / "cache")
+        fetch("set.tgz", [site.url("set.tgz")], DIGEST, cache_dir=tmp_path / "cache")
 
 
 def test_file_in_the_users_folder(tmp_path: Path) -> None:
@@ -178,9 +152,9 @@ def test_wrong_file_in_the_users_folder(tmp_path: Path, content: bytes) -> None:
     assert NOBODY in str(caught.value)
 
 
-def test_md5_where_the_publisher_gives_no_better(site: str, tmp_path: Path) -> None:
+def test_md5_where_the_publisher_gives_no_better(site: Site, tmp_path: Path) -> None:
     checksum = f"md5:{md5(CONTENT).hexdigest()}"
-    path = fetch("set.tgz", [f"{site}/set.tgz"], checksum, cache_dir=tmp_path / "cache")
+    path = fetch("set.tgz", [site.url("set.tgz")], checksum, cache_dir=tmp_path / "cache")
     assert fetch("set.tgz", [NOBODY], checksum, data_dir=path.parent) == path
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(DataError, match="truncated, changed"):

@@ -15,7 +15,7 @@ from selena.data.prepare import prepare
 from selena.errors import ConfigError, DataError
 from selena.files import CACHE_VARIABLE
 from tests.data import bit_archives
-from tests.data.flaky_site import Site, serve
+from tests.data.site import Site, serve
 
 MIRROR = "mirror/purchase.tgz"
 PURCHASE = purchase.PURCHASE100.archive
@@ -55,16 +55,19 @@ def site(
         yield site
 
 
-def asked(site: Site) -> list[str]:
-    return [request.path for request in site.requests]
-
-
 def test_sets_are_fetched_and_converted_once(site: Site) -> None:
     datasets = list(prepare(["purchase100", "texas100"]))
     assert [len(dataset.records) for dataset in datasets] == [1_000, 100]
-    assert asked(site) == [PURCHASE, "texas.tgz"]
+    assert site.asked == [PURCHASE, "texas.tgz"]
     assert len(list(prepare(["purchase100", "texas100"]))) == 2
-    assert len(site.requests) == 2
+    assert len(site.asked) == 2
+
+
+def test_broken_download_is_tried_elsewhere(site: Site) -> None:
+    site.breaks[PURCHASE] = [len(site.files[PURCHASE]) - 1_000]
+    (dataset,) = prepare(["purchase100"])
+    assert len(dataset.records) == 1_000
+    assert site.asked == [PURCHASE, MIRROR]
 
 
 @pytest.mark.parametrize("trouble", ["missing", "html", "truncated", "another archive"])
@@ -78,7 +81,7 @@ def test_second_mirror_helps(site: Site, tmp_path: Path, trouble: str) -> None:
         site.files[PURCHASE] = site.files["texas.tgz"]
     (dataset,) = prepare(["purchase100"])
     assert len(dataset.records) == 1_000
-    assert asked(site) == [PURCHASE, MIRROR]
+    assert site.asked == [PURCHASE, MIRROR]
 
 
 def test_garbage_everywhere_is_neither_kept_nor_recorded(site: Site, cache: Path) -> None:
