@@ -76,9 +76,9 @@ def quick(name: str) -> tuple[Attack, Kind]:
 
 
 def table() -> selena.Predictions:
-    rows = np.arange(N)
-    p = np.random.default_rng(0).dirichlet(np.ones(CLASSES), N)
-    return selena.Predictions(p, rows % CLASSES, rows < N // 2, rows % 3 == 0)
+    rows = np.arange(2 * N)
+    p = np.random.default_rng(0).dirichlet(np.ones(CLASSES), 2 * N)
+    return selena.Predictions(p, rows % CLASSES, rows < N, rows % 2 == 0)
 
 
 def texts(start: int) -> tuple[Any, np.ndarray]:
