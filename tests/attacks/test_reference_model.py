@@ -454,7 +454,7 @@ def test_a_defended_target_is_repeated_with_its_defense() -> None:
     settings = {"rmia": {"runs": 8, "defense": {"n_submodels": 4}}}
     attacks = build_attacks(["reference-model"], plan, data, settings, SELENA)
     assert [attack.name for attack in attacks] == ["lira", "rmia"]
-    assert [attack.defense.k for attack in attacks] == [3, 4]  # type: ignore[attr-defined]
+    assert [attack.defense.n_submodels for attack in attacks] == [3, 4]  # type: ignore[attr-defined]
     assert [attack.runs for attack in attacks] == [16, 8]  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from selena.seeding import torch_generator
 from selena.training.batches import as_input, shuffled_batches
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel
+from selena.training.network_state import NetworkState
 from selena.training.own_loop import OwnLoop
 from selena.types import Records
 from selena.workspace import Workspace
@@ -24,15 +24,13 @@ TRAIN, VALIDATION = toy_records(48), toy_records(24, seed=7, start=1000)
 
 @dataclass(frozen=True)
 class Mine(SingleNetwork):
-    """The example of `OwnLoop`'s docstring; it dies in epoch `dies`.
+    """The example of `OwnLoop`'s docstring.
 
     Attributes:
         smoothing: a setting, which changes the loss a little.
     """
 
     smoothing: float = 0.0
-    dies: ClassVar[int] = -1
-    epochs: ClassVar[list[int]] = []
 
     def fit(
         self,
@@ -47,9 +45,6 @@ class Mine(SingleNetwork):
         x, y = train.x.to(loop.device), train.y.to(loop.device)
 
         def train_epoch(epoch: int) -> None:
-            if epoch == self.dies:
-                raise KeyboardInterrupt
-            self.epochs.append(epoch)
             loop.network.train()
             generator = torch_generator(seed, "batches", epoch)
             batches = shuffled_batches(loop.rows, self.recipe.batch_size, generator)
@@ -74,15 +69,21 @@ def test_a_killed_loop_resumes_with_the_same_bytes(
 ) -> None:
     expected = weights(MINE, Workspace())
     workspace = Workspace(folder=tmp_path, checkpoint_seconds=0)
-    with monkeypatch.context() as patch:
-        patch.setattr(Mine, "dies", 2)
-        with pytest.raises(KeyboardInterrupt):
-            weights(MINE, workspace)
-    monkeypatch.setattr(Mine, "epochs", [])
+    end_epoch, trained = NetworkState.end_epoch, []
+
+    def counted(state: NetworkState, accuracy: float | None) -> None:
+        end_epoch(state, accuracy)
+        trained.append(state.epochs_done)
+        if trained == [1, 2]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(NetworkState, "end_epoch", counted)
+    with pytest.raises(KeyboardInterrupt):
+        weights(MINE, workspace)
     assert torch.equal(weights(MINE, workspace), expected)
-    assert Mine.epochs == [2, 3]
+    assert trained == [1, 2, 3, 4]
     assert torch.equal(weights(MINE, workspace), expected)
-    assert Mine.epochs == [2, 3]  # found finished
+    assert trained == [1, 2, 3, 4]  # found finished
 
 
 def test_other_settings_find_another_network(tmp_path: Path) -> None:
