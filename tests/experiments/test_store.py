@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from selena.experiments.store import RunFolder
 from selena.workspace import Workspace
 from tests.reports.made import folder as attacked_folder
 from tests.reports.made import manifest_of
-from tests.run_folders import SETTINGS, fuzz_run_folders, make_run_folder
+from tests.run_folders import SETTINGS, make_run_folder
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 
@@ -261,10 +262,11 @@ def test_a_model_of_another_network_is_named(real: RunFolder, tmp_path: Path) ->
         attack(run, SETTINGS.attacks, Workspace())
 
 
-def test_mutated_folders_are_read_right_or_refused(real: RunFolder, tmp_path: Path) -> None:
-    found = fuzz_run_folders(real, tmp_path, inputs=12, seed=1)
-    assert found["read"] > 0
-    assert found["refused"] > 0
+def test_two_processes_share_a_runs_folder() -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tests.kills", "--together", "run"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 class Disk:
