@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +262,36 @@ def test_a_model_of_another_network_is_named(real: RunFolder, tmp_path: Path) ->
     run.save_model({"weight": torch.zeros(1)}, manifest, 1.0)
     with pytest.raises(StoreError, match="weight"):
         attack(run, SETTINGS.attacks, Workspace())
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_refuses_leaves_no_torn_run(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, said = os.fsync, []
+    for allowed in range(20):
+        run, left = RunFolder(tmp_path / str(allowed)), iter(range(allowed))
+
+        def fsync(descriptor: int, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise OSError(reason, os.strerror(reason))
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        try:
+            run.save_model(STATE, manifest_of("undefended"), 1.5)
+        except (OSError, StoreError) as error:
+            said.append(str(error))
+        monkeypatch.setattr(os, "fsync", sync)
+        assert list(run.path.glob(".selena-*")) == []
+        if next(left, None) is not None:  # more was allowed than was needed
+            break
+        if run.is_trained:
+            assert torch.equal(run.load_model()["weight"], STATE["weight"])
+        run.save_model(STATE, manifest_of("undefended"), 1.5)
+        assert run.is_trained
+    assert 2 <= len(said) < 20
+    assert all(os.strerror(reason) in each for each in said)
 
 
 def test_two_processes_share_a_runs_folder() -> None:
