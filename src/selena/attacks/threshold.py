@@ -14,12 +14,9 @@ from torch import Tensor
 
 from selena.errors import unknown_name
 from selena.signals import SIGNALS, SignalName
-from selena.training.batches import in_chunks
+from selena.training.batches import in_answer_chunks
 from selena.types import Access, Family, Knowledge, Oracle, Records
 from selena.workspace import Workspace
-
-# Numbers that the target answers at once: bounds the memory for many records of many classes.
-_ANSWERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,7 @@ class SignalScorer:
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the signal of each candidate, float64; higher means member."""
-        size = max(1, _ANSWERS // self.oracle.num_classes)
-        chunks = in_chunks(len(candidates), size)
+        chunks = in_answer_chunks(len(candidates), self.oracle.num_classes)
         return torch.cat([self._score(candidates.x[c], candidates.y[c]) for c in chunks])
 
     def _score(self, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:

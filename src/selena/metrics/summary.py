@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,18 @@ class Summary:
             round(self.fpr * self.non_members),
             self.non_members,
             confidence=confidence,
+        )
+
+    def with_decisions(
+        self, decisions: Bool[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
+    ) -> Summary:
+        """Return the figures of other decisions on the same scores; intervals are of 95 %."""
+        hits, alarms = int(decisions[truth].sum()), int(decisions[~truth].sum())
+        return replace(
+            self,
+            tpr=hits / self.members,
+            fpr=alarms / self.non_members,
+            advantage_interval=advantage_interval(hits, self.members, alarms, self.non_members),
         )
 
     @property
