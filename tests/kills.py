@@ -95,6 +95,7 @@ class Child:
             log = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
             if command == "endpoint":
                 audit_endpoint()
             sys.argv = ["selena", *COMMANDS[command]]
