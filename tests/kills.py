@@ -142,7 +142,7 @@ def audit_endpoint() -> None:
             raise ConnectionError("busy")
         return np.asarray(softmax(records @ weights, axis=1))
 
-    asking.sleep = lambda seconds: None
+    vars(asking)["sleep"] = lambda seconds: None
     report = audit(
         *(ask, (x[:120], y[:120]), (x[120:], y[120:])),
         batch_size=8,

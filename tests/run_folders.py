@@ -8,7 +8,8 @@ import random
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,13 @@ def read_packed_run(path: Path) -> None:
     _unpack(path.read_bytes(), folder)
     manifest, rows = _original()
     found = RunFolder(folder)
-    try:
+    with _named(folder):
         results = read_results([folder])
         case = Case.from_manifest(found.manifest())
-        found.restore(case.build_defense(case.dataset()))
-    except SelenaError as error:
-        if str(folder) not in str(error):
-            raise AssertionError(f"no place: {error}") from error
-        raise
     assert results.rows == rows or found.manifest() != manifest, results.rows
+    defense = case.build_defense(case.dataset())  # an error names a setting or the data set
+    with _named(folder):
+        found.restore(defense)
 
 
 def change_packed_run(content: bytes, draw: random.Random) -> bytes:
@@ -101,6 +100,17 @@ def mutate(folder: Path, draw: random.Random) -> None:
     choice = manifests if change in _JSON_CHANGES else files
     if choice:
         change(draw.choice(choice), draw)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Raise `AssertionError` where an error does not say which folder is wrong."""
+    try:
+        yield
+    except SelenaError as error:
+        if str(folder) not in str(error):
+            raise AssertionError(f"no place: {error}") from error
+        raise
 
 
 @cache

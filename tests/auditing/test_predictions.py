@@ -18,7 +18,7 @@ from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
 from selena.errors import DataError
 from selena.training import batches
-from selena.types import Knowledge, Oracle, Records, Scorer
+from selena.types import Attack, Knowledge, Oracle, Records, Scorer
 from tests.auditing.test_run import ATTACKS, Own
 
 Arrays = dict[str, np.ndarray]
@@ -307,7 +307,7 @@ def test_reading_takes_no_more_than_twice_the_file(tmp_path: Path) -> None:
 
 def test_scores_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Predictions(**arrays())
-    attacks = [*ATTACKS, NeuralAttack(epochs=1)]
+    attacks: list[Attack] = [*ATTACKS, NeuralAttack(epochs=1)]
     whole = run_audit(table, table.split(), attacks, seed=0)
     monkeypatch.setattr(batches, "_ANSWERS", 20)
     asked: list[int] = []

@@ -151,12 +151,11 @@ class RunFolder:
         state = {name: tensor.to(device or "cpu") for name, tensor in self.load_model().items()}
         try:
             return defense.restore(state)
-        except SelenaError:
-            raise
         except Exception as error:  # whatever the tensors of a stranger's file lead to
+            kind = "" if isinstance(error, SelenaError) else f"{type(error).__name__}: "
             raise StoreError(
                 f"{self.path / _MODEL} holds no {type(defense).__name__} model "
-                f"({type(error).__name__}: {error}). Delete the folder and train again."
+                f"({kind}{error}). Delete the folder and train again."
             ) from error
 
     def save_audit(self, report: AuditReport, pieces: Iterable[str]) -> None:
