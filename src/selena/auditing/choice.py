@@ -16,7 +16,7 @@ from selena.auditing.results import AttackResult
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval, wilson
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
 from selena.metrics.one_run import epsilon_lower_bound
-from selena.metrics.summary import LOW_FPRS
+from selena.metrics.summary import CONFIDENCE, LOW_FPRS
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,15 @@ def _evaluate(
         if metric == "advantage":
             return summary.advantage, (low, high), None
         return summary.balanced_accuracy, ((1 + low) / 2, (1 + high) / 2), None
+    ranking = result.variants["global"].summary
+    kept = confidence == CONFIDENCE  # of many records each interval takes seconds
     if metric == "auc":
-        interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
-        return result.variants["global"].summary.auc, interval, None
-    point = tpr_at_fpr(result.curve, _fpr(metric), confidence=confidence)
+        interval = ranking.auc_interval
+        if not kept:
+            interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
+        return ranking.auc, interval, None
+    point = ranking.tpr_at_fpr.get(_fpr(metric)) if kept else None
+    point = point or tpr_at_fpr(result.curve, _fpr(metric), confidence=confidence)
     return point.tpr, point.interval, point
 
 

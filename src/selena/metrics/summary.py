@@ -16,6 +16,9 @@ from selena.metrics.roc import roc_curve
 LOW_FPRS = (0.1, 0.01, 0.001)
 """The false-positive rates at which a TPR is reported."""
 
+CONFIDENCE = 0.95
+"""Of a summary's intervals."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -102,7 +105,7 @@ def summarize(
     truth: Bool[np.ndarray, " n"],
     *,
     fprs: tuple[float, ...] = LOW_FPRS,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     comparisons: int = 1,
 ) -> Summary:
     """Return the figures of an attack on records that nothing was fitted on.
