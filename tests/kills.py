@@ -1,6 +1,7 @@
 """Kills commands at random moments, resumes them, and compares what they leave with a quiet run.
 
-python -m tests.kills [--kills N] [--seed S] [run|audit|reproduce ...]
+python -m tests.kills [--kills N] [--seed S] [run|audit|reproduce|endpoint ...]
+python -m tests.kills --together run    (two processes in one folder instead)
 
 Every process is a fork of this one, which has PyTorch imported: a kill takes a second, not ten.
 """
@@ -17,16 +18,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import softmax
 
 from selena.cli import main
 from selena.experiments.paper import task
 from selena.experiments.store import RunFolder
+from selena.files import write_json
+from selena.models import asking, audit
 from tests.auditing.verdicts import predictions, write_npz
 from tests.experiments.conftest import TINY
 from tests.test_cli import CONFIG
@@ -35,26 +40,29 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOST_KILLS = 4
 """So often one run is killed before it may end."""
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run", "--config", "run.toml", "--json", "out.json", "--out", "report"),
     "audit": (
+        *("audit", "--predictions", "p.npz", "--attack", "confidence,entropy"),
         *(
-            "audit",
-            "--predictions",
-            "p.npz",
-            "--attack",
-            "confidence,entropy",
             "--json",
             "out.json",
+            "--html",
+            "out.html",
+            "--junit",
+            "out.xml",
+            "--fail-if",
+            "auc>0.99",
         ),
-        *("--html", "out.html", "--junit", "out.xml", "--fail-if", "auc>0.99"),
     ),
     "reproduce": ("reproduce", "table2", "--dataset", "digits", "--scale", "tiny"),
+    "endpoint": (),
 }
 TOGETHER = {
     "run": ("out.json", "report/report.json", "report/report.md", "report/report.html"),
     "audit": ("out.json", "out.html", "out.xml"),
     "reproduce": tuple(f"reproduction/table2.{end}" for end in ("md", "csv", "tex", "json")),
+    "endpoint": ("out.json",),
 }
 WITH_TIMES = {
     "run": {
@@ -65,8 +73,9 @@ WITH_TIMES = {
     },
     "audit": {},
     "reproduce": {"reproduction/table2.json": "rows"},
+    "endpoint": {"out.json": "attacks"},
 }
-"""Files that hold times, and what of them must be equal."""
+"""Files that hold times or counts of queries, and what of them must be equal."""
 
 
 @dataclass
@@ -76,7 +85,7 @@ class Child:
     pid: int
 
     @classmethod
-    def start(cls, arguments: Sequence[str], folder: Path) -> Child:
+    def start(cls, command: str, folder: Path) -> Child:
         pid = os.fork()
         if pid:
             return cls(pid)
@@ -86,10 +95,15 @@ class Child:
             log = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            sys.argv = ["selena", *arguments]
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+            if command == "endpoint":
+                audit_endpoint()
+            sys.argv = ["selena", *COMMANDS[command]]
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
         finally:
             os._exit(code)
 
@@ -114,6 +128,30 @@ def prepare(folder: Path) -> None:
     folder.mkdir()
     (folder / "run.toml").write_text(CONFIG)
     write_npz(folder / "p.npz", predictions(400, 1.0))
+
+
+def audit_endpoint() -> None:
+    """Audit a function that is slow, and fails on every seventh call of a process."""
+    generator = np.random.default_rng(0)
+    x, weights = generator.normal(size=(240, 4)), generator.normal(size=(4, 3))
+    y, calls = (x @ weights).argmax(axis=1), count()
+
+    def ask(records: np.ndarray) -> np.ndarray:
+        time.sleep(0.005)
+        if next(calls) % 7 == 6:
+            raise ConnectionError("busy")
+        return np.asarray(softmax(records @ weights, axis=1))
+
+    vars(asking)["sleep"] = lambda seconds: None
+    report = audit(
+        *(ask, (x[:120], y[:120]), (x[120:], y[120:])),
+        batch_size=8,
+        retries=2,
+        cache="answers",
+        attacks=("confidence", "entropy"),
+    )
+    write_json(Path("out.json"), report.to_json())
+    sys.exit(0)
 
 
 def left(command: str, folder: Path) -> dict[str, Any]:
@@ -141,14 +179,14 @@ def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Count
     """Kill and resume until there were `kills`; raise where what is left differs."""
     prepare(work / "quiet")
     start = time.monotonic()
-    assert Child.start(COMMANDS[command], work / "quiet").wait() == 0
+    assert Child.start(command, work / "quiet").wait() == 0
     length, right = time.monotonic() - start, left(command, work / "quiet")
     counts: Counter[str] = Counter()
     while counts["kills"] < kills:
         folder = work / "killed"
         prepare(folder)
         for _ in range(draw.randint(1, MOST_KILLS)):
-            child, number = Child.start(COMMANDS[command], folder), draw.choice(SIGNALS)
+            child, number = Child.start(command, folder), draw.choice(SIGNALS)
             if not child.kill(number, draw.uniform(0, length)):
                 break
             counts["kills"] += 1
@@ -157,7 +195,7 @@ def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Count
             there = {(folder / name).exists() for name in TOGETHER[command]}
             # Between two renames lies a moment that only SIGKILL can hit.
             assert len(there) == 1 or number == signal.SIGKILL, "some files without the others"
-        code = Child.start(COMMANDS[command], folder).wait()
+        code = Child.start(command, folder).wait()
         assert code == 0, (folder / "log").read_text()
         ours = left(command, folder)
         assert ours == right, [name for name in right if ours.get(name) != right[name]]
@@ -166,17 +204,32 @@ def kill_all(command: str, kills: int, draw: random.Random, work: Path) -> Count
     return counts
 
 
+def run_together(command: str, work: Path) -> None:
+    """Run a command twice at once in one folder; raise where what is left differs."""
+    for name, processes in (("quiet", 1), ("together", 2)):
+        prepare(work / name)
+        children = [Child.start(command, work / name) for _ in range(processes)]
+        codes = [child.wait() for child in children]
+        assert codes == [0] * processes, (work / name / "log").read_text()
+    right, ours = left(command, work / "quiet"), left(command, work / "together")
+    assert ours == right, [name for name in right if ours.get(name) != right[name]]
+
+
 def run() -> None:
     """Read the arguments, kill, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("commands", nargs="*", default=list(COMMANDS))
     parser.add_argument("--kills", type=int, default=70, help="per command")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--together", action="store_true", help="two processes, no kills")
     given = parser.parse_args()
     torch.set_num_threads(1)
     task.SCALES["tiny"] = TINY
     for command in given.commands:
         with tempfile.TemporaryDirectory() as work:
+            if given.together:
+                run_together(command, Path(work))
+                continue
             start = time.monotonic()
             counts = kill_all(command, given.kills, random.Random(given.seed), Path(work))
             minutes = (time.monotonic() - start) / 60

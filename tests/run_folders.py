@@ -1,19 +1,27 @@
-"""Run folders of a real, tiny experiment, and mutations of them: `fuzz_run_folders`."""
+"""Run folders of a real, tiny experiment as one file each, and mutations of them."""
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
-from collections import Counter
-from collections.abc import Callable
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from selena.errors import SelenaError
 from selena.experiments.pipeline import Case, DataSettings, RunSettings
 from selena.experiments.results import read_results, run
-from selena.experiments.store import RunFolder
+from selena.experiments.store import RunFolder, _digest_of, _seal
+from selena.files import file_sha256
+from selena.workspace import Workspace
 
 QUICK = {"epochs": 2, "precision": "float32"}
 SETTINGS = RunSettings(
@@ -35,55 +43,113 @@ def make_run_folder(runs: Path) -> RunFolder:
     return RunFolder(run(SETTINGS, runs).folders[0])
 
 
-def mutate(folder: Path, draw: random.Random) -> str:
-    """Change one file of a run folder; return what was done."""
+@cache
+def packed_run() -> bytes:
+    """Return a run folder in one file; its times are 0, so that the bytes are always the same."""
+    with tempfile.TemporaryDirectory() as runs:
+        made = make_run_folder(Path(runs))
+        kept = Workspace(folder=made.scores_folder)
+        for path in made.scores_folder.iterdir():
+            scores = kept.load(path.stem) or {}
+            kept.save(path.stem, {**scores, "seconds": torch.zeros((), dtype=torch.float64)})
+        manifest = made.manifest()
+        made._write_manifest({**manifest, "timings": {"train_seconds": 0.0}})
+        made.save_audited(made.audited())
+        return _pack(made.path)
+
+
+def read_packed_run(path: Path) -> None:
+    """Read all of a packed run folder.
+
+    Raises:
+        SelenaError: it is refused.
+        AssertionError: the error does not name it, or its manifest is that of `packed_run` and its
+            results are not.
+    """
+    folder = path.parent / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    _unpack(path.read_bytes(), folder)
+    manifest, rows = _original()
+    found = RunFolder(folder)
+    with _named(folder):
+        results = read_results([folder])
+        case = Case.from_manifest(found.manifest())
+    assert results.rows == rows or found.manifest() != manifest, results.rows
+    defense = case.build_defense(case.dataset())  # an error names a setting or the data set
+    with _named(folder):
+        found.restore(defense)
+
+
+def change_packed_run(content: bytes, draw: random.Random) -> bytes:
+    """Change one or two files of a packed run folder; often as one who knows how it is sealed."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "run")
+        _unpack(content, folder)
+        for _ in range(draw.choice((1, 1, 1, 2))):
+            mutate(folder, draw)
+        if draw.random() < 0.5:
+            _seal_again(folder)
+        return _pack(folder)
+
+
+def mutate(folder: Path, draw: random.Random) -> None:
+    """Change one file of a run folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifests = [path for path in files if path.suffix == ".json"]
     change = draw.choice(_CHANGES)
-    path = draw.choice(manifests if change in _JSON_CHANGES else files)
-    change(path, draw)
-    return f"{change.__name__} {path.relative_to(folder)}"
+    choice = manifests if change in _JSON_CHANGES else files
+    if choice:
+        change(draw.choice(choice), draw)
 
 
-def fuzz_run_folders(source: RunFolder, work: Path, *, inputs: int, seed: int) -> Counter[str]:
-    """Mutate copies of `source`; each is read as before, or is a `SelenaError` with a file.
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Raise `AssertionError` where an error does not say which folder is wrong."""
+    try:
+        yield
+    except SelenaError as error:
+        if str(folder) not in str(error):
+            raise AssertionError(f"no place: {error}") from error
+        raise
 
-    Args:
-        source: a finished run that was attacked.
-        work: an empty folder.
-        inputs: how many mutated folders.
-        seed: of the mutations.
 
-    Returns:
-        How many were read, and how many refused.
+@cache
+def _original() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    with tempfile.TemporaryDirectory() as place:
+        _unpack(packed_run(), Path(place, "run"))
+        return RunFolder(Path(place, "run")).manifest(), read_results([Path(place, "run")]).rows
 
-    Raises:
-        AssertionError: a folder gave other results, or an error that names no file.
-    """
-    draw = random.Random(seed)
-    (rows, manifest) = (read_results([source.path]).rows, source.manifest())
-    found: Counter[str] = Counter()
-    for number in range(inputs):
-        folder = work / str(number)
-        shutil.copytree(source.path, folder)
-        done = " and ".join(mutate(folder, draw) for _ in range(draw.choice((1, 1, 1, 2))))
-        try:
-            results = read_results([folder])
-            run_folder = RunFolder(folder)
-            assert run_folder.is_trained or "model" in done, done
-            Case.from_manifest(run_folder.manifest())
-            if "model" not in done:
-                run_folder.load_model()
-        except SelenaError as error:
-            if str(folder) not in str(error):
-                raise AssertionError(f"{done}: {error}") from error
-            found["refused"] += 1
-        else:
-            assert results.rows == rows, done
-            assert run_folder.manifest() == manifest, done
-            found["read"] += 1
-        shutil.rmtree(folder)
-    return found
+
+def _pack(folder: Path) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder)) + ("/" if path.is_dir() else "")
+            archive.writestr(zipfile.ZipInfo(name), b"" if path.is_dir() else path.read_bytes())
+    return stream.getvalue()
+
+
+def _unpack(content: bytes, folder: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(folder)
+
+
+def _seal_again(folder: Path) -> None:
+    """Write the hashes of changed files into the manifest, where it can be read."""
+    found = RunFolder(folder)
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_bytes())
+        manifest["scores"] = {
+            file.name: _digest_of(found._tensors(file.name) or {})
+            for file in found.scores_folder.iterdir()
+        }
+        for name, key in (("model.safetensors", "model_sha256"), ("audit.json", "audit_sha256")):
+            manifest[key] = file_sha256(folder / name)
+        manifest["sha256"] = _seal(manifest)
+        path.write_text(json.dumps(manifest))
+    except (ValueError, TypeError, OSError, RecursionError):  # there is no manifest left to seal
+        pass
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

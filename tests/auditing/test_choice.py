@@ -116,7 +116,7 @@ def test_too_few_known_records_leave_it_to_coarser_rates() -> None:
     for metric in ("tpr@fpr=0.001", "tpr@fpr=0.01", "tpr@fpr=0.1"):
         assert report(lucky, steady).figure(metric).attack == "steady"
     # The lucky one has the higher TPR there, all the same.
-    assert lucky.known_points[0.001].tpr > steady.known_points[0.001].tpr
+    assert lucky.known.tpr_at_fpr[0.001].tpr > steady.known.tpr_at_fpr[0.001].tpr
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import random
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from selena.experiments.store import RunFolder
 from selena.workspace import Workspace
 from tests.reports.made import folder as attacked_folder
 from tests.reports.made import manifest_of
-from tests.run_folders import SETTINGS, fuzz_run_folders, make_run_folder
+from tests.run_folders import SETTINGS, make_run_folder
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 
@@ -257,14 +260,45 @@ def test_a_model_of_another_network_is_named(real: RunFolder, tmp_path: Path) ->
     run = RunFolder(tmp_path / "run")
     manifest = real.manifest()
     run.save_model({"weight": torch.zeros(1)}, manifest, 1.0)
-    with pytest.raises(StoreError, match="weight"):
+    with pytest.raises(StoreError, match=r"run/model\.safetensors holds no .*weight"):
         attack(run, SETTINGS.attacks, Workspace())
 
 
-def test_mutated_folders_are_read_right_or_refused(real: RunFolder, tmp_path: Path) -> None:
-    found = fuzz_run_folders(real, tmp_path, inputs=12, seed=1)
-    assert found["read"] > 0
-    assert found["refused"] > 0
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_refuses_leaves_no_torn_run(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, said = os.fsync, []
+    for allowed in range(20):
+        run, left = RunFolder(tmp_path / str(allowed)), iter(range(allowed))
+
+        def fsync(descriptor: int, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise OSError(reason, os.strerror(reason))
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        try:
+            run.save_model(STATE, manifest_of("undefended"), 1.5)
+        except (OSError, StoreError) as error:
+            said.append(str(error))
+        monkeypatch.setattr(os, "fsync", sync)
+        assert list(run.path.glob(".selena-*")) == []
+        if next(left, None) is not None:  # more was allowed than was needed
+            break
+        if run.is_trained:
+            assert torch.equal(run.load_model()["weight"], STATE["weight"])
+        run.save_model(STATE, manifest_of("undefended"), 1.5)
+        assert run.is_trained
+    assert 2 <= len(said) < 20
+    assert all(os.strerror(reason) in each for each in said)
+
+
+def test_two_processes_share_a_runs_folder() -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tests.kills", "--together", "run"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 class Disk:

@@ -1,8 +1,8 @@
 """What a file may reach: each loader with valid files and the way to change them.
 
-To fuzz one more loader, as that of run folders, add an entry to `LOADERS`: valid contents of one of
-its files, a function that reads that file at its path, and, where it stands among others, one that
-puts these into the folder first (see "image folder").
+To fuzz one more loader, add an entry to `LOADERS`: valid contents of one of its files, a function
+that reads that file at its path, and, where it stands among others, one that puts these into the
+folder first (see "image folder"). A folder of files is packed into one (see "run folder").
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import nn
 
 from selena.auditing.conditions import parse_condition
 from selena.auditing.predictions import read_predictions
+from selena.auditing.report import AuditReport
 from selena.config import override, read_toml
 from selena.data import cifar, location, purchase, texas
 from selena.data.image_folder import load_folder
@@ -33,6 +34,8 @@ from selena.models import files, network, onnx_file
 from tests.data import bit_archives, cifar_archives
 from tests.fuzzing import mutate
 from tests.fuzzing.mutate import Mutator, mutated
+from tests.reports import made
+from tests.run_folders import change_packed_run, packed_run, read_packed_run
 
 
 def _nothing(folder: Path) -> None:
@@ -115,13 +118,13 @@ NAMED = RECORDS | {"label": np.array(["cat", "dog"] * (N // 2))}
 
 
 def _packed(pack: Callable[[Path], Any]) -> Callable[[], list[bytes]]:
-    """Return the contents of an archive that a test's helper writes."""
+    """Return the contents of the file that a test's helper writes."""
 
     def seeds() -> list[bytes]:
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "archive.tar.gz"
+            path = Path(folder) / "file"
             pack(path)
             return [path.read_bytes()]
 
@@ -135,6 +138,15 @@ def _location(path: Path) -> None:
 
 def _bits(write: Callable[..., Any], width: int) -> Callable[[Path], Any]:
     return lambda path: write(path, *bit_archives.records(8, width))
+
+
+def _report(path: Path) -> None:
+    report = made.report(1.0)
+    timeless = {
+        name: replace(result, scores=replace(result.scores, seconds=0.0))
+        for name, result in report.attacks.items()
+    }
+    replace(report, attacks=timeless).save(path)
 
 
 def _image(kind: str) -> bytes:
@@ -267,6 +279,9 @@ LOADERS: dict[str, Loader] = {
         "w.safetensors",
         lambda: [safetensors.torch.save(_net().state_dict())],
         lambda path: network.load_network(path, _net),
+        mutate.header,
     ),
     "onnx": Loader("m.onnx", _onnx, _ask_onnx),
+    "run folder": Loader("run.zip", lambda: [packed_run()], read_packed_run, change_packed_run),
+    "report": Loader("r.safetensors", _packed(_report), AuditReport.load, mutate.header),
 }

@@ -53,6 +53,15 @@ def mutated(content: bytes, random: Random, words: Sequence[bytes] = WORDS) -> b
     return bytes(data)
 
 
+def header(content: bytes, random: Random) -> bytes:
+    """Change what describes the tensors of a safetensors file, or any bytes."""
+    if random.random() < 0.4:
+        return mutated(content, random)
+    end = 8 + int.from_bytes(content[:8], "little")
+    changed = mutated(content[8:end], random)
+    return len(changed).to_bytes(8, "little") + changed + content[end:]
+
+
 def zip_member(content: bytes, random: Random) -> bytes:
     """Change one file in a zip archive, or drop or double it; or the archive itself."""
     if random.random() < 0.2:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # it imports all that is under test
 
 MODULE = "tests.fuzzing.loaders"
 SECONDS = 60  # without an answer are a hang
+STARTING = 600  # seconds that a process may take to import all that is under test
 MEMORY = 6 << 30  # bytes of data that a process may hold
 READ, REFUSED, FAULT, CRASH, HANG = "read", "refused", "fault", "crash", "hang"
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,15 +124,16 @@ def _watch(numbers: range, names: list[str], module: str) -> Result:
     while numbers:
         with _start(numbers, names, module) as process:
             number, outcome, rest = numbers[0], CRASH, b""
-            output = _output(process)
+            output, patience = _output(process), STARTING
             while True:
-                if not select.select([output], [], [], SECONDS)[0]:
+                if not select.select([output], [], [], patience)[0]:
                     process.kill()
                     outcome = HANG
                     break
                 said = os.read(output.fileno(), 1 << 16)
                 if not said:
                     break
+                patience = SECONDS
                 *lines, rest = (rest + said).split(b"\n")
                 for line in lines:
                     number = _note(line.decode(), names, result) + numbers.step

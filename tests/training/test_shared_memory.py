@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,9 +35,28 @@ DEAD = f"selena-shared-{'0' * 16}"
 
 def test_folders_of_killed_processes_are_cleared(place: Path) -> None:
     leave(place, DEAD)
-    others = [leave(place, "joblib_memmapping_folder_1_2_3"), leave(place, "selena-shared-mine")]
+    mine = leave(place, "selena-shared-mine")
+    clear_shared_memory()
+    assert list(place.iterdir()) == [mine]
+
+
+def test_joblibs_folders_of_killed_processes_are_cleared(place: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = "joblib_memmapping_folder_{}_" + "0" * 32 + "_" + "1" * 32
+    leave(place, name.format(ended.pid))
+    others = [leave(place, name.format(os.getpid())), leave(place, "joblib_memmapping_folder_1_2")]
     clear_shared_memory()
     assert sorted(place.iterdir()) == sorted(others)
+
+
+def test_folders_of_other_users_are_left(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder = leave(place, f"joblib_memmapping_folder_{ended.pid}_{'0' * 32}_{'1' * 32}")
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    clear_shared_memory()
+    assert folder.exists()
 
 
 def test_folders_of_living_processes_are_left(place: Path) -> None:

@@ -19,6 +19,7 @@ from selena.attacks.holdout import check_share, hold_out
 from selena.errors import ConfigError
 from selena.networks.membership import MembershipNetwork
 from selena.seeding import child_seed
+from selena.training.batches import in_answer_chunks
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job
@@ -92,7 +93,9 @@ class NeuralAttack:
         """Ask for the target's predictions; see `fit`."""
 
         def observe(records: Records) -> Float[Tensor, "n w"]:
-            return oracle.logits(records.x).double().softmax(dim=1).float()
+            chunks = in_answer_chunks(len(records), oracle.num_classes)
+            answers = (oracle.logits(records.x[chunk]) for chunk in chunks)
+            return torch.cat([each.double().softmax(dim=1).float() for each in answers])
 
         return self.prepare_on(observe, oracle.num_classes, known, seed=seed)
 
@@ -230,6 +233,11 @@ class NeuralScorer:
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the network's output before the sigmoid, which would round sure cases to 1."""
+        rows = torch.arange(len(candidates))
+        chunks = in_answer_chunks(len(rows), self.num_classes)
+        return torch.cat([self._score(candidates.take(rows[chunk])) for chunk in chunks])
+
+    def _score(self, candidates: Records) -> Float[Tensor, " n"]:
         x = _inputs(self.observe(candidates), candidates, self.num_classes)
         return predict(self.towers, x, device=self.device).squeeze(1).double()
 

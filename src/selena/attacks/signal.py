@@ -10,12 +10,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from selena.training.batches import in_chunks
+from selena.training.batches import in_answer_chunks
 from selena.types import Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
-
-# Numbers that the target answers at once: bounds the memory for many records of many classes.
-_ANSWERS = 1 << 22
 
 
 class SignalAttack(ABC):
@@ -69,5 +66,5 @@ class SignalScorer:
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the signal of each candidate, float64."""
         x, y = candidates.x, candidates.y
-        chunks = in_chunks(len(candidates), max(1, _ANSWERS // self.oracle.num_classes))
+        chunks = in_answer_chunks(len(candidates), self.oracle.num_classes)
         return torch.cat([self.attack.measure(self.oracle, x[c], y[c]) for c in chunks]).double()

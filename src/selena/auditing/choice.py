@@ -16,8 +16,7 @@ from selena.auditing.results import AttackResult
 from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval, wilson
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
 from selena.metrics.one_run import epsilon_lower_bound
-from selena.metrics.roc import Roc
-from selena.metrics.summary import LOW_FPRS
+from selena.metrics.summary import CONFIDENCE, LOW_FPRS
 
 
 @dataclass(frozen=True)
@@ -98,21 +97,21 @@ def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
             for value in [variant.known_accuracy]
             for low, high in [wilson(value, variant.known_records, confidence=ONE_SIGMA)]
         ]
-    curve, area = result.known_curve, result.known_area
+    auc, area = result.known.auc, result.known.auc_interval
     if metric == "auc":
-        return [Candidate(result, None, curve.auc, area, (area[0],))]
+        return [Candidate(result, None, auc, area, (area[0],))]
     if metric == EPSILON:
         # Known records are no canaries: here the bound is nothing but a way of comparing attacks.
         known = result.scores.calibration
         value = epsilon_lower_bound(known.scores, known.truth).epsilon
         return [Candidate(result, None, value, (value, value), (value, area[0]))]
-    return [_at_fpr(result, curve, _fpr(metric), area)]
+    return [_at_fpr(result, _fpr(metric), area)]
 
 
-def _at_fpr(result: AttackResult, curve: Roc, fpr: float, area: Interval) -> Candidate:
+def _at_fpr(result: AttackResult, fpr: float, area: Interval) -> Candidate:
     """Compare by the TPR at `fpr`; where too few known records tell it, by coarser figures."""
-    known = result.known_points
-    first = known.get(fpr) or tpr_at_fpr(curve, fpr, confidence=ONE_SIGMA)
+    known = result.known.tpr_at_fpr
+    first = known.get(fpr) or tpr_at_fpr(result.known_curve, fpr, confidence=ONE_SIGMA)
     points = [first, *(known[each] for each in sorted(LOW_FPRS) if each > fpr)]
     rank = (*(point.interval[0] for point in points), area[0])
     return Candidate(result, None, points[0].tpr, points[0].interval, rank)
@@ -138,10 +137,15 @@ def _evaluate(
         if metric == "advantage":
             return summary.advantage, (low, high), None
         return summary.balanced_accuracy, ((1 + low) / 2, (1 + high) / 2), None
+    ranking = result.variants["global"].summary
+    kept = confidence == CONFIDENCE  # of many records each interval takes seconds
     if metric == "auc":
-        interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
-        return result.curve.auc, interval, None
-    point = tpr_at_fpr(result.curve, _fpr(metric), confidence=confidence)
+        interval = ranking.auc_interval
+        if not kept:
+            interval = auc_interval(scored.scores, scored.truth, confidence=confidence)
+        return ranking.auc, interval, None
+    point = ranking.tpr_at_fpr.get(_fpr(metric)) if kept else None
+    point = point or tpr_at_fpr(result.curve, _fpr(metric), confidence=confidence)
     return point.tpr, point.interval, point
 
 

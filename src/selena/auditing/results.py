@@ -16,15 +16,15 @@ from jaxtyping import Bool, Float
 from selena.auditing.oracle import DELTA
 from selena.auditing.scoring import AttackScores, Scored
 from selena.escaping import shorten
-from selena.metrics.intervals import ONE_SIGMA, Interval, auc_interval
-from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr, tpr_band
+from selena.metrics.intervals import ONE_SIGMA
+from selena.metrics.low_fpr import tpr_band
 from selena.metrics.one_run import (
     EpsilonBound,
     epsilon_lower_bound,
     gaussian_epsilon_lower_bound,
 )
 from selena.metrics.roc import Roc, roc_curve
-from selena.metrics.summary import LOW_FPRS, Summary, summarize
+from selena.metrics.summary import Summary, summarize
 from selena.metrics.thresholds import (
     Threshold,
     cross_fitted_accuracy,
@@ -131,38 +131,36 @@ class AttackResult:
         """Queries spent per record, known ones included: an attacker's cost."""
         return self.scores.queries / self.scores.all_records
 
-    @cached_property
+    # No curve is kept: of many records it takes three times the memory of their scores.
+    @property
     def curve(self) -> Roc:
-        """The ROC curve on evaluation records."""
+        """The ROC curve on evaluation records, computed anew."""
         return roc_curve(self.scores.evaluation.scores, self.scores.evaluation.truth)
 
-    @cached_property
+    @property
     def known_curve(self) -> Roc:
-        """The ROC curve on known records."""
+        """The ROC curve on known records, computed anew."""
         return roc_curve(self.scores.calibration.scores, self.scores.calibration.truth)
 
     @cached_property
-    def known_area(self) -> Interval:
-        """The one-sigma interval of the AUC on known records."""
+    def known(self) -> Summary:
+        """What its ranking achieves on known records, with one-sigma intervals."""
         known = self.scores.calibration
-        return auc_interval(known.scores, known.truth, confidence=ONE_SIGMA)
-
-    @cached_property
-    def known_points(self) -> dict[float, TprAtFpr]:
-        """The TPR on known records at each of `LOW_FPRS`, with one-sigma intervals."""
-        return {fpr: tpr_at_fpr(self.known_curve, fpr, confidence=ONE_SIGMA) for fpr in LOW_FPRS}
+        nobody = np.zeros_like(known.truth)
+        return summarize(known.scores, nobody, known.truth, confidence=ONE_SIGMA)
 
     def roc(self) -> dict[str, Any]:
         """Return exact corners of the ROC curve, thinned for plotting, and a pointwise band."""
-        fpr, tpr = self.curve.thinned()
+        curve = self.curve
+        fpr, tpr = curve.thinned()
         return {
             "attack": self.name,
-            "auc": self.curve.auc,
-            "members": self.curve.members,
-            "non_members": self.curve.non_members,
+            "auc": curve.auc,
+            "members": curve.members,
+            "non_members": curve.non_members,
             "fpr": fpr.tolist(),
             "tpr": tpr.tolist(),
-            "band": tpr_band(self.curve),
+            "band": tpr_band(curve),
         }
 
     def histogram(self) -> dict[str, Any]:
@@ -240,10 +238,12 @@ def attack_result(
     """
     known, scored = scores.calibration, scores.evaluation
 
+    def decide(threshold: Threshold) -> Bool[np.ndarray, " n"]:
+        return threshold.decide(scored.scores, scored.labels)
+
     def variant(threshold: Threshold) -> Variant:
-        decisions = threshold.decide(scored.scores, scored.labels)
         return Variant(
-            summary=summarize(scored.scores, decisions, scored.truth),
+            summary=summary.with_decisions(decide(threshold), scored.truth),
             known_accuracy=cross_fitted_accuracy(
                 known.scores,
                 known.truth,
@@ -257,6 +257,7 @@ def attack_result(
 
     threshold = fit_threshold(known.scores, known.truth)
     per_class = fit_class_thresholds(known.scores, known.truth, known.labels, setup.num_classes)
+    summary = summarize(scored.scores, decide(threshold), scored.truth)
     return AttackResult(
         name=name,
         family=family,

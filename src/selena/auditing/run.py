@@ -20,7 +20,7 @@ from selena.data.subjects import units
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.fingerprint import describe, fingerprint, tensor_digest
 from selena.metrics.intervals import normal_quantile
-from selena.training.batches import in_chunks
+from selena.training.batches import in_answer_chunks
 from selena.training.memo import MemoizedTarget
 from selena.types import (
     Access,
@@ -36,9 +36,6 @@ from selena.types import (
 )
 from selena.version import __version__
 from selena.workspace import Workspace
-
-# Numbers that a target model answers at once where its accuracy is counted.
-_ANSWERS = 1 << 22
 
 _PARTS = ("name", "family", "access", "needs", "fit")
 
@@ -194,7 +191,7 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
     interval takes no more trials than the spread between subjects allows.
     """
     model, right = labelling(target), np.empty(len(records), dtype=bool)
-    for rows in in_chunks(len(records), max(1, _ANSWERS // target.num_classes)):
+    for rows in in_answer_chunks(len(records), target.num_classes):
         labels = model.logits(records.x[rows]).argmax(dim=1)
         right[rows] = (labels == records.y[rows]).numpy()
     return Accuracy.of(int(right.sum()), len(right), _trials(right, units(records)))

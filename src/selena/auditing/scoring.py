@@ -36,6 +36,7 @@ _SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signal
 
 _LARGE = 1e300  # a sum of some million of them is finite
 _OF_SCORED = {"scores": "float64", "truth": "bool", "labels": "int64", "ids": "int64"}
+_FACTS = ("truth", "labels", "ids")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +165,10 @@ class AuditContext:
         unused = 0 if subjects is None else int(subjects.max()) + 1
         return replace(self.known, candidates=_unnamed(records.take(order), unused))
 
+    @cached_property
+    def _first(self) -> dict[str, Scored]:
+        return {}
+
     @property
     def _scored(self) -> list[MembershipSets]:
         return [self.evaluation] if self.canaries is None else [self.evaluation, self.canaries]
@@ -198,7 +203,8 @@ class AuditContext:
         start, scorer = time.perf_counter(), fitted.scorer
 
         def scored(records: MembershipSets, which: str) -> Scored:
-            return _score(scorer, records, attack.name, self.seed, which)
+            found = _score(scorer, records, attack.name, self.seed, which)
+            return _sharing(found, self._first.setdefault(which, found))
 
         calibration = scored(scorer.calibration, "calibration")
         evaluation = scored(self.evaluation, "evaluation")
@@ -311,6 +317,12 @@ def _score(scorer: Scorer, knowledge: MembershipSets, name: str, seed: int, whic
     return Scored(
         scores.numpy(), truth.numpy()[first], records.y.numpy()[first], records.ids.numpy()[first]
     )
+
+
+def _sharing(scored: Scored, other: Scored) -> Scored:
+    """Return `scored` with the arrays of `other` where all but scores is equal: memory for one."""
+    same = all(np.array_equal(getattr(scored, f), getattr(other, f)) for f in _FACTS)
+    return replace(other, scores=scored.scores) if same else scored
 
 
 def _means(

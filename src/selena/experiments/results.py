@@ -59,7 +59,8 @@ def read_results(folders: Sequence[Path]) -> Results:
         StoreError: a folder that is no finished run, or was not attacked.
         ConfigError: runs that are no repetitions of each other under one defense's name.
     """
-    rows = [RunFolder(path).audit() for path in folders]
+    reports = [RunFolder(path).report() for path in folders]
+    rows = [RunFolder(path).audit(report) for path, report in zip(folders, reports, strict=True)]
     manifests = [RunFolder(path).manifest() for path in folders]
     first: dict[str, tuple[Path, dict[str, object]]] = {}
     seen: dict[tuple[str, int], Path] = {}
@@ -88,8 +89,8 @@ def read_results(folders: Sequence[Path]) -> Results:
             )
     named = {path.name: manifest for path, manifest in zip(folders, manifests, strict=True)}
     runs = [
-        Run(row, RunFolder(path).report(), manifest)
-        for path, row, manifest in zip(folders, rows, manifests, strict=True)
+        Run(row, report, manifest)
+        for row, report, manifest in zip(rows, reports, manifests, strict=True)
     ]
     return Results(
         runs,

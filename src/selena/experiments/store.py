@@ -151,12 +151,11 @@ class RunFolder:
         state = {name: tensor.to(device or "cpu") for name, tensor in self.load_model().items()}
         try:
             return defense.restore(state)
-        except SelenaError:
-            raise
         except Exception as error:  # whatever the tensors of a stranger's file lead to
+            kind = "" if isinstance(error, SelenaError) else f"{type(error).__name__}: "
             raise StoreError(
                 f"{self.path / _MODEL} holds no {type(defense).__name__} model "
-                f"({type(error).__name__}: {error}). Delete the folder and train again."
+                f"({kind}{error}). Delete the folder and train again."
             ) from error
 
     def save_audit(self, report: AuditReport, artifacts: Iterable[str]) -> None:
@@ -184,7 +183,7 @@ class RunFolder:
         manifest = self.manifest()
         scores = {**manifest.get("scores", {}), **(digests or {})}
         manifest |= {"audited": dict(audited), "scores": scores}
-        text = json_text(self._row(manifest))
+        text = json_text(_row(manifest, self._report(manifest)))
         manifest["audit_sha256"] = sha256(text.encode()).hexdigest()
         write_text(self.path / _AUDIT, text)
         self._write_manifest(manifest)
@@ -197,14 +196,17 @@ class RunFolder:
         """
         return self._report(self.manifest())
 
-    def audit(self) -> dict[str, Any]:
+    def audit(self, report: AuditReport | None = None) -> dict[str, Any]:
         """Return the last audit as a row of results; `audit.json` is not believed.
+
+        Args:
+            report: what `report` returned, where it was asked already.
 
         Raises:
             StoreError: as `report`.
         """
         manifest = self.manifest()
-        row = self._row(manifest)
+        row = _row(manifest, report or self._report(manifest))
         if not _has_hash(self.path / _AUDIT, manifest.get("audit_sha256")):
             _LOG.warning(
                 "%s is absent or was edited. Its figures are not used: they are computed from the "
@@ -228,9 +230,6 @@ class RunFolder:
             if path.exists() and self._digest(file) != digest:
                 _LOG.warning("%s was edited or is damaged: that attack is run anew.", path)
                 path.unlink()
-
-    def _row(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        return _as_read({**row_head(manifest), **self._report(manifest).to_json()})
 
     def _report(self, manifest: Mapping[str, Any]) -> AuditReport:
         if "audited" not in manifest:
@@ -288,6 +287,10 @@ def row_head(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "synthetic": manifest["data"]["synthetic"],
         "selected_on_evaluation": manifest["selected_on_evaluation"],
     }
+
+
+def _row(manifest: Mapping[str, Any], report: AuditReport) -> dict[str, Any]:
+    return _as_read({**row_head(manifest), **report.to_json()})
 
 
 def _digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
 # Not scipy.stats, which takes every command a second to import.
 from scipy.special import betainccinv, betaincinv, expit, logit, ndtri
@@ -182,10 +182,11 @@ def delong(
     """
     scores = check_scores(scores, truth)
     members, non_members = int(truth.sum()), int((~truth).sum())
-    rank = _midranks(scores)
+    _, place = np.unique(scores, return_inverse=True)
+    sizes = int(place.max()) + 1
     # Share of the other set that lies below (members) or above (non-members), ties half.
-    below = (rank[truth] - _midranks(scores[truth])) / non_members
-    above = 1 - (rank[~truth] - _midranks(scores[~truth])) / members
+    below = (_ranks(place[~truth], sizes) / non_members)[place[truth]]
+    above = (1 - _ranks(place[truth], sizes) / members)[place[~truth]]
     fewest = min(members, non_members)
     variance = 0.0
     if fewest > 1:
@@ -193,10 +194,11 @@ def delong(
     return float(below.mean()), variance, fewest
 
 
-def _midranks(values: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return each value's place in rising order, from 1; equal values share the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+def _ranks(places: Int[np.ndarray, " n"], sizes: int) -> Float[np.ndarray, " m"]:
+    """Return for each of `sizes` places how many of `places` lie below it, those on it half."""
+    counts = np.bincount(places, minlength=sizes)
+    ranks: Float[np.ndarray, " m"] = np.cumsum(counts) - counts / 2
+    return ranks
 
 
 def _error(confidence: float, comparisons: int) -> float:

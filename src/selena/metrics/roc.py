@@ -86,7 +86,7 @@ def roc_curve(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> R
         DataError: a score is NaN, or members or non-members are lacking.
     """
     scores = check_scores(scores, truth)
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # equal scores are one corner, in whatever order
     falling = scores[order]
     last_of_score = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
     true_positives = np.cumsum(truth[order])[last_of_score]

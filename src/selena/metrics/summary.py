@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from selena.metrics.roc import roc_curve
 
 LOW_FPRS = (0.1, 0.01, 0.001)
 """The false-positive rates at which a TPR is reported."""
+
+CONFIDENCE = 0.95
+"""Of a summary's intervals."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class Summary:
             confidence=confidence,
         )
 
+    def with_decisions(
+        self, decisions: Bool[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
+    ) -> Summary:
+        """Return the figures of other decisions on the same scores; intervals are of 95 %."""
+        hits, alarms = int(decisions[truth].sum()), int(decisions[~truth].sum())
+        return replace(
+            self,
+            tpr=hits / self.members,
+            fpr=alarms / self.non_members,
+            advantage_interval=advantage_interval(hits, self.members, alarms, self.non_members),
+        )
+
     @property
     def balanced_accuracy(self) -> float:
         """(TPR + TNR) / 2, in [0, 1]; 0.5 is a random guess."""
@@ -90,7 +105,7 @@ def summarize(
     truth: Bool[np.ndarray, " n"],
     *,
     fprs: tuple[float, ...] = LOW_FPRS,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     comparisons: int = 1,
 ) -> Summary:
     """Return the figures of an attack on records that nothing was fitted on.

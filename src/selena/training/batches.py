@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+_ANSWERS = 1 << 22
+"""Numbers that a target model answers at once."""
+
 
 def as_input(
     x: Shaped[Tensor, "n *features"], dtype: torch.dtype = torch.float32
@@ -46,6 +49,14 @@ def in_chunks(n: int, size: int) -> Iterator[slice]:
     """Yield slices of at most `size` that cover range(n)."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def in_answer_chunks(n: int, num_classes: int) -> Iterator[slice]:
+    """Yield slices that cover range(n), of as many records as a target model is asked at once.
+
+    That bounds the memory for many records of many classes.
+    """
+    return in_chunks(n, max(1, _ANSWERS // num_classes))
 
 
 def in_even_chunks(n: int, most: int) -> Iterator[slice]:

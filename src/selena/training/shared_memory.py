@@ -2,6 +2,7 @@
 
 Training records lie there. A process removes its folder when it ends, on Ctrl-C and SIGTERM too;
 one that was killed cannot, so the next one does. A folder whose owner lives is held by a lock.
+Earlier versions left joblib's own folders, whose names hold the number of the process.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from selena.files import hold
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 2_000_000_000
 _FOLDER = re.compile(r"selena-shared-[0-9a-f]{16}")
+_JOBLIBS = re.compile(r"joblib_memmapping_folder_([0-9]{1,9})_[0-9a-f]{32}_[0-9a-f]{32}")
 _OWNER = "owner"
 _OLD = 24 * 3600  # seconds; an unfinished folder is removed after them
 
@@ -52,9 +54,14 @@ def clear_shared_memory() -> None:
     place = _place()
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
-            if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):
+            if not entry.is_dir(follow_symlinks=False):
+                continue
+            joblibs = _JOBLIBS.fullmatch(entry.name)
+            with suppress(OSError):
+                if _FOLDER.fullmatch(entry.name):
                     _remove_unless_held(place / entry.name)
+                elif joblibs and _is_left(entry, int(joblibs[1])):
+                    shutil.rmtree(entry.path)
 
 
 def _place() -> Path:
@@ -81,6 +88,17 @@ def _remove_unless_held(folder: Path) -> None:
             shutil.rmtree(folder)
     finally:
         os.close(owner)
+
+
+def _is_left(entry: os.DirEntry[str], process: int) -> bool:
+    """Return whether a folder is this user's, and its process is gone."""
+    if os.name != "posix" or entry.stat(follow_symlinks=False).st_uid != os.getuid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def _remove(folder: Path, process: int) -> None:
