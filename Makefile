@@ -118,7 +118,7 @@ bench: $(READY) ## Run the benchmarks
 
 docs: $(READY) ## Build the documentation into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 dist: $(READY) ## Build wheel and sdist, check both, use the wheel (DIST_ARGS=--empty: as a stranger would)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt build twine

@@ -1,6 +1,6 @@
 """Refuse a release whose version, date or address is not settled everywhere.
 
-    python -m publish.ready v1.0.0
+python -m publish.ready v1.0.0
 """
 
 from __future__ import annotations

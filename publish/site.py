@@ -6,12 +6,12 @@ site gets a copy of every file that is linked to, so it needs no address of the 
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -54,8 +54,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the reference, and every file outside of `docs/` that a page links to."""
-    for kind, names in _names_by_kind().items():
-        text = "\n".join([f"# {kind}", "", *(f"::: selena.{home}" for home in names), ""])
+    for kind, modules in _names_by_kind().items():
+        text = f"# {kind}\n\n" + "\n".join(_reference(*each) for each in modules.items())
         files.append(File.generated(config, f"api/{_slug(kind)}.md", content=text))
     queue = [file for file in files if file.src_uri.endswith(".md")]
     queue += _add(files, config, ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
@@ -87,14 +87,22 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
-def _names_by_kind() -> dict[str, list[str]]:
-    """Return the full names, without `selena.`, of all public objects, by kind."""
-    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for name, home in sorted(selena._HOME.items()):
+def _names_by_kind() -> dict[str, dict[str, list[str]]]:
+    """Return the public names by the module they come from, by kind."""
+    found: dict[str, dict[str, list[str]]] = {kind: {} for kind in KINDS}
+    for name, home in sorted(selena._HOME.items(), key=lambda item: item[::-1]):
         part = home.partition(".")[0]
         (kind,) = (kind for kind, parts in KINDS.items() if part in parts)
-        found[kind].append(f"{home}.{name}")
-    return {kind: names for kind, names in found.items() if names}
+        found[kind].setdefault(home, []).append(name)
+    return {kind: modules for kind, modules in found.items() if modules}
+
+
+def _reference(home: str, names: list[str]) -> str:
+    """Return what mkdocstrings makes of a module: its docstring, which has the sources, and names."""
+    if (ROOT / "src/selena" / home.replace(".", "/")).is_dir():  # it hands names on
+        return "".join(f"::: selena.{home}.{name}\n\n" for name in names)
+    options = {"members": names, "show_root_full_path": True}
+    return f"::: selena.{home}\n    options: {json.dumps(options)}\n"
 
 
 def _slug(kind: str) -> str:

@@ -2,7 +2,7 @@
 
     python -m publish.wheel [--empty]
 
-By default the wheel is installed into an environment that borrows the dependencies of this one: that
+By default the wheel is installed into an environment that borrows the dependencies of this one: it
 takes seconds, and finds files that the wheel lacks. With `--empty` pip installs them as for a
 stranger, at the versions of `constraints.txt`, and `selena demo` runs in full.
 """
