@@ -98,7 +98,7 @@ def _names_by_kind() -> dict[str, dict[str, list[str]]]:
 
 
 def _reference(home: str, names: list[str]) -> str:
-    """Return what mkdocstrings makes of a module: its docstring, which has the sources, and names."""
+    """Return what mkdocstrings shows: a module's docstring, which has the sources, and names."""
     if (ROOT / "src/selena" / home.replace(".", "/")).is_dir():  # it hands names on
         return "".join(f"::: selena.{home}.{name}\n\n" for name in names)
     options = {"members": names, "show_root_full_path": True}
