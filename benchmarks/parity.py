@@ -21,8 +21,8 @@ import torch
 from scipy.stats import binom, norm, spearmanr
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from selena.attacks.reference_model import lira, rmia
-from selena.attacks.reference_runs import ReferenceRuns, reference_runs
+from selena.attacks.reference_scores import lira_scores, rmia_scores
+from selena.attacks.reference_training import train_reference_models
 from selena.data.load import load
 from selena.data.split import audit_split
 from selena.defenses.dp_sgd import DPSGD
@@ -107,8 +107,9 @@ def population() -> Iterator[Row]:
     ratio = target / models.mean(axis=0)
     ranked = np.sort(ratio[1000:])
     published = np.searchsorted(ranked, ratio[:1000] / 2, side="right") / len(ranked)
-    score = rmia(torch.from_numpy(observed[:1000]), torch.from_numpy(said[:, :1000]))
-    agreement = float(spearmanr(score.numpy(), published).statistic)
+    inside = np.arange(8)[:, None] % 2 == np.arange(1000) % 2
+    score = rmia_scores(observed[:1000], said[:, :1000], inside)
+    agreement = float(spearmanr(score, published).statistic)
     what = "Zarifzadeh et al. 2024, equation 2, 20,000 population records"
     yield row("RMIA", what, "rank correlation", agreement)
 
@@ -241,17 +242,16 @@ def trained(data_dir: Path, runs: int = 64) -> Iterator[Row]:
     members, others = split.evaluation.members, split.evaluation.non_members
     asked = concatenate(members, others)
     known = MembershipSets(split.known.members, split.known.non_members, candidates=asked)
-    workspace = Workspace()
-    models = reference_runs(training, known, split.validation, runs, seed=0, workspace=workspace)
+    models = train_reference_models(
+        training, known, split.validation, runs, seed=0, workspace=Workspace()
+    )
     truth = np.arange(len(asked)) < len(members)
-    observed = confidence(target.logits(asked.x), asked.y)
+    observed = confidence(target.logits(asked.x), asked.y).numpy()
     for count, shared in ((runs, False), (16, True)):
-        said, inside = (each[:count] for each in models.about(asked))
-        some = ReferenceRuns(
-            models.confidences[:count], models.inside[:count], models.index, models.end
-        )
-        ours = lira(observed, said, inside, some if shared else None).numpy()
-        theirs = published_lira(observed.numpy(), said.numpy(), inside.numpy(), fix_variance=shared)
+        said, inside = (each[:count].numpy() for each in models.about(asked))
+        variance = "shared" if shared else "record"
+        ours = lira_scores(observed, said, inside, variance=variance)
+        theirs = published_lira(observed, said, inside, fix_variance=shared)
         rates = [tpr_at_fpr(library_curve(each, truth), 0.01).tpr for each in (ours, theirs)]
         what = f"LiRA, {count} reference models, {'shared' if shared else 'own'} spread"
         both = {"ours": rates[0], "theirs": rates[1]}

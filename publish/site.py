@@ -6,6 +6,7 @@ site gets a copy of every file that is linked to, so it needs no address of the 
 
 from __future__ import annotations
 
+import ast
 import json
 import posixpath
 import re
@@ -88,21 +89,33 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def _names_by_kind() -> dict[str, dict[str, list[str]]]:
-    """Return the public names by the module they come from, by kind."""
+    """Return the public names by the module that defines them, by kind."""
     found: dict[str, dict[str, list[str]]] = {kind: {} for kind in KINDS}
     for name, home in sorted(selena._HOME.items(), key=lambda item: item[::-1]):
         part = home.partition(".")[0]
         (kind,) = (kind for kind, parts in KINDS.items() if part in parts)
-        found[kind].setdefault(home, []).append(name)
+        found[kind].setdefault(_defined_in(f"selena.{home}", name), []).append(name)
     return {kind: modules for kind, modules in found.items() if modules}
 
 
-def _reference(home: str, names: list[str]) -> str:
+def _defined_in(home: str, name: str) -> str:
+    """Return the module whose docstring is about `name`; a package only hands names on."""
+    package = ROOT / "src" / home.replace(".", "/") / "__init__.py"
+    if not package.is_file():
+        return home
+    (module,) = (
+        statement.module
+        for statement in ast.parse(package.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.ImportFrom) and name in [each.name for each in statement.names]
+    )
+    assert module is not None
+    return _defined_in(module, name)
+
+
+def _reference(module: str, names: list[str]) -> str:
     """Return what mkdocstrings shows: a module's docstring, which has the sources, and names."""
-    if (ROOT / "src/selena" / home.replace(".", "/")).is_dir():  # it hands names on
-        return "".join(f"::: selena.{home}.{name}\n\n" for name in names)
     options = {"members": names, "show_root_full_path": True}
-    return f"::: selena.{home}\n    options: {json.dumps(options)}\n"
+    return f"::: {module}\n    options: {json.dumps(options)}\n"
 
 
 def _slug(kind: str) -> str:
