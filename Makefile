@@ -6,6 +6,7 @@ SHELL := bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
+DIST_ARGS ?=
 FUZZ_ARGS ?=
 
 VENV := .venv
@@ -61,7 +62,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-processors fuzz test-slow test-kills test-interop test-browser test-cuda check format bench clean
+.PHONY: help demo test test-processors fuzz test-slow test-kills test-interop test-browser test-cuda check format bench docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +116,17 @@ format: $(READY) ## Format, and mend what the linter can mend
 bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks
 
+docs: $(READY) ## Build the documentation into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+dist: $(READY) ## Build wheel and sdist, check both, use the wheel (DIST_ARGS=--empty: as a stranger would)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m publish.wheel $(DIST_ARGS)
+
 clean: ## Remove the environment, caches and builds (never runs or results)
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

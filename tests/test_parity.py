@@ -1,0 +1,52 @@
+"""The comparison with published formulas: within rounding, and its page says what was found."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.parity import Row, fill, quick
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT: list[Row] = json.loads((ROOT / "results/parity.json").read_text(encoding="utf-8"))["rows"]
+
+# By what is compared and by what measure: between which ends it must lie.
+ALLOWED = {
+    ("LiRA's signal", "largest difference"): (0, 1e-12),
+    ("modified entropy", "largest difference"): (0, 1e-12),
+    ("RMIA", "rank correlation"): (0.9999, 1),
+    ("ROC curve", "largest difference"): (0, 1e-12),
+    ("AUC", "difference"): (0, 1e-12),
+    ("thresholds per class", "difference of attack accuracies"): (0, 0.01),
+    ("ε from canaries", "difference"): (0, 2e-4),  # the search stops at 1e-4
+    ("ε of DP-SGD", "ours / reference"): (0.8, 1.01),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Row]:
+    return quick()
+
+
+def test_published_formulas_agree_within_rounding(found: list[Row]) -> None:
+    for each in found:
+        low, high = ALLOWED[each["what"], each["measure"]]
+        assert low <= each["value"] <= high + 1e-9, each
+
+
+def test_the_kept_figures_are_those_of_today(found: list[Row]) -> None:
+    for each in found:
+        (kept,) = (row for row in KEPT if same(row, each))
+        assert math.isclose(each["value"], kept["value"], rel_tol=1e-4, abs_tol=1e-4)
+
+
+def test_the_page_shows_the_kept_figures() -> None:
+    page = (ROOT / "docs/reference-checks.md").read_text(encoding="utf-8")
+    assert fill(page, KEPT) == page
+
+
+def same(first: Row, second: Row) -> bool:
+    return all(first[key] == second[key] for key in ("what", "reference", "measure"))
