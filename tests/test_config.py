@@ -35,7 +35,7 @@ def test_a_toml_file_becomes_settings(tmp_path: Path) -> None:
     assert settings.plan == {"training": {"epochs": 2}}
 
 
-def test_old_names_of_settings_are_read(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_old_name_of_n_members_is_read(caplog: pytest.LogCaptureFixture) -> None:
     settings = override(RunSettings(), {"data": {"members": 5}})
     assert settings.data.n_members == 5
     assert "data.members is called data.n_members now" in caplog.text

@@ -71,7 +71,7 @@ def test_costs_come_from_the_hyperparameters() -> None:
 
 
 def test_an_unknown_attack_is_listed_by_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(catalog._ATTACKS, "neural")
-    monkeypatch.delitem(catalog._DEFENSES, "relaxloss")
+    monkeypatch.delitem(catalog.ATTACK_LINES, "neural")
+    monkeypatch.delitem(catalog.DEFENSE_LINES, "relaxloss")
     assert entry("attacks", "neural").summary.startswith("Learns from prediction vector")
     assert entry("defenses", "relaxloss").summary.startswith("Ordinary training with")
