@@ -186,7 +186,9 @@ def read_arrays(path: Path, group_array: str | None = None) -> Table:
             f"{path}: array {group_array!r} holds features or labels. Name another with "
             "--group-column."
         )
-    wanted = [_FEATURES, _LABELS, *([group_array] if group_array is not None else [])]
+    wanted: list[str | tuple[str, ...]] = [_FEATURES, _LABELS]
+    if group_array is not None:
+        wanted.append(group_array)
     arrays = read_npz(path, wanted, maybe=[_CLASSES])
     declared = arrays.pop(_CLASSES, None)
     features, labels, *groups = arrays.values()
