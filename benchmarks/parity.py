@@ -235,7 +235,7 @@ def private_training() -> Iterator[Row]:
 def trained(data_dir: Path, runs: int = 64) -> Iterator[Row]:
     """LiRA with trained reference models: its TPR at 1 % FPR by the library and by the authors."""
     data = load("location30", data_dir=data_dir)
-    split = audit_split(data, members=1000, seed=0)
+    split = audit_split(data, n_members=1000, seed=0)
     network = MLP(data.records.x.shape[1], data.num_classes, hidden=(256,))
     training = Undefended(network, data.num_classes, Recipe(epochs=40, batch_size=64))
     target = training.fit(split.train, split.validation, seed=0)
@@ -300,8 +300,11 @@ def main() -> None:
     rows = quick() + (list(trained(options.location30)) if options.location30 else [])
     print(table(rows))
     if options.out:
-        result = {"command": "python -m benchmarks.parity", "rows": rows}
-        result["environment"] = describe_environment()
+        result = {
+            "command": "python -m benchmarks.parity",
+            "rows": rows,
+            "environment": describe_environment(),
+        }
         options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if options.page:
         options.page.write_text(fill(options.page.read_text("utf-8"), rows), "utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selena.cli import catalog
+from selena.cli import catalog, catalog_lines
 from selena.cli.catalog import SECTIONS, Entry
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP
 from tests.test_cli import selena
@@ -71,7 +71,7 @@ def test_costs_come_from_the_hyperparameters() -> None:
 
 
 def test_an_unknown_attack_is_listed_by_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(catalog.ATTACK_LINES, "neural")
-    monkeypatch.delitem(catalog.DEFENSE_LINES, "relaxloss")
+    monkeypatch.delitem(catalog_lines.ATTACK_LINES, "neural")
+    monkeypatch.delitem(catalog_lines.DEFENSE_LINES, "relaxloss")
     assert entry("attacks", "neural").summary.startswith("Learns from prediction vector")
     assert entry("defenses", "relaxloss").summary.startswith("Ordinary training with")
