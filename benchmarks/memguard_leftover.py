@@ -29,7 +29,7 @@ SEED = 0
 
 
 def look(model: MemGuardModel, records: Records) -> dict[str, Tensor]:
-    """Return what happens to each record's answer, one number a record."""
+    """Return what happens to each record's answer, one number per record."""
     bare = model.target.logits(records.x)
     _, found = model.search.run(model.inference, searchable(bare)[0])
     before, after = (logits.double().softmax(dim=1) for logits in (bare, model.logits(records.x)))

@@ -50,7 +50,7 @@ def main() -> None:
         model = how.fit(train, split.validation, seed=0)
         attacks = [selena.ThresholdAttack(signal) for signal in ("confidence", "modified_entropy")]
         audits[name] = selena.run_audit(model, split, attacks, seed=0)
-    comparison = selena.compare(audits, data=f"{baskets.source}; {ROWS} rows a person, synthetic")
+    comparison = selena.compare(audits, data=f"{baskets.source}; {ROWS} rows per person, synthetic")
     print(comparison)
     print("Written:", comparison.write_page("rows-of-one-person.html"))
 

@@ -111,7 +111,7 @@ def test_non_model_sets() -> None:
     assert NonModelSets.pack(torch.zeros(0, 3, dtype=torch.bool)).l == 0
     with pytest.raises(DataError, match="same number L"):
         NonModelSets.pack(torch.tensor([[True, True], [True, False]]))
-    with pytest.raises(DataError, match="2 bytes a record do not hold 3 sub-models"):
+    with pytest.raises(DataError, match="2 bytes per record do not hold 3 sub-models"):
         NonModelSets(torch.zeros(4, 2, dtype=torch.uint8), 3)
 
 

@@ -1,6 +1,6 @@
 """Signals: what one prediction says about the membership of a record.
 
-Each maps logits (or log-probabilities) and labels to one float64 score a record; higher means
+Each maps logits (or log-probabilities) and labels to one float64 score per record; higher means
 member. Computed from logits, they keep telling records apart where probabilities round to 0 or
 1. None depends on the order in which the classes are listed: what is summed over classes is
 sorted first, so that equal predictions give exactly equal scores.

@@ -55,7 +55,7 @@ class Records:
         if self.y.shape != (n,) or self.ids.shape != (n,):
             raise DataError(
                 f"Shapes disagree: x holds {n} records, y has shape {tuple(self.y.shape)}, "
-                f"ids {tuple(self.ids.shape)}. Give one label and one id a record."
+                f"ids {tuple(self.ids.shape)}. Give one label and one id per record."
             )
         if self.subjects is not None and self.subjects.shape != (n,):
             raise DataError(
@@ -226,7 +226,7 @@ class NonModelSets:
         if len(sizes) and sizes.min() != sizes.max():
             raise DataError("Every record needs the same number L of non-models.")
         if self.bits.shape[1] != (self.k + 7) // 8:
-            raise DataError(f"{self.bits.shape[1]} bytes a record do not hold {self.k} sub-models.")
+            raise DataError(f"{self.bits.shape[1]} bytes per record do not hold {self.k} sub-models.")
 
     def __repr__(self) -> str:
         return f"NonModelSets({len(self):,} records, K={self.k}, L={self.l})"
@@ -241,7 +241,7 @@ class NonModelSets:
 
     @property
     def excluded(self) -> Bool[Tensor, "n k"]:
-        """The matrix, unpacked: a byte a record and sub-model."""
+        """The matrix, unpacked: a byte per record and sub-model."""
         return torch.from_numpy(np.unpackbits(self.bits.numpy(), axis=1, count=self.k)).bool()
 
     def take(self, rows: Int[Tensor, " m"]) -> NonModelSets:
@@ -340,7 +340,7 @@ class Scorer(Protocol):
         """
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return one score a candidate; higher means member."""
+        """Return one score per candidate; higher means member."""
 
 
 @runtime_checkable

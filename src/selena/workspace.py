@@ -80,7 +80,7 @@ class Workspace:
         folder: where artifacts are kept, or None to keep nothing.
         progress: who shows progress.
         checkpoint_seconds: how much training may be lost when the process is killed.
-        workers: processes that train the networks of an ensemble; 0 for one a core that this
+        workers: processes that train the networks of an ensemble; 0 for one per core that this
             process may use. Each computes with its share of them. On an accelerator there is one.
         cohort_size: networks of an ensemble that train side by side; 0 for a rule that goes by
             device and network (`selena.training.cohort_size`).

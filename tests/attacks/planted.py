@@ -36,7 +36,7 @@ def records(kind: Kind, start: int, n: int) -> Records:
 
 
 def audit_split(kind: Kind, n: int = 30) -> AuditSplit:
-    """Return n records a side, and a few for validation."""
+    """Return n records per side, and a few for validation."""
     parts = [records(kind, 1000 * i, n) for i in range(5)]
     return AuditSplit(
         MembershipSets(parts[0], parts[1]), MembershipSets(parts[2], parts[3]), parts[4]

@@ -340,7 +340,7 @@ def test_attacks_of_one_audit_share_the_runs(monkeypatch: pytest.MonkeyPatch) ->
     assert trained == [4]
     assert list(report.families) == ["reference-model"]
     queries = {name: result.scores.queries for name, result in report.attacks.items()}
-    assert queries == {"lira": 94, "rmia": 94}  # one a record, but for two that validate runs
+    assert queries == {"lira": 94, "rmia": 94}  # one per record, but for two that validate runs
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Several networks' optimizers step as PyTorch's own would, one a network."""
+"""Several networks' optimizers step as PyTorch's own would, one per network."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Anybody's model, known by its predictions alone.
 
-The predictions stand in a table, one row a record; a "record" is then its row number, and asking
+The predictions stand in a table, one row per record; a "record" is then its row number, and asking
 the target model about it means looking the row up. So every attack that asks about the records
 themselves runs unchanged.
 """

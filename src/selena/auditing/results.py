@@ -57,7 +57,7 @@ class AuditSetup:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of reading an attack's scores: one threshold, or one a class.
+    """One way of reading an attack's scores: one threshold, or one per class.
 
     Attributes:
         summary: figures on evaluation records.

@@ -60,7 +60,7 @@ def run_audit(
     Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
     members as non-members, and on `split.canaries` apart. A target may answer at random: then
     nothing that it said is taken for what it would say again. Each attack's scores are read in two
-    ways, by one threshold for all classes and by one a class, both fitted on known records.
+    ways, by one threshold for all classes and by one per class, both fitted on known records.
 
     Args:
         target: the model under attack.

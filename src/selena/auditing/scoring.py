@@ -304,7 +304,7 @@ def _score(scorer: Scorer, knowledge: MembershipSets, name: str, seed: int, whic
         raise DataError(
             f"The attack {name} returned scores of shape {tuple(shuffled.shape)} with "
             f"{int(torch.isnan(shuffled).sum())} NaN for {len(records)} candidates; it must give "
-            "one number a candidate."
+            "one number per candidate."
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled

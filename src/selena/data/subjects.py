@@ -91,12 +91,12 @@ def number_subjects(names: np.ndarray) -> Int[np.ndarray, " n"]:
         names: integers or strings, which may mix: "7" is 7. -1 stands for no subject.
 
     Raises:
-        DataError: not one value a record, a missing one, a fraction, or an integer below -1.
+        DataError: not one value per record, a missing one, a fraction, or an integer below -1.
     """
     if names.ndim != 1 or names.dtype.kind not in "buiUOT":
         raise DataError(
             f"subjects have shape {names.shape} and type {names.dtype}; they must be integers or "
-            "strings, one a record."
+            "strings, one per record."
         )
     if names.dtype.kind not in "bui":
         missing = [i for i, name in enumerate(names.tolist()) if _is_missing(name)]

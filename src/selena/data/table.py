@@ -32,7 +32,7 @@ class RecordTable:
 
     Attributes:
         path: the file.
-        features: one row a record.
+        features: one row per record.
         labels: as in the file, integers, fractions or strings.
         subjects: whose each record is, as in the file, or None.
         columns: name of each feature.

@@ -24,7 +24,7 @@ def load_file(
     """Return the records of a file.
 
     `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
-    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column a feature and
+    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column per feature and
     `label_column`. Where records belong together (`Records.subjects`), the column or array
     `subject_column` says which. Integer or string labels are numbered 0..C-1 in their order. Half
     of the records are members unless told otherwise.

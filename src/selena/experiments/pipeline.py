@@ -1,4 +1,4 @@
-"""From settings to results: load, split, train, attack, and one row a defense and seed."""
+"""From settings to results: load, split, train, attack, and one row per defense and seed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class RunSettings:
         selection: epoch of the weights: the last, the best on validation records, or the
             paper's best on the test set, which leaks evaluation data and which reports flag.
         device: "cpu", "cuda", ...
-        workers: processes that train an ensemble's networks on CPUs; 0 for one a core.
+        workers: processes that train an ensemble's networks on CPUs; 0 for one per core.
         cohort_size: networks of an ensemble that train side by side; 0 for the usual.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
@@ -124,7 +124,7 @@ class RunSettings:
                     "a seed of its own. Give each once."
                 )
         if self.workers < 0:
-            raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one a core.")
+            raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one per core.")
         if self.cohort_size < 0:
             raise ConfigError(f"cohort_size is {self.cohort_size}; give at least 1, or 0.")
 

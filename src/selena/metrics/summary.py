@@ -111,7 +111,7 @@ def summarize(
     """Return the figures of an attack on records that nothing was fitted on.
 
     Args:
-        scores: what ranks the records, higher = member. A threshold a class changes decisions
+        scores: what ranks the records, higher = member. A threshold per class changes decisions
             only: shifting scores by thresholds fitted on few records would blur the ranking.
         decisions: True for each record that the fitted rule calls a member.
         truth: True for each member.

@@ -21,17 +21,17 @@ from selena.seeding import numpy_generator
 
 @dataclass(frozen=True, eq=False)
 class Threshold:
-    """One threshold for all records, or one a class.
+    """One threshold for all records, or one per class.
 
     Attributes:
-        values: a single value, or one a class; an infinite one is possible where scores are.
+        values: a single value, or one per class; an infinite one is possible where scores are.
     """
 
     values: Float[np.ndarray, " c"]
 
     @property
     def per_class(self) -> bool:
-        """Whether there is one threshold a class."""
+        """Whether there is one threshold per class."""
         return len(self.values) > 1
 
     def decide(
@@ -65,7 +65,7 @@ def fit_class_thresholds(
     labels: Int[np.ndarray, " n"],
     num_classes: int,
 ) -> Threshold:
-    """Return one threshold a class, each of the best balanced accuracy, in O(n log n).
+    """Return one threshold per class, each of the best balanced accuracy, in O(n log n).
 
     A class that lacks members or non-members here gets the threshold fitted on all classes.
 

@@ -54,7 +54,7 @@ class OutputFormat:
         if values.shape[1] != self.columns:
             raise DataError(
                 f"The model answered with {values.shape[1]} columns, and with {self.columns} "
-                "before. It must answer every query with one number a class."
+                "before. It must answer every query with one number per class."
             )
         if self.output == "logits":
             bad = np.isnan(values) | np.isposinf(values)
@@ -111,7 +111,7 @@ def choose_format(
     classes = max(columns, 2)
     if num_classes not in (None, classes):
         raise DataError(
-            f"{what} answers with {columns} numbers a record, which makes {classes} classes; "
+            f"{what} answers with {columns} numbers per record, which makes {classes} classes; "
             f"there are {num_classes}. Correct num_classes, or what the model returns."
         )
     if output == "auto":
@@ -130,7 +130,7 @@ def as_numbers(answer: Any, n: int, what: str) -> Numbers:
     """Return what a model answered to `n` records as float64, n x columns.
 
     Raises:
-        DataError: no array of one row a record.
+        DataError: no array of one row per record.
     """
     try:
         raw = answer.detach().cpu().double() if isinstance(answer, Tensor) else answer
@@ -145,7 +145,7 @@ def as_numbers(answer: Any, n: int, what: str) -> Numbers:
     if values.ndim != 2 or len(values) != n or values.shape[1] < 1:
         raise DataError(
             f"{what} answered {n} records with an array of shape {np.shape(raw)}. It must return "
-            "one row a record and one column a class."
+            "one row per record and one column per class."
         )
     return values
 

@@ -329,7 +329,7 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np
     if labels.shape not in ((len(features),), (len(features), 1)):
         raise DataError(
             f"{what}: shapes disagree: {len(features)} records and labels of shape "
-            f"{labels.shape}. Give one label a record."
+            f"{labels.shape}. Give one label per record."
         )
     return features, labels.reshape(-1), _subjects(subjects, len(features), what)
 

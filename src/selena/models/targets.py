@@ -28,7 +28,7 @@ def ask_all(model: Model, features: Container, rows: Rows | None = None) -> Numb
     They are asked for in batches that bound memory.
 
     Raises:
-        DataError: the model failed, or answered with no array of one row a record.
+        DataError: the model failed, or answered with no array of one row per record.
     """
     parts = [
         as_numbers(answer, n, model.what)

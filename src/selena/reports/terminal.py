@@ -44,7 +44,7 @@ def results_table(
     """Return rows of results (as `selena run` has them) as one table.
 
     Args:
-        rows: one a defense and seed.
+        rows: one per defense and seed.
         title: heading.
         seconds: see `table_cells`.
     """

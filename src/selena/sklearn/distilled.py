@@ -34,8 +34,8 @@ class SelenaClassifier(ProbabilityClassifier):
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
         student: what learns the soft labels, a classifier with `predict_proba`; None for a copy
             of `estimator`. One with `fit_soft` (`TorchClassifier`) learns them as they are; any
-            other is fitted on each record once a class, weighted by its probability; one that
-            takes no weights on about `max_expansion` rows a record, repeated in proportion.
+            other is fitted on each record once per class, weighted by its probability; one that
+            takes no weights on about `max_expansion` rows per record, repeated in proportion.
         n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
             on it. A `joblib.parallel_config` is used as it is.
         random_state: int, `RandomState` or None; one number gives the same copies here and in

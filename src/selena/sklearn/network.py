@@ -51,7 +51,7 @@ class TorchClassifier(ProbabilityClassifier):
         standardize: whether the network normalises features first, by the statistics of the
             records it is trained on.
         epochs: passes over the records, at least 1.
-        batch_size: records a step, at least 2.
+        batch_size: records per step, at least 2.
         learning_rate: of Adam, > 0.
         weight_decay: L2 penalty, at least 0.
         device: where PyTorch trains: "cpu", "cuda", ...

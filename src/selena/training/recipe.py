@@ -22,7 +22,7 @@ class Recipe:
     Attributes:
         optimizer: "adam" or "sgd".
         learning_rate: peak rate.
-        batch_size: records a step.
+        batch_size: records per step.
         epochs: passes over the training records.
         momentum: of SGD.
         weight_decay: L2 penalty, as the optimizer applies it.

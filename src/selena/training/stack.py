@@ -1,7 +1,7 @@
 """K networks of one architecture that compute side by side.
 
-`Stacked` keeps the weights of several in one tensor a layer, so that a step is one batched matrix
-product a layer instead of K small ones; each network's parameters are views into the stack, which
+`Stacked` keeps the weights of several in one tensor per layer, so that a step is one batched matrix
+product per layer instead of K small ones; each network's parameters are views into the stack, which
 lets an ordinary optimizer update each one by itself. `Sequential` runs each network as it is:
 alone, or beside others on a GPU, where one multiplies while another waits for memory.
 """

@@ -28,7 +28,7 @@ class TrainingTask:
 
     Attributes:
         factory: builds a freshly initialised network.
-        jobs: one a network.
+        jobs: one per network.
         keys: one a job, unique to architecture, data, rows, recipe and seed.
         recipe: how they are trained.
         examples: all records.

@@ -1,4 +1,4 @@
-"""SELENA with other numbers of sub-models (K) and of non-models a record (L).
+"""SELENA with other numbers of sub-models (K) and of non-models per record (L).
 
 Tang et al., USENIX Security 2022, take K = 25 and L = 10, a share of 0.4.
 """

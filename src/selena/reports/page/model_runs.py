@@ -23,7 +23,7 @@ class ModelRuns:
 
     Attributes:
         label: what it is called on the page.
-        runs: one a seed; the first is the one that is drawn.
+        runs: one per seed; the first is the one that is drawn.
     """
 
     label: str
@@ -31,7 +31,7 @@ class ModelRuns:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of results, one a seed."""
+        """The rows of results, one per seed."""
         return [run.row for run in self.runs]
 
     @property

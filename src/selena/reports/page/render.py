@@ -43,7 +43,7 @@ def render_page(
     """Return the page of `runs` as HTML; the same input on the same day gives the same text.
 
     Args:
-        runs: one a defense and seed; sections that need kept scores are of those that have them.
+        runs: one per defense and seed; sections that need kept scores are of those that have them.
         title: heading.
         command: the command that gave them, if there was one.
         environment: see `describe_environment`.
