@@ -68,6 +68,7 @@ def test_memory_of_a_process_is_seen() -> None:
     assert resident(os.getpid())["anonymous"] - before == pytest.approx(held.nbytes, rel=0.1)
 
 
+@pytest.mark.deep
 def test_a_point_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     point = Point(n=400, k=5, l=2, bits=16, hidden=(8,))
     write_records(tmp_path, point.n, point.bits)
