@@ -62,7 +62,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-processors fuzz test-slow test-kills test-interop test-browser test-cuda check format bench docs dist clean
+.PHONY: help demo test test-deep test-processors fuzz test-slow test-kills test-interop test-browser test-cuda check format bench docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ demo: $(READY) ## Train, defend, attack and report on a small data set
 
 test: check ## Check, then run the fast tests
 	$(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-deep: $(READY) ## Run the tests that `make test` leaves out: processes, kernels, pools (a minute)
+	$(SIDE_BY_SIDE) -m deep $(PYTEST_ARGS)
 
 test-processors: $(READY) ## Run the numeric tests as other processors would: PROCESSORS="plain avx2 ..."
 	$(foreach name,$(PROCESSORS),echo '$(name): $(ON-$(name))' && $(ON-$(name)) $(SIDE_BY_SIDE) -p no:cacheprovider \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
+from torch import Tensor
 
 from selena.auditing.figure import figures_of
 from selena.auditing.verdict import LEVELS
 from selena.cli import app, main
+from selena.workspace import Workspace
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -124,6 +127,35 @@ def test_steps_give_the_same_rows_as_one_run(finished: Path, tmp_path: Path) -> 
     assert "Written: r[1]/report.md" in written
 
 
+def resume(tmp_path: Path, finished: Path) -> None:
+    """Go on with a run that was killed, and compare it with one that was not."""
+    selena("run", "--config", "run.toml", "--json", "out.json", cwd=tmp_path)
+    assert read(tmp_path / "out.json")["rows"] == read(finished / "out.json")["rows"]
+    for folder in (finished / "runs").iterdir():
+        for name in ("model.safetensors", "audit.json"):
+            resumed = (tmp_path / "runs" / folder.name / name).read_bytes()
+            assert resumed == (folder / name).read_bytes()
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG)
+    save = Workspace.save
+
+    def stopped(workspace: Workspace, name: str, tensors: dict[str, Tensor]) -> None:
+        save(workspace, name, tensors)
+        if name.startswith("submodel-2"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "save", stopped)
+        selena("run", "--config", "run.toml", "--json", "out.json", cwd=tmp_path, code=143)
+    assert list((tmp_path / "runs" / "pieces").glob("submodel-*.safetensors"))
+    resume(tmp_path, finished)
+
+
+@pytest.mark.deep
 def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "selena", "run", "--config", "run.toml", "--json", "out.json"]
@@ -136,12 +168,7 @@ def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL  # it was not done
-    selena("run", "--config", "run.toml", "--json", "out.json", cwd=tmp_path)
-    assert read(tmp_path / "out.json")["rows"] == read(finished / "out.json")["rows"]
-    for folder in (finished / "runs").iterdir():
-        for name in ("model.safetensors", "audit.json"):
-            resumed = (tmp_path / "runs" / folder.name / name).read_bytes()
-            assert resumed == (folder / name).read_bytes()
+    resume(tmp_path, finished)
 
 
 def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
@@ -284,14 +311,18 @@ def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
     assert "purchase100-synthetic has no column 'who'" in " ".join(failed.stderr.split())
 
 
-def test_files_are_written_though_nobody_reads_the_table(finished: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "selena", "report", *map(str, (finished / "runs").iterdir())]
-    process = subprocess.Popen(
-        [*command, "--json", "out.json"], cwd=tmp_path, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    process.wait()
+def test_files_are_written_though_nobody_reads_the_table(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["selena", "report", *map(str, (finished / "runs").iterdir()), "--json", "out.json"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", command)
+    with os.fdopen(writer, "w") as nobody, redirect_stdout(nobody):
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 1
     assert len(read(tmp_path / "out.json")["rows"]) == 3
     assert (tmp_path / "report" / "report.html").exists()
 
@@ -303,6 +334,7 @@ def test_the_papers_selection_is_flagged(finished: Path) -> None:
     assert "biased" in done.stdout
 
 
+@pytest.mark.usefixtures("in_short")
 def test_audit_of_predictions_writes_the_documented_schema(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     p = generator.dirichlet(np.ones(3), 200)
@@ -338,7 +370,7 @@ def test_env_prints_versions(tmp_path: Path) -> None:
         (("run", "--dataset", "digits", "--defense", "selina"), "Did you mean 'selena'"),
         (("run", "--dataset", "digits", "--attack", "dirct"), "Did you mean 'direct'"),
         (("run", "--dataset", "digits", "--selection", "test"), "'last', 'validation', 'paper'"),
-        (("run", "--dataset", "digits", "--n-members", "1790"), "members"),
+        (("run", "--dataset", "digits", "--n-members", "1797"), "members"),
         (("run", "--dataset", "digits", "--size", "100"), "size"),
         (("run", "--config", "absent.toml"), "absent.toml"),
         (("train", "--dataset", "absent.csv"), "no such file"),

@@ -49,6 +49,7 @@ def test_the_notebook_is_kept_without_output() -> None:
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.deep
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By nbclient itself, which is what plugins of pytest call: a kernel runs every cell."""
     reason = "notebooks need nbclient and ipykernel"

@@ -226,7 +226,9 @@ class NonModelSets:
         if len(sizes) and sizes.min() != sizes.max():
             raise DataError("Every record needs the same number L of non-models.")
         if self.bits.shape[1] != (self.k + 7) // 8:
-            raise DataError(f"{self.bits.shape[1]} bytes per record do not hold {self.k} sub-models.")
+            raise DataError(
+                f"{self.bits.shape[1]} bytes per record do not hold {self.k} sub-models."
+            )
 
     def __repr__(self) -> str:
         return f"NonModelSets({len(self):,} records, K={self.k}, L={self.l})"

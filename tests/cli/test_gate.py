@@ -105,6 +105,7 @@ def test_without_a_gate_errors_keep_their_code(tmp_path: Path) -> None:
     assert "Add --fail-if" in done.stderr
 
 
+@pytest.mark.deep
 def test_a_real_process_ends_with_the_code(folder: Path, tmp_path: Path) -> None:
     audit = (*AUDIT, str(folder / "tiny.npz"), "--attack", "confidence", "--fail-if", "auc>0.01")
     done = subprocess.run(

@@ -58,6 +58,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.deep
 def test_a_stopped_process_ends_with_its_code(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG.replace("epochs = 3", "epochs = 3000"))
     command = [sys.executable, "-m", "selena", "run", "--config", "run.toml"]
@@ -86,6 +87,7 @@ def test_stages_are_lines_without_a_terminal(capsys: pytest.CaptureFixture[str])
     ]
 
 
+@pytest.mark.deep
 def test_results_on_standard_output_stand_alone(tmp_path: Path) -> None:
     """`--json /dev/stdout` gives a pipe the JSON; the table goes to the error stream."""
     write_npz(tmp_path / "p.npz", predictions(200, 1.0))

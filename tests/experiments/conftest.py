@@ -8,17 +8,17 @@ from selena.experiments.paper.task import PaperTask, Scale
 
 TINY = Scale(
     "tiny",
-    members=200,
+    members=120,
     plan={
         "hidden": [16],
         "n_submodels": 3,
         "n_nonmodels": 1,
         "training": {"batch_size": 16, "epochs": 3},
-        "distillation": {"epochs": 4},
+        "distillation": {"epochs": 3},
         # At the undefended model's rate so short a game would end with the undefended model.
         "adversary": {"attack_batches": 1, "learning_rate": 2e-3},
     },
-    defense_settings={"memguard": {"search": {"most_steps": 3}, "inference": {"epochs": 5}}},
+    defense_settings={"memguard": {"search": {"most_steps": 3}, "inference": {"epochs": 2}}},
     attack_settings={
         "gaussian_noise": {"sigmas": (0.5, 1.0), "copies": 2},
         "neural": {"epochs": 2},

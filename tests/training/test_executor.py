@@ -84,6 +84,7 @@ def alive(pid: int) -> bool:
     return bool(shown.stdout.strip()) and not shown.stdout.startswith("Z")
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(shutil.which("ps") is None, reason="needs the command ps")
 def test_workers_end_with_the_process_that_asked_them(tmp_path: Path) -> None:
     script, folder = tmp_path / "holding.py", tmp_path / "workers"

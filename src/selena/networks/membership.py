@@ -29,7 +29,7 @@ class MembershipNetwork:
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            else:
+            elif not parameter.is_meta:  # for those, PyTorch would load its compiler: seconds
                 nn.init.normal_(parameter, std=0.01)
         return network
 
