@@ -194,7 +194,7 @@ def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
     assert "2 seeds" in selena("report", one, other, cwd=tmp_path).stdout
 
 
-def test_wrong_settings_show_before_anything_is_trained(tmp_path: Path) -> None:
+def test_wrong_settings_show_before_training(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG + "[defense_settings.hamp]\ndecoys = 0\n")
     twice = CONFIG + '[attack_settings.lira]\nstatistic = "rmia"\n'
     (tmp_path / "twice.toml").write_text(twice)
@@ -246,7 +246,7 @@ def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
         assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["n_submodels"] == k
 
 
-def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None:
+def test_reference_models_repeat_the_defense(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG + "[attack_settings.lira]\nruns = 4\n")
     names = ("--defense", "undefended", "--defense", "selena", "--attack", "lira")
     selena("run", "--config", "run.toml", *names, "--json", "out.json", cwd=tmp_path)
@@ -311,7 +311,7 @@ def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
     assert "purchase100-synthetic has no column 'who'" in " ".join(failed.stderr.split())
 
 
-def test_files_are_written_though_nobody_reads_the_table(
+def test_files_are_written_if_the_table_fails(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()
@@ -335,7 +335,7 @@ def test_the_papers_selection_is_flagged(finished: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_short")
-def test_audit_of_predictions_writes_the_documented_schema(tmp_path: Path) -> None:
+def test_audit_of_predictions_has_documented_schema(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     p = generator.dirichlet(np.ones(3), 200)
     member = np.arange(200) % 2 == 0

@@ -111,7 +111,7 @@ KEPT = sorted([*ROOT.glob("benchmarks/*.toml"), *ROOT.glob("results/*/*.toml")])
 
 
 @pytest.mark.parametrize("path", KEPT, ids=[str(path.relative_to(ROOT)) for path in KEPT])
-def test_settings_of_results_and_benchmarks_can_be_read(path: Path) -> None:
+def test_settings_of_results_and_benchmarks_read(path: Path) -> None:
     settings = override(RunSettings(), read_toml(path))
     plan = override(PLANS["cifar10"], settings.plan)
     assert plan.n_submodels > plan.n_nonmodels

@@ -47,7 +47,7 @@ def jobs(n: int, sizes: tuple[int, ...]) -> list[Job]:
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-def test_the_stack_equals_the_networks_apart_and_those_of_the_cpu(standardize: bool) -> None:
+def test_stack_equals_networks_apart_and_on_cpu(standardize: bool) -> None:
     factory = MLP(FEATURES, CLASSES, hidden=(16,), standardize=standardize)
     records, recipe = toy_records(70), replace(FLOAT32, optimizer="sgd")
     data, work = Examples(records.x, records.y), jobs(70, (40, 33, 64))
@@ -89,7 +89,7 @@ def fit_resnets() -> list[torch.Tensor]:
     return [predict(network, x, device="cuda").softmax(dim=1) for network in networks]
 
 
-def test_recorded_steps_do_what_the_steps_themselves_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_steps_equal_called_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = fit_resnets()
     monkeypatch.setattr(replay, "_WARM_UP", 1_000)
     torch.testing.assert_close(fit_resnets(), recorded, rtol=0, atol=1e-3)
@@ -103,7 +103,7 @@ def compare_compiled() -> None:
     torch.testing.assert_close(fit_resnets(), uncompiled, rtol=0, atol=1e-2)
 
 
-def test_compiled_networks_learn_what_they_learn_uncompiled() -> None:
+def test_compiled_networks_learn_the_same() -> None:
     if torch.version.cuda is None or find_spec("triton") is None:
         pytest.skip("needs a GPU's compiler")
     # In a process that does not check types: the compiler would compile the checks.
@@ -157,7 +157,7 @@ def test_every_attack_finds_a_planted_leak(case: Case) -> None:
     assert auc >= case.auc - 0.05
 
 
-def test_labels_of_flipped_bits_are_those_of_the_flipped_records() -> None:
+def test_flipped_labels_equal_those_of_flipped_rows() -> None:
     network = MLP(40, CLASSES, hidden=(64,))().cuda().eval()
     x = (torch.rand(50, 40) < 0.3).to(torch.uint8)
     flips = flip_patterns(40, 5, 8, seed=0)

@@ -67,7 +67,7 @@ def made(
     )
 
 
-def test_an_edited_class_is_another_and_an_edited_comment_is_not() -> None:
+def test_edited_class_changes_its_fingerprint() -> None:
     names = [
         fingerprint(each)
         for each in (
@@ -105,7 +105,7 @@ def made():
 """
 
 
-def test_a_factory_is_another_where_what_it_builds_was_edited() -> None:
+def test_fingerprint_covers_what_a_factory_builds() -> None:
     original = {"width": "8", "shape": "1", "operation": "tanh"}
     names = {
         fingerprint(written(FACTORY.format(**{**original, **edit})))
@@ -163,13 +163,13 @@ def test_callables_are_told_apart_by_what_they_do() -> None:
         json.dumps(describe(each))
 
 
-def test_an_object_without_a_description_equals_itself_alone() -> None:
+def test_undescribed_object_equals_itself_alone() -> None:
     one, other = Holder(2), Holder(2)
     assert fingerprint(one) == fingerprint(one)
     assert fingerprint(one) != fingerprint(other)
 
 
-def test_an_estimator_is_told_by_its_parameters_until_it_is_fitted(
+def test_unfitted_estimator_is_named_by_parameters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x = np.arange(4.0)[:, None]

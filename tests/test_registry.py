@@ -42,9 +42,7 @@ def test_every_defense_builds(name: str) -> None:
 
 @pytest.mark.parametrize("features", X)
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_called_as_it_is_registered_and_refuses_other_features(
-    name: str, features: FeatureKind
-) -> None:
+def test_attack_has_its_name_and_refuses_features(name: str, features: FeatureKind) -> None:
     entry = ATTACKS[name]
     if features not in entry.features:
         with pytest.raises(ConfigError, match=rf"{name} needs .* features"):
@@ -91,7 +89,7 @@ def test_settings_change_the_hyperparameters_they_name() -> None:
 
 
 @pytest.mark.parametrize("features", X)
-def test_families_hold_attacks_of_their_own_that_suit_the_features(features: FeatureKind) -> None:
+def test_families_hold_attacks_that_suit_the_features(features: FeatureKind) -> None:
     for family in FAMILIES:
         attacks = build_attacks([family], Plan(hidden=(4,)), dataset(features))
         assert attacks

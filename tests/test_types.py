@@ -48,7 +48,7 @@ def test_take_by_mask() -> None:
     assert records(4).take(torch.tensor([True, False, False, True])).ids.tolist() == [0, 3]
 
 
-def test_concatenate_keeps_order_and_refuses_mixed_features() -> None:
+def test_concatenate_keeps_order_refuses_mixed_types() -> None:
     joined = concatenate(records(2, first_id=5), records(1), records(0))
     assert joined.ids.tolist() == [5, 6, 0]
     with pytest.raises(DataError, match=r"different features.*uint8"):
@@ -76,7 +76,7 @@ def test_joined_knowledge_puts_members_first() -> None:
     assert truth.tolist() == [True, True, False, False, False]
 
 
-def test_training_set_is_the_known_then_the_evaluation_members() -> None:
+def test_training_set_is_known_then_evaluation_members() -> None:
     split = AuditSplit(
         known=MembershipSets(records(2, first_id=4), records(1, first_id=20)),
         evaluation=MembershipSets(records(2, first_id=8), records(1, first_id=30)),
@@ -137,7 +137,7 @@ def test_no_records() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_features_that_are_not_finite_name_the_first_record(value: float) -> None:
+def test_first_record_that_is_not_finite_is_named(value: float) -> None:
     x = torch.zeros(5, 2, 2)
     x[3, 1, 0] = x[4, 0, 0] = value
     message = r"^train: 2 records hold NaN or infinite .* record 3 \(id 13\)\. Remove or impute"

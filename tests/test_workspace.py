@@ -62,7 +62,7 @@ def test_a_artifact_is_not_swept_while_it_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
 
 
-def test_a_artifact_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+def test_unwritable_artifact_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"one\.safetensors cannot be written"):
         Workspace(folder=tmp_path / "artifacts").save("one", PIECE)

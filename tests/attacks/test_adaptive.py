@@ -67,9 +67,7 @@ def test_the_shadow_trains_on_every_known_member(split: AuditSplit) -> None:
     assert len(shadow.sets) == SIDE
 
 
-def test_indirect_queries_break_split_ai_and_not_its_student(
-    split: AuditSplit, workspace: Workspace
-) -> None:
+def test_indirect_queries_break_split_ai_only(split: AuditSplit, workspace: Workspace) -> None:
     attack = IndirectQueryAttack("flip", sizes=(1, 2), copies=8)
     ensemble = SPLIT_AI.fit(split.train, split.validation, seed=0, workspace=workspace)
     defense = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=6, n_nonmodels=2)
@@ -121,7 +119,7 @@ def test_a_shadow_of_subjects_is_another(split: AuditSplit) -> None:
     assert not torch.equal(one.score(members), other.score(members))
 
 
-def test_the_shadow_is_asked_once_about_the_same_records(
+def test_shadow_answers_equal_records_once(
     split: AuditSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the attacks of an audit; another audit has other targets, and its own shadow."""
@@ -144,7 +142,7 @@ def test_the_shadow_is_asked_once_about_the_same_records(
     assert not workspace.shared
 
 
-def test_shadow_answers_known_members_by_their_non_models(
+def test_shadow_answers_members_by_their_non_models(
     split: AuditSplit, workspace: Workspace
 ) -> None:
     shadow = train_shadow(SPLIT_AI, split.known, shadow_seed=0, workspace=workspace)

@@ -233,7 +233,7 @@ def test_label_only_attacks_ask_for_labels_only(attack: Attack) -> None:
     assert attack.access == ("gradient" if isinstance(attack, BoundaryDistanceAttack) else "label")
 
 
-def test_the_oracle_stops_who_asks_for_more_than_labels() -> None:
+def test_oracle_refuses_more_than_labels() -> None:
     oracle = MeteredOracle(Constant(), "label")
     with pytest.raises(AccessError, match="Declare access"):
         oracle.logits(torch.zeros(1, 2))

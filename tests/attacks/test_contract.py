@@ -145,7 +145,7 @@ class Flips(FlipNoiseAttack):
     family: ClassVar[Any] = "direct"
 
 
-def test_a_family_leaves_out_what_predictions_cannot_serve(
+def test_family_skips_attacks_that_need_features(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(ATTACKS, "flips", AttackEntry(Flips))

@@ -71,7 +71,7 @@ def test_distance_from_a_plane(
     torch.testing.assert_close(scores, exact, rtol=tolerance, atol=tolerance / 2)
 
 
-def test_carlini_wagner_equals_the_plain_implementation() -> None:
+def test_carlini_wagner_equals_plain_code() -> None:
     target = curved()
     records = candidates(target, 8)
     oracle = MeteredOracle(target, "gradient")

@@ -44,7 +44,7 @@ def predicted(kind: Kind, n: int) -> Records:
     st.integers(1, 5),
     st.integers(0, 9),
 )
-def test_flips_exactly_as_many_bits_and_the_same_ones_first(
+def test_exact_number_of_bits_is_flipped_in_order(
     width: int, flips: int, copies: int, seed: int
 ) -> None:
     flips = min(flips, width - 1)
@@ -80,7 +80,7 @@ def test_gaussian_noise_equals_the_plain_loop() -> None:
     assert min(expected) < 1
 
 
-def test_noise_is_relative_to_each_feature_and_keeps_images_in_range() -> None:
+def test_noise_is_relative_and_keeps_images_in_range() -> None:
     split = audit_split("numbers")
     x = split.known.joined()[0].x
     one, ten = (gaussian_noise(scale * x.std(dim=0), 4, 0) for scale in (1.0, 10.0))

@@ -63,7 +63,7 @@ def test_learns_a_planted_leak() -> None:
     assert roc_curve(scores.numpy(), truth.numpy()).auc == 1.0
 
 
-def test_trains_on_four_fifths_balanced_and_keeps_the_rest_for_thresholds() -> None:
+def test_trains_on_four_fifths_keeps_the_rest() -> None:
     known, oracle = even_and_odd(0, 50, 80), Leaky()
     scorer = NeuralAttack(epochs=1).fit(oracle, known, seed=0)
     members, non_members = scorer.calibration.members, scorer.calibration.non_members
@@ -74,7 +74,7 @@ def test_trains_on_four_fifths_balanced_and_keeps_the_rest_for_thresholds() -> N
     assert len(oracle.asked) == 80
 
 
-def test_same_seed_same_scores_and_a_kept_network_is_used_again(tmp_path: Path) -> None:
+def test_same_seed_same_scores_kept_network_reused(tmp_path: Path) -> None:
     known, candidates = even_and_odd(0, 20, 20), rows(torch.arange(100, 120))
 
     def scores(seed: int, workspace: Workspace | None = None) -> Tensor:
@@ -103,7 +103,7 @@ def test_fits_on_other_observations_and_sees_the_label(tells: str) -> None:
     assert scorer.score(side(1, 1)) > scorer.score(side(0, 1)) + 1
 
 
-def test_attack_networks_trained_together_score_as_those_trained_alone(tmp_path: Path) -> None:
+def test_attack_networks_together_score_as_alone(tmp_path: Path) -> None:
     """Two of one shape and one that sees more; on an accelerator the two share their products."""
 
     def twice(records: Records) -> Tensor:
@@ -124,7 +124,7 @@ def test_attack_networks_trained_together_score_as_those_trained_alone(tmp_path:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_the_loss_of_a_pair_is_the_mean_of_its_squared_errors() -> None:
+def test_loss_of_a_pair_is_its_mean_squared_error() -> None:
     class Kept:
         """A training log that remembers losses."""
 

@@ -111,7 +111,7 @@ def test_lira_is_the_ratio_of_two_normal_likelihoods() -> None:
         assert float(scores[i]) == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_few_runs_share_the_spread_of_all_records_of_the_pool() -> None:
+def test_few_reference_models_share_one_variance() -> None:
     observed, confidences, inside = drawn(8, 30)
     runs = ReferenceModels(confidences, inside, PoolIndex(MEMBERS))
     part = slice(3, 10)  # the spread is that of the pool, whichever records are asked about
@@ -154,7 +154,7 @@ def test_equal_runs_give_finite_scores() -> None:
     assert bool(torch.isfinite(rmia(same[0], -same)).all())
 
 
-def test_certainty_is_worth_half_a_step_more_than_the_last_number_before_it() -> None:
+def test_certainty_is_half_a_step_above_the_last() -> None:
     """A forest of 100 trees: were 1 worth 100 in log-odds, LiRA would see nothing else."""
     votes = torch.tensor([0.0, 0.01, 0.5, 0.99, 1.0], dtype=torch.float64)
     odds = votes.logit()
@@ -174,7 +174,7 @@ def test_rmia_is_the_ratio_to_the_mean_probability() -> None:
 
 
 @given(st.floats(0.5, 4.0))
-def test_rmia_ranks_as_the_comparison_with_a_population_does(gamma: float) -> None:
+def test_rmia_ranks_as_with_a_population(gamma: float) -> None:
     """The published score, Pr_z(ratio(x) / ratio(z) >= gamma), never falls as ours rises."""
     observed, confidences, _ = drawn(6, 90)
     ratio = observed.sigmoid() / confidences.sigmoid().mean(dim=0)
@@ -184,7 +184,7 @@ def test_rmia_ranks_as_the_comparison_with_a_population_does(gamma: float) -> No
     assert bool((published[order].diff() >= 0).all())
 
 
-def test_each_record_is_in_half_of_the_runs_with_its_copies() -> None:
+def test_record_and_copies_are_in_half_of_the_models() -> None:
     pool = concatenate(MEMBERS, OTHERS, MEMBERS.take(torch.arange(5)))
     inside = draw_halves(pool, 6, seed=0)
     assert torch.equal(inside[0::2], ~inside[1::2])
@@ -195,7 +195,7 @@ def test_each_record_is_in_half_of_the_runs_with_its_copies() -> None:
         draw_halves(MEMBERS.take(torch.zeros(3, dtype=torch.int64)), 4, seed=0)
 
 
-def test_a_run_answers_as_its_network_would_and_never_saw_the_other_half() -> None:
+def test_reference_model_never_saw_the_other_half() -> None:
     runs = runs_of(UNDEFENDED, Workspace())
     pool = concatenate(MEMBERS, OTHERS, CANDIDATES)
     about, inside = runs.about(pool)
@@ -270,7 +270,7 @@ def test_killed_runs_go_on_after_the_last_one(
 
 @pytest.mark.parametrize("saved", [False, True])
 @pytest.mark.parametrize("defense", [UNDEFENDED, SELENA], ids=["undefended", "selena"])
-def test_a_kill_leaves_nothing_behind_and_loses_no_ensemble(
+def test_a_kill_leaves_nothing_and_loses_no_ensemble(
     defense: Training, saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while the second run is kept, or right after."""
@@ -316,7 +316,7 @@ def test_a_subclass_trains_in_its_own_way() -> None:
     assert not torch.equal(own.confidences, runs_of(UNDEFENDED, Workspace()).confidences)
 
 
-def test_records_are_told_apart_as_they_are_and_not_as_a_network_sees_them() -> None:
+def test_records_are_compared_before_conversion() -> None:
     """Time stamps in float64 are one number in float32."""
     x = 1.7e9 + torch.arange(8, dtype=torch.float64)[:, None]
     pool = Records(x, torch.arange(8) % 2, torch.arange(8))
@@ -365,7 +365,7 @@ class Curious:
         return candidates.ids.double()
 
 
-def test_an_audit_tells_the_candidates_and_not_which_are_members() -> None:
+def test_audit_shows_candidates_without_membership() -> None:
     curious = Curious()
     report = run_audit(TARGET, SPLIT, [curious], seed=0)
     (known,) = curious.told
@@ -383,7 +383,7 @@ def test_an_audit_tells_the_candidates_and_not_which_are_members() -> None:
     assert plain.told[0].candidates is None
 
 
-def test_records_that_validate_runs_are_neither_trained_on_nor_scored() -> None:
+def test_validation_of_reference_models_is_unused() -> None:
     validation, rest = set_aside(KNOWN, seed=0)
     assert len(validation) == 2
     both = concatenate(validation, rest.non_members)
@@ -417,7 +417,7 @@ def test_they_find_what_direct_attacks_do_not() -> None:
     assert auc["rmia"] > auc["confidence"] + 0.03
 
 
-def test_candidates_must_be_told_and_no_stranger_asked_about() -> None:
+def test_only_given_candidates_can_be_scored() -> None:
     oracle = MeteredOracle(TARGET, "logits")
     attack = ReferenceModelAttack(UNDEFENDED, runs=4)
     with pytest.raises(DataError, match=r"MembershipSets\.candidates"):
@@ -447,7 +447,7 @@ def test_runs_come_in_pairs(runs: int) -> None:
         ReferenceModelAttack(UNDEFENDED, runs=runs)
 
 
-def test_a_defended_target_is_repeated_with_its_defense() -> None:
+def test_defended_target_is_repeated_with_defense() -> None:
     plan, data = Plan(hidden=(4,)), dataset("binary")
     (plain,) = build_attacks(["lira"], plan, data)
     assert isinstance(plain.defense, Undefended)  # type: ignore[attr-defined]

@@ -96,7 +96,7 @@ def test_rmia_is_the_papers_share_of_a_population(online: bool) -> None:
     assert len(np.unique(found)) == N
 
 
-def test_rmia_without_population_ranks_as_with_a_large_one() -> None:
+def test_rmia_ranks_the_same_without_population() -> None:
     target, references, inside, _ = pool()
     z, z_references, _, _ = pool(n=4000, leak=0.0)
     by_share = rmia_scores(target, references, inside, population=(z, z_references))
@@ -150,7 +150,7 @@ def test_saturated_confidences_do_not_tie(name: str, online: bool) -> None:
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_offline_scores_ignore_models_that_saw_a_record(name: str) -> None:
+def test_offline_scores_ignore_models_that_saw_it(name: str) -> None:
     target, references, inside, _ = pool()
     changed = np.where(inside, references.mean(), references)
     np.testing.assert_array_equal(

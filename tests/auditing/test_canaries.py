@@ -76,7 +76,7 @@ def audit(target: TargetModel, of: AuditSplit, kept: Workspace | None = None) ->
     return run_audit(target, of, [CONFIDENCE], seed=1, kept_scores=kept)
 
 
-def test_a_planted_leak_of_canaries_alone_is_found_there_alone() -> None:
+def test_leak_of_canaries_is_found_there_alone() -> None:
     planted = split()
     assert planted.canaries is not None
     result = audit(Leak(planted.canaries.members), planted).attacks["confidence"]
@@ -87,7 +87,7 @@ def test_a_planted_leak_of_canaries_alone_is_found_there_alone() -> None:
     assert result.variants["global"].summary.auc == 0.5
 
 
-def test_a_planted_leak_of_all_others_says_nothing_about_canaries() -> None:
+def test_leak_of_others_says_nothing_about_canaries() -> None:
     planted = split()
     ordinary = concatenate(planted.known.members, planted.evaluation.members)
     result = audit(Leak(ordinary), planted).attacks["confidence"]
@@ -114,12 +114,12 @@ def test_training_accuracy_is_that_of_ordinary_records() -> None:
     assert (report.train_accuracy.value, report.train_accuracy.n) == (1.0, len(ordinary))
 
 
-def test_queries_are_counted_by_all_who_are_asked_about() -> None:
+def test_queries_are_divided_by_all_scored_records() -> None:
     result = audit(Leak(bare().train), split()).attacks["confidence"]
     assert result.queries_per_record == 1
 
 
-def test_scores_of_canaries_are_kept_and_those_of_others_not_taken(tmp_path: Path) -> None:
+def test_scores_of_canaries_are_kept_apart(tmp_path: Path) -> None:
     planted = split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(planted.train, planted.validation, seed=0)
     kept = Workspace(folder=tmp_path)
@@ -170,7 +170,7 @@ class Witness:
         return torch.zeros(len(candidates), dtype=torch.float64)
 
 
-def test_an_attack_is_told_of_canaries_and_not_who_was_inside() -> None:
+def test_attack_sees_canaries_but_not_membership() -> None:
     planted = split()
     assert planted.canaries is not None
     seen: list[Records] = []
@@ -187,7 +187,7 @@ def test_an_attack_is_told_of_canaries_and_not_who_was_inside() -> None:
     assert 0.3 < float(truth[order][: COUNT // 2].double().mean()) < 0.7
 
 
-def test_no_attack_is_shown_subjects_of_whom_it_is_asked_about() -> None:
+def test_attack_sees_no_subject_names_of_candidates() -> None:
     """Of canaries only those inside have a twin: a subject would be the answer."""
     planted = split(kind="grouped-twins")
     assert planted.train.subjects is not None
@@ -198,7 +198,7 @@ def test_no_attack_is_shown_subjects_of_whom_it_is_asked_about() -> None:
     assert [records.subjects is None for records in asked] == [True] * len(asked)
 
 
-def test_canaries_that_are_other_records_too_are_refused() -> None:
+def test_canaries_equal_to_records_are_refused() -> None:
     planted = split()
     assert planted.canaries is not None
     both = replace(planted.canaries, members=planted.known.members)
@@ -245,7 +245,7 @@ def test_of_twins_it_is_said_that_the_bound_is_of_both() -> None:
     assert "of a record and its copy together" in " ".join(text.split())
 
 
-def test_of_grouped_twins_it_is_said_that_the_defense_is_told() -> None:
+def test_report_says_the_defense_knows_grouped_twins() -> None:
     told = audit(Leak(bare().train), split(kind="grouped-twins"))
     untold = audit(Leak(bare().train), split(kind="twins"))
     found = told.to_json()["attacks"]["confidence"]["canaries"]

@@ -108,7 +108,7 @@ def test_a_clearly_worse_attack_is_no_tie() -> None:
     assert both().tpr(0.01).ties == ()
 
 
-def test_too_few_known_records_leave_it_to_coarser_rates() -> None:
+def test_few_known_records_choose_by_coarser_rates() -> None:
     """40 known non-members say nothing about a FPR of 0.1 %: one lucky member decides nothing."""
     evaluation = levels([500, 500], [500, 500])
     lucky = attack("lucky", levels([32, 2, 2, 4], [36, 3, 1, 0]), evaluation)

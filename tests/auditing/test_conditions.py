@@ -40,7 +40,7 @@ def test_any_text_is_a_condition_or_a_named_error(text: str) -> None:
 
 
 @given(st.integers(1, 9999))
-def test_a_percentage_is_the_share_as_one_would_write_it(hundredths: int) -> None:
+def test_percentages_are_written_as_expected(hundredths: int) -> None:
     percentage = f"{hundredths // 100}.{hundredths % 100:02d}"
     share = f"0.{hundredths:04d}"
     assert parse_condition(f"auc>{percentage}%") == parse_condition(f"auc>{share}")

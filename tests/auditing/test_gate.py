@@ -51,7 +51,7 @@ def test_a_limit_that_is_met_exactly() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted), st.floats(0.01, 0.99))
-def test_strict_bounds_never_pass_what_lenient_ones_fail(values: list[float], limit: float) -> None:
+def test_strict_bounds_never_pass_what_lenient_fail(values: list[float], limit: float) -> None:
     low, value, high = values
     for text in (f"auc>{limit!r}", f"auc<={limit!r}"):
         lower, point, upper, both = (
@@ -90,7 +90,7 @@ def test_reasons_in_plain_words() -> None:
     assert "too near to it" in reason("auc>0.6", 0.5, 0.6, 0.7)
 
 
-def test_failing_wins_over_unresolved_and_that_over_passing() -> None:
+def test_fail_beats_unresolved_beats_pass() -> None:
     fails = verdict("auc>0.6", 0.7, 0.8, 0.9)
     unresolved = verdict("auc>0.6", 0.5, 0.7, 0.9)
     passes = verdict("auc>0.6", 0.4, 0.5, 0.6)
@@ -180,7 +180,7 @@ def test_the_strongest_family_on_known_records_decides() -> None:
     assert judged.subject == "selena"
 
 
-def test_without_an_attack_only_the_model_can_be_judged() -> None:
+def test_without_attack_only_the_model_is_judged() -> None:
     audit = replace(audited(*PRIVATE), attacks={})
     assert judge(audit, [parse_condition("gap>0.9")])[0].outcome == "passes"
     with pytest.raises(ConfigError, match="the report holds none"):

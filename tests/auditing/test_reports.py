@@ -46,7 +46,7 @@ def texts(rows: list[dict[str, Any]], seconds: dict[str, float] | None = None) -
     return [[f"{c.text} {c.spread}".strip() for c in line] for line in table_cells(rows, seconds)]
 
 
-def test_one_seed_shows_intervals_and_one_line_a_family() -> None:
+def test_one_seed_shows_intervals_per_family() -> None:
     first, second = texts([row()], {"selena/direct": 90.0})
     assert first == [
         "selena",
@@ -99,7 +99,7 @@ def test_a_figure_of_another_attack_names_it() -> None:
     )
 
 
-def test_markdown_flags_synthetic_data_and_leaking_selection() -> None:
+def test_markdown_flags_synthetic_data_and_selection() -> None:
     plain = render_markdown([row()], title="T", command="selena run")
     assert "synthetic" not in plain
     assert "evaluation data" not in plain
@@ -129,7 +129,7 @@ def test_a_report_that_no_command_wrote_names_none() -> None:
     assert text.endswith("\nCommand: `c`; seeds 0, 1.\n")
 
 
-def test_figures_of_models_that_were_attacked_by_different_families(tmp_path: Path) -> None:
+def test_models_attacked_by_different_families(tmp_path: Path) -> None:
     fewer = row_of(attack("boundary", LEAK, family="label-only"), defense="mine")
     draw_report([fewer, row()], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
@@ -159,7 +159,7 @@ def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_several_seeds_the_figure_shows_the_lowest_and_the_page_says_so(tmp_path: Path) -> None:
+def test_figure_of_seeds_shows_the_lowest_and_says_so(tmp_path: Path) -> None:
     other, lowest = row(seed=7, scores=STRONGER), row(seed=2)
     figures = [tmp_path / f"{i}.svg" for i in range(2)]
     draw_report([other, lowest], figures[0])

@@ -121,7 +121,7 @@ def test_a_constant_target_gives_auc_one_half() -> None:
         assert result.variants["global"].summary.advantage == 0.0
 
 
-def test_the_same_seed_gives_the_same_bytes_and_queries_are_counted() -> None:
+def test_same_seed_same_bytes_and_query_count() -> None:
     def bytes_of(seed: int) -> str:
         return json.dumps(run_audit(planted(), split(), ATTACKS, seed=seed).to_json())
 
@@ -274,7 +274,7 @@ class NoDataclass:
         (NoDataclass(), "Make NoDataclass a frozen one"),
     ],
 )
-def test_attacks_that_could_not_be_reported_are_refused(attack: Any, message: str) -> None:
+def test_attacks_that_cannot_be_reported_are_refused(attack: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run_audit(planted(), split(), [attack], seed=0)
 
@@ -313,7 +313,7 @@ def test_a_printed_tpr_has_its_interval_and_mark() -> None:
     assert "1,000 non-members would resolve this rate" in lines[-1]
 
 
-def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) -> None:
+def test_scores_change_with_the_subjects(tmp_path: Path) -> None:
     """An attacker's own Split-AI trains by subjects."""
     kept, parts = Workspace(folder=tmp_path), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
@@ -325,7 +325,7 @@ def test_scores_where_others_are_of_one_person_are_other_scores(tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
 
 
-def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) -> None:
+def test_only_own_finished_scores_are_used(tmp_path: Path) -> None:
     kept = Workspace(folder=tmp_path)
     parts = split()
     models = [
@@ -341,7 +341,7 @@ def test_finished_scores_are_kept_and_foreign_ones_are_not_used(tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2 * len(ATTACKS)
 
 
-def test_what_labels_tell_is_shared_with_the_filters_in_front(tmp_path: Path) -> None:
+def test_label_scores_are_shared_with_filters(tmp_path: Path) -> None:
     artifacts, parts = Workspace(folder=tmp_path / "artifacts"), split()
     model = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
     decoys = torch.rand(5, CLASSES).log_softmax(dim=1).sort(dim=1).values
@@ -419,7 +419,7 @@ class Halved:
 TOGETHER: list[int] = []
 
 
-def test_attacks_that_train_do_so_together_and_none_changes_another(tmp_path: Path) -> None:
+def test_attacks_trained_together_do_not_interfere(tmp_path: Path) -> None:
     TOGETHER.clear()
     parts, kept = split(), Workspace(folder=tmp_path)
     target = Undefended(NETWORK, CLASSES, RECIPE).fit(parts.train, parts.validation, seed=1)
@@ -443,7 +443,7 @@ def test_attacks_that_train_do_so_together_and_none_changes_another(tmp_path: Pa
     assert TOGETHER == [2, 1]
 
 
-def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:
+def test_memo_answers_once_and_oracle_counts_twice() -> None:
     asked = []
 
     class Counting(Constant):
@@ -457,7 +457,7 @@ def test_the_memo_answers_once_and_the_oracle_counts_twice() -> None:
     assert (asked, oracle.queries) == ([200], 400)
 
 
-def test_labels_of_a_filter_are_asked_of_the_model_behind_it() -> None:
+def test_filter_labels_come_from_the_model_behind() -> None:
     class Filter(Constant):
         """Its logits are costly."""
 
@@ -520,7 +520,7 @@ def test_the_best_attack_is_chosen_on_known_records() -> None:
     assert report.strongest_on_evaluation("direct")[0].startswith("entropy/")
 
 
-def test_scores_that_crowd_together_are_shown_on_a_logarithmic_axis() -> None:
+def test_crowded_scores_get_a_logarithmic_axis() -> None:
     draw = np.random.default_rng(0)
     truth = np.arange(2000) % 2 == 0
     even, crowded = draw.normal(size=2000) + truth, -np.exp(draw.normal(-6, 3, 2000) - truth)

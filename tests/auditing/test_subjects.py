@@ -116,7 +116,7 @@ def test_a_persons_score_is_the_mean_of_its_records() -> None:
     assert report.attacks["first feature"].queries_per_record == 0
 
 
-def test_infinite_scores_of_a_person_are_no_number_less_than_nothing() -> None:
+def test_infinite_scores_of_a_subject_average_finely() -> None:
     report = run_audit(Constant(), split(), [FirstFeature([], endless=0.5)], seed=0)
     scores = report.attacks["first feature"].scores.evaluation.scores
     assert bool(torch.isfinite(torch.from_numpy(scores)).all())
@@ -136,7 +136,7 @@ def test_subjects_of_one_change_no_byte(alone: bool) -> None:
 
 
 @pytest.mark.parametrize("needs", ["predictions", "training"])
-def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(needs: Needs) -> None:
+def test_attack_sees_subjects_but_not_membership(needs: Needs) -> None:
     shown: list[Records] = []
     parts = split()
     run_audit(Constant(), parts, [FirstFeature(shown, needs)], seed=0)
@@ -153,7 +153,7 @@ def test_an_attack_is_shown_who_belongs_together_and_not_who_is_inside(needs: Ne
         assert 0.25 < float(truth[order][low].double().mean()) < 0.75
 
 
-def test_attacks_meet_as_many_persons_of_both_sides_as_a_whole() -> None:
+def test_attacks_get_equally_many_subjects_per_side() -> None:
     few = persons(SIDES[1].take(torch.arange(20)), each=2)
     known = balanced(MembershipSets(persons(SIDES[0]), few), seed=0)
     assert (
@@ -240,7 +240,7 @@ def ragged(records: Records) -> Records:
     return replace(records, subjects=torch.tensor(names[: len(records)]))
 
 
-def test_every_attack_on_answers_takes_subjects_of_unequal_size() -> None:
+def test_attacks_take_subjects_of_unequal_size() -> None:
     parts = [ragged(side) for side in SIDES]
     uneven = AuditSplit(MembershipSets(*parts[:2]), MembershipSets(*parts[2:]), VALIDATION)
     report = run_audit(Constant(), uneven, prediction_attacks(), seed=0)
@@ -258,7 +258,7 @@ def test_subjects_of_one_side_alone_are_refused() -> None:
         )
 
 
-def test_candidates_share_no_number_with_any_known_subject() -> None:
+def test_candidates_have_subject_numbers_of_their_own() -> None:
     """Nor with members that are left over: reference runs train on those, too."""
     shown: list[Records] = []
     many = persons(toy_records(300, seed=5, start=50_000))

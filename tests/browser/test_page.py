@@ -140,7 +140,7 @@ def test_dark_and_light_at_a_button(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", [DARK], indirect=True)
-def test_the_systems_preference_counts_until_somebody_chooses(page: Page) -> None:
+def test_system_theme_counts_until_one_is_chosen(page: Page) -> None:
     theme(page, "dark")
     page.emulate_media(color_scheme="light")
     theme(page, "light")

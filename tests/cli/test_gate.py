@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "code", "word"), [("leaking", 3, "fails"), ("private", 0, "passes")]
 )
-def test_a_leaking_model_fails_and_a_private_one_passes(
+def test_leaking_model_fails_private_one_passes(
     name: str, code: int, word: str, folder: Path, tmp_path: Path
 ) -> None:
     path = folder / f"{name}.npz"
@@ -54,9 +54,7 @@ def test_a_leaking_model_fails_and_a_private_one_passes(
 
 
 @pytest.mark.usefixtures("quick")
-def test_too_few_records_are_unresolved_unless_a_bound_is_asked_for(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_too_few_records_are_unresolved_by_default(folder: Path, tmp_path: Path) -> None:
     tiny = (*AUDIT, str(folder / "tiny.npz"), "--fail-if", CONDITION)
     assert "unresolved" in selena(*tiny, cwd=tmp_path, code=2).stdout
     selena(*tiny, "--bound", "upper", cwd=tmp_path, code=3)
@@ -69,7 +67,7 @@ def test_too_few_records_are_unresolved_unless_a_bound_is_asked_for(
 
 
 @pytest.mark.usefixtures("quick")
-def test_several_conditions_are_judged_and_the_worst_decides(folder: Path, tmp_path: Path) -> None:
+def test_worst_of_several_conditions_decides(folder: Path, tmp_path: Path) -> None:
     leaking = (*AUDIT, str(folder / "leaking.npz"))
     unresolved = ("--fail-if", "tpr@fpr=0.0001>0.01")
     done = selena(*leaking, *unresolved, "--fail-if", CONDITION, cwd=tmp_path, code=3)

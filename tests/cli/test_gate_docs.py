@@ -44,7 +44,7 @@ def steps() -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_workflow_runs_the_gate_and_keeps_what_it_wrote(folder: Path) -> None:
+def test_workflow_runs_the_gate_and_keeps_its_files(folder: Path) -> None:
     by_name = {step.get("name", step.get("uses")): step for step in steps()}
     (command,) = commands(by_name["Gate"]["run"])
     selena(*command, cwd=folder)

@@ -43,7 +43,7 @@ def original(of: Records, split: AuditSplit) -> Records:
     )
 
 
-def test_canaries_are_test_non_members_with_wrong_labels() -> None:
+def test_canaries_are_non_members_with_wrong_labels() -> None:
     split, before = plant(), bare()
     canaries, truth = canaries_of(split).joined()
     assert len(canaries) == COUNT
@@ -73,7 +73,7 @@ def test_those_inside_are_trained_on_after_all_others() -> None:
     assert torch.equal(split.train.y[len(before.train) :], members.y)
 
 
-def test_the_seed_settles_everything_and_coins_are_fair() -> None:
+def test_seed_settles_everything_and_coins_are_fair() -> None:
     def inside(seed: int) -> Tensor:
         return canaries_of(plant(seed=seed)).members.ids
 
@@ -151,7 +151,7 @@ def test_an_unknown_kind_is_named() -> None:
     check_canaries(0, "mislabelled")
 
 
-def test_grouped_twins_are_told_of_and_nothing_else_is_new() -> None:
+def test_grouped_twins_share_subjects() -> None:
     split, unknown = plant(kind="grouped-twins"), plant(kind="twins")
     canaries, twins = canaries_of(split), canaries_of(split).extra_members
     assert twins is not None

@@ -71,7 +71,7 @@ def test_cifar100_takes_fine_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "files"), [(cifar.CIFAR10, cifar10_files()), (cifar.CIFAR100, cifar100_files())]
 )
-def test_registered_name_takes_the_published_archive_only(
+def test_registered_name_takes_published_archive_only(
     form: cifar.Cifar, files: Files, tmp_path: Path
 ) -> None:
     path = pack(tmp_path / form.archive, files)

@@ -116,7 +116,7 @@ def test_stale_file_in_the_cache_is_fetched_again(site: Site, tmp_path: Path) ->
     assert path.read_bytes() == CONTENT
 
 
-def test_without_network_the_error_says_what_to_do_by_hand(site: Site, tmp_path: Path) -> None:
+def test_offline_error_says_how_to_download_by_hand(site: Site, tmp_path: Path) -> None:
     urls = [NOBODY, "http://127.0.0.1:1/mirror/set.tgz"]
     with pytest.raises(DataError) as caught:
         fetch("set.tgz", urls, DIGEST, cache_dir=tmp_path)

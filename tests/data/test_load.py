@@ -12,7 +12,7 @@ from selena.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(("name", "size"), [("digits", None), ("purchase100-synthetic", 4_000)])
-def test_sets_without_download_can_be_split_as_they_are(name: str, size: int | None) -> None:
+def test_sets_without_download_can_be_split(name: str, size: int | None) -> None:
     dataset = load(name, size=size)
     assert dataset.name == name
     check_records(dataset.records, num_classes=dataset.num_classes, what=name)

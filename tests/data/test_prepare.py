@@ -84,14 +84,14 @@ def test_second_mirror_helps(site: Site, tmp_path: Path, trouble: str) -> None:
     assert site.asked == [PURCHASE, MIRROR]
 
 
-def test_garbage_everywhere_is_neither_kept_nor_recorded(site: Site, cache: Path) -> None:
+def test_garbage_is_neither_kept_nor_recorded(site: Site, cache: Path) -> None:
     site.files[PURCHASE] = site.files[MIRROR] = b"<html>login</html>"
     with pytest.raises(DataError, match="truncated or corrupted"):
         list(prepare(["purchase100"]))
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
-def test_archive_that_changed_at_its_publishers_is_refused(site: Site, cache: Path) -> None:
+def test_changed_published_archive_is_refused(site: Site, cache: Path) -> None:
     list(prepare(["purchase100"]))
     (cache / PURCHASE).unlink()
     site.files[PURCHASE] = site.files[MIRROR] = site.files["texas.tgz"]

@@ -73,7 +73,7 @@ def test_second_load_maps_what_the_first_wrote(tmp_path: Path, cache: Path) -> N
     assert kept == [f"purchase100-{digest[:16]}-v1-{part}.npy" for part in ("bits", "labels")]
 
 
-def test_writing_to_loaded_records_does_not_change_the_cache(tmp_path: Path) -> None:
+def test_writing_to_records_keeps_the_cache(tmp_path: Path) -> None:
     published = small(tmp_path)
     records = published.load(tmp_path).records
     before = records.x.clone()

@@ -103,7 +103,7 @@ def test_given_partition_is_obeyed() -> None:
     assert [len(part) for part in parts(split)] == [4, 5, 10, 11, 20]
 
 
-def test_partition_may_leave_one_test_record_but_not_none() -> None:
+def test_partition_leaves_at_least_one_test_record() -> None:
     audit_split(dataset(10), partition=Partition(members=4, reference=3, validation=2), seed=0)
     with pytest.raises(DataError, match=r"4 members do not fit: of 9 records at most 3"):
         audit_split(dataset(9), partition=Partition(members=4, reference=3, validation=2), seed=0)

@@ -46,7 +46,7 @@ def test_what_is_no_name_is_refused(names: Any, message: str) -> None:
 
 
 @given(st.lists(st.integers(-1, 20), min_size=30, max_size=120), st.integers(0, 2**31))
-def test_subjects_are_brought_together_and_nothing_is_lost(subjects: list[int], seed: int) -> None:
+def test_subjects_move_together_and_none_is_lost(subjects: list[int], seed: int) -> None:
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(subjects)))
     mine = torch.tensor(subjects)
     moved, sizes = whole_subjects(rows, mine, [len(subjects)])
@@ -57,7 +57,7 @@ def test_subjects_are_brought_together_and_nothing_is_lost(subjects: list[int], 
     assert changes + 1 == len(set(subjects) - {-1}) + subjects.count(-1)
 
 
-def test_who_is_a_member_does_not_depend_on_how_many_rows_there_are() -> None:
+def test_membership_does_not_depend_on_row_count() -> None:
     """Placed at the first of its rows, a subject of ten would nearly always come early."""
     subjects = torch.tensor([*range(300), *np.repeat(np.arange(300, 360), 10)])
     shares = []

@@ -15,7 +15,7 @@ SMALL = LongTail(classes=5, items=40, subpopulations=20)
 
 
 @pytest.mark.parametrize("m", [1, 100, CHUNK - 1, CHUNK, CHUNK + 1])
-def test_first_records_do_not_depend_on_how_many_follow(m: int) -> None:
+def test_first_records_do_not_depend_on_size(m: int) -> None:
     x, y = SMALL.generate(2 * CHUNK + 7, seed=0)
     fewer_x, fewer_y = SMALL.generate(m, seed=0)
     assert np.array_equal(fewer_x, x[:m])
@@ -44,7 +44,7 @@ def test_types_and_values() -> None:
     assert set(np.unique(y)) == set(range(5))
 
 
-def test_without_noise_a_record_is_its_sub_populations_basket() -> None:
+def test_without_noise_a_record_is_its_prototype() -> None:
     mixture = LongTail(classes=3, items=60, subpopulations=4, noise_scale=0.0)
     x, y = mixture.generate(2_000, seed=0)
     baskets = np.unique(np.column_stack([y, x]), axis=0)
@@ -64,7 +64,7 @@ def test_noise_is_as_strong_as_it_says() -> None:
     assert (record != basket).mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_redraw_moves_sub_populations_away_from_the_prototype() -> None:
+def test_redraw_moves_sub_populations_away() -> None:
     def kinds(redraw: float) -> int:
         mixture = LongTail(classes=2, items=60, subpopulations=10, noise_scale=0.0, redraw=redraw)
         return len(np.unique(mixture.generate(4_000, seed=0)[0], axis=0))
@@ -117,9 +117,7 @@ def test_label_noise_changes_labels_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("items", [40, 41])
-def test_draws_do_not_depend_on_how_many_rows_are_drawn_at_once(
-    monkeypatch: pytest.MonkeyPatch, items: int
-) -> None:
+def test_draws_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch, items: int) -> None:
     mixture = replace(SMALL, items=items)
     x, _ = mixture.generate(500, seed=0)
     monkeypatch.setattr(long_tail, "_ROWS", 7)

@@ -14,7 +14,7 @@ from tests.data.tables import X, csv, kinds, written
 from tests.toys import subjects_of
 
 
-def test_label_column_may_stand_anywhere_under_any_name(tmp_path: Path) -> None:
+def test_label_column_has_any_name_and_place(tmp_path: Path) -> None:
     path = csv(tmp_path, "a, kind ,b\n1,x,2\n3,y,4\n")
     dataset = load_file(path, label_column="kind")
     assert dataset.records.x.tolist() == [[1, 2], [3, 4]]

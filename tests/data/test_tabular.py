@@ -51,7 +51,7 @@ def test_names_of_classes_are_numbered(kind: str, tmp_path: Path) -> None:
 
 
 @kinds
-def test_gaps_between_labels_are_closed_in_numeric_order(kind: str, tmp_path: Path) -> None:
+def test_gaps_between_labels_close_in_order(kind: str, tmp_path: Path) -> None:
     dataset = load_file(written(kind, tmp_path, X, np.array([10, 2, -1, 10])))
     assert dataset.records.y.tolist() == [2, 1, 0, 2]
     assert dataset.source.endswith("classes -1, 2, 10")
@@ -71,7 +71,7 @@ def test_quantities_are_no_labels(kind: str, bad: float, tmp_path: Path) -> None
 
 
 @kinds
-def test_two_spellings_of_a_number_are_neither_one_class_nor_two(kind: str, tmp_path: Path) -> None:
+def test_two_spellings_of_a_class_are_refused(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'01' and '1' spell one number"):
         load_file(written(kind, tmp_path, X, np.array(["01", "2", "1", "2"])))
 

@@ -73,7 +73,7 @@ def test_the_schedule_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert "".join(told) == "C" * steps + "a" * (2 * steps) + "aaaP" * (2 * steps)
 
 
-def test_the_adversary_weighs_both_sides_equally_however_many_there_are() -> None:
+def test_adversary_weighs_both_sides_equally() -> None:
     game = adversarial_regularization._Game(ADVREG, TRAIN, REFERENCES, 0, Workspace())
     adversary, draws = game._inference, torch_generator(0, "adversary")
     for weight in adversary.parameters():
@@ -118,7 +118,7 @@ def small_adversary(observed: int, num_classes: int) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
 
 
-def test_it_closes_the_gap_between_members_and_references(
+def test_gap_between_members_and_references_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(adversarial_regularization, "MembershipNetwork", small_adversary)

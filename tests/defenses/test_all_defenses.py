@@ -87,7 +87,7 @@ def assert_same_state(a: StoredModel, b: StoredModel) -> None:
 
 
 @every_defense
-def test_it_predicts_a_distribution_and_better_than_chance(name: str) -> None:
+def test_predictions_are_distributions_above_chance(name: str) -> None:
     model = fitted(name)
     assert model.num_classes == CLASSES
     logits = model.logits(TEST.x)
@@ -138,7 +138,7 @@ def test_same_seed_same_model_and_other_seed_another(name: str) -> None:
         pytest.param("dp_sgd", marks=needs_opacus),
     ],
 )
-def test_weights_selected_on_other_records_are_not_found(name: str, tmp_path: Path) -> None:
+def test_artifact_of_other_validation_is_not_found(name: str, tmp_path: Path) -> None:
     """Each of these names its pieces itself; the others train by them."""
     defense: Any = CASES[name]
     defense = replace(defense, recipe=replace(RECIPE, selection="validation"))
@@ -174,7 +174,7 @@ def test_bad_records_are_refused(name: str) -> None:
 
 
 @every_defense
-def test_killed_at_its_last_epoch_it_ends_as_if_undisturbed(
+def test_kill_at_the_last_epoch_changes_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every epoch writes a checkpoint; the process dies when the first network is finished."""

@@ -41,7 +41,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_no_smoothing_is_the_undefended_model_and_much_is_less_sure() -> None:
+def test_smoothing_0_equals_undefended() -> None:
     plain = Undefended(*BASE).fit(TRAIN, VALIDATION, seed=1).logits(TRAIN.x)
     none = LabelSmoothing(*BASE, smoothing=0.0).fit(TRAIN, VALIDATION, seed=1)
     much = LabelSmoothing(*BASE, smoothing=0.6).fit(TRAIN, VALIDATION, seed=1)
@@ -126,7 +126,7 @@ def test_mixup_alone_and_the_penalty_on_top() -> None:
 
 
 @given(share=st.floats(0.05, 0.95), classes=st.integers(2, 100))
-def test_hamps_soft_label_has_the_entropy_that_was_asked(share: float, classes: int) -> None:
+def test_hamp_soft_label_has_the_asked_entropy(share: float, classes: int) -> None:
     p = soft_label_probability(share, classes)
     rest = (1 - p) / (classes - 1)
     entropy = -p * math.log(p) - (1 - p) * math.log(rest)
@@ -172,7 +172,7 @@ def test_random_inputs_look_like_records() -> None:
     assert float(drawn[:, 1].mean()) == pytest.approx(1, abs=1)
 
 
-def test_dropout_goes_before_all_linear_layers_but_the_first() -> None:
+def test_dropout_precedes_all_later_linear_layers() -> None:
     network = WithDropout(MLP(6, 3, hidden=(5, 4)), 0.5)()
     kinds = [type(m) for m in network.modules() if isinstance(m, nn.Linear | nn.Dropout)]
     assert kinds == [nn.Linear, nn.Dropout, nn.Linear, nn.Dropout, nn.Linear]
@@ -183,7 +183,7 @@ def test_dropout_goes_before_all_linear_layers_but_the_first() -> None:
         WithDropout(none, 0.5)()
 
 
-def test_no_dropout_and_no_decay_is_the_undefended_model() -> None:
+def test_no_dropout_no_decay_equals_undefended() -> None:
     plain = Undefended(*BASE).fit(TRAIN, VALIDATION, seed=1)
     neither = DropoutL2(*BASE, dropout=0.0, weight_decay=0.0).fit(TRAIN, VALIDATION, seed=1)
     # A stack with dropout layers is no plain one: other kernels answer, which round otherwise.
@@ -308,7 +308,7 @@ def test_settings_out_of_range_are_refused(build: Callable[[], object]) -> None:
         build()
 
 
-def test_hamp_and_mixup_need_references_and_hamp_a_prediction() -> None:
+def test_hamp_and_mixup_need_validation_records() -> None:
     none = VALIDATION.take(torch.arange(0))
     for defense in (HAMP(*BASE), MixupMMD(*BASE)):
         with pytest.raises(DataError, match="there are no records"):

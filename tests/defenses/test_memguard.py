@@ -81,7 +81,7 @@ def test_noise_leaves_the_inference_network_undecided() -> None:
     assert float(after.median()) < 0.5 * float(before.median())
 
 
-def test_a_network_without_a_way_across_is_trained_anew_with_less_decay(
+def test_stuck_network_is_retrained_with_less_decay(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stiff = replace(FILTER, epochs=30, learning_rate=0.01, weight_decay=10.0)

@@ -50,7 +50,7 @@ def test_a_query_alone_equals_the_query_in_a_crowd() -> None:
         assert torch.equal(alone_success, success[rows])
 
 
-def test_threads_share_the_queries_and_change_no_answer() -> None:
+def test_threads_do_not_change_answers() -> None:
     network = inference_network(6)
     queries = distributions(600, 6, seed=0).log().sort(dim=1).values
     found, success = SEARCH.run(network, queries)
@@ -75,7 +75,7 @@ def test_an_undecided_query_is_left_alone() -> None:
     assert torch.equal(found, queries)
 
 
-def test_a_walk_may_cross_without_its_label_and_find_it_on_the_same_piece() -> None:
+def test_walk_may_cross_and_find_its_label_again() -> None:
     network = inference_network(4, seed=2)
     generator = torch.Generator().manual_seed(2)
     queries = 0.05 * torch.randn(30, 4, generator=generator, dtype=torch.float64)

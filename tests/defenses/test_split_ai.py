@@ -57,7 +57,7 @@ def test_draws_are_uniform() -> None:
     assert float((off_diagonal - expected).abs().max()) < 5 * (0.1 * 0.9 / 20_000) ** 0.5
 
 
-def test_records_of_equal_content_share_their_non_models() -> None:
+def test_equal_records_share_their_non_models() -> None:
     records = toy_records(30)
     twice = concatenate(records, records)
     sets = draw_non_model_sets(twice, K, L, seed=1)
@@ -90,7 +90,7 @@ def test_subjects_of_one_change_no_draw(subjects: torch.Tensor) -> None:
     assert torch.equal(plain.bits, alone.bits)
 
 
-def test_poison_in_what_a_submodel_must_not_see_changes_nothing(
+def test_nan_in_unseen_records_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train = toy_records(60)
@@ -135,7 +135,7 @@ def test_a_repeated_query_gets_the_same_answer() -> None:
     torch.testing.assert_close(first[order], model.logits(query[order]))
 
 
-def test_a_member_is_recognised_by_content_not_by_position_or_type() -> None:
+def test_a_member_is_recognised_by_content() -> None:
     train = toy_records(40, bits=True)
     index = ContentIndex(content_digests(train.x, 5), 5)
     distinct = group_by_content(train.x)
@@ -163,7 +163,7 @@ def test_k_must_exceed_l(k: int, l_: int) -> None:
         Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=k, n_nonmodels=l_)
 
 
-def test_the_student_learns_what_models_that_never_saw_a_record_say() -> None:
+def test_student_learns_from_non_models_alone() -> None:
     train = toy_records(60)
     selena = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=K, n_nonmodels=L)
     student = selena.fit(train, VALIDATION, seed=4)
@@ -191,7 +191,7 @@ def test_a_foreign_state_is_refused() -> None:
         SPLIT_AI.restore({"weights": torch.zeros(1)})
 
 
-def test_the_ensemble_gives_subjects_away_and_the_student_does_not() -> None:
+def test_ensemble_gives_subjects_away_not_the_student() -> None:
     """As docs say: how much the answers to a person's records differ tells who was in training."""
 
     def persons(seed: int) -> Records:

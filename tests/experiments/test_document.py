@@ -30,7 +30,7 @@ def unescaped(latex: str) -> str:
     return re.sub(r"\\text\w+\{\}|\{[][*]\}|-\{\}(?=-)|\\[&%$#_{}]", "", latex)
 
 
-def test_csv_has_a_spread_beside_each_figure_that_has_one() -> None:
+def test_csv_has_a_spread_beside_each_figure() -> None:
     rows = list(csv.DictReader(StringIO(as_csv(TABLE))))
     assert list(rows[0]) == ["defense", "test_acc", "test_acc_spread", "best"]
     assert rows[0] == {
@@ -51,7 +51,7 @@ def test_markdown_has_one_row_a_line() -> None:
     assert "| 79.3 ± 0.4 |" in lines[3]
 
 
-def test_latex_has_booktabs_rules_and_balanced_environments() -> None:
+def test_latex_has_rules_and_balanced_environments() -> None:
     text = as_latex(TABLE, caption=NASTY, notes=NASTY)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(rule) == 1

@@ -89,7 +89,7 @@ def test_a_network_answers_the_same(
     check(trained("digits", defense), tmp_path / "model.onnx")
 
 
-def test_a_standardized_network_answers_the_same_probabilities(
+def test_standardized_network_answers_the_same(
     trained: Callable[..., RunFolder], tmp_path: Path
 ) -> None:
     run = trained("digits", "undefended", standardize=True)

@@ -169,7 +169,7 @@ def test_another_attack_setting_is_work_ahead(finished: Finished, tiny: PaperTas
     assert [line.found for line in table2.plan(task, finished.runs)] == ["model"] * 4
 
 
-def test_csv_has_our_lines_only_where_the_paper_has_none(finished: Finished) -> None:
+def test_csv_has_our_lines_alone_without_a_paper(finished: Finished) -> None:
     with (finished.out / "table2.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["defense"] for row in rows] == DEFENSES
@@ -214,7 +214,7 @@ def test_everything_is_written_and_told(finished: Finished) -> None:
     assert [line.split(",")[0] for line in finished.news] == DEFENSES
 
 
-def test_seeds_become_deviations_and_the_paper_stands_beside(finished: Finished) -> None:
+def test_seeds_give_deviations_beside_the_paper(finished: Finished) -> None:
     rows = finished.json["rows"]
     rows = rows + [{**row, "seed": 1, "test_accuracy": row["test_accuracy"] / 2} for row in rows]
     lines = table2.lines(rows, "purchase100-synthetic")

@@ -31,7 +31,7 @@ def randomized_response(m: int, epsilon: float, seed: int) -> Case:
     return np.where(right, truth, ~truth) + jitter, truth
 
 
-def test_guesses_that_are_all_right_give_the_closed_form() -> None:
+def test_all_right_guesses_give_the_closed_form() -> None:
     truth = np.arange(1000) < 500
     bound = epsilon_lower_bound(truth.astype(float), truth, delta=0.0)
     assert (bound.guesses, bound.correct) == (900, 900)
@@ -57,7 +57,7 @@ def test_the_likelihood_is_that_of_the_theorem(
     assert _likelihood(m, guesses, correct, epsilon, delta) == pytest.approx(expected, abs=1e-9)
 
 
-def test_it_is_seldom_above_the_truth_and_not_far_below_with_many_canaries() -> None:
+def test_bound_covers_and_is_near_with_many_canaries() -> None:
     bounds = [
         epsilon_lower_bound(*randomized_response(500, 1.5, 10 * seed)).epsilon
         for seed in range(200)

@@ -103,7 +103,7 @@ def test_score_of_two_values_has_three_corners() -> None:
     assert tpr_at_fpr(curve, 0.17).tpr == 0.75
 
 
-def test_low_fpr_with_too_few_non_members_is_not_resolved() -> None:
+def test_low_fpr_with_few_non_members_is_unresolved() -> None:
     truth = np.arange(1500) < 1000  # 500 non-members
     scores = np.where(np.arange(1500) < 40, 2.0, 0.0) + (np.arange(1500) == 1200)
     point = tpr_at_fpr(roc_curve(scores, truth), 0.001)
@@ -136,7 +136,7 @@ def test_an_interval_from_zero_begins_at_zero() -> None:
             assert found[0] == 0
 
 
-def test_allowed_false_positives_are_counted_in_decimals() -> None:
+def test_allowed_false_positives_use_decimals() -> None:
     truth = np.arange(101) < 1
     curve = roc_curve(np.zeros(101), truth)
     assert 0.29 * 100 < 29  # in binary

@@ -50,7 +50,7 @@ def test_threshold_is_the_lowest_of_the_best(
 
 
 @given(labelled())
-def test_class_thresholds_are_each_the_best_of_their_class(
+def test_class_thresholds_are_best_per_class(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     scores, truth, labels = case
@@ -63,7 +63,7 @@ def test_class_thresholds_are_each_the_best_of_their_class(
 
 
 @given(labelled())
-def test_order_and_rising_transforms_change_no_decision(
+def test_order_and_monotone_maps_change_no_decision(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     scores, truth, labels = case
@@ -100,7 +100,7 @@ def test_worked_example() -> None:
     ]
 
 
-def test_cross_fitting_does_not_reward_thresholds_for_noise() -> None:
+def test_cross_fitting_does_not_reward_noise() -> None:
     draw = np.random.default_rng(3)
     n, classes = 400, 100
     truth, labels = np.arange(n) % 2 == 0, np.arange(n) // 4

@@ -53,14 +53,14 @@ def test_records_on_both_sides_are_counted_and_named() -> None:
     quick(function, MEMBERS, (np.delete(x, rows, axis=0), np.delete(y, rows)))
 
 
-def test_the_device_of_a_workspace_is_the_one_that_is_used() -> None:
+def test_device_of_the_workspace_is_used() -> None:
     with pytest.raises(ConfigError, match="device='gpu' cannot be used here"):
         audit(lambda x: x, *sides(40), workspace=Workspace(device="gpu"))
     with pytest.raises(ConfigError, match="device='tpu' cannot be used here"):
         audit(lambda x: x, *sides(40), device="tpu", workspace=Workspace(device="gpu"))
 
 
-def test_equal_features_of_another_label_are_another_record() -> None:
+def test_label_is_part_of_a_record() -> None:
     x, y = OTHERS[0].copy(), OTHERS[1].copy()
     x[5], y[5] = MEMBERS[0][7], (MEMBERS[1][7] + 1) % CLASSES
     assert shared_rows(MEMBERS, (x, y)).tolist() == []
@@ -174,7 +174,7 @@ def test_a_constant_model_is_warned_of() -> None:
     assert report.attacks["confidence"].variants["global"].summary.auc != 1.0
 
 
-def test_too_few_records_for_the_fpr_are_warned_of_here() -> None:
+def test_too_few_records_for_the_fpr_warn() -> None:
     with pytest.warns(
         AuditWarning, match=r"60 members.*FPR of 0\.01.*0\.17.*at least 1000 of each"
     ):
@@ -222,7 +222,7 @@ def test_bad_settings(change: dict[str, Any], message: str) -> None:
         quick(**{**good, **change})
 
 
-def test_changed_records_cannot_be_asked_of_predictions() -> None:
+def test_predictions_refuse_changed_records() -> None:
     predictions = Predictions(
         np.full((8, 2), 0.5),
         np.zeros(8, int),

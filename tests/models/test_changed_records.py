@@ -62,7 +62,7 @@ def bits(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, bool])
-def test_bits_are_flipped_and_stay_the_numbers_that_they_were(dtype: type) -> None:
+def test_flipped_bits_keep_their_type(dtype: type) -> None:
     x, y = bits()
     x = x.astype(dtype)
     seen = set()
@@ -82,7 +82,7 @@ def test_bits_are_flipped_and_stay_the_numbers_that_they_were(dtype: type) -> No
     assert seen == {(np.dtype(dtype), dtype(0), dtype(1))}
 
 
-def test_integers_are_moved_by_fractions_and_a_frame_keeps_its_types() -> None:
+def test_noise_on_integers_keeps_frame_types() -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     draw = np.random.default_rng(0)
     frame = pandas.DataFrame({"age": draw.integers(0, 90, 120), "income": draw.normal(size=120)})

@@ -64,7 +64,7 @@ def test_rows_are_taken_joined_and_made_again(kind: str) -> None:
     rows=st.lists(st.integers(0, 29), min_size=1, max_size=20),
     others=st.lists(st.integers(0, 29), min_size=1, max_size=20),
 )
-def test_shared_rows_are_those_of_equal_content_and_label(
+def test_shared_rows_have_equal_content_and_label(
     kind: str, rows: list[int], others: list[int]
 ) -> None:
     labels = np.arange(30) % 2
@@ -77,7 +77,7 @@ def test_shared_rows_are_those_of_equal_content_and_label(
     assert shared_rows(members, non_members).tolist() == expected
 
 
-def test_equal_numbers_in_other_bytes_are_equal_records() -> None:
+def test_equal_numbers_are_equal_records() -> None:
     y = [0, 1]
     zeros = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert shared_rows((zeros, y), (zeros * [[-1, 1], [1, 1]] + [[0, 0], [1, 1]], y)).tolist() == [
@@ -98,7 +98,7 @@ def test_numbers_of_fewer_digits_are_refused(kind: Callable[[np.ndarray], Any]) 
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
-def test_lists_of_long_arrays_are_compared_to_their_ends(
+def test_lists_of_long_arrays_are_compared_whole(
     kind: Callable[[np.ndarray], Any],
 ) -> None:
     """NumPy and PyTorch print long arrays shortened, and numbers rounded."""

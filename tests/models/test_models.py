@@ -300,7 +300,7 @@ def test_known_fraction_splits_both_sides() -> None:
     }
 
 
-def test_the_model_is_asked_about_each_record_once_and_never_about_one_side_alone() -> None:
+def test_model_gets_each_record_once_sides_mixed() -> None:
     asked: list[np.ndarray] = []
 
     def model(x: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_persons_of_one_row_change_nothing() -> None:
         assert torch.equal(one.ids, other.ids)
 
 
-def test_records_bring_their_subjects_and_may_stand_alone() -> None:
+def test_records_have_subjects_or_stand_alone() -> None:
     def grouped(records: Records) -> Records:
         return replace(records, subjects=torch.where(records.ids % 2 == 0, records.ids // 4, -1))
 

@@ -60,7 +60,7 @@ def test_several_seeds_stand_under_one_name() -> None:
     assert "standard deviation over seeds" in str(comparison)
 
 
-def test_a_data_set_brings_its_name_and_whether_it_is_made_up() -> None:
+def test_data_set_has_name_and_synthetic_flag() -> None:
     digits = load_digits()
     (row,) = selena.compare({"bare": report(0.0)}, data=digits).rows
     assert (row["dataset"], row["synthetic"]) == ("digits", False)

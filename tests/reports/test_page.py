@@ -168,7 +168,7 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert first == second
 
 
-def test_rows_alone_make_a_page_that_says_what_is_absent() -> None:
+def test_rows_alone_make_a_page_with_gaps_named() -> None:
     reader = read(render_page([Run(each.row) for each in runs()], title="T"))
     assert headings(reader) == [*SECTIONS, "method"]
     assert words(reader).count("Absent: the scores behind the figures are not at hand.") == 2
@@ -251,7 +251,7 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, float) else []
 
 
-def test_charts_hold_no_fixed_color_and_only_finite_numbers(page: Reader) -> None:
+def test_charts_have_theme_colors_and_finite_numbers(page: Reader) -> None:
     """Colors come from the theme, or a chart is not readable in the dark."""
     figures = json.loads(page.scripts[0])
     colors = re.findall(r'"\w*color": "([^"]*)"', json.dumps(figures))
@@ -264,7 +264,7 @@ def test_charts_hold_no_fixed_color_and_only_finite_numbers(page: Reader) -> Non
     assert all(abs(number) < 1e6 for number in numbers(figures))
 
 
-def test_rows_from_before_a_field_was_added_make_a_page() -> None:
+def test_rows_of_older_versions_make_a_page() -> None:
     row = plain(run().row)
     for each in row["attacks"].values():
         del each["settings"]

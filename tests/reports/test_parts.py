@@ -161,7 +161,7 @@ def test_the_top_says_what_was_audited_and_when() -> None:
     assert both["Model, SHA-256"] == "7" * 24
 
 
-def test_a_defense_is_compared_with_the_undefended_model() -> None:
+def test_defense_is_compared_with_undefended() -> None:
     both = [
         Run(plain(each.row) | {"test_accuracy": accuracy})
         for each, accuracy in zip(runs(), (0.80, 0.75), strict=True)
@@ -185,7 +185,7 @@ def test_seeds_stand_together_and_settings_apart() -> None:
     ]
 
 
-def test_the_table_has_a_line_an_attack_and_values_to_sort_by() -> None:
+def test_table_has_sortable_line_per_attack() -> None:
     lines = attack_lines(runs_by_model(runs((0, 1))))
     assert len(lines) == 2 * 2
     for line in lines:
@@ -226,7 +226,7 @@ def test_scores_are_drawn_as_shares_of_their_own_side() -> None:
         assert sum(side["y"]) == pytest.approx(100)
 
 
-def test_the_tradeoff_has_intervals_of_one_seed_and_deviations_of_several() -> None:
+def test_tradeoff_shows_intervals_or_deviations() -> None:
     (one,) = draw_tradeoff(runs_by_model([run()])).spec["data"]
     low, high = run().row["test_accuracy_interval"]
     assert one["x"][0] + one["error_x"]["array"][0] == pytest.approx(100 * high)
@@ -256,7 +256,7 @@ def test_the_most_exposed_records_before_and_after() -> None:
     assert "members are found in undefended and" in said
 
 
-def test_a_defense_of_another_seed_or_other_data_is_not_compared() -> None:
+def test_other_seed_or_data_is_not_compared() -> None:
     (table,) = exposed_tables(runs_by_model([run(), run("selena", seed=1)]))
     assert table.titles[-1] == "Found at FPR (%), undefended"
     kept = run("selena")

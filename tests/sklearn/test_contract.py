@@ -62,7 +62,7 @@ def test_a_record_is_seen_by_all_but_its_non_models() -> None:
         np.testing.assert_array_equal(fitted.seen_y_, y[~mine])
 
 
-def test_no_copy_meets_another_record_of_whom_it_must_not_see() -> None:
+def test_no_copy_sees_other_rows_of_a_hidden_subject() -> None:
     X, y = records()
     subjects = np.char.add("person ", (np.arange(len(X)) // 3).astype(str))
     model = SplitAIClassifier(Remembers(), n_submodels=K, n_nonmodels=L, random_state=0).fit(
@@ -119,7 +119,7 @@ def test_a_record_of_weight_zero_links_no_subjects() -> None:
     assert (excluded[0] != excluded[3]).any()
 
 
-def test_the_student_learns_what_non_models_of_subjects_say() -> None:
+def test_student_learns_from_non_models_of_subjects() -> None:
     X, y = records()
     subjects = np.arange(len(X)) // 2
     student = Recorder()
@@ -148,7 +148,7 @@ def test_wrong_subjects_are_named(kind: Any, subjects: Any, message: str) -> Non
         kind(TREE, K, L).fit(X, y, subjects=subjects)
 
 
-def test_non_models_do_not_heed_a_record_whatever_its_label() -> None:
+def test_non_models_ignore_a_record_of_any_label() -> None:
     X, y = records()
     before = split_ai(X, y)
     changed = y.copy()
@@ -173,7 +173,7 @@ def test_a_member_is_answered_by_its_non_models() -> None:
     np.testing.assert_allclose(model.predict_proba(X[:1]), expected)
 
 
-def test_the_student_learns_what_non_models_say_and_nothing_else() -> None:
+def test_student_learns_only_what_non_models_say() -> None:
     X, y = records()
     student = Recorder()
     SelenaClassifier(TREE, n_submodels=K, n_nonmodels=L, student=student, random_state=0).fit(X, y)
@@ -273,7 +273,7 @@ def test_a_copy_that_missed_a_class_says_so() -> None:
     np.testing.assert_array_equal(aligned_proba(only_red, X[:1], CLASSES), [[0, 0, 1]])
 
 
-def test_the_rarest_class_and_the_fewest_records_do_no_harm() -> None:
+def test_rarest_class_and_fewest_records_work() -> None:
     X, y = records()
     y[y == "green"] = "red"
     y[0] = "green"
@@ -302,7 +302,7 @@ def test_expanded_rows_stand_for_the_soft_label() -> None:
     np.testing.assert_allclose(seen["weight"], [2 * 0.625, 2 * 0.375, 1])
 
 
-def test_without_weights_rows_are_repeated_in_proportion() -> None:
+def test_rows_repeat_in_proportion_without_weights() -> None:
     n = 400
     soft = np.tile([0.7, 0.25, 0.05], (n, 1))
     fitted = fit_soft(
@@ -356,9 +356,7 @@ def leak(model: Any, X: Any, y: Any, members: Any) -> float:
 @pytest.mark.parametrize(
     ("estimator", "leaks"), [(DecisionTreeClassifier(), 0.2), (RandomForestClassifier(30), 0.45)]
 )
-def test_what_leaks_is_less_and_what_it_costs_is_little(
-    estimator: Any, leaks: float, seed: int
-) -> None:
+def test_selena_leaks_less_at_little_cost(estimator: Any, leaks: float, seed: int) -> None:
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(y))[:800]
     X, y = X[order], y[order]

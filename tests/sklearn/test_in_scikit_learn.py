@@ -53,7 +53,7 @@ def frame() -> tuple[Any, Any]:
         make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=5)),
     ],
 )
-def test_pipelines_that_take_missing_values_take_them_inside(pipeline: Any) -> None:
+def test_pipelines_take_missing_values_inside(pipeline: Any) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     X[::7, 1] = np.nan
@@ -117,7 +117,7 @@ def test_sparse_records_are_the_same_records(model: Any) -> None:
         clone(model).set_params(estimator=HistGradientBoostingClassifier()).fit(matrix, y)
 
 
-def test_missing_values_pass_where_the_estimator_takes_them() -> None:
+def test_missing_values_pass_where_taken() -> None:
     rng = np.random.default_rng(0)
     X = np.where(rng.random((60, 3)) < 0.2, np.nan, rng.normal(size=(60, 3)))
     y = np.arange(60) % 2

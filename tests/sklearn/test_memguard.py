@@ -94,7 +94,7 @@ def test_a_budget_bounds_the_noise(digits: tuple[Any, Any], forest: Forest) -> N
     np.testing.assert_allclose(bounded[used], free[used], atol=1e-4)
 
 
-def test_a_copy_is_fitted_on_half_and_equal_records_stay_together(digits: tuple[Any, Any]) -> None:
+def test_copy_is_fitted_on_half_of_distinct_records(digits: tuple[Any, Any]) -> None:
     X, y = digits
     twice = np.r_[0:400, 0:400]
     seen: list[Any] = []
@@ -118,7 +118,7 @@ def test_the_reference_side_is_never_empty() -> None:
         assert model.fit([[0.0], [1.0]], [0, 1]).predict_proba([[0.0]]).sum() == pytest.approx(1)
 
 
-def test_a_frozen_classifier_survives_cloning_and_gets_records_as_they_came() -> None:
+def test_frozen_classifier_survives_cloning() -> None:
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 200)

@@ -26,7 +26,7 @@ from tests.toys import CLASSES, toy_records
 TRAIN, OTHERS = toy_records(60), toy_records(60, seed=1, start=100)
 
 
-def test_a_copy_is_fitted_and_answers_as_it_would_itself() -> None:
+def test_fitted_copy_answers_as_the_estimator() -> None:
     forest = RandomForestClassifier(n_estimators=5)
     training = EstimatorTraining(forest)
     fitted = training.fit(TRAIN, OTHERS, seed=3)
@@ -45,7 +45,7 @@ def test_classes_that_it_never_saw_have_probability_0() -> None:
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(60, dtype=torch.float64))
 
 
-def test_half_of_the_runs_know_nothing_of_a_class_of_one_record() -> None:
+def test_half_of_the_models_lack_a_class_of_one() -> None:
     """Nor has any record that validates runs this class, the last one."""
     rare = replace(TRAIN, y=torch.where(TRAIN.ids == 5, CLASSES, TRAIN.y))
     known = MembershipSets(rare, OTHERS, candidates=toy_records(20, seed=2))
@@ -57,7 +57,7 @@ def test_half_of_the_runs_know_nothing_of_a_class_of_one_record() -> None:
     assert bool((confidences[inside] > -runs.end).all())
 
 
-def test_a_fitted_estimator_is_told_by_its_parameters_and_stays_fitted() -> None:
+def test_fitted_estimator_is_named_and_stays_fitted() -> None:
     forest = RandomForestClassifier(n_estimators=5, random_state=0)
     before = fingerprint(EstimatorTraining(forest))
     forest.fit(TRAIN.x.numpy(), TRAIN.y.numpy())
@@ -95,7 +95,7 @@ def test_what_gives_no_probabilities_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["lira", "rmia", "reference-model"])
-def test_an_audit_of_a_model_does_not_guess_how_it_was_trained(name: str) -> None:
+def test_audit_of_a_model_does_not_guess_its_training(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name} repeats .*EstimatorTraining"):
         selena.audit(RandomForestClassifier(), TRAIN, OTHERS, attacks=[name])
 
@@ -115,7 +115,7 @@ def test_reference_models_find_a_forests_members() -> None:
     assert auc["rmia"] > auc["confidence"] + 0.1
 
 
-def test_copies_are_fitted_by_subjects_where_the_estimator_heeds_them() -> None:
+def test_copies_get_subjects_where_taken() -> None:
     grouped = replace(TRAIN, subjects=torch.arange(60) // 3)
     splitting = EstimatorTraining(
         SplitAIClassifier(RandomForestClassifier(3), n_submodels=4, n_nonmodels=2)

@@ -57,7 +57,7 @@ def test_figures_have_their_intervals_beside_them(results: Results) -> None:
         assert len(logged) < len(figures)
 
 
-def test_a_local_store_holds_settings_figures_and_report(results: Results) -> None:
+def test_local_store_has_settings_figures_and_report(results: Results) -> None:
     runs = results.folders[0].parent
     report = results.write_report(runs.parent / "report", title="digits", command="selena run")
     parent = log_results(results, title="digits", report=report)

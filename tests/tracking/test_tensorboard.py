@@ -33,7 +33,7 @@ def test_each_network_has_its_own_curves(tmp_path: Path) -> None:
     assert curve(folder / "submodel-1", "validation_accuracy") == [(1, 0.75)]
 
 
-def test_runs_have_folders_of_their_own_and_are_closed_together(tmp_path: Path) -> None:
+def test_logs_have_own_folders_and_close_together(tmp_path: Path) -> None:
     with TensorBoardLog(tmp_path) as log:
         for seed in (0, 1):
             log.under(f"selena-seed{seed}").scalars("student", 1, {"loss": float(seed)})

@@ -57,7 +57,7 @@ def test_draws_are_uniform_and_independent() -> None:
     assert abs(float(mirrored[down == 0].float().mean()) - 0.5) < 0.03
 
 
-def test_one_seed_one_version_and_the_images_stay_as_they_are() -> None:
+def test_one_seed_gives_one_version_of_images() -> None:
     x = images(20)
     before = x.clone()
     once, again, other = (random_crop_flip(x, torch_generator(seed, "a")) for seed in (0, 0, 1))

@@ -36,7 +36,7 @@ def own_loss(
 
 
 @pytest.mark.usefixtures("triton")
-def test_long_training_of_convolutions_on_a_gpu_is_compiled() -> None:
+def test_long_convolution_training_is_compiled_on_gpu() -> None:
     assert worth_compiling(RESNET, JOBS, LONG, CUDA)
     assert not worth_compiling(RESNET, JOBS, LONG, torch.device("cpu"))
     assert not worth_compiling(RESNET, JOBS, replace(LONG, epochs=299), CUDA)
@@ -65,7 +65,7 @@ def compiler(calls: list[int], error: type[Exception] | None = None) -> Callable
     return compile_
 
 
-def test_batches_of_another_size_are_computed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_batch_sizes_are_computed_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(torch, "compile", compiler(calls))
     network = nn.Linear(3, 2)
@@ -90,7 +90,7 @@ def test_a_compiler_that_fails_is_asked_once(
     assert calls == [8]
 
 
-def test_too_little_memory_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_no_compiler_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", compiler([], torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         compiled(nn.Linear(3, 2), 8)(torch.rand(8, 3))

@@ -125,7 +125,7 @@ class Awake(MembershipNetwork):
         return network
 
 
-def test_stacked_attack_networks_learn_from_pairs_as_those_apart() -> None:
+def test_stacked_attack_networks_learn_as_apart() -> None:
     generator = torch_generator(0, "pairs")
     pairs = Examples(
         torch.rand(60, 2, 8, generator=generator), torch.tensor([1.0, 0.0]).expand(60, 2)
@@ -215,7 +215,7 @@ def test_killed_anywhere_resumes_without_a_trace(
 
 
 @pytest.mark.parametrize("finished", [1, 2])
-def test_killed_while_a_stack_finishes_it_resumes_without_a_trace(
+def test_kill_while_a_stack_finishes_changes_nothing(
     finished: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks that are done stand beside the others: those compute as they would have."""
@@ -278,7 +278,7 @@ def test_a_resumed_stack_computes_in_the_same_shapes(
     assert shapes == undisturbed
 
 
-def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) -> None:
+def test_only_own_finished_networks_are_found(tmp_path: Path) -> None:
     records = toy_records(40)
     workspace = Workspace(folder=tmp_path)
     work = jobs(40, (30,))
@@ -306,9 +306,7 @@ def test_finished_networks_are_found_and_foreign_ones_are_not(tmp_path: Path) ->
     ],
     ids=["mlp", "resnet"],
 )
-def test_networks_side_by_side_keep_their_own_statistics(
-    network: NetworkFactory, x: Tensor
-) -> None:
+def test_networks_together_keep_own_statistics(network: NetworkFactory, x: Tensor) -> None:
     data, work = Examples(x, toy_records(70).y), jobs(70, (40, 33, 64, 17))
     # Not Adam, which makes a whole step of the rounding of a gradient that should be 0.
     recipe = replace(RECIPE, optimizer="sgd", momentum=0.9, precision="float32")
@@ -348,7 +346,7 @@ class Breaks(nn.Module):
         return output
 
 
-def test_a_backward_pass_that_breaks_leaves_no_gradients() -> None:
+def test_failed_backward_pass_leaves_no_gradients() -> None:
     built: list[nn.Module] = []
 
     def network() -> nn.Module:
@@ -417,7 +415,7 @@ def test_soft_labels_of_certainty_equal_hard_labels() -> None:
     torch.testing.assert_close(weights(hard), weights(distilled), rtol=0, atol=ROUNDING)
 
 
-def test_selection_on_validation_returns_the_best_epoch() -> None:
+def test_validation_selects_the_best_epoch() -> None:
     records, held_out = toy_records(60), toy_records(200, seed=1)
     recipe = replace(RECIPE, epochs=8, learning_rate=0.05)
     work = jobs(60, (60,))

@@ -104,7 +104,7 @@ def test_workers_end_with_the_process_that_asked_them(tmp_path: Path) -> None:
     assert not any(map(alive, workers))
 
 
-def test_nobody_ends_with_a_process_that_is_not_the_parent() -> None:
+def test_only_the_end_of_the_parent_ends_a_worker() -> None:
     threads = threading.active_count()
     executor.end_with(os.getpid())
     assert threading.active_count() == threads

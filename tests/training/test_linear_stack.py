@@ -65,7 +65,7 @@ def gradients(network: nn.Module, forward: Callable[[Tensor], Tensor]) -> Tensor
 
 @pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("model", STACKS)
-def test_gradients_are_as_near_to_float32_as_those_of_autocast(model: nn.Module) -> None:
+def test_gradients_are_as_near_as_autocast(model: nn.Module) -> None:
     model, other, exact = (deepcopy(model) for _ in range(3))
     forward = forward_in(torch.bfloat16, model, CPU)
     plain = forward_in(torch.bfloat16, other, CPU, higher_order=True)
@@ -98,7 +98,7 @@ def test_tanh_in_float32_is_exact_to_2e_7() -> None:
 
 
 @pytest.mark.parametrize("model", STACKS)
-def test_answers_are_the_network_s_own_but_for_rounding(
+def test_answers_equal_the_network_within_rounding(
     model: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.rand(301, 40, generator=torch_generator(1, "x"))
@@ -115,7 +115,7 @@ def test_answers_are_the_network_s_own_but_for_rounding(
 
 
 @pytest.mark.usefixtures("fused")
-def test_the_gradient_of_the_input_is_near_that_of_float32() -> None:
+def test_input_gradient_is_near_that_of_float32() -> None:
     model, x = network(), torch.rand(16, 40, requires_grad=True)
     exact, fused = (
         torch.autograd.grad(forward(x).square().sum(), x)[0]
@@ -169,7 +169,7 @@ def test_a_plain_stack_is_read_layer_by_layer() -> None:
 
 
 @pytest.mark.usefixtures("fused")
-def test_gradients_of_gradients_are_refused_by_the_one_and_computed_by_the_other() -> None:
+def test_second_gradients_are_refused_or_computed() -> None:
     x = torch.rand(4, 40)
     model = network()
     fused = forward_in(torch.bfloat16, model, CPU)

@@ -69,7 +69,7 @@ def test_records_that_a_resnet_cannot_read(shape: tuple[int, ...]) -> None:
         replace(PLANS["tabular"], architecture="resnet18").network(dataset(*shape))
 
 
-def test_documented_settings_are_settings_and_plans_are_listed(tmp_path: Path) -> None:
+def test_documented_settings_and_plans_exist(tmp_path: Path) -> None:
     text = SETTINGS.read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "run.toml").write_text(example)

@@ -8,7 +8,7 @@ from selena.errors import ConfigError
 from selena.training.recipe import Recipe
 
 
-def test_the_rate_warms_up_and_decays_at_each_milestone() -> None:
+def test_rate_warms_up_and_decays_at_milestones() -> None:
     recipe = Recipe(learning_rate=0.1, epochs=10, warmup_epochs=2, milestones=(4, 6), decay=0.2)
     assert recipe.rate_at(0, 0, 5) == pytest.approx(0.01)
     assert recipe.rate_at(1, 4, 5) == pytest.approx(0.1)

@@ -59,7 +59,7 @@ def run(adder: Adder, stream: torch.cuda.Stream | None, *, record: bool = True) 
     assert adder.total.tolist() == [75.0, 135.0]  # each call counts once, with its own inputs
 
 
-def test_after_three_calls_a_step_is_recorded_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_is_recorded_after_three_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     adder = Adder(monkeypatch)
     run(adder, STREAM)
     assert (adder.calls, adder.recordings) == (3, 1)

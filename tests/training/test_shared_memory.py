@@ -40,7 +40,7 @@ def test_folders_of_killed_processes_are_cleared(place: Path) -> None:
     assert list(place.iterdir()) == [mine]
 
 
-def test_joblibs_folders_of_killed_processes_are_cleared(place: Path) -> None:
+def test_joblib_folders_of_killed_runs_are_cleared(place: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     name = "joblib_memmapping_folder_{}_" + "0" * 32 + "_" + "1" * 32
