@@ -159,7 +159,7 @@ def adversarial_regularization(split: AuditSplit, repeats: int) -> dict[str, Any
 def membership_operations(observed: int) -> int:
     """Return the operations of one record's forward and backward pass.
 
-    Three products a layer, but for the gradients of what is observed and of the label.
+    Three products per layer, except for the gradients of what is observed and of the label.
     """
     network = MembershipNetwork(observed, CLASSES)()
     products = [m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear)]
@@ -183,7 +183,7 @@ def game_operations(game: AdversarialRegularization, split: AuditSplit) -> int:
 
 
 def plain_attack_network(fitting: NeuralFitting) -> nn.Module:
-    """Return one attack network trained by itself, but for its sigmoid."""
+    """Return one attack network trained by itself, without its sigmoid."""
     job_seed, recipe = fitting.seed, fitting.recipe
     with seeded(job_seed, "weights"):
         network = fitting.network()

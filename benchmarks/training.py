@@ -62,7 +62,7 @@ ACCURACY_TOLERANCE = 0.03
 def operations(network: MLP) -> int:
     """Return the operations of one record's forward and backward pass.
 
-    Three products a layer (output, gradient of weights, gradient of input), but for the first
+    Three products per layer (output, gradient of weights, gradient of input), except for the first
     layer's gradient of its input, which nobody needs.
     """
     widths = [network.in_features, *network.hidden, network.num_classes]

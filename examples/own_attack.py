@@ -2,7 +2,7 @@
 
 The idea (Watson et al., "On the Importance of Difficulty Calibration in Membership Inference
 Attacks", ICLR 2022): a record that any model finds easy says little. So the attacker trains a
-reference model on records that are no members, and asks how much surer the target is than that.
+reference model on records that are no members, and asks how much more certain the target is.
 
 An attack is a frozen dataclass of its hyperparameters. Its class variables say what it is called
 and what it needs; `fit` returns a scorer, whose higher scores mean member. It sees an oracle and
@@ -28,7 +28,7 @@ from selena.types import Access, Attack, Family, Needs, Oracle, TargetModel
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Scores a record by how much surer of its label the target is than a reference model.
+    """Scores a record by how much more confident in its label the target is than a reference model.
 
     Attributes:
         network: builds the reference model.

@@ -23,7 +23,7 @@ from jaxtyping import config
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# One thread unless told otherwise: the small tensors of tests gain nothing from more, and threads
+# One thread by default: the small tensors of tests gain nothing from more, and threads
 # that wait for each other are slow where processes share the cores.
 THREADS = int(os.environ.get("SELENA_TEST_THREADS", "1"))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)  # for the commands that tests start

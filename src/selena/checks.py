@@ -14,7 +14,7 @@ _SUM_TOLERANCE, _PER_CLASS = 2**-8, 5e-4
 
 
 def are_probabilities(values: Float[np.ndarray, "n c"]) -> Bool[np.ndarray, " n"]:
-    """Return which rows are probabilities: at least 0, of sum 1 but for rounding.
+    """Return which rows are probabilities: at least 0, of sum 1 except for rounding.
 
     Rounded to 16 bits, the probabilities of a row sum to 1 within 1/256; rounded to three decimals,
     within 0.0005 per class. A single column is the probability of one of two classes, in [0, 1].

@@ -108,8 +108,8 @@ class Dataset:
         records: all records.
         num_classes: number of classes.
         features: "binary" (bits), "continuous" or "image".
-        recipe: name of the training recipe it uses unless told otherwise.
-        n_members: how many records the target model trains on unless told otherwise.
+        recipe: name of the training recipe it uses by default.
+        n_members: number of training records of the target model by default.
         source: where the records come from, in words.
         synthetic: true where no real person or object stands behind a record.
         member_pool: which records members are drawn from; None for all of them.
@@ -384,7 +384,7 @@ class Fitting(Protocol):
 
         Returns:
             Its own scorer, then theirs in order: each the one that it would have become alone
-            (on an accelerator, where networks share products, but for rounding).
+            (on an accelerator, where networks share products, except for rounding).
         """
 
 

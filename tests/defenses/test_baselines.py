@@ -246,7 +246,7 @@ def test_less_noise_and_more_epochs_cost_privacy() -> None:
 @needs_opacus
 @pytest.mark.filterwarnings("ignore:The PRV accountant")  # so little noise bounds nothing
 def test_dp_sgd_clips_each_record() -> None:
-    """With hardly any noise, one step moves by at most rate * norm * taken / expected."""
+    """With next to no noise, one step moves by at most rate * norm * taken / expected."""
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=1.0, epochs=1, batch_size=80)
     wild = Records(100 * TRAIN.x, TRAIN.y, TRAIN.ids)
     sizes = []

@@ -63,7 +63,7 @@ def test_an_exception_of_prv_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_noise_to_speak_of_is_infinite() -> None:
-    with pytest.warns(AuditWarning, match="hardly any noise"):
+    with pytest.warns(AuditWarning, match="next to no noise"):
         assert replace(BRIEF, noise_multiplier=1e-200).epsilon(64) == math.inf
 
 

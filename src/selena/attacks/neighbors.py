@@ -102,7 +102,7 @@ def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) ->
     """Return neighbors with normal noise of standard deviation `scale`, one value per feature.
 
     Images are taken to [0, 1] and stay there. For one seed the noise of another scale is the
-    same but for that scale.
+    same except for that scale.
     """
     generator = torch_generator(seed, "gaussian noise")
     noise = torch.randn(copies, *scale.shape, generator=generator) * scale

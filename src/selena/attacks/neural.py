@@ -218,7 +218,7 @@ class NeuralScorer:
     """A trained attack network.
 
     Attributes:
-        towers: the trained `MembershipNetwork` but for its sigmoid.
+        towers: the trained `MembershipNetwork` without its sigmoid.
         observe: what it sees of a record.
         num_classes: number of classes.
         calibration: the known records that it was not trained on.

@@ -36,7 +36,7 @@ class PoolIndex:
 
 
 def content_names(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) -> np.ndarray:
-    """Return a digest of each record's features, and of what else is told of it.
+    """Return a digest of each record's features, and of what else is given about it.
 
     Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
     one in float32.

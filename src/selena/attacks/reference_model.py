@@ -154,8 +154,8 @@ def rmia(observed: Float[Tensor, " n"], confidences: Float[Tensor, "r n"]) -> Fl
     """Return log p - log(mean of p over the models), p the probability of the label.
 
     Zarifzadeh et al. 2024 compare this ratio with that of population records z and
-    score by Pr_z(ratio(x) / ratio(z) >= gamma). Since the z are the same for all x, that rises
-    with ratio(x), and ranks records as the ratio itself does, but for ties: no z and no gamma are
+    score by Pr_z(ratio(x) / ratio(z) >= gamma). Since the z are the same for all x, this share
+    rises with ratio(x). It ranks records as the ratio does, except for ties: no z and no gamma are
     needed where thresholds are fitted.
 
     Args:

@@ -157,7 +157,7 @@ def base_scores(target: Any, references: Any, inside: Any, *, online: bool = Tru
 
     The mean is over all reference models, or offline over those that did not train on the record.
     exp(-loss) is the probability of the label, so this equals RMIA without a population where the
-    loss is cross-entropy, and offline with a = 1 but for a constant.
+    loss is cross-entropy, and offline with a = 1 except for a constant.
 
     Args:
         target: n log-odds of the label by the target model.

@@ -99,7 +99,7 @@ def clip_value(confidences: Float[Tensor, "..."]) -> float:
 
 
 def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets]:
-    """Return a tenth of the known non-members, at least one, and what is known but for them.
+    """Return a tenth of the known non-members, at least one, and the rest of what is known.
 
     A defense may select an epoch, or learn what non-members look like, from records that it is
     not trained on. Nobody asks about those of the target, nor about those of reference models.

@@ -53,7 +53,7 @@ class Measurement:
         interval: its interval; see `judge` for the confidence.
         n: how many records it comes from, by kind.
         needed_non_members: where too few non-members were scored for the false-positive rate asked
-            for, the fewest that resolve it; otherwise None. The interval covers all the same.
+            for, the fewest that resolve it; otherwise None. The interval covers nevertheless.
     """
 
     source: str

@@ -190,7 +190,7 @@ def score_histogram(
     """Return bin edges, the shares of members and of non-members a bin, and what the axis is.
 
     The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
-    squeeze all others into one. Where most scores crowd together all the same, as those of sure
+    squeeze all others into one. Where most scores crowd together even so, as those of sure
     predictions do, the axis is the logarithm of the distance from the highest score; not where a
     crowd is one value over and over, which no axis takes apart.
     """

@@ -125,7 +125,7 @@ def _columns(frame: Any) -> list[Any]:
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
-    """Return whether equal values of a type have equal bytes, but for zeros and NaN."""
+    """Return whether equal values of a type have equal bytes, except zeros and NaN."""
     padded = dtype.kind in "fc" and dtype.itemsize not in (2, 4, 8, 16 if dtype.kind == "c" else 8)
     return dtype.kind in "biufcmMSU" and not padded
 

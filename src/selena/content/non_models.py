@@ -6,7 +6,7 @@ moves no other record's draw. And adaptive inference needs no memory of the trai
 training record is answered by its own non-models, and any other input by a draw of the same
 distribution that a repeated query meets again.
 
-Records of one subject differ in content and share a draw all the same, that of one of them; which
+Records of one subject differ in content and share the draw of one of them; which
 do is all that is remembered.
 """
 

@@ -38,7 +38,7 @@ class Cifar:
         test: the file that holds the test images.
         labels: key of the labels in these files.
         num_classes: number of classes.
-        members: how many training images are members unless told otherwise.
+        members: how many training images are members by default.
     """
 
     name: str

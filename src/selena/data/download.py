@@ -95,9 +95,9 @@ def _download(
 
 def _from_folder(name: str, urls: Sequence[str], checksum: str | None, folder: Path) -> Path:
     path = folder / name
-    mend = f"Fetch it from {' or '.join(urls)} into {folder}."
+    fix = f"Fetch it from {' or '.join(urls)} into {folder}."
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file. {mend}")
+        raise DataError(f"{path}: there is no such file. {fix}")
     if checksum is None:
         return path
     algorithm, _, expected = checksum.rpartition(":")
@@ -109,6 +109,6 @@ def _from_folder(name: str, urls: Sequence[str], checksum: str | None, folder: P
     if found != expected:
         raise DataError(
             f"{path}: the file is truncated, changed or another one ({path.stat().st_size:,} "
-            f"bytes with checksum {found} instead of {expected}). {mend}"
+            f"bytes with checksum {found} instead of {expected}). {fix}"
         )
     return path

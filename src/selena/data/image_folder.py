@@ -21,7 +21,7 @@ def load_folder(folder: Path) -> Dataset:
     """Return all images below `folder` as RGB, those of `train/` first.
 
     Each folder in `train/` is a class, numbered in alphabetical order. With a `test/` folder
-    members are drawn from the images in `train/`, all of them unless told otherwise; without
+    members are drawn from the images in `train/`, all of them by default; without
     one, half of the images are members. Files whose names begin with a dot are skipped.
 
     Raises:

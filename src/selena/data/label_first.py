@@ -27,7 +27,7 @@ Block = tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]
 
 
 def longest_row(width: int) -> int:
-    """Return how many bytes a row of `width` bits can have, with every cell in quotes."""
+    """Return the largest size in bytes of a row of `width` bits, with every cell in quotes."""
     return 8 * (width + 1) + 64
 
 

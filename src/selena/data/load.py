@@ -57,8 +57,8 @@ def load(
             downloaded once.
         size: number of records of a synthetic set.
         label_column: which column of a `.csv` or `.parquet` file holds the labels.
-        subject_column: which column, or array of an `.npz` file, says whose a record is, where
-            several are of one person (household, device); None where none does.
+        subject_column: column, or array of an `.npz` file, that holds the subject id of each row
+            (person, household, device); None where every row stands alone.
         progress: who shows a download.
 
     Raises:

@@ -41,7 +41,7 @@ class PublishedBits:
         num_classes: number of classes.
         records: how many records were published (for the progress bar; archives may hold any
             number).
-        members: how many records the target model trains on unless told otherwise.
+        members: number of training records of the target model by default.
     """
 
     name: str

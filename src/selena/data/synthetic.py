@@ -25,7 +25,7 @@ class StandIn:
         mixture: what the records are drawn from.
         seed: root of every draw; runs vary the split, never the records.
         records: how many the real set has.
-        members: how many records the target model trains on unless told otherwise.
+        members: number of training records of the target model by default.
         kind: what a record stands for, in the plural.
     """
 

@@ -262,7 +262,7 @@ def _account(noise: float, rate: float, steps: int, delta: float) -> tuple[float
             bound = float(renyi.get_epsilon(delta))
             reach = float(renyi.get_epsilon(delta_error / 4)) + 3
         except ArithmeticError:  # noise that rounds to none
-            return math.inf, "there is hardly any noise"
+            return math.inf, "there is next to no noise"
         cells_per_error = 2 * reach * math.sqrt(steps * math.log(12 / delta_error) / 2)
         error = max(_RELATIVE_ERROR * max(1.0, bound), cells_per_error / _MOST_CELLS)
         if not error <= _LARGEST_ERROR:

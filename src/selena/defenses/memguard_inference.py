@@ -1,6 +1,6 @@
 """MemGuard's inference network as its noise search needs it: the gradient, and how far it holds.
 
-A network with ReLUs is linear as long as no unit opens or closes. A walk of small steps seldom
+A network with ReLUs is linear as long as no unit opens or closes. A walk of small steps rarely
 leaves such a piece, so most steps need neither a forward nor a backward pass.
 """
 

@@ -35,7 +35,7 @@ class Undefended(SingleNetwork):
     ) -> list[NetworkModel]:
         """Return the model of each mask, trained on the records that it marks, as one ensemble.
 
-        Each is what `fit` makes of those records, but for rounding.
+        Each is what `fit` makes of those records, except for rounding.
         """
         check_records(records, num_classes=self.num_classes, what="training records")
         jobs = [

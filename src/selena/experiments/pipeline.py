@@ -45,7 +45,7 @@ class DataSettings:
         data_dir: folder that holds the archive of a data set, instead of downloading it.
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
-        subject_column: name of the column (or array) that says whose a record is, or None.
+        subject_column: column (or array) that holds the subject id of each row, or None.
         n_members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.

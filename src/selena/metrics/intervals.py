@@ -24,7 +24,7 @@ ONE_SIGMA = 0.6827
 """The confidence of a value plus or minus one standard error."""
 
 _MOST_TRIALS = 3
-"""An AUC is never taken to be surer than a proportion of so many trials per record of a side."""
+"""An AUC is at most as certain as a proportion of this many trials per record of a side."""
 
 
 def clopper_pearson(

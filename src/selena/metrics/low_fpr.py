@@ -75,7 +75,7 @@ def tpr_at_fpr(
         curve: from `roc_curve`.
         fpr: in (0, 1]; taken as the decimal it is written as, so that 0.29 of 100 is 29.
         confidence: of the intervals.
-        comparisons: number of intervals that shall cover together (Bonferroni).
+        comparisons: number of intervals that cover together (Bonferroni).
 
     Raises:
         ConfigError: `fpr` outside (0, 1], or `confidence` or `comparisons` out of range.

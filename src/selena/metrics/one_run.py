@@ -29,7 +29,7 @@ from selena.metrics.inputs import check_scores
 SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
 """Of all canaries, so many are guessed at either end; the bound counts that it is the best one.
 
-Less than a half: coins seldom fall evenly, and then even who knows all would guess some wrong.
+Less than a half: coins rarely fall evenly, and then perfect knowledge would still guess some wrong.
 """
 
 _LARGEST, _PRECISION = 50.0, 1e-4

@@ -117,7 +117,7 @@ def summarize(
         truth: True for each member.
         fprs: the false-positive rates at which a TPR is wanted, each in (0, 1].
         confidence: of the intervals.
-        comparisons: number of attacks whose intervals shall hold together (Bonferroni).
+        comparisons: number of attacks whose intervals cover together (Bonferroni).
 
     Raises:
         DataError: a score is NaN, members or non-members are lacking, or lengths disagree.

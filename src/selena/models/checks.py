@@ -44,7 +44,7 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
 def same_answers(
     first: Float64[np.ndarray, "n w"], again: Float64[np.ndarray, "n w"]
 ) -> Bool[np.ndarray, " n"]:
-    """Return which records were answered alike, but for rounding."""
+    """Return which records were answered alike, except for rounding."""
     close = np.isclose(first, again, rtol=_RELATIVE, atol=_ABSOLUTE)
     return np.asarray(close.all(axis=1))
 

@@ -24,7 +24,7 @@ def read_records(
     `.npz` holds `x`, n x anything, and `y`, n. Of a table, `label_column` holds the labels and
     all other columns are features, n x d as float32. Labels that all are whole numbers come as
     int64, others as they are. Third come subjects, where `subject_column` names the column (or
-    array) that says whose each record is.
+    array) that holds the subject id of each record.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks something.

@@ -231,7 +231,7 @@ def drop_shared(pool: Pool, *, seed: int) -> Pool:
     """Return the pool without records whose content is on both sides.
 
     They are left out on both: were they kept among the members, these alone would have the common
-    records, and any model that is surer of common records than of rare ones would seem to leak.
+    records, and a model that is more confident on common than on rare records would seem to leak.
 
     What is left must be drawn alike where nothing leaks. With sides of one size it is: members and
     non-members could change places. With n members and fewer, m, non-members it is not: a content

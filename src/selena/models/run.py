@@ -87,7 +87,7 @@ def audit(
             with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
             of this library; or predictions alone, `Predictions` or the path of a file of them.
         members: records of the training set, `(x, y)`, `(x, y, subjects)` or `Records`; None with
-            predictions alone. Subjects say whose a record is, where several are of one person: all
+            predictions alone. Subjects say which records belong to one person: all
             are known to the attacker or none, and their mean score is the person's.
             The model is given x in the container it comes in: array, tensor, pandas or polars
             frame, SciPy sparse matrix, list. y holds labels as the model knows them: the

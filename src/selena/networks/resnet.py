@@ -114,6 +114,6 @@ class _Block(nn.Module):
 
 
 def _convolution(before: int, width: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """Return a convolution that keeps height and width (but for the stride), normalised."""
+    """Return a convolution that keeps height and width (except for the stride), normalised."""
     convolution = nn.Conv2d(before, width, size, stride, padding=size // 2, bias=False)
     return [convolution, nn.BatchNorm2d(width)]

@@ -55,7 +55,7 @@ def fit_hard(
             repeated in proportion to its weight, rounded at random.
         seed: of the rounding, and of the estimator's own randomness.
         classes: all labels that there are, sorted.
-        rows_wanted: how many rows repetition makes, about; n x `COPIES` unless told otherwise.
+        rows_wanted: how many rows repetition makes, about; n x `COPIES` by default.
         subjects: number of each record's subject, for an estimator that is fitted by them; no
             weights then.
     """

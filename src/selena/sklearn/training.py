@@ -91,7 +91,7 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # somebody's estimator may raise anything
         raise DataError(
-            f"A copy of the estimator failed in a reference run {what} ({type(error).__name__}: "
+            f"A copy of the estimator failed as a reference model {what} ({type(error).__name__}: "
             f"{error}). Copies get dense arrays, halves of the records, and labels from 0 on. Give "
             "an estimator that takes these, or a training of your own (docs/audit.md)."
         ) from error

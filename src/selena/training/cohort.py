@@ -89,7 +89,7 @@ class Cohort:
             active = [state for state in self._lanes if state.epochs_done == epoch]
             losses = self._run_epoch(epoch, active)
             for state in active:
-                # Before the checkpoint: what was told of an epoch is never skipped.
+                # Before the checkpoint: an epoch that was reported is never skipped.
                 if self._on_epoch is not None:
                     self._on_epoch(state.job, epoch + 1, state.network)
                 accuracy = self._validation_accuracy(state)

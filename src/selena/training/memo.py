@@ -15,7 +15,7 @@ class MemoizedTarget:
     """A target model that remembers its last answers.
 
     Several attacks ask about the same records; an ensemble or an output filter should work for
-    that only once. An oracle counts each query all the same. Of a target that answers at random
+    that only once. An oracle still counts each query. Of a target that answers at random
     nothing may be remembered: asking again is an attack.
     """
 

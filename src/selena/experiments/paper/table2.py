@@ -165,7 +165,7 @@ def _about_published(dataset: str) -> list[str]:
         return [f"The paper has no figures for {dataset}."]
     found = [
         "Paper (approximate): Table 2 of Tang et al., USENIX Security 2022; these figures may be "
-        "off in the last digit, but for those marked exact, which the authors' code states too."
+        "off in the last digit, except those marked exact, which the authors' code states too."
     ]
     if dataset != real_name(dataset):
         found.append(
