@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from selena.console import SafeConsole, literal
 from selena.escaping import (
     csv_cell,
     figure,
@@ -27,6 +26,7 @@ from selena.escaping import (
     printable_lines,
     xml,
 )
+from selena.reports.console import SafeConsole, literal
 from tests.names import HOSTILE
 
 ANY = st.text(st.characters(exclude_categories=())) | st.sampled_from(HOSTILE)

@@ -13,11 +13,10 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "escaping", "files", "processor", "shapes", "version"),
+    ("errors", "escaping", "files", "processor", "version"),
     (
         "seeding",
         "workspace",
-        "console",
         "user_code",
         "fingerprint",
         "config",

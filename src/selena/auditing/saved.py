@@ -17,7 +17,6 @@ from selena.auditing.results import AuditSetup, attack_result
 from selena.auditing.scoring import AttackScores, pack_scores, unpack_scores
 from selena.errors import DataError, StoreError
 from selena.files import atomic_path
-from selena.shapes import mismatch
 from selena.types import Access, Family
 
 _KEY = "selena-report/1"
@@ -169,3 +168,32 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _part(tensors: dict[str, Tensor], attack: str) -> dict[str, Tensor]:
     prefix = f"{attack}{_SEPARATOR}"
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def mismatch(value: object, shape: Any, where: str) -> str:
+    """Return where `value` has another type than `shape` says, in words."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{where or 'it'} must be an object"
+        for name, inner in shape.items():
+            place = f"{where}.{name}" if where else name
+            if name not in value:
+                return f"{place} is lacking"
+            wrong = mismatch(value[name], inner, place)
+            if wrong:
+                return wrong
+        return ""
+    if shape is float:
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        right = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+    return "" if right else f"{where} must be {_WORDS[shape]}"
+
+
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+}

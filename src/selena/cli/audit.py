@@ -20,12 +20,12 @@ from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit, show_written, wide_console
-from selena.console import SafeConsole
 from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.escaping import printable
 from selena.files import together, write_json, write_text
 from selena.registry import prediction_attacks
+from selena.reports.console import SafeConsole
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import run_of_audit
 from selena.workspace import Workspace

@@ -13,9 +13,9 @@ from rich.table import Table
 from selena.cli import options
 from selena.cli.catalog import SECTIONS, Entry, Section, catalog, markdown_table
 from selena.cli.show import show_written, wide_console
-from selena.console import literal
 from selena.errors import unknown_name
 from selena.files import write_json
+from selena.reports.console import literal
 
 ALL = "all"
 _NOTE = "* runs only when named: the name of its family does not include it."

@@ -19,9 +19,9 @@ from typer.core import TyperCommand
 from selena.cli.examples import epilog
 from selena.cli.exit_codes import verdicts_own_their_codes
 from selena.cli.stopping import Stopped, stoppable
-from selena.console import SafeConsole
 from selena.errors import SelenaError
 from selena.escaping import printable, printable_lines
+from selena.reports.console import SafeConsole
 from selena.training.shared_memory import clear_shared_memory
 from selena.version import __version__
 

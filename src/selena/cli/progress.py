@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from selena.console import SafeConsole
 from selena.escaping import printable
+from selena.reports.console import SafeConsole
 from selena.workspace import Step
 
 _LEVELS = 3

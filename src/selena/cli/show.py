@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from selena.auditing.gate import ConditionResult, exit_code
-from selena.console import SafeConsole, literal
 from selena.escaping import printable
 from selena.files import is_standard_output
+from selena.reports.console import SafeConsole, literal
 from selena.reports.table import canary_words
 from selena.reports.terminal import (
     audit_notes,

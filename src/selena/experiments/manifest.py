@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from selena.auditing.saved import check_described
-from selena.shapes import mismatch
+from selena.auditing.saved import check_described, mismatch
 
 _SHAPE: dict[str, Any] = {
     "settings": {

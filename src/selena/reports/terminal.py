@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from selena.auditing.figure import EPSILON, Figure, chance, figures_of, tpr_metric
-from selena.console import SafeConsole, literal
+from selena.reports.console import SafeConsole, literal
 from selena.reports.table import (
     CANARY_TITLES,
     FEW,
