@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 from torch import Tensor
 
-from selena.attacks import threshold
+from selena.attacks import signal
 from selena.auditing import run
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.run import run_audit
@@ -308,7 +308,7 @@ def test_reading_takes_no_more_than_twice_the_file(tmp_path: Path) -> None:
 def test_scores_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Predictions(**arrays())
     whole = run_audit(table, table.split(), ATTACKS, seed=0).to_json()
-    for module in (threshold, run):
+    for module in (signal, run):
         monkeypatch.setattr(module, "_ANSWERS", 20)
     asked: list[int] = []
     answer = Predictions.logits
