@@ -13,6 +13,7 @@ from torch import nn
 
 import selena
 from selena.content.keyed import ContentIndex
+from selena.content.non_model_sets import NonModelSets
 from selena.defenses import NoiseSearch
 from selena.defenses.dp_sgd import DPModel
 from selena.defenses.hamp import HAMPModel
@@ -21,7 +22,6 @@ from selena.defenses.output_filters import TopKModel
 from selena.defenses.split_ai import SplitAIModel
 from selena.sklearn.training import FittedEstimator
 from selena.training.model import NetworkModel
-from selena.types import NonModelSets
 from tests.auditing.synthetic import attack, levels, report
 
 LONG = "a rather long name " * 20

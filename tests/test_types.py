@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from selena.checks import check_records, check_same_features
+from selena.content.non_model_sets import NonModelSets
 from selena.errors import DataError
 from selena.seeding import torch_generator
-from selena.types import AuditSplit, MembershipSets, NonModelSets, Records, concatenate
+from selena.types import AuditSplit, MembershipSets, Records, concatenate
 from tests.toys import subjects_of
 
 

@@ -258,7 +258,7 @@ def test_two_attacks_of_one_name_are_refused() -> None:
 
 
 class NoDataclass:
-    name, family, access = "plain", "direct", "label"
+    name, family, access, needs = "plain", "direct", "label", "predictions"
 
     def fit(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: object = None

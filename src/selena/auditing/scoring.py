@@ -308,15 +308,14 @@ def _score(scorer: Scorer, knowledge: MembershipSets, name: str, seed: int, whic
         )
     scores = torch.empty_like(shuffled)
     scores[order] = shuffled
+    facts = (truth.numpy(), records.y.numpy(), records.ids.numpy())
     if records.subjects is None:
-        return Scored(scores.numpy(), truth.numpy(), records.y.numpy(), records.ids.numpy())
+        return Scored(scores.numpy(), *facts)
     mine = units(records)
     _, first, counts = np.unique(mine, return_index=True, return_counts=True)
     if len(counts) < len(records):
         scores = _means(scores, mine, counts)
-    return Scored(
-        scores.numpy(), truth.numpy()[first], records.y.numpy()[first], records.ids.numpy()[first]
-    )
+    return Scored(scores.numpy(), *(each[first] for each in facts))
 
 
 def _sharing(scored: Scored, other: Scored) -> Scored:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
 from selena.content.lookup import l_of_k
+from selena.content.non_model_sets import NonModelSets
 from selena.data.subjects import join_subjects
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory
@@ -26,7 +27,7 @@ from selena.training.job import Examples, Job
 from selena.training.model import restore_network
 from selena.training.plans import Plan
 from selena.training.recipe import Recipe
-from selena.types import Dataset, NonModelSets, Records
+from selena.types import Dataset, Records
 from selena.workspace import Workspace
 
 _CHUNK = 8192
