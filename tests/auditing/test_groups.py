@@ -229,6 +229,7 @@ def ragged(records: Records) -> Records:
     return replace(records, groups=torch.tensor(names[: len(records)]))
 
 
+@pytest.mark.usefixtures("in_short")
 def test_every_attack_on_answers_takes_groups_of_unequal_size() -> None:
     parts = [ragged(side) for side in SIDES]
     uneven = AuditSplit(Knowledge(*parts[:2]), Knowledge(*parts[2:]), VALIDATION)
