@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,7 +35,8 @@ os.environ["SELENA_CACHE"] = tempfile.mkdtemp(prefix="selena-tests-")
 atexit.register(shutil.rmtree, os.environ["SELENA_CACHE"], ignore_errors=True)
 
 # The first example of a test pays for imports and caches, so deadlines only raise false alarms.
-settings.register_profile("default", deadline=None)
+# CI takes the same 100 examples each time; elsewhere each run draws 50 others.
+settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
@@ -74,16 +76,35 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", False)
 
 
+def bounded(fit: Callable[..., Any], name: str, most: int) -> Callable[..., Any]:
+    """Return an estimator's `fit` that bounds one of its parameters first."""
+
+    @wraps(fit)
+    def fit_bounded(estimator: Any, *what: Any, **how: Any) -> Any:
+        setattr(estimator, name, min(most, getattr(estimator, name)))
+        return fit(estimator, *what, **how)
+
+    return fit_bounded
+
+
 @pytest.fixture
 def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let documents and examples train for two epochs: that they run is tested, no figure."""
-    from sklearn.ensemble import RandomForestClassifier
+    """Let documents and examples train for one epoch: that they run is tested, no figure."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
+    from selena.defenses.memguard_noise import NoiseSearch
     from selena.training.task import TrainingTask
 
     def short(*what: Any) -> TrainingTask:
         task = TrainingTask(*what)
-        return replace(task, recipe=replace(task.recipe, epochs=min(2, task.recipe.epochs)))
+        return replace(task, recipe=replace(task.recipe, epochs=1))
 
     monkeypatch.setattr("selena.training.engine.TrainingTask", short)
-    monkeypatch.setattr(RandomForestClassifier.__init__, "__defaults__", (8,))  # trees
+
+    for kind, name, most in (
+        (RandomForestClassifier, "n_estimators", 8),
+        (HistGradientBoostingClassifier, "max_iter", 3),
+    ):
+        monkeypatch.setattr(kind, "fit", bounded(kind.fit, name, most))
+    run = NoiseSearch.run
+    monkeypatch.setattr(NoiseSearch, "run", lambda s, *what: run(replace(s, most_steps=3), *what))

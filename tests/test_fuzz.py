@@ -26,9 +26,9 @@ def test_an_input_has_a_number() -> None:
 
 
 def test_changed_files_are_read_or_refused() -> None:
-    result = run(40 * len(LOADERS), list(LOADERS))
+    result = run(15 * len(LOADERS), list(LOADERS))
     assert result.faults == []
-    assert sum(result.counts.values()) == 40 * len(LOADERS)
+    assert sum(result.counts.values()) == 15 * len(LOADERS)
 
 
 def test_faults_and_crashes_are_counted() -> None:

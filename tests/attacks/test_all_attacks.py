@@ -44,12 +44,12 @@ from tests.test_registry import dataset
 SHADOW = SplitAI(
     MLP(20, CLASSES, hidden=(16,)),
     CLASSES,
-    Recipe(epochs=25, batch_size=16, learning_rate=0.03, precision="float32"),
+    Recipe(epochs=12, batch_size=16, learning_rate=0.06, precision="float32"),
     n_submodels=3,
     n_nonmodels=1,
 )
 REFERENCE = Undefended(SHADOW.network, CLASSES, SHADOW.recipe)
-QUICK = NeuralAttack(epochs=80, batch_size=12, learning_rate=5e-4)
+QUICK = NeuralAttack(epochs=20, batch_size=12, learning_rate=2e-3)
 WALK = HopSkipJumpAttack(queries=150, first_samples=20, starts=10)
 DESCENT = BoundaryDistanceAttack(steps=60, searches=4, learning_rate=0.03)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -75,9 +76,10 @@ def test_carlini_wagner_equals_plain_code() -> None:
     target = curved()
     records = candidates(target, 8)
     oracle = MeteredOracle(target, "gradient")
-    scores = DESCENT.fit(oracle, both_sides(records), seed=0).score(records)
+    attack = BoundaryDistance(steps=40, searches=3, learning_rate=0.05)
+    scores = attack.fit(oracle, both_sides(records), seed=0).score(records)
     expected = [
-        plain.carlini_wagner(target.differentiable_logits, x, int(y), DESCENT)
+        plain.carlini_wagner(target.differentiable_logits, x, int(y), attack)
         for x, y in zip(records.x, records.y, strict=True)
     ]
     assert scores[::4].tolist() == [0, 0]
@@ -133,20 +135,19 @@ def test_larger_boxes_scale() -> None:
         first.weight /= 4
     records = candidates(small, 8)
     wide = Records(4 * records.x, records.y, records.ids)
-    attack = BoundaryDistanceAttack(
-        steps=DESCENT.steps, searches=8, learning_rate=0.02, first_c=0.16, high=4.0
-    )
+    attack = BoundaryDistanceAttack(steps=50, searches=6, learning_rate=0.05)
+    of_large = replace(attack, first_c=16 * attack.first_c, high=4.0)
     scores = [
         a.fit(MeteredOracle(t, "gradient"), both_sides(r), seed=0).score(r)
         for a, t, r in (
-            (BoundaryDistanceAttack(steps=150, searches=8, learning_rate=0.02), small, records),
-            (attack, large, wide),
+            (attack, small, records),
+            (of_large, large, wide),
         )
     ]
     torch.testing.assert_close(scores[1], 4 * scores[0], rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("attack", [DESCENT, WALK])
+@pytest.mark.parametrize("attack", [replace(DESCENT, steps=20), WALK])
 def test_one_label_everywhere_gives_the_diagonal(
     attack: BoundaryDistanceAttack | HopSkipJumpAttack,
 ) -> None:

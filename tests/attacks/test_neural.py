@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from selena.types import Attack, MembershipSets, Records
 from selena.workspace import Workspace
 
 CLASSES = 3
-QUICK = NeuralAttack(epochs=30, batch_size=32, learning_rate=3e-4)
+QUICK = NeuralAttack(epochs=8, batch_size=32, learning_rate=2e-3)
 
 
 class Leaky:
@@ -110,10 +111,11 @@ def test_attack_networks_together_score_as_alone(tmp_path: Path) -> None:
         return Leaky().logits(records.x).repeat(1, 2)
 
     workspace, known = Workspace(folder=tmp_path), even_and_odd(0, 40, 40)
+    attack = replace(QUICK, epochs=2)
     fittings = [
-        QUICK.prepare(Leaky(), known, seed=1),
-        QUICK.prepare_on(twice, CLASSES, known, seed=2),
-        QUICK.prepare(Leaky(), known, seed=3),
+        attack.prepare(Leaky(), known, seed=1),
+        attack.prepare_on(twice, CLASSES, known, seed=2),
+        attack.prepare(Leaky(), known, seed=3),
     ]
     candidates = rows(torch.arange(100, 140))
     alone = [fitting.train([], Workspace())[0].score(candidates) for fitting in fittings]

@@ -38,6 +38,7 @@ from selena.auditing.predictions import Predictions
 from selena.auditing.run import run_audit
 from selena.data.long_tail import LongTail
 from selena.defenses.memguard import MemGuard
+from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.output_filters import TopK
 from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
@@ -232,7 +233,11 @@ def test_side_by_side_is_one_after_the_other(selection: Literal["last", "validat
         UNDEFENDED,
         SELENA,
         TopK(UNDEFENDED, k=1),
-        MemGuard(UNDEFENDED, inference=replace(RECIPE, loss="binary_cross_entropy", epochs=1)),
+        MemGuard(
+            UNDEFENDED,
+            inference=replace(RECIPE, loss="binary_cross_entropy", epochs=1),
+            search=NoiseSearch(most_steps=3),
+        ),
     ],
     ids=lambda defense: type(defense).__name__,
 )

@@ -74,7 +74,7 @@ def test_evaluation_scores_never_choose() -> None:
     """Whoever wins there, by luck or not, the same attacks are reported."""
     first = choices(report(*noisy(evaluation=1)))
     assert len(first) == 3 * (len(METRICS) + 1)
-    for seed in range(2, 6):
+    for seed in range(2, 4):
         assert choices(report(*noisy(evaluation=seed))) == first
     flipped = []
     for result in noisy(evaluation=1):

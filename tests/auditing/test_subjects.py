@@ -240,6 +240,7 @@ def ragged(records: Records) -> Records:
     return replace(records, subjects=torch.tensor(names[: len(records)]))
 
 
+@pytest.mark.usefixtures("in_short")
 def test_attacks_take_subjects_of_unequal_size() -> None:
     parts = [ragged(side) for side in SIDES]
     uneven = AuditSplit(MembershipSets(*parts[:2]), MembershipSets(*parts[2:]), VALIDATION)

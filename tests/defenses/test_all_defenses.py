@@ -19,6 +19,7 @@ from selena.defenses.early_stopping import EarlyStopping
 from selena.defenses.hamp import HAMP
 from selena.defenses.label_smoothing import LabelSmoothing
 from selena.defenses.memguard import MemGuard
+from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.mixup_mmd import MixupMMD
 from selena.defenses.output_filters import TopK
 from selena.defenses.relaxloss import RelaxLoss
@@ -40,6 +41,7 @@ TEST = toy_records(200, seed=8, start=2000)
 BASE = (NETWORK, CLASSES, RECIPE)
 FILTER = Recipe(epochs=2, batch_size=32, loss="binary_cross_entropy", precision="float32")
 SHORT = replace(RECIPE, learning_rate=1e-3)
+SEARCH = NoiseSearch(most_steps=20)
 
 FILTERS = ["memguard", "memguard of a budget", "hamp", "labels only", "top 2"]
 needs_opacus = pytest.mark.skipif(find_spec("opacus") is None, reason="needs the extra `dp`")
@@ -47,8 +49,10 @@ CASES: dict[str, Defense] = {
     "undefended": Undefended(*BASE),
     "split_ai": SplitAI(*BASE, n_submodels=4, n_nonmodels=2),
     "selena": Selena(*BASE, RECIPE, n_submodels=4, n_nonmodels=2),
-    "memguard": MemGuard(Undefended(*BASE), inference=FILTER),
-    "memguard of a budget": MemGuard(Undefended(*BASE), inference=FILTER, budget=0.1),
+    "memguard": MemGuard(Undefended(*BASE), inference=FILTER, search=SEARCH),
+    "memguard of a budget": MemGuard(
+        Undefended(*BASE), inference=FILTER, search=SEARCH, budget=0.1
+    ),
     "adversarial_regularization": AdversarialRegularization(
         *BASE, alpha=1, attack_passes=1, attack_batches=1, attack_recipe=SHORT
     ),

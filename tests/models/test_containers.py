@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -60,6 +60,7 @@ def test_rows_are_taken_joined_and_made_again(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
 @given(
     rows=st.lists(st.integers(0, 29), min_size=1, max_size=20),
     others=st.lists(st.integers(0, 29), min_size=1, max_size=20),

@@ -31,9 +31,11 @@ LINEAR = LogisticRegression()
 MODELS = [
     SelenaClassifier(LINEAR, n_submodels=4, n_nonmodels=2, random_state=0),
     SplitAIClassifier(LINEAR, n_submodels=4, n_nonmodels=2, random_state=0),
-    MemGuardClassifier(LINEAR, random_state=0),
-    TorchClassifier((8,), epochs=20, batch_size=16, learning_rate=0.03, random_state=0),
+    MemGuardClassifier(LINEAR, epochs=2, random_state=0),
+    TorchClassifier((8,), epochs=10, batch_size=32, learning_rate=0.1, random_state=0),
 ]
+
+pytestmark = pytest.mark.usefixtures("short_walks")
 
 
 @pytest.fixture
@@ -130,7 +132,12 @@ def test_missing_values_pass_where_taken() -> None:
 # One of each way to heed weights: as such, by the last step's name, by repeated rows, in the loss.
 @pytest.mark.parametrize(
     "estimator",
-    [LINEAR, make_pipeline(StandardScaler(), LINEAR), LinearDiscriminantAnalysis(), MODELS[-1]],
+    [
+        LINEAR,
+        make_pipeline(StandardScaler(), LINEAR),
+        LinearDiscriminantAnalysis(),
+        TorchClassifier((8,), epochs=5, batch_size=64, learning_rate=0.1),
+    ],
     ids=["weights", "pipeline", "repeats", "loss"],
 )
 @pytest.mark.parametrize("model", MODELS[:2], ids=lambda m: type(m).__name__)

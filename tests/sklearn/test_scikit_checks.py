@@ -13,7 +13,7 @@ from selena.sklearn import MemGuardClassifier, SelenaClassifier, SplitAIClassifi
 
 # To the last digit: the check of weights compares two fits to seven digits.
 EXACT = LogisticRegression(solver="newton-cholesky", tol=1e-12)
-TINY = TorchClassifier((8,), epochs=30, batch_size=16, learning_rate=0.03)
+TINY = TorchClassifier((8,), epochs=10, batch_size=16, learning_rate=0.1)
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
@@ -28,12 +28,12 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 # Checks pass wrong types on purpose; type checks would answer before the estimator does.
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked", "short_walks")
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
     [
-        SelenaClassifier(EXACT, n_submodels=4, n_nonmodels=2),
-        SplitAIClassifier(EXACT, n_submodels=4, n_nonmodels=2),
-        MemGuardClassifier(EXACT, epochs=5),
+        SelenaClassifier(EXACT, n_submodels=3, n_nonmodels=1),
+        SplitAIClassifier(EXACT, n_submodels=3, n_nonmodels=1),
+        MemGuardClassifier(EXACT, epochs=2),
         TINY,
     ],
     expected_failed_checks=expected_failures,

@@ -22,19 +22,20 @@ def network() -> Any:
         module__out_features=3,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
-        lr=0.05,
-        max_epochs=8,
+        lr=0.1,
+        max_epochs=6,
         train_split=None,
         verbose=0,
     )
 
 
+@pytest.mark.usefixtures("short_walks")
 @pytest.mark.parametrize(
     "model",
     [
         SelenaClassifier(network(), n_submodels=3, n_nonmodels=1, random_state=0),
         SplitAIClassifier(network(), n_submodels=3, n_nonmodels=1, random_state=0),
-        MemGuardClassifier(network(), random_state=0),
+        MemGuardClassifier(network(), epochs=2, random_state=0),
     ],
     ids=lambda m: type(m).__name__,
 )

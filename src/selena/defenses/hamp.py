@@ -7,7 +7,7 @@ by Enforcing Less Confident Prediction", NDSS 2024, Section III.
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Shaped
@@ -135,8 +135,8 @@ class HAMPModel(FilteredModel):
         key: of the hash of a query that picks its decoy, the same at each call.
     """
 
-    decoys: Float[Tensor, "d c"]
-    key: int
+    decoys: Float[Tensor, "d c"] = field(repr=False)
+    key: int = field(repr=False)
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithms of the answer's probabilities."""
