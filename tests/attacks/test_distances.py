@@ -76,7 +76,7 @@ def test_carlini_wagner_equals_plain_code() -> None:
     target = curved()
     records = candidates(target, 8)
     oracle = MeteredOracle(target, "gradient")
-    attack = BoundaryDistance(steps=40, searches=3, learning_rate=0.05)
+    attack = BoundaryDistanceAttack(steps=40, searches=3, learning_rate=0.05)
     scores = attack.fit(oracle, both_sides(records), seed=0).score(records)
     expected = [
         plain.carlini_wagner(target.differentiable_logits, x, int(y), attack)

@@ -138,7 +138,6 @@ def test_the_command_plans_finds_and_writes(
 ) -> None:
     monkeypatch.setitem(SCALES, "tiny", tiny.scale)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(budget, "_seconds_each", lambda run: (run(1), 1.0)[1])
     before = len(counted.steps)
     arguments = ["reproduce", "table2", "--dataset", "digits", "--scale", "tiny"]
     folders = ["--runs", str(finished.runs), "--out", str(tmp_path)]
