@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "selena"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "selena"
 MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
@@ -115,6 +117,18 @@ def test_imports_point_one_way() -> None:
 
 def test_every_room_has_one_level() -> None:
     assert len(LEVEL_OF) == sum(map(len, LEVELS))
+
+
+def test_architecture_page_shows_these_rooms() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, picture, table, _ = re.split(r"^## (?:Picture|Table|Five).*\n", page, flags=re.M)
+    lines = re.findall(r"^[a-z].*", picture.split("```")[1], re.M)
+    # A comment stands three spaces or more behind the rooms of a line.
+    shown = [set(re.split(r" {3,}", line)[0].split()) for line in lines]
+    rooms = [{room for room in level if not room.startswith("__")} for level in reversed(LEVELS)]
+    assert shown == rooms
+    cells = re.findall(r"^\| (`.*?) \|", table, re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(set().union(*rooms))
 
 
 def build(root: Path, files: dict[str, str]) -> Path:

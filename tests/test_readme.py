@@ -1,4 +1,4 @@
-"""The README keeps its word: every command and every Python block in it runs."""
+"""Every command and every Python block in README.md and docs/usage.md runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 
 from tests.test_cli import selena
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+# Python blocks run before commands: one of them writes the file that a command reads.
+TEXT = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/usage.md"))
 # ```bash slow blocks take minutes; they run with the slow tests.
-BLOCKS = re.findall(r"^```(bash|python)( slow)?\n(.*?)^```$", README.read_text(), re.M | re.S)
+BLOCKS = re.findall(r"^```(bash|python)( slow)?\n(.*?)^```$", TEXT, re.M | re.S)
 COMMANDS = [
     pytest.param(line, id=line[:60], marks=[pytest.mark.slow] if slow else [])
     for language, slow, block in BLOCKS
@@ -31,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-def test_the_readme_has_commands_and_python() -> None:
+def test_pages_have_commands_and_python() -> None:
     assert len(COMMANDS) >= 5
     assert PYTHON
 
@@ -41,7 +43,7 @@ def test_the_readme_has_commands_and_python() -> None:
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
 def test_every_python_block_runs(block: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(block, "a page", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.usefixtures("in_short")

@@ -3,6 +3,11 @@
 After Carlini et al. 2022. An attacker who knows how the target was trained, and a pool of
 records of which it trained on some, trains models on halves of the pool. Half of the models saw a
 given record and half did not, which shows both ways in which the target may answer.
+
+The pool is the known records and the candidates (`MembershipSets.candidates`: shuffled, with new
+ids and without membership). Known records are halved like candidates, so that thresholds fitted on
+them apply. A tenth of the known non-members is set aside as validation records. One confidence per
+record and model is kept.
 """
 
 from __future__ import annotations

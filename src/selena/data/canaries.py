@@ -5,6 +5,9 @@ only be learned by heart, and a near copy with the same wrong label teaches even
 Split-AI that never see the record itself (Aerni, Zhang & Tramèr 2024). Whether a canary is trained
 on is settled by a coin of its own, as audits with one training need it (Steinke, Nasr & Jagielski
 2023).
+
+Canaries are drawn from the test non-members, and all other sets stay as they are. Attacks are
+fitted as without them and score them separately. Near copies are trained on and never scored.
 """
 
 from __future__ import annotations

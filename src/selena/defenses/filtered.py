@@ -1,4 +1,8 @@
-"""The base of models whose answers are changed, but not their predicted labels."""
+"""The base of models whose answers are changed, but not their predicted labels.
+
+Label-only attacks and accuracies ask the model behind the filter. Their scores are shared: an
+audit of the filtered model takes over what an audit of the bare one found in the same workspace.
+"""
 
 from __future__ import annotations
 

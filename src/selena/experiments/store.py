@@ -5,7 +5,8 @@ A run folder holds `manifest.json` (settings, seeds, data hash, code version, ti
 vouches for all of them: it holds the hash of each file and one of itself. A folder without it is
 half-written and never used; a file that disagrees with it is an error or is made anew.
 
-Nothing reads figures from `audit.json`: they are computed from the scores.
+Nothing reads figures from `audit.json`: they are computed from the scores, so a better interval
+needs no new attack. It holds no times: the same seed gives the same bytes.
 """
 
 from __future__ import annotations

@@ -3,6 +3,11 @@
 The pool is joblib's, so `joblib.parallel_config(backend=...)` puts tasks on another machine where
 a backend for it is registered. A task returns its weights; the artifacts that it keeps on the way
 need a folder that every worker sees, and are not needed for the result.
+
+The threads of a process wait for each other after each small step, so long training is faster in
+several processes. Each has as many threads as its share of the cores: at equal threads, any number
+of workers gives equal bytes. Who runs the tasks depends on what is asked for, never on what is
+finished already.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A step of training as a GPU wants it: recorded once, replayed from then on.
 
 Starting a kernel takes the processor longer than many kernels take the GPU, and a step has some
-hundred. A recorded step (a CUDA graph) is started as one.
+hundred. A recorded step (a CUDA graph) is started as one. `results/gpu/steps.json` holds times.
+What cannot be recorded runs as it is, and the log says why.
 """
 
 from __future__ import annotations
