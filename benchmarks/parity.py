@@ -271,10 +271,10 @@ def table(rows: list[Row]) -> str:
     def shown(number: float | None) -> str:
         if number is None:
             return "–"
-        return f"{number:.1e}" if 0 < abs(number) < 1e-3 else f"{number:.5g}"
+        return f"{number:.1e}" if 0 < abs(number) < 1e-3 else f"{number:.7g}"
 
     lines = [
-        "| what | reference | ours | reference's | measure | |",
+        "| what | reference | ours | reference's | measure | value |",
         "|---|---|---|---|---|---|",
         *(
             f"| {each['what']} | {each['reference']} | {shown(each.get('ours'))} "
@@ -300,8 +300,9 @@ def main() -> None:
     rows = quick() + (list(trained(options.location30)) if options.location30 else [])
     print(table(rows))
     if options.out:
+        trained_too = " --location30 FOLDER" if options.location30 else ""
         result = {
-            "command": "python -m benchmarks.parity",
+            "command": f"python -m benchmarks.parity{trained_too}",
             "rows": rows,
             "environment": describe_environment(),
         }
