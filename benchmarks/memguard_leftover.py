@@ -50,8 +50,7 @@ def look(model: MemGuardModel, records: Records) -> dict[str, Tensor]:
 
 def run(folder: Path, count: int) -> dict[str, Any]:
     """Return shares of members and of non-members, and what thresholds tell."""
-    manifest = RunFolder(folder).manifest()
-    case = Case.from_manifest(manifest)
+    case = Case.from_run(RunFolder(folder))
     dataset = case.dataset()
     split = case.split(dataset)
     model = case.build_defense(dataset).restore(RunFolder(folder).load_model())

@@ -73,7 +73,7 @@ def read_packed_run(path: Path) -> None:
     found = RunFolder(folder)
     with _named(folder):
         results = read_results([folder])
-        case = Case.from_manifest(found.manifest())
+        case = Case.from_run(found)
     assert results.rows == rows or found.manifest() != manifest, results.rows
     defense = case.build_defense(case.dataset())  # an error names a setting or the data set
     with _named(folder):

@@ -7,10 +7,11 @@ from typing import Literal
 import pytest
 import torch
 
+from selena.config import override
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
-from selena.experiments.pipeline import Case, DataSettings, RunSettings, cases
+from selena.experiments.pipeline import DataSettings, RunSettings, cases
 from selena.types import Dataset, Records
 
 PARTITIONS: tuple[Literal["default", "paper"], ...] = ("default", "paper")
@@ -88,7 +89,7 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
     assert len(paper.split(toy).train) == 100
     assert len(default.split(toy).train) == toy.n_members
     assert paper.folder(tmp_path, toy).path != default.folder(tmp_path, toy).path
-    assert Case.from_manifest({"settings": paper.to_json()}).data == paper.data
+    assert override(DataSettings(), paper.to_json()["data"]) == paper.data
 
 
 def test_setting_excludes_members() -> None:

@@ -64,7 +64,7 @@ def check(run: RunFolder, path: Path, *, probabilities: bool = False) -> None:
     done = export_onnx(run, path, probabilities=probabilities)
     assert done.checked > 1
     assert done.difference <= TOLERANCE
-    case = Case.from_manifest(run.manifest())
+    case = Case.from_run(run)
     dataset = case.dataset()
     x = dataset.records.x[:7]
     expected = case.build_defense(dataset).restore(run.load_model()).logits(x)

@@ -21,7 +21,7 @@ from selena.auditing.conditions import parse_condition
 from selena.auditing.gate import exit_code, judge
 from selena.errors import StoreError
 from selena.experiments import store
-from selena.experiments.pipeline import attack
+from selena.experiments.pipeline import Case, attack
 from selena.experiments.results import read_results
 from selena.experiments.store import RunFolder
 from selena.workspace import Workspace
@@ -254,6 +254,14 @@ def test_damaged_scores_are_made_anew(
         attack(run, SETTINGS.attacks, Workspace())
     assert "that attack is run anew" in caplog.text
     assert run.audit() == real.audit()
+
+
+def test_settings_of_a_wrong_type_name_the_folder(real: RunFolder, tmp_path: Path) -> None:
+    run, manifest = RunFolder(tmp_path / "run"), real.manifest()
+    manifest["settings"]["data"]["partition"] = {}
+    run.save_model(STATE, manifest, 1.0)
+    with pytest.raises(StoreError, match=r"run: partition=\{\} has the wrong type"):
+        Case.from_run(run)
 
 
 def test_a_model_of_another_network_is_named(real: RunFolder, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def export_onnx(
     """
     onnx = _onnx()
     manifest = run.manifest()
-    case = Case.from_manifest(manifest, data_dir)
+    case = Case.from_run(run, data_dir)
     dataset = case.dataset(progress)
     network = single_network(run.restore(case.build_defense(dataset)))
     if probabilities:

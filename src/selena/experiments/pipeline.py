@@ -150,15 +150,23 @@ class Case:
     defense_settings: dict[str, Any]
 
     @classmethod
-    def from_manifest(cls, manifest: dict[str, Any], data_dir: Path | None = None) -> Case:
-        """Return the case a run folder was made from; `data_dir` replaces the recorded one."""
-        settings = {f.name: manifest["settings"].get(f.name) for f in fields(cls)}
+    def from_run(cls, run: RunFolder, data_dir: Path | None = None) -> Case:
+        """Return the case a run folder was made from; `data_dir` replaces the recorded one.
+
+        Raises:
+            StoreError: there is no manifest, or none of this version's settings.
+        """
+        recorded = run.manifest()["settings"]
+        settings = {f.name: recorded.get(f.name) for f in fields(cls)}
         lacking = [name for name, value in settings.items() if value is None]
         if lacking:
             raise StoreError(
-                f"The run's manifest lacks {', '.join(lacking)} of its settings. Train it again."
+                f"{run.path}: the manifest lacks {', '.join(lacking)}. Train the run again."
             )
-        data = override(DataSettings(), settings.pop("data"))
+        try:
+            data = override(DataSettings(), settings.pop("data"))
+        except ConfigError as error:
+            raise StoreError(f"{run.path}: {error}") from error
         return cls(data=replace(data, data_dir=data_dir or data.data_dir), **settings)
 
     def to_json(self) -> dict[str, Any]:
@@ -308,7 +316,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     dataset = case.dataset(workspace.progress)
     run = case.folder(runs, dataset)
     if run.is_trained:
-        made = Case.from_manifest(run.manifest())
+        made = Case.from_run(run)
         if (made.defense, made.seed) != (case.defense, case.seed):
             raise StoreError(
                 f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
@@ -370,7 +378,7 @@ def attack(
         StoreError: the run is half-written or damaged, or its data set has changed.
     """
     manifest = run.manifest()
-    case = Case.from_manifest(manifest, data_dir)
+    case = Case.from_run(run, data_dir)
     dataset = case.dataset(workspace.progress)
     if data_identity(dataset)["sha256"] != manifest["data"]["sha256"]:
         raise StoreError(
