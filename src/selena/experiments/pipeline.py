@@ -17,7 +17,7 @@ from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
-from selena.environment import check_numeric_settings, note_numeric_settings, numeric_settings
+from selena.environment import note_numeric_settings, numeric_settings, report_numeric_differences
 from selena.errors import ConfigError, StoreError
 from selena.experiments.store import RunFolder
 from selena.fingerprint import code_digest, fingerprint
@@ -46,7 +46,7 @@ class DataSettings:
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
         subject_column: name of the column (or array) that says whose a record is, or None.
-        members: number of records the target model trains on; by default the data set's own.
+        n_members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.
         canaries: how many test non-members are turned into canaries, which a coin each makes
@@ -59,24 +59,24 @@ class DataSettings:
     size: int | None = None
     label_column: str = "label"
     subject_column: str | None = None
-    members: int | None = None
+    n_members: int | None = None
     partition: Literal["default", "paper"] = "default"
     canaries: int = 0
     canary_kind: CanaryKind = "mislabelled"
 
     def __post_init__(self) -> None:
         check_canaries(self.canaries, self.canary_kind)
-        if self.partition == "paper" and self.members is not None:
+        if self.partition == "paper" and self.n_members is not None:
             raise ConfigError(
-                "The paper's partition sets the number of members. Leave --members out, or "
-                "--partition."
+                "The paper's partition sets the number of members. Leave out n_members or "
+                "partition."
             )
 
     def sizes(self, dataset: Dataset) -> Partition:
         """Return the sizes of the parts of `dataset`."""
         if self.partition == "paper":
             return paper_partition(dataset)
-        members = dataset.members if self.members is None else self.members
+        members = dataset.members if self.n_members is None else self.n_members
         return Partition.of(len(dataset.records), members)
 
 
@@ -170,7 +170,7 @@ class Case:
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
         contents = replace(
-            self.data, members=None, partition="default", canaries=0, canary_kind="mislabelled"
+            self.data, n_members=None, partition="default", canaries=0, canary_kind="mislabelled"
         )
         return load_data(contents, progress)
 
@@ -299,9 +299,11 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     """Train a case into its run folder under `runs`, or find it there.
 
     `workspace.folder` keeps finished sub-models and checkpoints; a killed call goes on there.
+    A finished run is reused even if it was trained where sums round otherwise. One line of the log
+    says what differs, and its manifest keeps the conditions it was trained under.
 
     Raises:
-        StoreError: it was trained where sums round otherwise; the message says what differs.
+        StoreError: the run folder was renamed, or its manifest is damaged.
     """
     dataset = case.dataset(workspace.progress)
     run = case.folder(runs, dataset)
@@ -312,7 +314,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
                 f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
                 "name back, or delete it."
             )
-        check_numeric_settings(run.path, run.manifest().get("numeric", {}), workspace)
+        report_numeric_differences(run.path, run.manifest().get("numeric", {}), workspace)
         return run
     note_numeric_settings(workspace)
     split = case.split(dataset)
