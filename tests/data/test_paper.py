@@ -93,5 +93,5 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
 
 
 def test_setting_excludes_members() -> None:
-    with pytest.raises(ConfigError, match="Leave --members out"):
+    with pytest.raises(ConfigError, match="Leave out n_members"):
         DataSettings(partition="paper", n_members=5)
