@@ -194,7 +194,12 @@ __all__ = [
 ]
 
 
+_PACKAGES = ("attacks", "defenses", "metrics")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"selena.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'selena' has no attribute {name!r}")
     return getattr(import_module(f"selena.{_HOME[name]}"), name)
@@ -202,4 +207,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     # Those not imported yet too: shells complete names by it.
-    return __all__
+    return [*__all__, *_PACKAGES]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -193,3 +195,11 @@ def test_wrong_settings_are_named() -> None:
         rmia_scores(*given, offline_a=2.0)
     with pytest.raises(ConfigError, match="prior_models is 0"):
         bavaria_scores(*given, prior_models=0.0)
+
+
+def test_scores_are_found_below_selena_attacks() -> None:
+    code = "import selena; print(selena.attacks.lira_scores.__name__, 'scipy.stats' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["lira_scores", "False"]

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.special import log_expit
-from scipy.stats import t as student_t
+from scipy.special import gammaln, log_expit
 
 from selena.errors import ConfigError, DataError
 
@@ -219,7 +218,7 @@ def bavaria_scores(
             variance = (prior_models * common + (count - 1) * own) / freedom
             scale = np.maximum(np.sqrt(variance * (1 + 1 / count)), _LEAST_SD)
             z = (phi - mean) / scale
-            found.append(student_t.logpdf(z, freedom) - np.log(scale) if online else z)
+            found.append(_log_student_t(z, freedom) - np.log(scale) if online else z)
         return np.subtract(*found) if online else found[0]
 
     return _in_chunks(score, target, references, sides)
@@ -286,6 +285,13 @@ def _moments(models: Matrix, side: Mask) -> tuple[Scores, Scores, Scores]:
     mean = (models * side).sum(axis=0) / count
     variance = ((models - mean) ** 2 * side).sum(axis=0) / np.maximum(count - 1, 1)
     return mean, variance, count.astype(np.float64)
+
+
+def _log_student_t(z: Scores, freedom: Scores) -> Scores:
+    """Return the log-density of Student's t distribution."""
+    constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - np.log(np.pi * freedom) / 2
+    density: Scores = constant - (freedom + 1) / 2 * np.log1p(z**2 / freedom)
+    return density
 
 
 def _pooled_variance(models: Matrix, side: Mask) -> float:
