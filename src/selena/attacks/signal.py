@@ -42,7 +42,7 @@ class SignalAttack(ABC):
         oracle: Oracle,
         known: MembershipSets,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> SignalScorer:
         """Return a scorer; nothing is learned and no randomness used."""

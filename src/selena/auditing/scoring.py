@@ -227,9 +227,8 @@ class AuditContext:
     def find(self, attack: Attack) -> AttackScores | None:
         """Return the attack's scores if they were kept."""
         artifact = self._artifact_name(attack)
-        if artifact is None:
-            return None
-        found = [(place, place.load(artifact)) for place in self._places(attack)]
+        places = [] if artifact is None else self._places(attack)
+        found = [(place, place.load(str(artifact))) for place in places]
         scores = next((each for _, each in found if each is not None), None)
         if scores is None:
             return None

@@ -57,7 +57,7 @@ class SingleNetwork:
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         """Train on all of `train`.

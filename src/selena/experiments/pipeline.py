@@ -68,8 +68,7 @@ class DataSettings:
         check_canaries(self.canaries, self.canary_kind)
         if self.partition == "paper" and self.n_members is not None:
             raise ConfigError(
-                "The paper's partition sets the number of members. Leave out n_members or "
-                "partition."
+                "The paper's partition sets the number of members. Leave out n_members."
             )
 
     def sizes(self, dataset: Dataset) -> Partition:
@@ -387,11 +386,10 @@ def attack(
         )
     plan = case.build_plan(dataset)
     defense, seed = case.build_defense(dataset), child_seed(case.seed, "audit")
-    target = run.restore(defense, workspace.torch_device)
     run.discard_damaged_scores()
     kept = Workspace(folder=run.scores_folder)
     report = run_audit(
-        target,
+        run.restore(defense, workspace.torch_device),
         case.split(dataset),
         build_attacks(attacks, plan, dataset, attack_settings, defense),
         seed=seed,
