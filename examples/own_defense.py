@@ -36,7 +36,7 @@ class CrossLabels(SingleNetwork):
         train: selena.Records,
         validation: selena.Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: selena.Workspace | None = None,
     ) -> NetworkModel:
         def network(name: str, records: selena.Records, soft: Tensor | None) -> NetworkModel:

@@ -121,7 +121,7 @@ def test_published_model(
 
 def test_neural_attack_on_published_model(location30: Case) -> None:
     # 800 records give few steps an epoch: a higher rate stands in for the many of a real run.
-    attack = NeuralAttack(epochs=8, batch_size=64, learning_rate=1e-3)
+    attack = NeuralAttack(epochs=25, batch_size=64, learning_rate=3e-4)
     figures = location30.figures(attack, per_class=False)
     assert figures.auc > 0.7
     assert figures.balanced_accuracy > 0.62

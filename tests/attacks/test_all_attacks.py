@@ -49,7 +49,7 @@ SHADOW = SplitAI(
     n_nonmodels=1,
 )
 REFERENCE = Undefended(SHADOW.network, CLASSES, SHADOW.recipe)
-QUICK = NeuralAttack(epochs=20, batch_size=12, learning_rate=2e-3)
+QUICK = NeuralAttack(epochs=30, batch_size=12, learning_rate=1.5e-3)
 WALK = HopSkipJumpAttack(queries=150, first_samples=20, starts=10)
 DESCENT = BoundaryDistanceAttack(steps=60, searches=4, learning_rate=0.03)
 

@@ -15,7 +15,7 @@ from selena.types import Attack, MembershipSets, Records
 from selena.workspace import Workspace
 
 CLASSES = 3
-QUICK = NeuralAttack(epochs=8, batch_size=32, learning_rate=2e-3)
+QUICK = NeuralAttack(epochs=30, batch_size=32, learning_rate=3e-4)
 
 
 class Leaky:

@@ -37,7 +37,7 @@ class Mine(SingleNetwork):
         train: Records,
         validation: Records,
         *,
-        seed: int,
+        seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NetworkModel:
         workspace = workspace or Workspace()

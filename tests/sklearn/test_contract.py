@@ -353,7 +353,7 @@ def leak(model: Any, X: Any, y: Any, members: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("estimator", "leaks"), [(DecisionTreeClassifier(), 0.2), (RandomForestClassifier(10), 0.45)]
+    ("estimator", "leaks"), [(DecisionTreeClassifier(), 0.2), (RandomForestClassifier(30), 0.45)]
 )
 def test_selena_leaks_less_at_little_cost(estimator: Any, leaks: float) -> None:
     X, y = load_digits(return_X_y=True)

@@ -132,12 +132,7 @@ def test_missing_values_pass_where_taken() -> None:
 # One of each way to heed weights: as such, by the last step's name, by repeated rows, in the loss.
 @pytest.mark.parametrize(
     "estimator",
-    [
-        LINEAR,
-        make_pipeline(StandardScaler(), LINEAR),
-        LinearDiscriminantAnalysis(),
-        TorchClassifier((8,), epochs=5, batch_size=64, learning_rate=0.1),
-    ],
+    [LINEAR, make_pipeline(StandardScaler(), LINEAR), LinearDiscriminantAnalysis(), MODELS[-1]],
     ids=["weights", "pipeline", "repeats", "loss"],
 )
 @pytest.mark.parametrize("model", MODELS[:2], ids=lambda m: type(m).__name__)

@@ -25,7 +25,7 @@ from selena.sklearn import MemGuardClassifier
 FOREST = RandomForestClassifier(20, random_state=0)
 
 
-N = 150  # of members, of references and of others
+N = 250  # of members, of references and of others
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_budget_bounds_the_noise(digits: tuple[Any, Any], forest: Forest) -> N
 @pytest.mark.usefixtures("short_walks")
 def test_copy_is_fitted_on_half_of_distinct_records(digits: tuple[Any, Any]) -> None:
     X, y = digits
-    twice = np.r_[0:200, 0:200]
+    twice = np.r_[0:400, 0:400]
     seen: list[Any] = []
 
     class Sees(DecisionTreeClassifier):  # type: ignore[misc]
@@ -108,9 +108,9 @@ def test_copy_is_fitted_on_half_of_distinct_records(digits: tuple[Any, Any]) -> 
     model = MemGuardClassifier(Sees(), epochs=1, random_state=0).fit(X[twice], y[twice])
     rows, counts = np.unique(seen[0], axis=0, return_counts=True)
     assert (counts == 2).all()
-    assert 60 < len(rows) < 140
-    clone(model).fit(X[:200], y[:200], X_reference=X[200:400])
-    assert len(seen[1]) == 200
+    assert 150 < len(rows) < 250
+    clone(model).fit(X[:400], y[:400], X_reference=X[400:800])
+    assert len(seen[1]) == 400
 
 
 @pytest.mark.usefixtures("short_walks")

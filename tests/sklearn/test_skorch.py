@@ -22,8 +22,8 @@ def network() -> Any:
         module__out_features=3,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
-        lr=0.1,
-        max_epochs=6,
+        lr=0.05,
+        max_epochs=8,
         train_split=None,
         verbose=0,
     )

@@ -234,7 +234,7 @@ class AuditContext:
             return None
         for place, each in found:
             if each is None:
-                place.save(artifact, scores)
+                place.save(str(artifact), scores)
         return unpack_scores(scores)
 
     def _places(self, attack: Attack) -> list[Workspace]:
