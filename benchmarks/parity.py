@@ -167,10 +167,8 @@ def canary_bound(m: int, guesses: int, correct: int, delta: float, error: float)
     def p_value(epsilon: float) -> float:
         right = 1 / (1 + math.exp(-epsilon))
         beta = float(binom.sf(correct - 1, guesses, right))
-        alpha = total = 0.0
-        for i in range(1, correct + 1):
-            total += float(binom.pmf(correct - i, guesses, right))
-            alpha = max(alpha, total / i)
+        below = np.cumsum(binom.pmf(np.arange(correct - 1, -1, -1), guesses, right))
+        alpha = float((below / np.arange(1, correct + 1)).max())
         return min(beta + alpha * delta * 2 * m, 1.0)
 
     low, high = 0.0, 50.0
