@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
 
 from selena import environment, processor
 from selena.environment import (
-    check_numeric_settings,
     note_numeric_settings,
     numeric_settings,
+    report_numeric_differences,
 )
-from selena.errors import StoreError
 from selena.experiments.pipeline import Case, DataSettings, train
+from selena.training import engine
 from selena.workspace import Workspace
 
 CASE = Case(
@@ -36,9 +37,10 @@ def workspace(tmp_path: Path) -> Workspace:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on there are more threads."""
     here = processor.numeric_environment
-    monkeypatch.setattr(
-        environment, "numeric_environment", lambda device: {**here(device), "threads": 99}
-    )
+    for module in (environment, engine):
+        monkeypatch.setattr(
+            module, "numeric_environment", lambda *where: {**here(*where), "threads": 99}
+        )
 
 
 def test_a_manifest_says_what_moves_bytes(tmp_path: Path, workspace: Workspace) -> None:
@@ -48,14 +50,34 @@ def test_a_manifest_says_what_moves_bytes(tmp_path: Path, workspace: Workspace) 
     assert {"torch", "processor", "threads", "cohort_size"} <= set(kept)
 
 
-def test_a_run_that_goes_on_elsewhere_says_what_differs(
+def test_a_finished_run_is_reused_elsewhere(
+    tmp_path: Path,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = train(CASE, tmp_path, workspace)
+    before = (run.path / "manifest.json").read_bytes()
+    assert train(CASE, tmp_path, workspace) == run
+    assert not caplog.records
+    elsewhere(monkeypatch)
+    assert train(CASE, tmp_path, workspace) == run
+    (said,) = caplog.messages
+    assert re.search(r"threads was \d+, is 99", said)
+    assert (run.path / "manifest.json").read_bytes() == before  # which names its own conditions
+
+
+def test_unfinished_work_is_not_used_elsewhere(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(CASE, tmp_path, workspace)
-    assert train(CASE, tmp_path, workspace) == run
+    (run.path / "manifest.json").unlink()  # as if it was killed before its end
+    before = {path.name for path in (tmp_path / "artifacts").iterdir()}
     elsewhere(monkeypatch)
-    with pytest.raises(StoreError, match=r"threads was \d+, is 99"):
-        train(CASE, tmp_path, workspace)
+    train(CASE, tmp_path, workspace)
+    now = {path.name for path in (tmp_path / "artifacts").iterdir()}
+    assert len(now) > len(before)
+    assert run.manifest()["numeric"]["threads"] == 99
 
 
 def test_work_begun_elsewhere_is_named(
@@ -77,5 +99,8 @@ def test_the_note_goes_with_the_artifacts(workspace: Workspace) -> None:
     assert not workspace.folder.exists()
 
 
-def test_what_was_made_alike_passes(workspace: Workspace) -> None:
-    check_numeric_settings(Path("run"), numeric_settings(workspace), workspace)
+def test_equal_conditions_are_not_reported(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    report_numeric_differences(Path("run"), numeric_settings(workspace), workspace)
+    assert not caplog.records

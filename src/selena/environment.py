@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from joblib import cpu_count
 
-from selena.errors import StoreError
 from selena.processor import (
     has_amx,
     has_fast_bfloat16,
@@ -73,20 +72,23 @@ def numeric_settings(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def check_numeric_settings(path: Path, before: Mapping[str, Any], workspace: Workspace) -> None:
-    """Raise `StoreError` if what lies at `path` was made where sums round otherwise than here."""
+def report_numeric_differences(path: Path, before: Mapping[str, Any], workspace: Workspace) -> None:
+    """Log one line if the finished run at `path` was made where sums round otherwise than here."""
     differing = _difference(before, numeric_settings(workspace))
     if differing:
-        raise StoreError(
-            f"{path} was made under other conditions: {differing}. Go on under the same "
-            "conditions, or give another folder for runs."
+        _LOG.warning(
+            "%s was trained under other conditions (%s): its model is used as it is, and attacks "
+            "run under the present ones. To train under the present ones, give another folder for "
+            "runs.",
+            path,
+            differing,
         )
 
 
 def note_numeric_settings(workspace: Workspace) -> None:
     """Write down how the artifacts of `workspace` are made; warn where they were made otherwise.
 
-    Pieces made otherwise have other names, so they are trained anew and never mixed with these.
+    Artifacts made otherwise have other names: they are trained again and never mixed with these.
     """
     now = numeric_settings(workspace)
     kept = workspace.load(_NOTE)
@@ -94,8 +96,8 @@ def note_numeric_settings(workspace: Workspace) -> None:
         differing = _difference(json.loads(bytes(kept["json"].tolist())), now)
         if differing:
             _LOG.warning(
-                "Work kept in %s was begun under other conditions (%s): it is done anew. Go on "
-                "under the same conditions to use it.",
+                "Unfinished work in %s was begun under other conditions (%s), so it starts again. "
+                "To use it, run under the same conditions.",
                 workspace.folder,
                 differing,
             )

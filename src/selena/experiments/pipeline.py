@@ -17,7 +17,7 @@ from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
-from selena.environment import check_numeric_settings, note_numeric_settings, numeric_settings
+from selena.environment import note_numeric_settings, numeric_settings, report_numeric_differences
 from selena.errors import ConfigError, StoreError
 from selena.experiments.store import RunFolder
 from selena.fingerprint import code_digest, fingerprint
@@ -299,9 +299,11 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     """Train a case into its run folder under `runs`, or find it there.
 
     `workspace.folder` keeps finished sub-models and checkpoints; a killed call goes on there.
+    A finished run is reused even if it was trained where sums round otherwise. One line of the log
+    says what differs, and its manifest keeps the conditions it was trained under.
 
     Raises:
-        StoreError: it was trained where sums round otherwise; the message says what differs.
+        StoreError: the run folder was renamed, or its manifest is damaged.
     """
     dataset = case.dataset(workspace.progress)
     run = case.folder(runs, dataset)
@@ -312,7 +314,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
                 f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
                 "name back, or delete it."
             )
-        check_numeric_settings(run.path, run.manifest().get("numeric", {}), workspace)
+        report_numeric_differences(run.path, run.manifest().get("numeric", {}), workspace)
         return run
     note_numeric_settings(workspace)
     split = case.split(dataset)
