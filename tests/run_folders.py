@@ -17,7 +17,7 @@ from selena.experiments.store import RunFolder
 
 QUICK = {"epochs": 2, "precision": "float32"}
 SETTINGS = RunSettings(
-    data=DataSettings("digits", members=200),
+    data=DataSettings("digits", n_members=200),
     defenses=("undefended",),
     attacks=("confidence", "correctness"),
     plan={"hidden": [8], "training": QUICK},

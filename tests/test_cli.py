@@ -29,7 +29,7 @@ attacks = ["confidence", "modified_entropy"]
 defenses = ["undefended", "split_ai", "selena"]
 [data]
 dataset = "digits"
-members = 200
+n_members = 200
 [plan]
 hidden = [16]
 n_submodels = 4
@@ -150,7 +150,7 @@ def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
     train = ("train", "--config", "run.toml", "--defense", "undefended")
     one, other, fewer = (
         selena(*train, *more, cwd=tmp_path).stdout.strip()
-        for more in ((), ("--seed", "1"), ("--seed", "2", "--members", "150"))
+        for more in ((), ("--seed", "1"), ("--seed", "2", "--n-members", "150"))
     )
     selena("attack", one, fewer, "--attack", "confidence", cwd=tmp_path)
     selena("attack", other, "--attack", "confidence,shadow_cross_entropy", cwd=tmp_path)
@@ -190,7 +190,7 @@ def test_copies_of_members_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptu
     rows = [f"{i % 20},{i % 7},{i % 2}" for i in range(300)]
     (tmp_path / "few.csv").write_text("\n".join(["a,b,label", *rows]))
     config = CONFIG.replace('dataset = "digits"', 'dataset = "few.csv"')
-    (tmp_path / "run.toml").write_text(config.replace("members = 200", "members = 100"))
+    (tmp_path / "run.toml").write_text(config.replace("n_members = 200", "n_members = 100"))
     selena("train", "--config", "run.toml", "--defense", "undefended", cwd=tmp_path)
     assert "test non-members are copies of members" in caplog.text
 
@@ -216,7 +216,7 @@ def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
     for config, k in (("run.toml", 4), ("more.toml", 5)):
         selena("run", "--config", config, *names, "--json", "out.json", cwd=tmp_path)
         (row,) = read(tmp_path / "out.json")["rows"]
-        assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["k"] == k
+        assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["n_submodels"] == k
 
 
 def test_reference_runs_repeat_the_defense_of_the_target(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_env_prints_versions(tmp_path: Path) -> None:
         (("run", "--dataset", "digits", "--defense", "selina"), "Did you mean 'selena'"),
         (("run", "--dataset", "digits", "--attack", "dirct"), "Did you mean 'direct'"),
         (("run", "--dataset", "digits", "--selection", "test"), "'last', 'validation', 'paper'"),
-        (("run", "--dataset", "digits", "--members", "1790"), "members"),
+        (("run", "--dataset", "digits", "--n-members", "1790"), "members"),
         (("run", "--dataset", "digits", "--size", "100"), "size"),
         (("run", "--config", "absent.toml"), "absent.toml"),
         (("train", "--dataset", "absent.csv"), "no such file"),

@@ -35,13 +35,19 @@ def test_a_toml_file_becomes_settings(tmp_path: Path) -> None:
     assert settings.plan == {"training": {"epochs": 2}}
 
 
+def test_the_old_name_of_n_members_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    settings = override(RunSettings(), {"data": {"members": 5}})
+    assert settings.data.n_members == 5
+    assert "data.members is called data.n_members now" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"trainig": {}}, "Did you mean 'training'"),
         ({"training": {"epoch": 3}}, "Did you mean 'training.epochs'"),
-        ({"k": "ten"}, "k='ten' has the wrong type; it must be int"),
-        ({"k": True}, "wrong type"),
+        ({"n_submodels": "ten"}, "n_submodels='ten' has the wrong type; it must be int"),
+        ({"n_submodels": True}, "wrong type"),
         ({"training": {"optimizer": "lion"}}, "one of 'adam', 'sgd'"),
         ({"hidden": 3}, "wrong type"),
     ],

@@ -20,7 +20,7 @@ from selena.training import engine
 from selena.workspace import Workspace
 
 CASE = Case(
-    data=DataSettings("digits", members=300),
+    data=DataSettings("digits", n_members=300),
     defense="undefended",
     seed=1,
     selection="last",

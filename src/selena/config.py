@@ -20,6 +20,7 @@ _RENAMED = {
     "l": "n_nonmodels",
     "group_column": "subject_column",
     "group_size": "cohort_size",
+    "members": "n_members",
 }
 T = TypeVar("T")
 _FRACTION = re.compile(r"(?<![\w.-])[+-]?[0-9_]+\.[0-9_]+(?![\w.])")
@@ -80,6 +81,15 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
         else:
             values[key] = _coerced(value, hints[key], name)
     return replace(settings, **values)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` on top, nested ones included."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        result[key] = merged(base[key], value) if nested else value
+    return result
 
 
 def _current_name(key: str, known: Sequence[str], where: str) -> str:

@@ -115,7 +115,7 @@ def test_predictions_take_attacks_too(tmp_path: Path) -> None:
         (MODEL, "needs --members"),
         ((*MODEL, *RECORDS[:2]), "needs --non-members"),
         ((*MODEL, *RECORDS, "--predictions", "p.npz"), "either --predictions, or --model"),
-        (("--predictions", "p.npz", *RECORDS[2:]), "--non-members is about a --model"),
+        (("--predictions", "p.npz", *RECORDS[2:]), "--non-members is for --model only"),
         ((*MODEL[:2], *RECORDS), "factory"),
         ((*MODEL, *RECORDS, "--output", "logit"), "logit"),
         ((*MODEL, *RECORDS, "--attack", "confidenc"), "Did you mean 'confidence'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,13 @@ import typer
 from typer.main import get_command
 
 from selena.cli import app
+from selena.cli import run as run_module
+from selena.cli.examples import EXAMPLES
 from selena.cli.main import COMMANDS, RENAMED_OPTIONS, load
-from selena.errors import DataError
+from selena.errors import ConfigError, DataError
+from selena.experiments.pipeline import RunSettings
+from selena.experiments.store import RunFolder
+from tests.test_cli import CONFIG, selena
 
 WITHOUT_TORCH = """
 import sys
@@ -73,6 +79,83 @@ def test_old_names_of_options_are_read(
 ) -> None:
     absent = str(tmp_path / "absent.csv")
     with pytest.raises(DataError, match="absent"):
-        app(["run", "--dataset", absent, f"{old}=who"], standalone_mode=False)
+        app(["run", "--dataset", absent, f"{old}=5"], standalone_mode=False)
     said = " ".join(capsys.readouterr().err.split())
     assert f"{old} is called {new} now." in said
+
+
+def test_main_commands_have_three_examples() -> None:
+    assert EXAMPLES.keys() == {"", *COMMANDS} - {"env"}
+    assert {len(lines) for lines in EXAMPLES.values()} == {3}
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_examples_use_existing_options(line: str) -> None:
+    program, name, *words = line.split()
+    assert (program, len(line) <= 76) == ("selena", True)
+    found = load(name)
+    if isinstance(found, typer.Typer):
+        command = get_command(found).commands[words[0]]  # type: ignore[attr-defined]
+    else:
+        alone = typer.Typer()
+        alone.command()(found)
+        command = get_command(alone)
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", line)) <= known
+
+
+def test_help_ends_with_examples_and_exit_codes(tmp_path: Path) -> None:
+    said = selena("--help", cwd=tmp_path).stdout
+    assert EXAMPLES[""][0] in said
+    assert "Exit codes: 0 done" in said
+    assert EXAMPLES["run"][1] in selena("run", "--help", cwd=tmp_path).stdout
+
+
+OPTIONS = {
+    "--n-submodels": "6",
+    "--n-nonmodels": "3",
+    "--epochs": "2",
+    "--batch-size": "8",
+    "--learning-rate": "0.5",
+    "--n-members": "100",
+}
+
+
+def test_options_beat_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[RunSettings] = []
+
+    def stop(settings: RunSettings, *_: object, **__: object) -> None:
+        seen.append(settings)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr(run_module, "run", stop)
+    (tmp_path / "run.toml").write_text(CONFIG + "weight_decay = 0.25\n")
+    given = [word for option in OPTIONS.items() for word in option]
+    selena("run", "--config", "run.toml", *given, cwd=tmp_path, code=2)
+    selena("run", "--config", "run.toml", cwd=tmp_path, code=2)
+    recipe = {"epochs": 2, "batch_size": 8, "learning_rate": 0.5}
+    assert seen[0].plan == {
+        "hidden": [16],
+        "n_submodels": 6,
+        "n_nonmodels": 3,
+        "training": recipe,
+        "distillation": {**recipe, "weight_decay": 0.25},
+        "shadow_epochs": None,
+    }
+    assert seen[0].data.n_members == 100
+    assert seen[1].plan["training"] == {"epochs": 3}
+    assert seen[1].data.n_members == 200
+
+
+@pytest.mark.parametrize("option", [["--epochs", "0"], ["--n-submodels", "0"]])
+def test_counts_below_one_are_refused(option: list[str], tmp_path: Path) -> None:
+    assert option[0] in selena("train", *option, cwd=tmp_path, code=2).stderr
+
+
+def test_train_prints_a_line_per_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "train", lambda *_: RunFolder(tmp_path / "made"))
+    (tmp_path / "run.toml").write_text(CONFIG)
+    done = selena("train", "--config", "run.toml", cwd=tmp_path)
+    stages = re.findall(r"^ +[0-9.]+ min  (.*)$", done.stderr, re.MULTILINE)
+    assert stages == [f"{name}, seed 0" for name in ("undefended", "split_ai", "selena")]
+    assert done.stdout.splitlines() == [str(tmp_path / "made")] * 3

@@ -102,7 +102,7 @@ def test_what_keeps_a_gate_from_judging_is_no_verdict(
 def test_without_a_gate_errors_keep_their_code(tmp_path: Path) -> None:
     selena(*AUDIT, "absent.npz", cwd=tmp_path, code=2)
     done = selena(*AUDIT, "absent.npz", "--junit", "gate.xml", cwd=tmp_path, code=2)
-    assert "add --fail-if" in done.stderr
+    assert "Add --fail-if" in done.stderr
 
 
 def test_a_real_process_ends_with_the_code(folder: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_stopped_run_says_what_was_kept(
     done = selena("run", "--config", "run.toml", "--runs", "mine", cwd=tmp_path, code=code)
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Stopped by {name}. ")
-    assert "kept in mine; the same command goes on" in line
+    assert "kept in mine; run the same command again" in line
 
 
 def test_a_command_that_keeps_nothing_says_so() -> None:

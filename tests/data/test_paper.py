@@ -59,10 +59,10 @@ def test_shortened_set_that_does_not_hold_it() -> None:
 def test_setting_decides_the_sizes() -> None:
     toy = dataset("purchase100", 1_000)
     assert DataSettings(partition="paper").sizes(toy) == Partition(100, 150, 75)
-    assert DataSettings(members=40).sizes(toy) == Partition.of(1_000, 40)
+    assert DataSettings(n_members=40).sizes(toy) == Partition.of(1_000, 40)
     assert DataSettings().sizes(toy) == Partition.of(1_000, toy.members)
     with pytest.raises(ConfigError, match="members >= 2, not 0"):
-        DataSettings(members=0).sizes(toy)
+        DataSettings(n_members=0).sizes(toy)
 
 
 def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
@@ -79,5 +79,5 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
 
 
 def test_setting_excludes_members() -> None:
-    with pytest.raises(ConfigError, match="Leave --members out"):
-        DataSettings(partition="paper", members=5)
+    with pytest.raises(ConfigError, match="Leave out n_members"):
+        DataSettings(partition="paper", n_members=5)

@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunFolder
     runs = tmp_path_factory.mktemp("runs")
 
     def run(dataset: str, defense: str, **plan: Any) -> RunFolder:
-        case = Case(DataSettings(dataset, members=60), defense, 0, "last", PLAN | plan, {})
+        case = Case(DataSettings(dataset, n_members=60), defense, 0, "last", PLAN | plan, {})
         return train(case, runs, Workspace())
 
     return run

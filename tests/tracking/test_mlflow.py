@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 QUICK = {"epochs": 2, "precision": "float32"}
 SETTINGS = RunSettings(
-    data=DataSettings("digits", members=200),
+    data=DataSettings("digits", n_members=200),
     defenses=("undefended", "selena"),
     attacks=("confidence",),
     seeds=(3,),
@@ -71,7 +71,7 @@ def test_a_local_store_holds_settings_figures_and_report(results: Results) -> No
         child = logged[row["defense"]]
         assert child.data.metrics == pytest.approx(metrics(row))
         assert child.data.params["plan.training.epochs"] == "2"
-        assert child.data.params["data.members"] == "200"
+        assert child.data.params["data.n_members"] == "200"
         assert child.data.tags["best_attack/auc"] == figures_of(row)["auc"].attack
         assert child.data.tags["verdict"] == row["verdict"]["level"]
         assert child.data.tags["mlflow.parentRunId"] == parent

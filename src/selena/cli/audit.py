@@ -1,4 +1,4 @@
-"""`selena audit`: anybody's model, from its file or from its predictions alone."""
+"""`selena audit`: any model, from its file or from its predictions."""
 
 from __future__ import annotations
 
@@ -33,61 +33,65 @@ from selena.workspace import Workspace
 
 def audit_command(
     predictions: Annotated[
-        Path | None, typer.Option(help="Predictions of any model: .npz, .csv or .parquet.")
+        Path | None, typer.Option(help="File of any model's predictions: .npz, .csv or .parquet.")
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="A model instead: .onnx, or the .safetensors weights of --factory."),
+        typer.Option(help="Model file: .onnx, or .safetensors weights (with --factory)."),
     ] = None,
     factory: Annotated[
         str | None,
         typer.Option(
-            help="package.module:callable that builds the network of the weights; its code, found "
-            "from the working directory, is run.",
+            help="package.module:callable that builds the network for the weights. The module is "
+            "looked up in the working directory first, and its code is run.",
         ),
     ] = None,
     members: Annotated[
         Path | None,
-        typer.Option(help="Records the model was trained on: .npz (x, y), .csv or .parquet."),
+        typer.Option(
+            help="File of records that the model was trained on: .npz (x, y), .csv or .parquet."
+        ),
     ] = None,
     non_members: Annotated[
         Path | None,
-        typer.Option(help="Records of the same population that it was not trained on."),
+        typer.Option(help="File of records of the same population that it was not trained on."),
     ] = None,
     label_column: options.LabelColumn = None,
     subject_column: options.SubjectColumn = None,
     output: Annotated[
         str | None,
-        typer.Option(help="What the model answers: auto, probabilities or logits (default: auto)."),
+        typer.Option(help="What the model returns: auto, probabilities or logits (default: auto)."),
     ] = None,
     known_fraction: Annotated[
         float | None,
-        typer.Option(help="Share of the records that the attacker may fit on (default: 0.5)."),
+        typer.Option(
+            help="Share of the records whose membership the attacker knows (default: 0.5)."
+        ),
     ] = None,
     deduplicate: Annotated[
         bool,
         typer.Option(
             "--deduplicate",
-            help="Leave records that are among both members and non-members out of both.",
+            help="Drop records that are both members and non-members.",
         ),
     ] = False,
     attack_names: options.Attacks = None,
     fpr: Annotated[
         float | None,
         typer.Option(
-            help="The false-positive rate that matters: records too few for it are warned of "
-            "(default: 0.01)."
+            help="False-positive rate that matters to you; a warning says if there are too few "
+            "records for it (default: 0.01)."
         ),
     ] = None,
     device: options.Device = None,
-    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     html: options.Html = None,
     json_out: options.Json = None,
     fail_if: options.FailIf = None,
     bound: options.GateBound = "both",
     junit: options.Junit = None,
 ) -> None:
-    """Audit anybody's model, from its file or from its predictions alone."""
+    """Audit any model, from its file or from its predictions."""
     gate = Gate.asked(fail_if, bound, junit)
     about_model = {
         "members": members,
@@ -117,7 +121,7 @@ def audit_command(
         else:
             raise ConfigError("Give either --predictions, or --model with --members.")
     result, verdicts = report.to_json(), gate.judge(report)
-    # Files first: a terminal may go away.
+    # Files first: the terminal may be gone.
     with together():
         if json_out:
             write_json(json_out, {**result, **gate.to_json(verdicts)})
@@ -150,7 +154,7 @@ def _audit_predictions(
 
     if about_model:
         name = next(iter(about_model)).replace("_", "-")
-        raise ConfigError(f"--{name} is about a --model; --predictions say all there is to know.")
+        raise ConfigError(f"--{name} is for --model only; leave it out with --predictions.")
     return audit(read_predictions(path), **{"attacks": prediction_attacks(), **settings})
 
 
@@ -174,7 +178,7 @@ def _audit_model(
 
 
 def load_factory(text: str) -> Callable[..., Any]:
-    """Return what `package.module:callable` names, found from the working directory first.
+    """Return the object that `package.module:callable` names; the working directory comes first.
 
     Importing a module runs its code: name only what you would run yourself.
 
@@ -195,7 +199,7 @@ def load_factory(text: str) -> Callable[..., Any]:
     except Exception as error:
         raise ConfigError(
             f"--factory {text!r}: {module_name} cannot be imported ({type(error).__name__}: "
-            f"{error}). Mend it."
+            f"{error}). Fix the module."
         ) from error
     if not hasattr(module, name):
         public = (each for each in vars(module) if not each.startswith("_"))
@@ -208,7 +212,7 @@ def load_factory(text: str) -> Callable[..., Any]:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Show warnings as errors are shown: by their message, not by a place in this code."""
+    """Show each warning as one line: its message, without a place in this code."""
     from selena.models import AuditWarning
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

@@ -15,8 +15,8 @@ from selena.cli.stopping import keeps_work_in
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
 
-# The demo's size: both models train and are attacked in under three minutes on two cores. It runs
-# the quick attacks of each family, with fewer noisy copies.
+# Both models train and are attacked in under three minutes on two cores: the quick attacks of each
+# family run, with fewer noisy copies.
 _DEMO_MEMBERS, _DEMO_RECORDS = 2000, 10_000
 _DEMO_ATTACKS = (
     "correctness",
@@ -32,12 +32,12 @@ _DEMO_ATTACK_SETTINGS = {"flip_noise": {"flips": (1, 2, 4, 8, 16), "copies": 25}
 
 def demo_command(
     out: options.ReportFolder = Path("selena-demo"),
-    seed: Annotated[int, typer.Option(help="Root of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json_out: options.Json = None,
 ) -> None:
-    """Train an undefended and a SELENA-protected model on synthetic purchases, and attack both."""
+    """Train an undefended and a SELENA-protected model on synthetic purchases; attack both."""
     settings = RunSettings(
-        data=DataSettings(size=_DEMO_RECORDS, members=_DEMO_MEMBERS),
+        data=DataSettings(size=_DEMO_RECORDS, n_members=_DEMO_MEMBERS),
         attacks=_DEMO_ATTACKS,
         attack_settings=_DEMO_ATTACK_SETTINGS,
         seeds=(seed,),

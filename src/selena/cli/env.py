@@ -1,4 +1,4 @@
-"""`selena env`: where this runs."""
+"""`selena env`: versions and hardware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command with a gate exits with."""
+"""Exit codes of commands with a gate."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 NOT_JUDGED = 1
-"""What a command with a gate exits with when anything kept it from judging."""
+"""The exit code of a command with a gate that could not judge."""
 
 
 class Judged(SystemExit):
-    """The end of a command whose gate came to its verdicts; the code is theirs."""
+    """The end of a command whose gate reached its verdicts; they set the exit code."""
 
 
 @contextmanager
 def verdicts_own_their_codes(arguments: Sequence[str]) -> Iterator[None]:
-    """Let 2 mean "unresolved" alone: a gate kept from judging by an error ends with 1.
+    """Reserve exit code 2 for "unresolved" if there is a gate; errors end with 1 then.
 
-    Everywhere else 2 is what a wrong option or a file that cannot be read ends with; a pipeline
-    that lets "unresolved" pass must not let those pass.
+    Without a gate, 2 is the code of a wrong option or an unreadable file. A pipeline that accepts
+    "unresolved" must not accept those.
 
     Args:
         arguments: the command line, without the program.

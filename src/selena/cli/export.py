@@ -15,7 +15,7 @@ from selena.experiments.store import RunFolder
 
 
 def export_command(
-    run_folder: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
+    run_folder: Annotated[Path, typer.Argument(help="Run folder of the model.", metavar="RUN")],
     onnx: Annotated[Path, typer.Option(help="ONNX file to write.")],
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Return probabilities instead of logits.")

@@ -1,4 +1,4 @@
-"""How commands end that trained or attacked: a table on the terminal, and files."""
+"""The end of commands that trained or attacked: a table on the terminal, and files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def finish(
     All files appear together, with those that `also` writes.
     """
     command = shlex.join(["selena", *sys.argv[1:]])
-    # Files first: a terminal may go away.
+    # Files first: the terminal may be gone.
     with together():
         written = results.write_report(out, title=title, command=command) if out else []
         for page in (out / "report.html" if out else None, html):

@@ -22,7 +22,7 @@ from selena.version import __version__
 
 @dataclass(frozen=True)
 class Gate:
-    """The conditions of one command; without any it does nothing.
+    """The conditions of one command; without conditions it does nothing.
 
     Attributes:
         conditions: when to fail.
@@ -36,14 +36,16 @@ class Gate:
 
     @classmethod
     def asked(cls, fail_if: Sequence[str] | None, bound: str, junit: Path | None) -> Gate:
-        """Return the gate that the options ask for, before any work is done.
+        """Return the gate that the options describe; call it before any work.
 
         Raises:
             ConfigError: a condition or a bound that is none, or a file for no verdicts.
         """
         conditions = tuple(parse_condition(text) for text in fail_if or ())
         if junit and not conditions:
-            raise ConfigError("--junit writes verdicts, and there is no condition: add --fail-if.")
+            raise ConfigError(
+                "--junit writes the verdicts of conditions, and there is none. Add --fail-if."
+            )
         return cls(conditions, check_bound(bound), junit)
 
     def judge(

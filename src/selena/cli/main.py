@@ -1,13 +1,14 @@
-"""The commands, each of which is imported when it is asked for.
+"""The commands; each is imported only when it is called.
 
-Importing PyTorch takes seconds, which nobody should wait for who asks for the list of commands, the
-version or the completion of a command's name.
+Importing PyTorch takes seconds. The list of commands, the version and the completion of a command's
+name must not wait for it.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from selena.cli.examples import epilog
 from selena.cli.exit_codes import verdicts_own_their_codes
 from selena.cli.stopping import Stopped, stoppable
 from selena.console import SafeConsole
@@ -26,25 +28,22 @@ from selena.version import __version__
 COMMANDS = {
     "demo": (
         "demo:demo_command",
-        "Train an undefended and a SELENA-protected model on synthetic purchases, and attack both.",
+        "Train an undefended and a SELENA-protected model on synthetic purchases; attack both.",
     ),
+    "audit": ("audit:audit_command", "Audit any model, from its file or from its predictions."),
     "run": ("run:run_command", "Train, attack and report, for every defense and seed."),
-    "train": ("run:train_command", "Train models into run folders and print where they are."),
+    "list": (
+        "list:list_command",
+        "List data sets, defenses and attacks: what each is, needs and costs.",
+    ),
+    "train": ("run:train_command", "Train models into run folders and print the folders."),
     "attack": (
         "run:attack_command",
-        "Attack trained runs; finished attacks are found in the run folder.",
+        "Attack trained runs; attacks that finished before are reused.",
     ),
     "report": (
         "report:report_command",
-        "Write one report over runs that were attacked; judge each of them by --fail-if.",
-    ),
-    "env": (
-        "env:env_command",
-        "Print versions, cores, instruction sets and devices, for bug reports.",
-    ),
-    "audit": (
-        "audit:audit_command",
-        "Audit anybody's model, from its file or from its predictions alone.",
+        "Write one report on runs that were attacked; --fail-if judges each of them.",
     ),
     "export": (
         "export:export_command",
@@ -52,20 +51,26 @@ COMMANDS = {
     ),
     "prepare": (
         "prepare:prepare_command",
-        "Download published data sets, check them, and convert them for quick loading.",
+        "Download published data sets, check them, and convert them for fast loading.",
     ),
     "reproduce": (
         "reproduce:reproduce_app",
-        "Reproduce the paper's table and figures beside the published ones.",
+        "Reproduce the paper's table and figures, next to the published ones.",
+    ),
+    "env": (
+        "env:env_command",
+        "Print versions, cores, instruction sets and devices, for bug reports.",
     ),
 }
-"""By name: where a command is (in `selena.cli`), and the first sentence of its help."""
+"""By name, in the order of `selena --help`: where a command is, and the first line of its help."""
 
-RENAMED_OPTIONS = {"--group-column": "--subject-column"}
+RENAMED_OPTIONS = {"--group-column": "--subject-column", "--members": "--n-members"}
+"""Old names of options, read until 2.0 by commands that have the new one and not the old one."""
 
 app = typer.Typer(
     help="Train classifiers with membership privacy, attack them, report what leaks.",
     no_args_is_help=True,
+    epilog=epilog(""),
     pretty_exceptions_enable=False,
 )
 
@@ -104,7 +109,7 @@ class _Printable(logging.Formatter):
 def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Log what the engine decides.")
+        bool, typer.Option("--verbose", help="Verbose logging, on the error stream.")
     ] = False,
 ) -> None:
     """Train classifiers with membership privacy, attack them, report what leaks."""
@@ -117,13 +122,13 @@ def common(
 
 
 def load(name: str) -> Any:
-    """Return the command called `name`: a function, or a Typer of further commands."""
+    """Return the command called `name`: a function, or a Typer with subcommands."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     return getattr(import_module(f"selena.cli.{module}"), attribute)
 
 
-class _Later(TyperCommand):
-    """Stands for a command in the list, and hands over to it when it is called."""
+class _LazyCommand(TyperCommand):
+    """A command in the list that imports the real one when it is called."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -135,18 +140,21 @@ class _Later(TyperCommand):
             alone.command(self.name)(found)
             found = alone
         command = typer.main.get_command(found)
-        return command.make_context(info_name, list(map(_current_option, args)), parent, **extra)
+        command.epilog = epilog(self.name)
+        known = {name for parameter in command.params for name in parameter.opts}
+        current = [_current_option(argument, known) for argument in args]
+        return command.make_context(info_name, current, parent, **extra)
 
 
-def _current_option(argument: str) -> str:
-    """Return the option that replaced `argument` in version 1.0; both are read until 2.0."""
+def _current_option(argument: str, known: Collection[str]) -> str:
+    """Return `argument` with the current name of its option, if `known` has only that name."""
     name, equals, value = argument.partition("=")
     now = RENAMED_OPTIONS.get(name)
-    if now is None:
+    if now not in known or name in known:
         return argument
     _say(f"{name} is called {now} now. Version 2.0 will not read the old name.", "yellow")
     return now + equals + value
 
 
 for _name, (_, _help) in COMMANDS.items():
-    app.command(_name, cls=_Later, help=_help)(lambda: None)
+    app.command(_name, cls=_LazyCommand, help=_help)(lambda: None)

@@ -14,7 +14,7 @@ from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 
 def can_be_written(path: Path | None) -> Path | None:
-    """Refuse a place where nothing can be written before any work is done for it."""
+    """Return `path`, or raise an error if nothing can be written there; called before any work."""
     if path is not None:
         there = next(each for each in (path, *path.absolute().parents) if each.exists())
         if (there != path and not there.is_dir()) or not os.access(there, os.W_OK):
@@ -25,15 +25,19 @@ def can_be_written(path: Path | None) -> Path | None:
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help=f"One of {', '.join(DATASETS)}; or an .npz, .csv or .parquet file, or a folder or "
-        ".tar.gz of images (default: purchase100-synthetic)."
+        help=f"One of {', '.join(DATASETS)} (see `selena list datasets`); an .npz, .csv or "
+        ".parquet file; a folder of images, as FOLDER/train/CLASS/*.png or *.jpg, optionally with "
+        "FOLDER/test/CLASS/; or a .tar.gz archive in the form of CIFAR (default: "
+        "purchase100-synthetic)."
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder that holds the data set's archive, instead of downloading it."),
+    typer.Option(
+        help="Folder with the archive of the data set; without it, the archive is downloaded."
+    ),
 ]
-Size = Annotated[int | None, typer.Option(help="Number of records of a synthetic set.")]
+Size = Annotated[int | None, typer.Option(help="Number of records of a synthetic data set.")]
 LabelColumn = Annotated[
     str | None,
     typer.Option(help="Label column of a .csv or .parquet file (default: label)."),
@@ -41,38 +45,45 @@ LabelColumn = Annotated[
 SubjectColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of a .csv or .parquet file, or array of an .npz file, that says whose a "
-        "record is, where several are of one person."
+        help="Subject id of each row: a column of a .csv or .parquet file, or an array of an .npz "
+        "file. Rows of one subject stay together, and each subject gets one score."
     ),
 ]
-Members = Annotated[
-    int | None, typer.Option(help="Training records of the target model (default: the set's own).")
+NMembers = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of training records of the target model (default: see `selena list datasets`)."
+    ),
 ]
 Partition = Annotated[
     str | None,
     typer.Option(
-        help="paper: sizes of the parts as in the paper (Purchase100, Texas100, CIFAR-100)."
+        help="default, or paper: the paper's numbers of members, known and test records (for "
+        "Purchase100, Texas100 and CIFAR-100)."
     ),
 ]
 Canaries = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Records to plant with a wrong label, a coin each into training, and to report apart "
-        "(default: 0).",
+        help="Number of records to plant with a wrong label. A coin decides for each whether it is "
+        "trained on, and they are reported separately (default: 0).",
     ),
 ]
 CanaryKind = Annotated[
     str | None,
     typer.Option(
-        help="mislabelled; twins: each that is trained on has a near copy; or grouped-twins: and "
-        "the defense knows whose it is (default: mislabelled)."
+        help="mislabelled; twins (each canary in training has a near-duplicate there); or "
+        "grouped-twins (the same, and the defense is told which are duplicates) (default: "
+        "mislabelled)."
     ),
 ]
 Defenses = Annotated[
     list[str] | None,
     typer.Option(
-        "--defense", help=f"What to train; may be repeated. Known: {', '.join(DEFENSES)}."
+        "--defense",
+        help="Defense to train; repeat the option for several (default: undefended and selena). "
+        f"One of {', '.join(DEFENSES)} (see `selena list defenses`).",
     ),
 ]
 Attacks = Annotated[
@@ -80,82 +91,122 @@ Attacks = Annotated[
     typer.Option(
         "--attack",
         "--attacks",
-        help="Attacks, repeated or separated by commas. Families: "
-        f"{', '.join(FAMILIES)}. Single ones: {', '.join([*ATTACKS, EVERY_FLIP])}.",
+        help="Attacks or families of attacks, separated by commas; repeat the option for more. "
+        f"Families: {', '.join(FAMILIES)}. Attacks: {', '.join([*ATTACKS, EVERY_FLIP])} (see "
+        "`selena list attacks`).",
     ),
 ]
 Seeds = Annotated[
-    list[int] | None, typer.Option("--seed", help="One whole repetition a seed; may be repeated.")
+    list[int] | None,
+    typer.Option("--seed", help="Random seed; repeat the option for several runs (default: 0)."),
 ]
 Selection = Annotated[
     str | None,
     typer.Option(
-        help="Epoch of the weights: last, validation, or paper (the test set; flagged) "
-        "(default: last)."
+        help="Which epoch's weights to keep: last; validation (best on validation records); or "
+        "paper (best on the test set, which reports flag as biased) (default: last)."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... (default: cpu).")]
+Device = Annotated[
+    str | None, typer.Option(help="Where networks train: cpu, cuda, cuda:1, ... (default: cpu).")
+]
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Processes that train an ensemble on CPUs; 0 for one a core (default: 0)."
+        min=0, help="Processes that train an ensemble on CPUs; 0 for one per core (default: 0)."
     ),
+]
+NSubmodels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of sub-models, K in the paper (default: 25)."),
+]
+NNonmodels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of sub-models that do not train on a given record, L in the paper "
+        "(default: 10).",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Epochs of every classifier: the undefended one, sub-models, and the distilled "
+        "student (default: the plan of the data set).",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Records per step, likewise (default: the plan of the data set)."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(help="Peak learning rate, likewise (default: the plan of the data set)."),
 ]
 Runs = Annotated[
     Path,
     typer.Option(
-        help="Folder of run folders; finished work is found there.",
+        help="Folder for run folders. Finished work found there is reused.",
         file_okay=False,
         callback=can_be_written,
     ),
 ]
 ReportFolder = Annotated[
     Path,
-    typer.Option(help="Folder for the report.", file_okay=False, callback=can_be_written),
+    typer.Option(
+        help="Folder for the report: report.md, .json, .png and .html.",
+        file_okay=False,
+        callback=can_be_written,
+    ),
 ]
 Json = Annotated[
     Path | None,
     typer.Option(
-        "--json", help="Write the results here as JSON.", dir_okay=False, callback=can_be_written
+        "--json",
+        help="File to write the results to, as JSON.",
+        dir_okay=False,
+        callback=can_be_written,
     ),
 ]
 Html = Annotated[
     Path | None,
     typer.Option(
         "--html",
-        help="Write the report as one self-contained page here.",
+        help="File to write the report to, as one self-contained HTML page.",
         dir_okay=False,
         callback=can_be_written,
     ),
 ]
 Config = Annotated[
-    Path | None, typer.Option(help="TOML file of settings; options given here come first.")
+    Path | None, typer.Option(help="TOML file of settings. Options given here beat the file.")
 ]
 KeepSubmodels = Annotated[
-    bool, typer.Option("--keep-submodels", help="Keep Split-AI's sub-models in RUNS/artifacts.")
+    bool, typer.Option("--keep-submodels", help="Keep the sub-models in RUNS/artifacts.")
 ]
 FailIf = Annotated[
     list[str] | None,
     typer.Option(
         "--fail-if",
-        help="Exit with 3 if this is so, as 'advantage>0.10' or 'tpr@fpr=1%>5%'; with 2 if the "
-        f"records cannot tell, with 1 on an error. May be repeated. Metrics: {', '.join(METRICS)}.",
+        help="Condition that fails the gate, such as 'advantage>0.10' or 'tpr@fpr=1%>5%'; repeat "
+        "the option for several. Exit codes: 0 passes, 3 fails, 2 unresolved (too few records), 1 "
+        f"error. Metrics: {', '.join(METRICS)}.",
     ),
 ]
 GateBound = Annotated[
     str,
     typer.Option(
         "--bound",
-        help="What --fail-if compares: both ends of the 95 % interval (unresolved where they "
-        "disagree), upper (strict: must be shown to be within the limit), lower (lenient: must be "
-        "shown to be beyond it) or point (the value itself).",
+        help="What --fail-if compares with the limit. both: both ends of the 95 % interval, "
+        "unresolved where they disagree; upper (strict): fails unless shown to be within the "
+        "limit; lower (lenient): fails only if shown to be beyond it; point: the value itself.",
     ),
 ]
 Junit = Annotated[
     Path | None,
     typer.Option(
         "--junit",
-        help="Write the verdicts of --fail-if as JUnit XML.",
+        help="File to write the verdicts of --fail-if to, as JUnit XML.",
         dir_okay=False,
         callback=can_be_written,
     ),

@@ -1,4 +1,4 @@
-"""`selena prepare`: published data sets, fetched and converted before they are needed."""
+"""`selena prepare`: published data sets, downloaded and converted before they are needed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from selena.files import cache_folder
 def prepare_command(
     names: Annotated[
         list[str],
-        typer.Argument(help=f"{', '.join(PUBLISHED)}, or {ALL}.", metavar="NAME..."),
+        typer.Argument(help=f"Data sets: {', '.join(PUBLISHED)}, or {ALL}.", metavar="NAME..."),
     ],
     data_dir: options.DataDir = None,
 ) -> None:
-    """Download published data sets, check them, and convert them for quick loading."""
+    """Download published data sets, check them, and convert them for fast loading."""
     keeps_downloads_in(cache_folder())
     for dataset in prepare(names, data_dir=data_dir, progress=RichProgress()):
         shape = " x ".join(map(str, dataset.records.x.shape[1:]))

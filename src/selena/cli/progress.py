@@ -22,7 +22,7 @@ from selena.escaping import printable
 from selena.workspace import Step
 
 _LEVELS = 3
-"""Steps within steps that get lines of their own."""
+"""Depth of nested steps down to which each gets a line."""
 
 
 @dataclass(frozen=True)

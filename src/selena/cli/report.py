@@ -1,4 +1,4 @@
-"""`selena report`: one report over runs that were attacked before."""
+"""`selena report`: one report on runs that were attacked before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report_command(
     bound: options.GateBound = "both",
     junit: options.Junit = None,
 ) -> None:
-    """Write one report over runs that were attacked; judge each of them by --fail-if."""
+    """Write one report on runs that were attacked; --fail-if judges each of them."""
     gate = Gate.asked(fail_if, bound, junit)
     results = read_results(run_folders)
     verdicts = [

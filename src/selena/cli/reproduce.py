@@ -25,26 +25,39 @@ from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask, scale_named
 
 reproduce_app = typer.Typer(
-    help="Reproduce the paper's table and figures beside the published ones.",
+    help="Reproduce the paper's table and figures, next to the published ones.",
     add_completion=False,
     no_args_is_help=True,
 )
 
-Dataset = Annotated[str, typer.Option(help="Name of a data set, or a file or folder of records.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="Name of a data set (see `selena list datasets`), or a file or folder of records."
+    ),
+]
 ScaleName = Annotated[
     str,
-    typer.Option(help="quick (minutes, fewer records and networks) or paper (its own protocol)."),
+    typer.Option(
+        help="quick (minutes; fewer records and networks) or paper (the paper's protocol)."
+    ),
 ]
 Out = Annotated[
     Path,
     typer.Option(
-        help="Folder for what is written.", file_okay=False, callback=options.can_be_written
+        help="Folder for the table or figure and its data.",
+        file_okay=False,
+        callback=options.can_be_written,
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="Folder of run folders; finished work is found there.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Seed = Annotated[int, typer.Option(help="Root of every random draw.")]
-PlanOnly = Annotated[bool, typer.Option("--plan", help="Print the plan and do nothing.")]
+Runs = Annotated[
+    Path, typer.Option(help="Folder for run folders. Finished work found there is reused.")
+]
+Device = Annotated[str, typer.Option(help="Where networks train: cpu, cuda, cuda:1, ...")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+PlanOnly = Annotated[
+    bool, typer.Option("--plan", help="Print the plan and its estimated time, and stop.")
+]
 
 _RUNS, _OUT = Path("runs"), Path("reproduction")
 
@@ -53,7 +66,7 @@ _RUNS, _OUT = Path("runs"), Path("reproduction")
 def table2_command(
     dataset: Dataset = "purchase100-synthetic",
     scale: ScaleName = "quick",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with the seeds 0, 1, ...")] = 1,
     runs: Runs = _RUNS,
     out: Out = _OUT,
     data_dir: options.DataDir = None,
@@ -92,7 +105,7 @@ def ablation_command(
     device: Device = "cpu",
     plan_only: PlanOnly = False,
 ) -> None:
-    """SELENA with other numbers of sub-models (K) and of non-models a record (L)."""
+    """Ablation: SELENA with other numbers of sub-models (K) and of non-models per record (L)."""
     task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device)
     _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
 
@@ -116,7 +129,7 @@ def _reproduce(
     start = time.monotonic()
 
     def tell(news: str) -> None:
-        # By print, which a running bar lets through above itself.
+        # `print`, because Rich shows its output above a running bar.
         print(f"{(time.monotonic() - start) / 60:6.1f} min  {printable(news)}", flush=True)
 
     command = shlex.join(["selena", *sys.argv[1:]])
@@ -140,8 +153,8 @@ def _show_plan(console: Console, lines: Sequence[PlanLine], speed: Speed) -> Non
         table.add_row(line.label, *(f"{count:,}" for count in counts), seconds, line.found)
     console.print(table)
     console.print(
-        "Time: estimated from a few steps on this machine as busy as it is now. Killed work goes "
-        "on where it stopped when the same command is given again."
+        "Time is estimated from a few steps on this machine, as busy as it is now. A command that "
+        "was stopped continues from its last checkpoint when you run it again."
     )
 
 
@@ -157,7 +170,7 @@ def _show(console: Console, document: Document) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words, as coarse as an estimate is."""
+    """Return a time in words, rounded as an estimate deserves."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

@@ -15,7 +15,7 @@ from selena.cli.progress import RichProgress
 from selena.cli.show import wide_console
 from selena.cli.stopping import keeps_work_in
 from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
-from selena.config import override, read_toml
+from selena.config import merged, override, read_toml
 from selena.escaping import shown_path
 from selena.experiments.pipeline import (
     DataSettings,
@@ -39,7 +39,7 @@ def run_command(
     size: options.Size = None,
     label_column: options.LabelColumn = None,
     subject_column: options.SubjectColumn = None,
-    members: options.Members = None,
+    n_members: options.NMembers = None,
     partition: options.Partition = None,
     canaries: options.Canaries = None,
     canary_kind: options.CanaryKind = None,
@@ -47,6 +47,11 @@ def run_command(
     attack_names: options.Attacks = None,
     seed: options.Seeds = None,
     selection: options.Selection = None,
+    n_submodels: options.NSubmodels = None,
+    n_nonmodels: options.NNonmodels = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
     device: options.Device = None,
     workers: options.Workers = None,
     config: options.Config = None,
@@ -54,7 +59,7 @@ def run_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.json, .md, .png and .html.",
+            help="Folder for the report: report.md, .json, .png and .html.",
             file_okay=False,
             callback=options.can_be_written,
         ),
@@ -64,11 +69,11 @@ def run_command(
     mlflow: Annotated[
         str | None,
         typer.Option(
-            help="Log to this MLflow server or store; local: mlflow.db beside the run folders."
+            help="MLflow server or store to log to; local: mlflow.db next to the run folders."
         ),
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder for training curves, for TensorBoard.")
+        Path | None, typer.Option(help="Folder for training curves, which TensorBoard shows.")
     ] = None,
 ) -> None:
     """Train, attack and report, for every defense and seed."""
@@ -92,13 +97,18 @@ def train_command(
     size: options.Size = None,
     label_column: options.LabelColumn = None,
     subject_column: options.SubjectColumn = None,
-    members: options.Members = None,
+    n_members: options.NMembers = None,
     partition: options.Partition = None,
     canaries: options.Canaries = None,
     canary_kind: options.CanaryKind = None,
     defense: options.Defenses = None,
     seed: options.Seeds = None,
     selection: options.Selection = None,
+    n_submodels: options.NSubmodels = None,
+    n_nonmodels: options.NNonmodels = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
     device: options.Device = None,
     workers: options.Workers = None,
     config: options.Config = None,
@@ -106,16 +116,18 @@ def train_command(
     json_out: options.Json = None,
     keep_submodels: options.KeepSubmodels = False,
 ) -> None:
-    """Train models into run folders and print where they are."""
+    """Train models into run folders and print the folders."""
     settings = _settings(locals(), config)
     keeps_work_in(runs)
-    check_settings(settings, RichProgress())
+    progress = RichProgress()
+    check_settings(settings, progress)
     trained: list[RunFolder] = []
     for each_seed in settings.seeds:
-        workspace = make_workspace(runs, settings, RichProgress())
+        workspace = make_workspace(runs, settings, progress)
         for case in cases(settings, each_seed):
-            trained.append(train(case, runs, workspace))
-            print(shown_path(trained[-1].path))
+            with progress.step(f"{case.defense}, seed {case.seed}", 1):
+                trained.append(train(case, runs, workspace))
+            print(shown_path(trained[-1].path), flush=True)
         if not keep_submodels:
             workspace.clear()
     if json_out:
@@ -126,7 +138,7 @@ def attack_command(
     run_folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders; the audit of each, for `selena report`, is then of these attacks.",
+            help="Run folders. `selena report` then shows these attacks, and no earlier ones.",
             metavar="RUN...",
         ),
     ],
@@ -138,22 +150,24 @@ def attack_command(
     json_out: options.Json = None,
     keep_submodels: options.KeepSubmodels = False,
 ) -> None:
-    """Attack trained runs; finished attacks are found in the run folder."""
+    """Attack trained runs; attacks that finished before are reused."""
     settings = _settings(locals(), config)
     check_device(settings.device)
     keeps_work_in(Path(os.path.commonpath([path.absolute().parent for path in run_folders])))
     parents = {path.parent for path in run_folders}
-    # One workspace for all runs of a folder: those of one seed share the attacker's Split-AI.
-    workspaces = {p: make_workspace(p, settings, RichProgress()) for p in parents}
+    # One workspace per parent folder: runs of one seed share the attacker's Split-AI.
+    progress = RichProgress()
+    workspaces = {p: make_workspace(p, settings, progress) for p in parents}
     found = []
     for path in run_folders:
-        report = attack(
-            RunFolder(path),
-            settings.attacks,
-            workspaces[path.parent],
-            attack_settings=settings.attack_settings,
-            data_dir=settings.data.data_dir,
-        )
+        with progress.step(path.name, 1):
+            report = attack(
+                RunFolder(path),
+                settings.attacks,
+                workspaces[path.parent],
+                attack_settings=settings.attack_settings,
+                data_dir=settings.data.data_dir,
+            )
         found.append((RunFolder(path), report))
     if not keep_submodels:
         for workspace in workspaces.values():
@@ -162,7 +176,7 @@ def attack_command(
 
 
 def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
-    """Return the settings of a config file, with what the command line says on top."""
+    """Return the settings of a config file, with the options of the command line on top."""
     settings = override(RunSettings(), read_toml(config) if config else {})
     data = {f.name: arguments.get(f.name) for f in fields(DataSettings)}
     given = {
@@ -175,4 +189,22 @@ def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
         "workers": arguments.get("workers"),
     }
     empty: tuple[Any, ...] = (None, (), {})
-    return override(settings, {k: value for k, value in given.items() if value not in empty})
+    given = {name: value for name, value in given.items() if value not in empty}
+    return override(settings, {**given, "plan": merged(settings.plan, _plan(arguments))})
+
+
+def _plan(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes to the plan that options ask for.
+
+    `--epochs` and its like set the training of every classifier, the student's distillation and
+    the attacker's own Split-AI included; a TOML file can set each by itself.
+    """
+    names = ("epochs", "batch_size", "learning_rate")
+    recipe = {name: arguments[name] for name in names if arguments.get(name) is not None}
+    names = ("n_submodels", "n_nonmodels")
+    plan = {name: arguments[name] for name in names if arguments.get(name) is not None}
+    if recipe:
+        plan |= {"training": recipe, "distillation": recipe}
+    if "epochs" in recipe:
+        plan["shadow_epochs"] = None  # as those of plan.training
+    return plan

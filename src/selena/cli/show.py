@@ -25,13 +25,13 @@ from selena.reports.terminal import (
 
 _WIDTH = 120
 _STYLES = {"passes": "green", "unresolved": "yellow", "fails": "red"}
-_GATE = {0: "passes", 2: "is unresolved: these records cannot settle it", 3: "fails"}
+_GATE = {0: "passes", 2: "is unresolved: there are too few records", 3: "fails"}
 
 
 def wide_console(*files: Path | None) -> Console:
-    """Return a console as wide as its terminal; a file or a pipe gets the width of the tables.
+    """Return a console as wide as its terminal; for a file or a pipe, as wide as the tables.
 
-    It is the error stream where one of the command's `files` is the output stream.
+    It writes to the error stream if one of the command's `files` is the output stream.
     """
     stderr = any(path is not None and is_standard_output(path) for path in files)
     console = SafeConsole(stderr=stderr)
@@ -47,7 +47,7 @@ def show_rows(
     title: str,
     seconds: dict[str, float] | None = None,
 ) -> None:
-    """Print rows of results as one table, with what it does not show."""
+    """Print rows of results as one table with notes."""
     console.print(results_table(rows, title=title, seconds=seconds))
     for note in results_notes(rows):
         console.print(note, markup=False)
@@ -65,15 +65,15 @@ def show_audit(console: Console, audit: dict[str, Any], *, title: str) -> None:
 
 
 def show_written(console: Console, path: Path) -> None:
-    """Print where a file went, in one line and with brackets in its name."""
+    """Print the path of a written file in one line."""
     console.print(f"Written: {printable(str(path))}", markup=False, soft_wrap=True)
 
 
 def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None:
-    """Print what became of each condition, and of the gate."""
+    """Print the verdict on each condition and the result of the gate."""
     bounds = ", ".join(dict.fromkeys(verdict.bound for verdict in verdicts))
     table = Table(title=f"Gate (bound: {bounds})", box=None, padding=(0, 2, 0, 0), leading=1)
-    for heading in ("Condition", "Value", "ConditionResult", "Why"):
+    for heading in ("Condition", "Value", "Verdict", "Why"):
         table.add_column(heading, no_wrap=heading == "Value")
     for verdict in verdicts:
         measured = verdict.measured
@@ -87,6 +87,6 @@ def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None
     console.print(table)
     code = exit_code(verdicts)
     console.print(
-        "Below each value: its interval, with 95 % confidence for all of them together. The gate "
+        "Below each value is its interval, with 95 % confidence for all of them together. The gate "
         f"{_GATE[code]} (exit code {code})."
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends in order, and says what was kept and how to go on."""
+"""Ctrl-C and SIGTERM: a command ends cleanly, and says what was kept and how to continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _kept = [_NOTHING]
 
 
 class Stopped(BaseException):
-    """Somebody asked this process to end. Typer would end silently by a KeyboardInterrupt.
+    """A signal asked this process to end. Typer hides a KeyboardInterrupt.
 
     Attributes:
         number: the signal.
@@ -28,33 +28,33 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended."""
+        """The exit code that a shell expects of a process that a signal ended."""
         return 128 + self.number
 
     @property
     def message(self) -> str:
-        """What happened, what was kept, and how to go on: one line."""
+        """One line: what happened, what was kept, and how to continue."""
         return f"Stopped by {_NAMES[signal.Signals(self.number)]}. {_kept[0]}"
 
 
 def keeps_work_in(folder: Path) -> None:
-    """Say where a command that was stopped finds what it had finished."""
+    """Let the message of a stopped command say that finished work is kept in `folder`."""
     _kept[0] = (
-        f"Finished models, attacks and checkpoints are kept in {folder}; the same command goes on "
-        "from there."
+        f"Finished models, attacks and checkpoints are kept in {folder}; run the same command "
+        "again to continue."
     )
 
 
 def keeps_downloads_in(folder: Path) -> None:
-    """Say where a command that was stopped finds what it had fetched."""
-    _kept[0] = f"What was fetched is kept in {folder}; the same command goes on from there."
+    """Let the message of a stopped command say that downloads are kept in `folder`."""
+    _kept[0] = f"Downloads are kept in {folder}; run the same command again to continue."
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let both signals raise `Stopped` in the block, each once: a second one kills.
+    """Let the first of both signals in the block raise `Stopped`; a second one kills the process.
 
-    A signal that is ignored, as Ctrl-C is in a script's background, stays ignored.
+    A signal that was ignored before stays ignored, such as Ctrl-C in a background script.
     """
     _kept[0] = _NOTHING
     if threading.current_thread() is not threading.main_thread():

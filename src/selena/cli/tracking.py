@@ -1,4 +1,4 @@
-"""Training curves and finished experiments in other programs, where they are asked for."""
+"""Training curves for TensorBoard, and finished experiments for MLflow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selena.workspace import TrainingLog
 
 @contextmanager
 def curves(folder: Path | None) -> Iterator[Callable[[Case], TrainingLog] | None]:
-    """Give what returns a case's TensorBoard log below `folder`; nothing without a folder."""
+    """Yield a function from a case to its TensorBoard log in `folder`; None without a folder."""
     if folder is None:
         yield None
         return
@@ -26,7 +26,7 @@ def curves(folder: Path | None) -> Iterator[Callable[[Case], TrainingLog] | None
 
 
 def require_mlflow() -> None:
-    """Raise `ConfigError` where MLflow is not installed: before the minutes, not after them."""
+    """Raise `ConfigError` if MLflow is not installed; call it before training."""
     from selena.tracking.mlflow import import_mlflow
 
     import_mlflow()

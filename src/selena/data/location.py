@@ -25,6 +25,7 @@ URLS = (
 SHA256 = "927203f85a868f8ee17a0ded1dc61699efe602167beabe34fbf45b4b1de94b33"
 CLASSES = 30
 BITS = 446
+MEMBERS = 1_000
 
 
 def load(data_dir: Path | None = None, progress: Progress | None = None) -> Dataset:
@@ -52,6 +53,6 @@ def read(archive: Path) -> Dataset:
         num_classes=CLASSES,
         features="binary",
         recipe="location30",
-        members=1_000,
+        members=MEMBERS,
         source=f"Location30, {len(y):,} records of {ARCHIVE} (GitHub privacytrustlab/datasets)",
     )

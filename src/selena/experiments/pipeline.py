@@ -46,7 +46,7 @@ class DataSettings:
         size: number of records of a synthetic set.
         label_column: name of the label column of a .csv or .parquet file.
         subject_column: name of the column (or array) that says whose a record is, or None.
-        members: number of records the target model trains on; by default the data set's own.
+        n_members: number of records the target model trains on; by default the data set's own.
         partition: "default" (see `Partition.of`), or "paper" for the sizes of the paper, which
             set the members too.
         canaries: how many test non-members are turned into canaries, which a coin each makes
@@ -59,24 +59,24 @@ class DataSettings:
     size: int | None = None
     label_column: str = "label"
     subject_column: str | None = None
-    members: int | None = None
+    n_members: int | None = None
     partition: Literal["default", "paper"] = "default"
     canaries: int = 0
     canary_kind: CanaryKind = "mislabelled"
 
     def __post_init__(self) -> None:
         check_canaries(self.canaries, self.canary_kind)
-        if self.partition == "paper" and self.members is not None:
+        if self.partition == "paper" and self.n_members is not None:
             raise ConfigError(
-                "The paper's partition sets the number of members. Leave --members out, or "
-                "--partition."
+                "The paper's partition sets the number of members. Leave out n_members or "
+                "partition."
             )
 
     def sizes(self, dataset: Dataset) -> Partition:
         """Return the sizes of the parts of `dataset`."""
         if self.partition == "paper":
             return paper_partition(dataset)
-        members = dataset.members if self.members is None else self.members
+        members = dataset.members if self.n_members is None else self.n_members
         return Partition.of(len(dataset.records), members)
 
 
@@ -170,7 +170,7 @@ class Case:
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
         contents = replace(
-            self.data, members=None, partition="default", canaries=0, canary_kind="mislabelled"
+            self.data, n_members=None, partition="default", canaries=0, canary_kind="mislabelled"
         )
         return load_data(contents, progress)
 

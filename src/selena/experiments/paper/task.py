@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from selena.config import merged
 from selena.data.paper import paper_partition
 from selena.errors import ConfigError, unknown_name
 from selena.experiments.pipeline import Case, DataSettings, RunSettings, load_data
@@ -119,18 +120,18 @@ class PaperTask:
         if scale.paper_partition and _has_paper_partition(dataset):
             data = replace(self._records, partition="paper")
         elif scale.members is not None:
-            data = replace(self._records, members=min(scale.members, dataset.members))
+            data = replace(self._records, n_members=min(scale.members, dataset.members))
         else:
             data = self._records
         changes = scale.plan
         if dataset.features == "image":
-            changes = _merged(changes, scale.image_plan)
+            changes = merged(changes, scale.image_plan)
         return RunSettings(
             data=data,
             defenses=tuple(defenses),
             seeds=self.seeds,
             device=self.device,
-            plan=_merged(changes, plan),
+            plan=merged(changes, plan),
             defense_settings=scale.defense_settings,
             attack_settings=scale.attack_settings,
         )
@@ -179,12 +180,3 @@ def _has_paper_partition(dataset: Dataset) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` on top, nested ones included."""
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if nested else value
-    return merged

@@ -1,0 +1,72 @@
+"""What `--help` says last: three examples per command, and the exit codes."""
+
+from __future__ import annotations
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed while it worked (training, disk); 2 wrong option, setting or "
+    "file; 130 stopped by Ctrl-C, 143 by SIGTERM. With --fail-if: 0 passes, 3 fails, 2 unresolved, "
+    "1 any error."
+)
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "selena demo",
+        "selena audit --predictions predictions.csv --html report.html",
+        "selena run --dataset digits --attack direct --out report",
+    ),
+    "demo": ("selena demo", "selena demo --out my-demo", "selena demo --seed 1 --json demo.json"),
+    "audit": (
+        "selena audit --predictions predictions.npz --html report.html",
+        "selena audit --model m.onnx --members in.csv --non-members out.csv",
+        "selena audit --predictions p.csv --fail-if 'advantage>0.1'",
+    ),
+    "run": (
+        "selena run --dataset digits --attack direct --out report",
+        "selena run --dataset digits --defense selena --epochs 5 --n-submodels 10",
+        "selena run --config settings.toml --seed 1 --seed 2 --json results.json",
+    ),
+    "list": (
+        "selena list",
+        "selena list attacks",
+        "selena list defenses --json defenses.json",
+    ),
+    "train": (
+        "selena train --dataset digits --defense selena",
+        "selena train --dataset images/ --epochs 20 --device cuda",
+        "selena train --dataset own.csv --label-column class --n-members 500",
+    ),
+    "attack": (
+        "selena attack runs/digits-selena-seed0-* --attack direct",
+        "selena attack runs/digits-* --attack direct,lira",
+        "selena attack runs/digits-* --config attacks.toml --json audit.json",
+    ),
+    "report": (
+        "selena report runs/digits-* --out report",
+        "selena report runs/digits-* --html report.html --json report.json",
+        "selena report runs/digits-selena-* --fail-if 'tpr@fpr=1%>5%'",
+    ),
+    "export": (
+        "selena export runs/digits-selena-seed0-0123456789ab --onnx model.onnx",
+        "selena export RUN --onnx model.onnx --probabilities",
+        "selena export RUN --onnx model.onnx --data-dir downloads",
+    ),
+    "prepare": (
+        "selena prepare location30",
+        "selena prepare purchase100 texas100",
+        "selena prepare cifar100 --data-dir downloads",
+    ),
+    "reproduce": (
+        "selena reproduce table2 --plan",
+        "selena reproduce figure4 --dataset location30",
+        "selena reproduce ablation --scale paper --device cuda",
+    ),
+}
+"""By command ("" is `selena` itself): command lines, each at most 76 characters wide."""
+
+
+def epilog(command: str) -> str | None:
+    """Return the end of a command's help: its examples and, of `selena` itself, the exit codes."""
+    lines = EXAMPLES.get(command)
+    if lines is None:
+        return None
+    return "\n".join(["Examples:", *lines, *([] if command else ["", EXIT_CODES])])
