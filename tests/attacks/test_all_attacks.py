@@ -44,7 +44,7 @@ from tests.test_registry import dataset
 SHADOW = SplitAI(
     MLP(20, CLASSES, hidden=(16,)),
     CLASSES,
-    Recipe(epochs=12, batch_size=16, learning_rate=0.06, precision="float32"),
+    Recipe(epochs=25, batch_size=16, learning_rate=0.03, precision="float32"),
     n_submodels=3,
     n_nonmodels=1,
 )

@@ -73,5 +73,5 @@ def test_costs_come_from_the_hyperparameters() -> None:
 def test_an_unknown_attack_is_listed_by_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(catalog_lines.ATTACK_LINES, "neural")
     monkeypatch.delitem(catalog_lines.DEFENSE_LINES, "relaxloss")
-    assert entry("attacks", "neural").summary.startswith("Learns from prediction vector")
+    assert entry("attacks", "neural").summary.startswith("Trains a network to tell members")
     assert entry("defenses", "relaxloss").summary.startswith("Ordinary training with")

@@ -157,9 +157,9 @@ def test_unseen_inputs_spread_over_the_l_sets() -> None:
 
 @pytest.mark.parametrize(("k", "l_"), [(5, 5), (5, 6), (5, 0), (1, 1)])
 def test_k_must_exceed_l(k: int, l_: int) -> None:
-    with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
+    with pytest.raises(ConfigError, match=f"n_submodels={k}, n_nonmodels={l_}"):
         SplitAI(NETWORK, CLASSES, RECIPE, n_submodels=k, n_nonmodels=l_)
-    with pytest.raises(ConfigError, match=f"K={k}, L={l_}"):
+    with pytest.raises(ConfigError, match=f"n_submodels={k}, n_nonmodels={l_}"):
         Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=k, n_nonmodels=l_)
 
 

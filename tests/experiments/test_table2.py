@@ -187,7 +187,7 @@ def test_json_rows_are_those_of_a_run(finished: Finished) -> None:
     assert data["environment"]["packages"]["torch"]
     assert data["seeds"] == [0]
     assert data["reproduction"]["scale"]["name"] == "tiny"
-    assert data["reproduction"]["members"] == 200
+    assert data["reproduction"]["members"] == 120
     assert data["paper"] == {"dataset": "digits", "defenses": {}}
     assert [row["defense"] for row in data["rows"]] == DEFENSES
     lines = table2.lines(data["rows"], "digits")
@@ -210,7 +210,7 @@ def test_everything_is_written_and_told(finished: Finished) -> None:
     assert r"adversarial\_regularization" in (finished.out / "table2.tex").read_text()
     text = (finished.out / "table2.md").read_text()
     assert "The paper has no figures for digits." in text
-    assert '"members": 200' in text
+    assert '"members": 120' in text
     assert [line.split(",")[0] for line in finished.news] == DEFENSES
 
 

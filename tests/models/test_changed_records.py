@@ -156,7 +156,7 @@ def test_features_that_no_attack_can_change() -> None:
     numbers = np.arange(40.0).reshape(20, 2)
     refused(pandas.DataFrame({"f": range(20), "color": ["red"] * 20}), "gaussian.*'color' holds")
     refused(sparse.csr_array(numbers), "sparse")
-    refused([f"text {i}" for i in range(20)], "not numbers")
+    refused([f"text {i}" for i in range(20)], "lists of unequal lengths")
     refused(images((4, 4, 3), 0)[0], "channels last")
     refused(images((3, 4, 4), -1)[0], "normalize")
     refused(numbers, "flip_noise needs binary", "flip_noise")

@@ -145,7 +145,7 @@ def test_student_learns_from_non_models_of_subjects() -> None:
 def test_wrong_subjects_are_named(kind: Any, subjects: Any, message: str) -> None:
     X, y = records()
     with pytest.raises(ValueError, match=message):
-        kind(TREE, K, L).fit(X, y, subjects=subjects)
+        kind(TREE, n_submodels=K, n_nonmodels=L).fit(X, y, subjects=subjects)
 
 
 def test_non_models_ignore_a_record_of_any_label() -> None:

@@ -180,7 +180,7 @@ def test_subjects_are_routed(kind: Any, frame: tuple[Any, Any]) -> None:
     X, y = frame
     subjects = np.arange(len(y)) // 4
     with sklearn.config_context(enable_metadata_routing=True):
-        model = kind(LINEAR, 4, 2, random_state=0)
+        model = kind(LINEAR, n_submodels=4, n_nonmodels=2, random_state=0)
         plain = make_pipeline(StandardScaler(), clone(model).set_fit_request(subjects=False))
         routed = make_pipeline(StandardScaler(), model.set_fit_request(subjects=True))
         scores = [

@@ -64,7 +64,7 @@ def records(rare: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kind", [SplitAIClassifier, SelenaClassifier])
 def test_copies_meet_labels_without_a_gap(kind: type, rare: int) -> None:
     x, y = records(rare)
-    model = kind(Gapless(max_depth=4), 5, 2, random_state=0).fit(x, y)
+    model = kind(Gapless(max_depth=4), n_submodels=5, n_nonmodels=2, random_state=0).fit(x, y)
     assert model.predict_proba(x).shape == (120, 3)
     assert model.score(x, y) > 0.9
 
@@ -111,7 +111,7 @@ def test_columns_of_no_class_are_dropped() -> None:
 @pytest.mark.parametrize("kind", [SplitAIClassifier, SelenaClassifier])
 def test_rows_of_one_model_per_class_sum_to_1(kind: type) -> None:
     x, y = records()
-    model = kind(PerClass(5), 5, 2, random_state=0).fit(x, y)
+    model = kind(PerClass(5), n_submodels=5, n_nonmodels=2, random_state=0).fit(x, y)
     np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
 
 

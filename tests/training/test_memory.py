@@ -18,11 +18,12 @@ import torch
 from selena.networks.mlp import MLP
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.training.task import Task
+from selena.training.task import TrainingTask
 from selena.workspace import Silent, Workspace
 
 examples = Examples(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
-task = Task(MLP(3, 2, hidden=()), (Job("", torch.arange(2), 0),), ("",), Recipe(), examples, None)
+jobs = (Job("", torch.arange(2), 0),)
+task = TrainingTask(MLP(3, 2, hidden=()), jobs, ("",), Recipe(), examples, None)
 with Silent().step("", 0) as bar:
     task.run(Workspace(), bar)
 
