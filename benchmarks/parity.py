@@ -10,7 +10,6 @@ set's archive, LiRA is also run with 64 trained reference models (minutes).
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from selena.data.split import audit_split
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.undefended import Undefended
 from selena.environment import describe_environment
+from selena.files import write_json
 from selena.metrics import one_run
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.one_run import epsilon_lower_bound
@@ -304,7 +304,7 @@ def main() -> None:
             "rows": rows,
             "environment": describe_environment(),
         }
-        options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_json(options.out, result)
     if options.page:
         options.page.write_text(fill(options.page.read_text("utf-8"), rows), "utf-8")
 

@@ -151,7 +151,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(Workspace, "save", stopped)
         selena("run", "--config", "run.toml", "--json", "out.json", cwd=tmp_path, code=143)
-    assert list((tmp_path / "runs" / "pieces").glob("submodel-*.safetensors"))
+    assert list((tmp_path / "runs" / "artifacts").glob("submodel-*.safetensors"))
     resume(tmp_path, finished)
 
 
