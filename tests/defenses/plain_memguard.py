@@ -69,7 +69,7 @@ def work(search: NoiseSearch, network: nn.Module, queries: Tensor) -> tuple[int,
     with (
         patch.object(Walks, "step", autospec=True, side_effect=Walks.step) as step,
         patch.object(
-            InferenceNetwork, "artifacts", autospec=True, side_effect=InferenceNetwork.pieces
+            InferenceNetwork, "pieces", autospec=True, side_effect=InferenceNetwork.pieces
         ) as pieces,
     ):
         search.run(network, queries)
