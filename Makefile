@@ -112,7 +112,7 @@ check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(READY) ## Format, and mend what the linter can mend
+format: $(READY) ## Format, and fix what the linter can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

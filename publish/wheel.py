@@ -48,7 +48,7 @@ attacks = ["confidence"]
 seeds = [0]
 [data]
 dataset = "digits"
-members = 200
+n_members = 200
 [plan]
 hidden = [16]
 n_submodels = 4

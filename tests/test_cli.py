@@ -379,7 +379,7 @@ def test_env_prints_versions(tmp_path: Path) -> None:
         (("audit", "--predictions", "absent.npz"), "no such file"),
     ],
 )
-def test_errors_are_one_line_with_the_mend(
+def test_errors_are_one_line_with_the_fix(
     arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     done = selena(*arguments, cwd=tmp_path, code=2)

@@ -1,4 +1,4 @@
-"""Settings: unknown keys and wrong types are errors that name the mend."""
+"""Settings: unknown keys and wrong types are errors that name the fix."""
 
 from __future__ import annotations
 

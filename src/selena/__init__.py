@@ -9,7 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from selena.auditing.presenter import present_by
 from selena.version import __version__
+
+present_by("selena.reports.audit_report")
 
 if TYPE_CHECKING:
     from selena.attacks import (

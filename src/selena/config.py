@@ -20,6 +20,7 @@ _RENAMED = {
     "l": "n_nonmodels",
     "group_column": "subject_column",
     "group_size": "cohort_size",
+    "spread": "variance",
     "members": "n_members",
 }
 T = TypeVar("T")

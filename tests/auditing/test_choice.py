@@ -115,13 +115,13 @@ def test_few_known_records_choose_by_coarser_rates() -> None:
     steady = attack("steady", levels([18, 4, 16, 2], [36, 3, 1, 0]), evaluation)
     for metric in ("tpr@fpr=0.001", "tpr@fpr=0.01", "tpr@fpr=0.1"):
         assert report(lucky, steady).figure(metric).attack == "steady"
-    # The lucky one has the higher TPR there, all the same.
+    # The lucky one still has the higher TPR there.
     assert lucky.known.tpr_at_fpr[0.001].tpr > steady.known.tpr_at_fpr[0.001].tpr
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_few_held_out_records_do_not_win(metric: str) -> None:
-    """A trained attack is judged by what it held out: hardly better on 20 records is not better."""
+    """A trained attack is judged by what it held out: 20 records prove no small lead."""
     many = levels([600, 800, 600], [1600, 380, 20])
     few = levels([5, 8, 7], [16, 4, 0])
     trained, plain = attack("trained", few, many), attack("plain", many)

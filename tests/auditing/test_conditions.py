@@ -90,7 +90,7 @@ def test_conditions_as_people_write_them(text: str, expected: Condition) -> None
         ("test_accuracy<80", "always or never"),
     ],
 )
-def test_what_is_no_condition_names_the_mend(text: str, message: str) -> None:
+def test_what_is_no_condition_names_the_fix(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_condition(text)
 

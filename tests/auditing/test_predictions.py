@@ -182,7 +182,7 @@ def with_label(row: int, value: float) -> Arrays:
         (changed(labels=np.array(["a"] * 120)), "labels must be numbers.*'a'.*searchsorted"),
     ],
 )
-def test_bad_predictions_name_file_row_and_mend(data: Arrays, message: str, tmp_path: Path) -> None:
+def test_bad_predictions_name_file_row_and_fix(data: Arrays, message: str, tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
     np.savez(path, **cast(Any, data))
     with pytest.raises(DataError, match=message) as caught:

@@ -260,7 +260,7 @@ def test_subjects_of_one_side_alone_are_refused() -> None:
 
 
 def test_candidates_have_subject_numbers_of_their_own() -> None:
-    """Nor with members that are left over: reference runs train on those, too."""
+    """Nor with members that are left over: reference models train on those, too."""
     shown: list[Records] = []
     many = persons(toy_records(300, seed=5, start=50_000))
     wide = replace(split(), known=MembershipSets(many, persons(SIDES[1])))

@@ -1,4 +1,4 @@
-"""The verdict: what it is read off, where its limits lie, and how seldom it accuses wrongly."""
+"""The verdict: what it is read off, where its limits lie, and how rarely it is wrong."""
 
 from __future__ import annotations
 

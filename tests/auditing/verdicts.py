@@ -17,7 +17,7 @@ from selena.auditing.run import run_audit
 
 
 def predictions(n: int, leak: float) -> Predictions:
-    """Predictions of a model that is surer of its members by `leak` logits."""
+    """Predictions of a model whose logits of members are higher by `leak`."""
     generator = np.random.default_rng(0)
     member = np.arange(n) % 2 == 0
     labels = generator.integers(0, 3, n)

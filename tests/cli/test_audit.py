@@ -1,4 +1,4 @@
-"""`selena audit` of model files: what is asked, and what names its mend."""
+"""`selena audit` of model files: what is asked, and what names its fix."""
 
 from __future__ import annotations
 

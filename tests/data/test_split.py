@@ -153,8 +153,8 @@ def test_rare_class_that_missed_training_is_named() -> None:
     rare = replace(dataset(200, members=20), name="rare", num_classes=2)
     row = audit_split(replace(rare, num_classes=1), seed=0).validation.ids[0]
     rare.records.y[row] = 1
-    named = replace(rare, class_names=("often", "seldom"))
-    with pytest.raises(DataError, match=r"rare: class 'seldom' is empty"):
+    named = replace(rare, class_names=("often", "rarely"))
+    with pytest.raises(DataError, match=r"rare: class 'rarely' is empty"):
         audit_split(named, n_members=3, seed=0)
     with pytest.raises(DataError, match=r"rare: class 1 is empty: .* of 1 in the whole set"):
         audit_split(rare, seed=0)

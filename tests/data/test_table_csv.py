@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selena.data.table_file import open_table
+from selena.data.open_table import open_table
 from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import X, csv, kinds, written

@@ -154,7 +154,7 @@ def test_the_command_plans_finds_and_writes(
 
 
 @pytest.mark.parametrize("what", ["table2", "figure4", "ablation"])
-def test_unknown_names_are_errors_with_the_mend(what: str, tmp_path: Path) -> None:
+def test_unknown_names_are_errors_with_the_fix(what: str, tmp_path: Path) -> None:
     runs = ["--runs", str(tmp_path)]
     done = CliRunner().invoke(app, ["reproduce", what, "--dataset", "digts", *runs])
     assert isinstance(done.exception, ConfigError)

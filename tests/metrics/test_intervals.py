@@ -95,7 +95,7 @@ def test_auc_interval_is_delongs(values: list[int], members: int) -> None:
     truth = np.arange(len(scores)) < members
     auc, variance = delong_by_pairs(scores, truth)
     found, fewest = auc_interval(scores, truth), min(members, len(scores) - members)
-    # No surer than three trials per record of the smaller side.
+    # No narrower than three trials per record of the smaller side.
     least = auc * (1 - auc) / (3 * fewest)
     assume(abs(variance - least) > 1e-9 or variance < 1e-12)
     if variance < 1e-12:

@@ -112,7 +112,7 @@ def test_low_fpr_with_few_non_members_is_unresolved() -> None:
     assert point.needed_non_members == 10_000
     assert point.tpr == 0.04
     assert point.realized_fpr == 0
-    # The interval is there all the same, and covers finding nobody.
+    # The interval exists and covers finding nobody.
     assert point.interval[0] == 0
     assert point.interval[1] > 0.04
     # Nine allowed false positives are too few to say what FPR a threshold has; ten are enough.

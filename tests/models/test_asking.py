@@ -263,7 +263,7 @@ def test_minus_infinity_is_kept(tmp_path: Path) -> None:
     "damage",
     [
         lambda text: text[:-30],  # torn
-        lambda text: text[:-1],  # whole but for the end of the line
+        lambda text: text[:-1],  # whole, without the end of the line
         lambda text: text + "[" * 100_000 + "\n",
         lambda text: text + '{"record": 5}\n\x00\n7\n{"record": "00", "answer": [1.0]}\n',
         lambda text: text + json.dumps({"record": "0" * 32, "answer": [[1.0]]}) + "\n",

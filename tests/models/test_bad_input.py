@@ -1,4 +1,4 @@
-"""What cannot be audited is refused with its name and the mend, before minutes are spent."""
+"""What cannot be audited is refused with its name and the fix, before minutes are spent."""
 
 from __future__ import annotations
 

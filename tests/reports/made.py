@@ -46,7 +46,7 @@ class Stored:
 
 
 def predictions(leak: float, *, seed: int = 0) -> Predictions:
-    """Return predictions surer on members by `leak`; half of the records are known."""
+    """Return predictions more confident on members by `leak`; half of the records are known."""
     n = 800
     generator = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES

@@ -11,14 +11,20 @@ augmented copies of a record; here one plain answer is asked.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from math import log
+from functools import cached_property
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from selena.attacks.reference_scores import (
+    MODELS_FOR_OWN_VARIANCE,
+    lira_statistic,
+    pooled_variance,
+    rmia_statistic,
+)
 from selena.attacks.reference_training import (
     ReferenceModels,
     Training,
@@ -31,11 +37,7 @@ from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 Statistic = Literal["lira", "rmia"]
-Spread = Literal["auto", "shared", "own"]
-
-_ENOUGH_RUNS = 64
-"""From so many models on, a record has a spread of its own (best in Carlini et al. 2022)."""
-_LEAST_SPREAD = 1e-3
+Variance = Literal["auto", "shared", "record"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class ReferenceModelAttack:
             of p / mean of p over all models, p the probability of the label.
         runs: how many reference models are trained, an even number; half of them see a given
             record.
-        spread: of LiRA's distributions: "own" of each record, "shared" by all records, or "auto"
-            for "own" from 64 models on.
+        variance: of LiRA's distributions: "record" for one per record, "shared" for one of all
+            records, or "auto" for "record" from 64 models on.
         reference_seed: root of the models' draws; attacks that share it share the models.
     """
 
@@ -63,7 +65,7 @@ class ReferenceModelAttack:
     statistic: Statistic = "lira"
     _: KW_ONLY
     runs: int = 16
-    spread: Spread = "auto"
+    variance: Variance = "auto"
     reference_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,12 +76,12 @@ class ReferenceModelAttack:
             )
         if self.statistic not in ("lira", "rmia"):
             raise ConfigError(f"statistic={self.statistic!r} is unknown; use lira or rmia.")
-        if self.spread not in ("auto", "shared", "own"):
-            raise ConfigError(f"spread={self.spread!r} is unknown; use auto, shared or own.")
+        if self.variance not in ("auto", "shared", "record"):
+            raise ConfigError(f"variance={self.variance!r} is unknown; use auto, shared or record.")
         if self.runs < 4 or self.runs % 2:
             raise ConfigError(
                 f"runs is {self.runs}; give an even number from 4 on: halves of the records come "
-                "in pairs, and a spread takes two values."
+                "in pairs, and a variance takes two values."
             )
 
     @property
@@ -136,66 +138,19 @@ class ReferenceModelScorer:
             DataError: a record that was not among the candidates when the models were trained.
         """
         said = confidence(self.oracle.logits(candidates.x), candidates.y)
-        observed = said.clamp(-self.runs.end, self.runs.end)
-        confidences, inside = self.runs.about(candidates)
+        observed = said.clamp(-self.runs.end, self.runs.end).numpy()
+        confidences, inside = (each.numpy() for each in self.runs.about(candidates))
         if self.settings.statistic == "rmia":
-            return rmia(observed, confidences)
-        shared = self.runs if self._is_shared else None
-        return lira(observed, confidences, inside, shared)
+            scores = rmia_statistic(observed, confidences, [np.ones_like(inside)])
+        else:
+            scores = lira_statistic(observed, confidences, [inside, ~inside], self._pooled)
+        return torch.from_numpy(scores)
 
-    @property
-    def _is_shared(self) -> bool:
-        if self.settings.spread == "auto":
-            return self.settings.runs < _ENOUGH_RUNS
-        return self.settings.spread == "shared"
-
-
-def rmia(observed: Float[Tensor, " n"], confidences: Float[Tensor, "r n"]) -> Float[Tensor, " n"]:
-    """Return log p - log(mean of p over the models), p the probability of the label.
-
-    Zarifzadeh et al. 2024 compare this ratio with that of population records z and
-    score by Pr_z(ratio(x) / ratio(z) >= gamma). Since the z are the same for all x, this share
-    rises with ratio(x). It ranks records as the ratio does, except for ties: no z and no gamma are
-    needed where thresholds are fitted.
-
-    Args:
-        observed: log-odds of the label by the target.
-        confidences: the same by each reference model.
-    """
-    expected = torch.logsumexp(logsigmoid(confidences), dim=0) - log(len(confidences))
-    return logsigmoid(observed) - expected
-
-
-def lira(
-    observed: Float[Tensor, " n"],
-    confidences: Float[Tensor, "r n"],
-    inside: Bool[Tensor, "r n"],
-    shared: ReferenceModels | None,
-) -> Float[Tensor, " n"]:
-    """Return log N(observed; in) - log N(observed; out) (Carlini et al. 2022, Algorithm 1).
-
-    Args:
-        observed: log-odds of the label by the target.
-        confidences: the same by each reference model.
-        inside: which models saw the record.
-        shared: models over whose records the spread is averaged; None for each record's own.
-    """
-    likelihoods = []
-    for side in (inside, ~inside):
-        mean, spread = _normal(confidences, side)
-        if shared is not None:
-            of_all = shared.inside if side is inside else ~shared.inside
-            spread = _normal(shared.confidences, of_all)[1].square().mean().sqrt()
-        spread = spread.clamp(min=_LEAST_SPREAD)
-        likelihoods.append(-0.5 * ((observed - mean) / spread).square() - spread.log())
-    return likelihoods[0] - likelihoods[1]
-
-
-def _normal(
-    confidences: Float[Tensor, "r n"], side: Bool[Tensor, "r n"]
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return mean and standard deviation of each record over the models of one side."""
-    count = side.sum(dim=0)
-    mean = (confidences * side).sum(dim=0) / count
-    variance = ((confidences - mean).square() * side).sum(dim=0) / (count - 1)
-    return mean, variance.sqrt()
+    @cached_property
+    def _pooled(self) -> list[float | None]:
+        """Per side the variance of all records of the pool, or None where each has its own."""
+        few = len(self.runs.inside) < MODELS_FOR_OWN_VARIANCE
+        if self.settings.variance == "record" or (self.settings.variance == "auto" and not few):
+            return [None, None]
+        confidences, inside = self.runs.confidences.numpy(), self.runs.inside.numpy()
+        return [pooled_variance(confidences, side) for side in (inside, ~inside)]

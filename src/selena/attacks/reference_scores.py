@@ -10,7 +10,8 @@ uses only models that did not, so it needs no training after the records in ques
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,18 +69,29 @@ def lira_scores(
         variance == "auto" and len(references) < MODELS_FOR_OWN_VARIANCE
     )
     sides = (inside, ~inside) if online else (~inside,)
-    pooled = [_pooled_variance(references, side) if shared else None for side in sides]
+    pooled = [pooled_variance(references, side) if shared else None for side in sides]
+    return _in_chunks(partial(lira_statistic, pooled=pooled), target, references, sides)
 
-    def score(phi: Scores, models: Matrix, masks: list[Mask]) -> Scores:
-        found: list[Scores] = []
-        for mask, common in zip(masks, pooled, strict=True):
-            mean, own, _ = _moments(models, mask)
-            sd = np.maximum(np.sqrt(own if common is None else common), _LEAST_SD)
-            z = (phi - mean) / sd
-            found.append(-0.5 * z**2 - np.log(sd) if online else z)
-        return np.subtract(*found) if online else found[0]
 
-    return _in_chunks(score, target, references, sides)
+def lira_statistic(
+    target: Scores, references: Matrix, sides: Sequence[Mask], pooled: Sequence[float | None]
+) -> Scores:
+    """Return LiRA's score per record, without checks.
+
+    Args:
+        target: n finite log-odds.
+        references: runs x n, finite.
+        sides: which reference models are used: those that trained on the record and those that
+            did not (online), or the latter alone (offline).
+        pooled: per side, the variance of all records; None for a variance per record.
+    """
+    found: list[Scores] = []
+    for side, common in zip(sides, pooled, strict=True):
+        mean, own, _ = _moments(references, side)
+        sd = np.maximum(np.sqrt(own if common is None else common), _LEAST_SD)
+        z = (target - mean) / sd
+        found.append(-0.5 * z**2 - np.log(sd) if len(sides) == 2 else z)
+    return np.subtract(*found) if len(sides) == 2 else found[0]
 
 
 def rmia_scores(
@@ -125,13 +137,7 @@ def rmia_scores(
     if not 0 <= offline_a <= 1:
         raise ConfigError(f"offline_a is {offline_a}; it must be in [0, 1].")
 
-    def log_ratio(phi: Scores, models: Matrix, masks: list[Mask]) -> Scores:
-        p_out = _log_mean_p(models, masks[0])
-        if not online:
-            p_out = np.log(((1 + offline_a) * np.exp(p_out) + (1 - offline_a)) / 2)
-        ratio: Scores = log_expit(phi) - p_out
-        return ratio
-
+    log_ratio = partial(rmia_statistic, offline_a=None if online else offline_a)
     used = np.ones_like(inside) if online else ~inside
     ratios = _in_chunks(log_ratio, target, references, (used,))
     if population is None:
@@ -149,6 +155,27 @@ def rmia_scores(
     own = np.exp(ratios - np.logaddexp(0, ratios))
     shares: Scores = (beaten + own) / (len(z_ratios) + 1)
     return shares
+
+
+def rmia_statistic(
+    target: Scores, references: Matrix, sides: Sequence[Mask], offline_a: float | None = None
+) -> Scores:
+    """Return log p - log(mean of p) per record, without checks.
+
+    Args:
+        target: n finite log-odds.
+        references: runs x n, finite.
+        sides: one mask, of the reference models over which the mean is taken.
+        offline_a: a, where those did not train on the record; None where half of them did.
+    """
+    (side,) = sides
+    log_p = np.where(side, log_expit(references), -np.inf)
+    highest = log_p.max(axis=0)
+    mean = highest + np.log(np.exp(log_p - highest).sum(axis=0) / side.sum(axis=0))
+    if offline_a is not None:
+        mean = np.log(((1 + offline_a) * np.exp(mean) + (1 - offline_a)) / 2)
+    ratio: Scores = log_expit(target) - mean
+    return ratio
 
 
 def base_scores(target: Any, references: Any, inside: Any, *, online: bool = True) -> Scores:
@@ -208,9 +235,9 @@ def bavaria_scores(
     if not prior_models > 0:
         raise ConfigError(f"prior_models is {prior_models}; it must be above 0.")
     sides = (inside, ~inside) if online else (~inside,)
-    pooled = [_pooled_variance(references, side) for side in sides]
+    pooled = [pooled_variance(references, side) for side in sides]
 
-    def score(phi: Scores, models: Matrix, masks: list[Mask]) -> Scores:
+    def score(phi: Scores, models: Matrix, masks: Sequence[Mask]) -> Scores:
         found: list[Scores] = []
         for mask, common in zip(masks, pooled, strict=True):
             mean, own, count = _moments(models, mask)
@@ -266,7 +293,7 @@ def _end(models: Matrix) -> float:
 
 
 def _in_chunks(
-    score: Callable[[Scores, Matrix, list[Mask]], Scores],
+    score: Callable[[Scores, Matrix, Sequence[Mask]], Scores],
     target: Scores,
     references: Matrix,
     sides: tuple[Mask, ...],
@@ -294,17 +321,10 @@ def _log_student_t(z: Scores, freedom: Scores) -> Scores:
     return density
 
 
-def _pooled_variance(models: Matrix, side: Mask) -> float:
+def pooled_variance(models: Matrix, side: Mask) -> float:
     """Return the mean over all records of one side's variances."""
     total = 0.0
     for start in range(0, models.shape[1], _COLUMNS):
         part = slice(start, start + _COLUMNS)
         total += float(_moments(models[:, part], side[:, part])[1].sum())
     return float(total / max(models.shape[1], 1))
-
-
-def _log_mean_p(models: Matrix, side: Mask) -> Scores:
-    """Return the logarithm of the mean probability of the label over one side's models."""
-    log_p = np.where(side, log_expit(models), -np.inf)
-    highest = log_p.max(axis=0)
-    return np.asarray(highest + np.log(np.exp(log_p - highest).sum(axis=0) / side.sum(axis=0)))

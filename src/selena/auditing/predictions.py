@@ -23,8 +23,9 @@ from torch import Tensor
 from selena.checks import are_probabilities
 from selena.data.cells import as_number, listed, shown
 from selena.data.npz import read_npz
+from selena.data.open_table import open_table
 from selena.data.subjects import number_subjects
-from selena.data.table_file import open_table, place_of
+from selena.data.table_file import place_of
 from selena.errors import DataError
 from selena.reading import border, check_is_file
 from selena.seeding import numpy_generator

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from selena.auditing.choice import choose, chosen_figure
 from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
+from selena.auditing.presenter import presenter
 from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
@@ -138,10 +138,10 @@ class AuditReport:
         )
 
     def __str__(self) -> str:
-        return str(_shown("as_text")(self))
+        return str(presenter("as_text")(self))
 
     def _repr_html_(self) -> str:
-        return str(_shown("as_html")(self))
+        return str(presenter("as_html")(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AuditReport) and self.to_json() == other.to_json()
@@ -255,9 +255,8 @@ class AuditReport:
 
     def save(self, path: str | Path) -> Path:
         """Write the report to one file, from which `load` gives an equal one; return the path."""
-        from selena.auditing.saved import save_report
-
-        return save_report(self, Path(path))
+        saved: Path = presenter("save_report")(self, Path(path))
+        return saved
 
     @staticmethod
     def load(path: str | Path) -> AuditReport:
@@ -266,9 +265,8 @@ class AuditReport:
         Raises:
             StoreError: the file is absent, damaged, or no report.
         """
-        from selena.auditing.saved import load_report
-
-        return load_report(Path(path))
+        report: AuditReport = presenter("load_report")(Path(path))
+        return report
 
     def to_frame(self) -> Any:
         """Return a pandas `DataFrame` with one row per attack.
@@ -281,7 +279,7 @@ class AuditReport:
         Raises:
             ConfigError: pandas is not installed.
         """
-        return _shown("to_frame")(self)
+        return presenter("to_frame")(self)
 
     def plot_roc(self, ax: Any = None) -> Any:
         """Draw the ROC curve of each family's strongest attack, on logarithmic axes.
@@ -297,7 +295,7 @@ class AuditReport:
         Raises:
             ConfigError: the report holds no attack.
         """
-        return _shown("plot_roc")(self, ax)
+        return presenter("plot_roc")(self, ax)
 
     def write_page(
         self,
@@ -313,7 +311,7 @@ class AuditReport:
             title: heading.
             command: the command that gave the audit, to be shown on the page.
         """
-        page: Path = _shown("write_page")(self, path, title, command)
+        page: Path = presenter("write_page")(self, path, title, command)
         return page
 
     def counts(self) -> dict[str, int]:
@@ -377,11 +375,3 @@ class AuditReport:
                 "balanced_accuracy_interval": list(summary.balanced_accuracy_interval),
             },
         }
-
-
-def _shown(name: str) -> Any:
-    """Return a function of the room that shows reports.
-
-    Reports import audits, so an audit finds what shows it by name, and only when it is asked for.
-    """
-    return getattr(import_module("selena.reports.audit_report"), name)

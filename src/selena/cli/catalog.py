@@ -130,7 +130,7 @@ def _attack(name: str) -> Entry:
     registered = ATTACKS["flip_noise" if name == EVERY_FLIP else name]
     attack: Any = build_attacks([name], Plan(), _toy(registered.features[0]))[0]
     summary, paper, cost = ATTACK_LINES.get(name, (_first_sentence(attack), "", ""))
-    needs = getattr(attack, "needs", None) or _needs(attack.family)
+    needs = attack.needs
     suits = registered.features
     if len(suits) < len(_FEATURES):
         needs = f"{needs} ({', '.join(_FEATURES[kind] for kind in suits)})"
@@ -145,10 +145,6 @@ def _attack(name: str) -> Entry:
         in_family=registered.in_family and name != EVERY_FLIP,
         settings=_settings(attack, keeps_network=name.startswith("shadow")),
     )
-
-
-def _needs(family: str) -> str:
-    return {"direct": "predictions", "reference-model": "training"}.get(family, "features")
 
 
 def _settings(made: Any, *, keeps_network: bool = False) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from selena.data.cells import listed
 from selena.data.labels import check_words, encode_labels
 from selena.data.npz import read_npz
+from selena.data.open_table import open_table
 from selena.data.subjects import number_subjects
-from selena.data.table_file import open_table, place_of
+from selena.data.table_file import place_of
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
 

@@ -1,7 +1,4 @@
-"""Tables with named columns in `.csv` and `.parquet` files, read by Apache Arrow.
-
-Arrow parses both; every cell then passes one check, whose message names file, row and column.
-"""
+"""Files of named columns: each cell passes one check, whose message names file, row and column."""
 
 from __future__ import annotations
 
@@ -17,10 +14,7 @@ from numpy.typing import NDArray
 
 from selena.data.cells import as_number, listed, shown
 from selena.errors import DataError
-from selena.reading import border, check_is_file, check_limit, check_unpacked
-
-_NO_PARQUET = "this is no Parquet file, or a damaged one"
-_ROWS = 1 << 16  # of a Parquet file, read at once
+from selena.reading import check_limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +95,7 @@ class TableFile(ABC):
     def _numbers(self, column: Any, place: int, start: int) -> NDArray[Any]:
         import pyarrow as pa
 
-        if _is_text(column.type):
+        if is_text(column.type):
             with suppress(pa.ArrowInvalid):
                 return np.asarray(column.cast(pa.float64()))
             column = column.dictionary_encode()
@@ -133,107 +127,6 @@ class TableFile(ABC):
         return words.astype(np.str_)
 
 
-@dataclass(frozen=True)
-class ParquetFile(TableFile):
-    """A Parquet file, whose rows are counted from 1.
-
-    Attributes:
-        schema: types of the columns, by Arrow.
-        count: number of rows.
-    """
-
-    schema: Any
-    count: int
-
-    @classmethod
-    def open(cls, path: Path) -> ParquetFile:
-        """Read names and types of the columns.
-
-        Raises:
-            DataError: the file is damaged or has too many rows.
-        """
-        from pyarrow import parquet
-
-        with border(path, _NO_PARQUET), parquet.ParquetFile(path) as file:
-            count = file.metadata.num_rows
-            schema = file.schema_arrow
-        if count < 0:
-            raise DataError(f"{path}: {_NO_PARQUET} ({count} rows).")
-        check_limit(path, "rows", count, "it has")
-        return cls(path, tuple(map(str, schema.names)), schema, count)
-
-    def row(self, index: int) -> int:
-        """Return the number of a record's row, counted from 1."""
-        return index + 1
-
-    def read(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
-    ) -> Cells:
-        """See `TableFile`."""
-        from pyarrow import types
-
-        for place in (*numbers, *words):
-            self._check_column(place, place in numbers)
-        kinds = [self.schema.field(place).type for place in numbers]
-        if kinds and all(types.is_float32(each) or types.is_float16(each) for each in kinds):
-            kind = np.float32
-        size = self.count * (len(numbers) * np.dtype(kind).itemsize + 8 * len(words))
-        check_unpacked(self.path, size, self.path.stat().st_size, "its table")
-        return super().read(numbers, words, kind)
-
-    def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
-        from pyarrow import parquet
-
-        names = [self.names[place] for place in (*numbers, *words)]
-        # A long text that all rows share is one entry of a dictionary, and not so many texts.
-        texts = [name for name in names if _is_text(self.schema.field(name).type)]
-        rows = 0
-        with (
-            border(self.path, _NO_PARQUET),
-            parquet.ParquetFile(self.path, read_dictionary=texts) as file,
-        ):
-            for batch in file.iter_batches(_ROWS, columns=names):
-                rows += batch.num_rows
-                yield batch.select(names)
-            if rows != self.count:
-                raise DataError(f"{self.path}: {_NO_PARQUET} ({rows:,} rows).")
-
-    def _check_column(self, place: int, numeric: bool) -> None:
-        from pyarrow import types
-
-        name, kind = self.names[place], self.schema.field(place).type
-        place_of(self.names, name, self.path, "Name each once.")
-        value = kind.value_type if types.is_dictionary(kind) else kind
-        number = types.is_boolean(value) or types.is_integer(value) or types.is_floating(value)
-        if number or types.is_null(value) or (_is_text(value) and not numeric):
-            return
-        wanted, fix = "labels or subjects", "Give integers or strings."
-        if numeric:
-            wanted, fix = "numbers", "Encode categories (one-hot) or drop the column."
-        raise DataError(f"{self.path}, column {name!r}: holds {kind}, not {wanted}. {fix}")
-
-
-def open_table(path: Path) -> TableFile:
-    """Open a `.csv` (with a header, UTF-8) or `.parquet` file.
-
-    Raises:
-        DataError: the file is absent, damaged or of another kind.
-    """
-    from selena.data.table_csv import CsvFile
-
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise unknown_suffix(path)
-    check_is_file(path)
-    return CsvFile.open(path) if suffix == ".csv" else ParquetFile.open(path)
-
-
-def unknown_suffix(path: Path) -> DataError:
-    """Build the error for a file of a kind that nobody reads."""
-    suffix = f"unknown kind of file {path.suffix!r}" if path.suffix else "the name has no suffix"
-    return DataError(f"{path}: {suffix}. Known: .csv, .npz, .parquet.")
-
-
 def place_of(names: Sequence[str], wanted: str, path: Path, fix: str) -> int:
     """Return the place of the one column that has a name.
 
@@ -249,7 +142,8 @@ def place_of(names: Sequence[str], wanted: str, path: Path, fix: str) -> int:
     return names.index(wanted)
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Return whether Arrow's type is text, in a dictionary or not."""
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
@@ -260,11 +154,11 @@ def _decoded(column: Any) -> NDArray[Any]:
     """Return a column as NumPy's numbers or truth values, or as Python's text."""
     from pyarrow import types
 
-    if _is_text(column.type) and not types.is_dictionary(column.type):
+    if is_text(column.type) and not types.is_dictionary(column.type):
         column = column.dictionary_encode()
     if types.is_dictionary(column.type):  # pandas' categories, too
         entries = column.dictionary.to_pylist()
-        values = np.array(entries, object if _is_text(column.type) else None)
+        values = np.array(entries, object if is_text(column.type) else None)
         decoded: NDArray[Any] = values[column.indices.to_numpy()]
         return decoded
     plain: NDArray[Any] = column.to_numpy(zero_copy_only=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from selena.data.open_table import unknown_suffix
 from selena.data.table import RecordTable, read_arrays, read_table
-from selena.data.table_file import unknown_suffix
 from selena.reading import border, check_is_file
 from selena.types import Dataset
 

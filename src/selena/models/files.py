@@ -9,8 +9,8 @@ from jaxtyping import Shaped
 
 from selena.data.labels import check_words, spelled_numbers
 from selena.data.npz import read_npz
+from selena.data.open_table import unknown_suffix
 from selena.data.table import read_table
-from selena.data.table_file import unknown_suffix
 from selena.reading import border, check_is_file
 
 _LABEL = "label"

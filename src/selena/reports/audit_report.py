@@ -1,4 +1,4 @@
-"""How one audit shows itself: what the methods of `AuditReport` that draw or print call."""
+"""What the methods of `AuditReport` call that print, draw or write."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from typing import Any
 from selena.auditing.choice import chosen_figure
 from selena.auditing.figure import EPSILON, METRICS, Figure, chance, fpr_of, tpr_metric
 from selena.auditing.report import AuditReport
+from selena.auditing.saved import load_report, save_report
 from selena.errors import ConfigError
 from selena.escaping import printable
 from selena.reports import terminal
 from selena.reports.table import FEW, attack_words, percent
+
+__all__ = [
+    "as_html",
+    "as_text",
+    "load_report",
+    "plot_roc",
+    "save_report",
+    "to_frame",
+    "write_page",
+]
 
 
 def as_text(report: AuditReport) -> str:
