@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ def signals() -> Iterator[Row]:
 def published_lira(
     observed: np.ndarray, said: np.ndarray, inside: np.ndarray, *, fix_variance: bool
 ) -> np.ndarray:
-    """Return the score as the authors' code computes it: medians, and spreads over n."""
+    """Return the score as the authors' code computes it: medians, and variances over n."""
     likelihoods = []
     for side in (inside, ~inside):
         seen = said.T[side.T].reshape(said.shape[1], -1)
@@ -251,7 +253,7 @@ def trained(data_dir: Path, runs: int = 64) -> Iterator[Row]:
         ours = lira_scores(observed, said, inside, variance=variance)
         theirs = published_lira(observed, said, inside, fix_variance=shared)
         rates = [tpr_at_fpr(library_curve(each, truth), 0.01).tpr for each in (ours, theirs)]
-        what = f"LiRA, {count} reference models, {'shared' if shared else 'own'} spread"
+        what = f"LiRA, {count} reference models, variance {'shared' if shared else 'per record'}"
         both = {"ours": rates[0], "theirs": rates[1]}
         measure = "difference of TPRs at 1 % FPR"
         yield row(what, LIRA_CODE, measure, rates[0] - rates[1], **both)
@@ -298,9 +300,8 @@ def main() -> None:
     rows = quick() + (list(trained(options.location30)) if options.location30 else [])
     print(table(rows))
     if options.out:
-        trained_too = " --location30 FOLDER" if options.location30 else ""
         result = {
-            "command": f"python -m benchmarks.parity{trained_too}",
+            "command": shlex.join(["python", "-m", "benchmarks.parity", *sys.argv[1:]]),
             "rows": rows,
             "environment": describe_environment(),
         }
