@@ -17,6 +17,7 @@ from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.config import override
@@ -92,8 +93,8 @@ class AttackEntry:
         kind: its class. Where that has a classmethod `from_plan(plan, data, **settings)`, this
             builds the attack; one of needs "training" takes the `defense` to repeat.
         settings: hyperparameters that make it this attack of its class.
-        in_family: whether the family's name includes it; attacks that take very long or need
-            gradients run only when they are named.
+        in_family: whether the family's name includes it; attacks that take very long, or need more
+            than the others of their family, run only when they are named.
     """
 
     kind: Any
@@ -131,6 +132,7 @@ ATTACKS: dict[str, AttackEntry] = {
     "entropy": AttackEntry(ThresholdAttack, {"signal": "entropy"}),
     "modified_entropy": AttackEntry(ThresholdAttack, {"signal": "modified_entropy"}),
     "neural": AttackEntry(NeuralAttack),
+    "quantile": AttackEntry(QuantileAttack, in_family=False),
     "flip_noise": AttackEntry(FlipNoiseAttack),
     "gaussian_noise": AttackEntry(GaussianNoiseAttack),
     "augmentation": AttackEntry(AugmentationAttack),

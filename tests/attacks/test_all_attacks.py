@@ -16,6 +16,7 @@ from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
@@ -103,12 +104,21 @@ def shadowed(attack: Attack) -> Case:
     return Case(attack, "numbers", advantage=OF_FEW, auc=0.95, constant=CHANCE)
 
 
+def of_quantiles(kind: Kind) -> Case:
+    """Its scores depend on what its regressor learned, however constant the target is."""
+    attack = QuantileAttack(rounds=5, epochs=2)
+    return Case(attack, kind, advantage=OF_FEW, auc=1.0, constant=CHANCE)
+
+
 CASES = [
     Case(ThresholdAttack("correctness"), "bits"),
     Case(ThresholdAttack("confidence"), "numbers"),
     Case(ThresholdAttack("entropy"), "numbers"),
     Case(ThresholdAttack("modified_entropy"), "images"),
     Case(QUICK, "numbers", advantage=OF_FEW, auc=0.97),
+    of_quantiles("bits"),
+    of_quantiles("numbers"),
+    of_quantiles("images"),
     Case(FlipNoiseAttack(flips=(1, 2, 3), copies=12), "bits", "numbers"),
     Case(FlipNoiseAttack(flips=2, copies=12), "bits", "images"),
     Case(GaussianNoiseAttack(sigmas=(0.02, 0.1), copies=12), "numbers", "bits"),

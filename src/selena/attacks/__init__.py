@@ -13,6 +13,7 @@ from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.reference_scores import (
     base_scores,
@@ -30,6 +31,7 @@ __all__ = [
     "HopSkipJumpAttack",
     "IndirectQueryAttack",
     "NeuralAttack",
+    "QuantileAttack",
     "ReferenceModelAttack",
     "ShadowDistanceAttack",
     "ShadowNeuralAttack",

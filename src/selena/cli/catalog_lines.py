@@ -188,6 +188,11 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
         "Nasr et al. 2018",
         f"{_ONCE}, and 1 attack network",
     ),
+    "quantile": (
+        "How far its confidence lies above what the model says to non-members like it",
+        "Bertran et al. 2023",
+        f"{_ONCE}, and 3 gradient boostings (images: 1 small network); trains no reference model",
+    ),
     "flip_noise": (
         "How many copies with flipped bits are classified correctly",
         "Choquette-Choo et al. 2021",
