@@ -1,10 +1,10 @@
 """Judges a confidence by what the model says to non-members like it; no model is retrained.
 
-QMIA: Bertran et al., "Scalable Membership Inference Attacks via Quantile Regression", NeurIPS 2023.
-A regressor learns from non-members which confidences phi = log(p / (1 - p)) of the label the target
-gives to a record with features x (Algorithm 1). A record whose confidence is far above what is usual
-for its features is called a member. So the difficulty of a record, which blurs direct attacks, is
-estimated without reference models and without knowing how the target was trained.
+QMIA: Bertran et al., "Scalable Membership Inference Attacks via Quantile Regression", NeurIPS
+2023. A regressor learns from non-members which confidences phi = log(p / (1 - p)) of the label the
+target gives to a record with features x (Algorithm 1). A record whose confidence is far above what
+is usual for its features is called a member. So the difficulty of a record, which blurs direct
+attacks, is estimated without reference models and without knowing how the target was trained.
 
 The paper fits the quantile at one false-positive rate. Here the score must rank records at every
 rate, so location and scale are fitted (the paper's Gaussian form, Section 3):
@@ -16,7 +16,7 @@ the median, and sd is half of the distance between the outer two. Images: a smal
 the negative log-likelihood of a normal distribution. The regressor sees the label as well as x,
 since the attacker knows it.
 
-Cost: 1 query per record, and 3 gradient boostings or 1 small network. Trainings of the target: none.
+Cost: 1 query per record, and 3 gradient boostings or 1 small network. No training of the target.
 """
 
 from __future__ import annotations
