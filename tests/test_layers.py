@@ -26,7 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     ("types",),
     ("checks",),
-    ("data", "networks", "metrics", "signals"),
+    ("data", "networks", "metrics", "signals", "pools"),
     ("training",),
     ("content",),
     ("defenses", "attacks"),

@@ -8,19 +8,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from selena.environment import describe_environment
+from selena.pools import local
+from selena.pools.pool import Pool
 from selena.training import executor
 from selena.training.engine import fit_networks
-from selena.training.executor import operations_per_record, worker_count, worker_threads
+from selena.training.executor import (
+    operations_per_record,
+    run_tasks,
+    worker_count,
+    worker_threads,
+)
 from selena.training.job import Examples, Job
+from selena.training.task import TrainingTask
 from selena.workspace import Step, Workspace
 from tests.toys import NETWORK, RECIPE, toy_records
 
@@ -65,7 +74,7 @@ HOLDING = """
 import os, sys, time
 from pathlib import Path
 from joblib import Parallel, delayed
-from selena.training.executor import end_with
+from selena.pools.local import end_with
 
 def hold(parent, folder):
     end_with(parent)
@@ -106,7 +115,7 @@ def test_workers_end_with_the_process_that_asked_them(tmp_path: Path) -> None:
 
 def test_only_the_end_of_the_parent_ends_a_worker() -> None:
     threads = threading.active_count()
-    executor.end_with(os.getpid())
+    local.end_with(os.getpid())
     assert threading.active_count() == threads
 
 
@@ -141,6 +150,34 @@ def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.Mon
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+class Backwards:
+    """A pool of one worker, this process, that answers last things first."""
+
+    def slots(self) -> int:
+        return 1
+
+    def run(
+        self, function: Callable[..., Any], tasks: Sequence[Any], shared: Sequence[Any]
+    ) -> Iterator[tuple[int, Any]]:
+        for number, task in reversed(list(enumerate(tasks))):
+            yield number, function(task, *shared)
+
+
+def test_results_may_arrive_in_any_order() -> None:
+    keys = [f"key-{job.name}" for job in JOBS]
+    tasks = [
+        TrainingTask(NETWORK, (job,), (key,), RECIPE, EXAMPLES, None)
+        for job, key in zip(JOBS, keys, strict=True)
+    ]
+    bars = Counting(), Counting()
+    here = run_tasks(tasks, Workspace(), bars[0], None)
+    assert isinstance(Backwards(), Pool)
+    there = run_tasks(tasks, Workspace(), bars[1], Backwards())
+    for one, other in zip(here, there, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert bars[0].done == bars[1].done == len(JOBS) * RECIPE.epochs
+
+
 def test_workers_take_no_more_threads_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "cpu_count", lambda: 64)
     assert worker_threads(2) == torch.get_num_threads()
@@ -158,10 +195,10 @@ def test_artifacts_of_other_threads_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_small_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_args: object) -> Iterator[None]:
+    def refuse(*_args: object) -> None:
         raise AssertionError("a pool for a toy")
 
-    monkeypatch.setattr(executor, "_in_processes", refuse)
+    monkeypatch.setattr(executor, "LocalPool", refuse)
     fit(Workspace(workers=2, cohort_size=1))
 
 

@@ -22,7 +22,7 @@ from selena.cli.stopping import Stopped, stoppable
 from selena.errors import SelenaError
 from selena.escaping import printable, printable_lines
 from selena.reports.console import SafeConsole
-from selena.training.shared_memory import clear_shared_memory
+from selena.pools.shared_memory import clear_shared_memory
 from selena.version import __version__
 
 COMMANDS = {

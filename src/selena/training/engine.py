@@ -19,7 +19,7 @@ from selena.training.batches import in_even_chunks
 from selena.training.cohort import OnEpoch
 from selena.training.cohort_size import Ensemble, cohort_size
 from selena.training.compiled import worth_compiling
-from selena.training.executor import processes, run_tasks, worker_threads
+from selena.training.executor import choose_pool, run_tasks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.training.task import TrainingTask, build
@@ -74,8 +74,8 @@ def fit_networks(
     size = cohort_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
     parts = list(in_even_chunks(len(jobs), size))
     worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
-    workers = 1 if on_epoch else processes(factory, jobs, recipe, workspace, len(parts))
-    how = [numeric_environment(workspace.device, worker_threads(workers)), worth]
+    pool = None if on_epoch else choose_pool(factory, jobs, recipe, workspace, len(parts))
+    how = [numeric_environment(workspace.device, pool and pool.threads), worth]
     tasks = []
     for part in parts:
         mine = tuple(jobs[part])
@@ -83,8 +83,8 @@ def fit_networks(
         keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
         tasks.append(TrainingTask(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
-        results = run_tasks(tasks, workspace, bar, workers, on_epoch)
-        weights = [state for states in results for state in states]
+        results = run_tasks(tasks, workspace, bar, pool, on_epoch)
+    weights = [state for states in results for state in states]
     networks = [build(factory, job.seed, workspace.torch_device) for job in jobs]
     for network, state in zip(networks, weights, strict=True):
         network.load_state_dict(state)

@@ -1,35 +1,29 @@
-"""Who runs the tasks of an ensemble: this process, or a pool of them.
+"""Where the tasks of an ensemble run: in this process, or in a pool.
 
-The pool is joblib's, so `joblib.parallel_config(backend=...)` puts tasks on another machine where
-a backend for it is registered. A task returns its weights; the artifacts that it keeps on the way
-need a folder that every worker sees, and are not needed for the result.
+A task returns its weights; the artifacts that it keeps on the way need a folder that every worker
+sees, and are not needed for the result.
 
-The threads of a process wait for each other after each small step, so long training is faster in
-several processes. Each has as many threads as its share of the cores: at equal threads, any number
-of workers gives equal bytes. Who runs the tasks depends on what is asked for, never on what is
-finished already.
+Each worker has as many threads as its share of the cores: at equal threads, any number of workers
+gives equal bytes. Who runs the tasks depends on what is asked for, never on what is finished
+already.
 """
 
 from __future__ import annotations
 
-import os
-import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
-from threading import Thread
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 
 from selena.networks import NetworkFactory
+from selena.pools.local import LocalPool
+from selena.pools.pool import Pool
 from selena.training.cohort import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.training.shared_memory import shared_folder
 from selena.training.task import TrainingTask, Weights
 from selena.workspace import NoLog, Silent, Step, Workspace
 
@@ -44,31 +38,30 @@ def run_tasks(
     tasks: Sequence[TrainingTask],
     workspace: Workspace,
     bar: Step,
-    workers: int,
+    pool: Pool | None,
     on_epoch: OnEpoch | None = None,
-) -> Iterator[list[Weights]]:
-    """Yield the weights of each task's networks, in order.
+) -> list[list[Weights]]:
+    """Return the weights of each task's networks.
 
     Args:
         tasks: what to run; what `workspace` keeps of it is not run again.
         workspace: where.
         bar: told of every epoch.
-        workers: how many processes run them (`processes`); 1 for this one.
+        pool: who runs them; None for this process.
         on_epoch: told after each epoch, in this process only.
     """
-    kept = [task.finished(workspace) for task in tasks]
-    pending = [task for task, weights in zip(tasks, kept, strict=True) if weights is None]
-    fresh = (
-        (task.run(workspace, bar, on_epoch) for task in pending)
-        if workers == 1
-        else _in_processes(pending, workspace, bar, workers)
-    )
-    for task, weights in zip(tasks, kept, strict=True):
-        if weights is None:
-            yield next(fresh)
-        else:
-            bar.advance(task.epochs)
-            yield weights
+    kept = {number: task.finished(workspace) for number, task in enumerate(tasks)}
+    found = {number: weights for number, weights in kept.items() if weights is not None}
+    pending = [number for number in kept if number not in found]
+    bar.advance(sum(tasks[number].epochs for number in found))
+    if pool is None:
+        for number in pending:
+            found[number] = tasks[number].run(workspace, bar, on_epoch)
+    else:
+        for i, weights in _in_pool([tasks[number] for number in pending], workspace, pool):
+            found[pending[i]] = weights
+            bar.advance(tasks[pending[i]].epochs)
+    return [found[number] for number in range(len(tasks))]
 
 
 def worker_count(workspace: Workspace) -> int:
@@ -78,16 +71,18 @@ def worker_count(workspace: Workspace) -> int:
     return workspace.workers or cpu_count()
 
 
-def processes(
+def choose_pool(
     factory: NetworkFactory,
     jobs: Sequence[Job],
     recipe: Recipe,
     workspace: Workspace,
     tasks: int,
-) -> int:
-    """Return in how many processes the jobs, cut into `tasks`, are worth training."""
+) -> LocalPool | None:
+    """Return who trains the jobs, cut into `tasks`: None for this process."""
     workers = min(worker_count(workspace), tasks)
-    return workers if workers > 1 and is_long(factory, jobs, recipe) else 1
+    if workers <= 1 or not is_long(factory, jobs, recipe):
+        return None
+    return LocalPool(workers, worker_threads(workers))
 
 
 def worker_threads(workers: int) -> int:
@@ -111,35 +106,42 @@ def operations_per_record(factory: NetworkFactory) -> float:
         return 6.0 * sum(parameter.numel() for parameter in factory().parameters())
 
 
-def _in_processes(
-    tasks: Sequence[TrainingTask], workspace: Workspace, bar: Step, workers: int
-) -> Iterator[list[Weights]]:
-    # Arrays travel as files that all workers map; a tensor would be copied into every task.
-    shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
+@dataclass(frozen=True, eq=False)
+class _Elsewhere:
+    """A task without its records, and the workspace that a worker runs it in."""
+
+    task: TrainingTask
+    workspace: Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """What a worker returns: weights of each network, names of artifacts, points of curves."""
+
+    weights: list[dict[str, np.ndarray]]
+    touched: set[str]
+    points: list[Point]
+
+
+def _in_pool(
+    tasks: Sequence[TrainingTask], workspace: Workspace, pool: Pool
+) -> Iterator[tuple[int, list[Weights]]]:
+    if not tasks:
+        return
     quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
-    pool = Parallel(
-        n_jobs=workers, return_as="generator", mmap_mode="c", temp_folder=str(shared_folder())
-    )
-    calls = (
-        delayed(_run)(
-            replace(task, examples=_ELSEWHERE, validation=None),
-            quiet,
-            *shared,
-            asked_by=os.getpid(),
-            threads=worker_threads(workers),
+    small = [
+        _Elsewhere(replace(task, examples=_ELSEWHERE, validation=None), quiet) for task in tasks
+    ]
+    # As arrays, which travel once; a tensor would be copied into every task.
+    shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
+    for number, trained in pool.run(_train, small, shared):
+        workspace.touched.update(trained.touched)
+        for point in trained.points:
+            workspace.log.scalars(*point)
+        yield (
+            number,
+            [{k: torch.from_numpy(v) for k, v in net.items()} for net in trained.weights],
         )
-        for task in tasks
-    )
-    with warnings.catch_warnings():
-        # The pool replaces a worker that has grown (oneDNN keeps kernels for every size of batch),
-        # which costs a second and loses nothing.
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        for task, (weights, touched, curves) in zip(tasks, pool(calls), strict=True):
-            workspace.touched.update(touched)
-            for point in curves:
-                workspace.log.scalars(*point)
-            bar.advance(task.epochs)
-            yield [{k: torch.from_numpy(v) for k, v in network.items()} for network in weights]
 
 
 class _Curves:
@@ -152,43 +154,17 @@ class _Curves:
         self.points.append((name, epoch, dict(values)))
 
 
-def _run(
-    task: TrainingTask,
-    workspace: Workspace,
-    examples: Any,
-    validation: Any,
-    *,
-    asked_by: int,
-    threads: int,
-) -> tuple[list[dict[str, np.ndarray]], set[str], list[Point]]:
-    end_with(asked_by)
-    torch.set_num_threads(threads)
+def _train(there: _Elsewhere, examples: Any, validation: Any) -> _Trained:
     whole = replace(
-        task,
+        there.task,
         examples=Examples(*map(torch.from_numpy, examples)),
         validation=validation and Examples(*map(torch.from_numpy, validation)),
     )
-    curves = _Curves()
+    curves, workspace = _Curves(), there.workspace
     with Silent().step("", 0) as bar:
         weights = whole.run(replace(workspace, log=curves), bar)
     arrays = [{k: t.numpy() for k, t in network.items()} for network in weights]
-    return arrays, workspace.touched, curves.points
-
-
-@cache
-def end_with(parent: int) -> None:
-    """Let this process end soon after `parent`, if that is its parent: once killed, it cannot ask.
-
-    Without, workers would outlive it, with the records that they share in memory.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    if os.getppid() == parent:
-        Thread(target=watch, daemon=True).start()
+    return _Trained(arrays, workspace.touched, curves.points)
 
 
 def _arrays(examples: Examples | None) -> tuple[np.ndarray, np.ndarray] | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from selena.training import shared_memory
-from selena.training.shared_memory import clear_shared_memory, shared_folder
+from selena.pools import shared_memory
+from selena.pools.shared_memory import clear_shared_memory, shared_folder
 
 
 @pytest.fixture

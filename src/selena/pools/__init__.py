@@ -1,0 +1,1 @@
+"""Who runs tasks: processes of this machine, or other machines."""
