@@ -21,8 +21,8 @@ from selena.cli.exit_codes import verdicts_own_their_codes
 from selena.cli.stopping import Stopped, stoppable
 from selena.errors import SelenaError
 from selena.escaping import printable, printable_lines
-from selena.reports.console import SafeConsole
 from selena.pools.shared_memory import clear_shared_memory
+from selena.reports.console import SafeConsole
 from selena.version import __version__
 
 COMMANDS = {
