@@ -75,7 +75,7 @@ def fit_networks(
     parts = list(in_even_chunks(len(jobs), size))
     worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
     pool = None if on_epoch else choose_pool(factory, jobs, recipe, workspace, len(parts))
-    how = [numeric_environment(workspace.device, pool and pool.threads), worth]
+    how = [numeric_environment(workspace.device, pool.threads if pool else None), worth]
     tasks = []
     for part in parts:
         mine = tuple(jobs[part])
