@@ -37,7 +37,6 @@ _PACKAGES = (
     "rich",
     "pooch",
     "matplotlib",
-    "plotly",
     "jinja2",
     "pyarrow",
     "pillow",

@@ -113,11 +113,6 @@ def html_value(value: Any) -> Any:
     return value
 
 
-def plotly(text: str) -> str:
-    """Return text that plotly.js, which reads some HTML in labels, shows as it is."""
-    return _html_escape(printable(text), quote=False)
-
-
 def figure(text: str) -> str:
     """Return text that Matplotlib draws as it is, not as a formula between dollar signs."""
     text = printable_lines(text).replace("$", r"\$")

@@ -79,7 +79,7 @@ def opened(browser: Browser, file: Path, **settings: Any) -> Iterator[Page]:
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     page.goto(file.as_uri())
-    page.locator(".plot .main-svg").first.wait_for()
+    page.locator(".plot .drawing").first.wait_for()
     yield page
     context.close()
     assert complaints == []

@@ -31,11 +31,13 @@ def theme(page: Page, name: str) -> None:
 def test_every_chart_is_drawn(page: Page) -> None:
     plots = page.locator(".plot")
     assert plots.count() == 6
-    assert page.locator(".plot:has(.main-svg)").count() == 6
-    for i in range(plots.count()):
-        box = plots.nth(i).locator(".plotbg, .bglayer").first.bounding_box()
-        assert plots.nth(i).get_attribute("aria-label")
-        assert box is not None
+    for plot in plots.all():
+        assert plot.get_attribute("aria-label")
+        drawing, shapes = plot.locator(".drawing").bounding_box(), plot.locator(".series *")
+        assert drawing is not None
+        assert drawing["width"] > 250
+        sizes = [box for each in shapes.all()[:20] if (box := each.bounding_box()) is not None]
+        assert any(box["height"] > 5 for box in sizes)
 
 
 def test_a_table_sorts_by_click_both_ways(page: Page) -> None:
@@ -86,30 +88,39 @@ def test_unresolved_cells_stay_last(page: Page) -> None:
 
 
 def test_a_chart_answers_the_pointer(page: Page) -> None:
-    plot = page.locator("[data-figure=tradeoff-0]")
-    plot.scroll_into_view_if_needed()
-    plot.locator(".point").first.hover(force=True)
-    label = plot.locator(".hovertext").first
-    label.wait_for()
-    assert "attack" in str(label.text_content())
+    figure = page.locator("[data-figure=tradeoff-0]")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".series .point").first.hover(force=True)
+    tip = figure.locator(".tip")
+    tip.wait_for()
+    assert "undefended: test 8" in tip.inner_text()
+    assert ", attack 7" in tip.inner_text()
+    page.mouse.move(0, 0)
+    tip.wait_for(state="hidden")
 
 
 def test_the_legend_hides_a_curve_and_its_band(page: Page) -> None:
-    plot = page.locator("[data-figure=roc-0]")
-    plot.scroll_into_view_if_needed()
-    drawn = plot.locator(".scatterlayer .trace").count()
-    assert drawn == 7  # for each of two models two edges and a curve; the guess
-    plot.locator(".legendtoggle").first.click()
-    page.wait_for_function(
-        "() => document.querySelectorAll('[data-figure=roc-0] .scatterlayer .trace').length === 4"
-    )
-    # What was hidden stays hidden when the theme changes.
+    figure = page.locator("[data-figure=roc-0]")
+    figure.scroll_into_view_if_needed()
+    paths = figure.locator(".series path:visible")
+    assert paths.count() == 4  # for each of two models a band and a curve
+    button = figure.locator(".legend button").first
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert paths.count() == 2
+    # What was hidden stays hidden when the theme changes, and is not read.
     page.locator("#theme").click()
-    assert plot.locator(".scatterlayer .trace").count() == 4
+    assert paths.count() == 2
+    box = figure.locator(".drawing").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
+    assert "undefended" not in str(figure.locator(".tip").text_content())
+    button.press("Enter")
+    assert paths.count() == 4
 
 
 def test_hostile_names_are_text_in_every_label(hostile: Page) -> None:
-    shown = hostile.locator("[data-figure=roc-0] .legendtext").first.text_content()
+    shown = hostile.locator("[data-figure=roc-0] .legend button").first.text_content()
     assert shown is not None
     # White space in a label is one space.
     assert shown.split() == printable(HOSTILE).split()
@@ -121,7 +132,7 @@ def ink(page: Page) -> tuple[str, str]:
     """Return the colors of the page and of a chart's text."""
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     text = page.evaluate(
-        "getComputedStyle(document.querySelector('[data-figure=roc-0] .xtick text')).fill"
+        "getComputedStyle(document.querySelector('[data-figure=roc-0] .tick')).fill"
     )
     return background, text
 
@@ -176,7 +187,8 @@ def test_print_is_light_and_no_wider_than_paper(page: Page) -> None:
     page.set_viewport_size({"width": 700, "height": 900})  # A4 without its margins
     page.emulate_media(media="print")
     theme(page, "light")
-    for svg in page.locator(".plot .main-svg").all():
+    assert not page.locator(".screen").first.is_visible()
+    for svg in page.locator(".plot .drawing").all():
         box = svg.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= 700

@@ -65,7 +65,7 @@ def test_the_card_names_the_attack_of_its_figure() -> None:
     """Not the one that is strongest in another figure."""
     both = made(attack("sharp one", SHARP), attack("coarse_one", COARSE, family="label-only"))
     said = sentences(both)
-    assert "the attack that is best at this (coarse one) is right in 70.0 %" in said
+    assert "the most accurate attack (coarse one) is right in 70.0 %" in said
     assert "finds 15.0 % (12.9 to 17.3 %" in said
     lines = {line.cells[1].cell.text: line.mark for line in attack_lines(runs_by_model([both]))}
     assert lines == {
@@ -111,20 +111,20 @@ def test_few_non_members_make_a_rough_figure() -> None:
 def test_several_seeds_are_a_mean_and_a_range() -> None:
     leaky, tight = made(attack("a", SHARP)), made(attack("a", even(1000)), seed=1)
     said = sentences(leaky, tight)
-    assert "finds 8.0 % (mean of 2 seeds, from 1.0 to 15.0 %) of the members" in said
-    assert "right in 53.8 % (mean of 2 seeds, from 50.0 to 57.5 %) of the cases" in said
-    assert said.count("In 1 of 2 seeds the 95 % interval is above guessing.") == 2
+    assert "finds 8.0 % (mean of 2 runs, from 1.0 to 15.0 %) of the members" in said
+    assert "right in 53.8 % (mean of 2 runs, from 50.0 to 57.5 %) of the cases" in said
+    assert said.count("In 1 of 2 runs the 95 % interval is above guessing.") == 2
 
 
 def test_the_verdict_over_seeds_counts_them() -> None:
     tight = [made(attack("a", even(1000)), seed=seed) for seed in (0, 1)]
     leaky = [made(attack("a", SHARP), seed=seed) for seed in (2, 3)]
-    assert summary(*tight).verdict == "no leak shown (in all 2 seeds)"
+    assert summary(*tight).verdict == "no leak shown (in all 2 runs)"
     # More than half of the seeds must show a leak.
     assert summary(tight[0], leaky[0]).level == "none shown"
     mixed = summary(tight[0], *leaky)
     assert mixed.level == "large"
-    assert mixed.verdict == "large leak (in 2 of 3 seeds; no leak shown in 1)"
+    assert mixed.verdict == "large leak (in 2 of 3 runs; no leak shown in 1)"
 
 
 def test_families_not_tried_are_in_the_card() -> None:
@@ -167,7 +167,7 @@ def test_defense_is_compared_with_undefended() -> None:
         for each, accuracy in zip(runs(), (0.80, 0.75), strict=True)
     ]
     base, defended = summarize_models(runs_by_model(both[::-1]))[::-1]
-    assert "It classifies 80.0\u00a0% of new records correctly." in base.sentences
+    assert "The model classifies 80.0\u00a0% of new records correctly." in base.sentences
     assert any("5.0 points less than undefended" in each for each in defended.sentences)
 
 
@@ -211,36 +211,39 @@ def test_a_tpr_of_few_false_positives_sorts_too() -> None:
 def test_the_band_is_the_interval_at_each_fpr() -> None:
     found = report(attack("a", SHARP))
     (model,) = runs_by_model([run_of_audit(found)])
-    low, high, curve, guess = draw_roc([model], "direct").spec["data"]
-    assert len(low["x"]) > 20
-    for fpr, lower, upper in zip(low["x"], low["y"], high["y"], strict=True):
+    chart = draw_roc([model], "direct")
+    (curve,) = chart.series
+    band = curve.band
+    assert band is not None
+    assert len(band.x) > 20
+    for fpr, lower, upper in zip(band.x, band.low, band.high, strict=True):
         interval = tpr_at_fpr(found.attacks["a"].curve, min(fpr, 1)).interval
-        assert (lower, upper) == pytest.approx((max(interval[0], 1e-4), interval[1]), abs=1e-3)
-    # A logarithmic axis has no 0.
-    assert min(*low["y"], *high["y"], *curve["x"], *guess["x"]) > 0
+        assert (lower, upper) == pytest.approx(interval, abs=1e-3)
+    # A logarithmic axis has no 0: it lies outside, where nothing is drawn.
+    assert curve.x[0] == 0
+    assert chart.x.share(curve.x[0]) == -0.1
 
 
 def test_scores_are_drawn_as_shares_of_their_own_side() -> None:
     (model,) = runs_by_model([run()])
-    for side in draw_scores(model).spec["data"]:
-        assert sum(side["y"]) == pytest.approx(100)
+    for side in draw_scores(model).series:
+        assert sum(side.y) == pytest.approx(100)
 
 
 def test_tradeoff_shows_intervals_or_deviations() -> None:
-    (one,) = draw_tradeoff(runs_by_model([run()])).spec["data"]
+    (one,) = draw_tradeoff(runs_by_model([run()])).series
     low, high = run().row["test_accuracy_interval"]
-    assert one["x"][0] + one["error_x"]["array"][0] == pytest.approx(100 * high)
-    assert one["x"][0] - one["error_x"]["arrayminus"][0] == pytest.approx(100 * low)
-    (two,) = draw_tradeoff(runs_by_model([run(), run(seed=1)])).spec["data"]
-    assert two["error_y"]["array"] == pytest.approx(two["error_y"]["arrayminus"])
+    assert list(one.x_ends[0]) == pytest.approx([100 * low, 100 * high])
+    (two,) = draw_tradeoff(runs_by_model([run(), run(seed=1)])).series
+    ((start, end),) = two.y_ends
+    assert end - two.y[0] == pytest.approx(two.y[0] - start)
 
 
 def test_classes_share_one_scale() -> None:
     models = runs_by_model(runs())
     assert draw_classes([]) == []
     charts = draw_classes([(model, []) for model in models])
-    ranges = [chart.spec["layout"]["yaxis"]["range"] for chart in charts]
-    assert ranges[0] == ranges[1]
+    assert charts[0].y == charts[1].y
 
 
 def test_the_most_exposed_records_before_and_after() -> None:
@@ -277,7 +280,10 @@ def of_other_classes(audit: AuditReport) -> AuditReport:
 
 def test_limits_name_what_was_not_done() -> None:
     said = " ".join(limits(runs_by_model([run(), run("selena", 0.0), run("selena", seed=1)])))
-    assert "One target model stands behind the figures of undefended:" in said
+    assert "The figures of undefended come from one trained model:" in said
     assert "drawings show the first seed" in said
     assert "not a guarantee" in said
-    assert "At a FPR of 0.1 % intervals are wide: 10,000 non-members would resolve it." in said
+    assert (
+        "At a false-positive rate of 0.1 % intervals are wide: 10,000 non-members would make"
+        in said
+    )

@@ -18,8 +18,8 @@ def _about_the_data(models: Sequence[ModelRuns]) -> list[str]:
     said = []
     if any(row["synthetic"] for row in rows):
         said.append(
-            "The data are synthetic: no real person stands behind a record, and what holds for "
-            "them need not hold for real ones."
+            "The data are synthetic: no real person stands behind a record, and results on "
+            "real data may differ."
         )
     if any(row["selected_on_evaluation"] for row in rows):
         said.append(
@@ -36,15 +36,17 @@ def _general(models: Sequence[ModelRuns]) -> list[str]:
         "Accuracies, AUC and TPR are averages over records. A few records may be far more exposed "
         "than the average, and nothing here bounds the risk of a single one.",
         *_canaries(models),
-        "This is a measurement, not a guarantee as differential privacy gives.",
-        "It is about membership only: not about what a model reveals about its records otherwise.",
-        "The attacker is given the membership of the known records; whoever lacks that finds less.",
+        "This is a measurement, not a guarantee such as differential privacy gives.",
+        "It tests whether a record was used for training, and nothing else that a model may reveal "
+        "about a person.",
+        "The attacker knows of some records whether they were used for training. An attacker who "
+        "lacks this finds less.",
     ]
     alone = [model.label for model in models if len(model.rows) == 1]
     if alone:
         said.append(
-            f"One target model stands behind the figures of {', '.join(alone)}: the intervals are "
-            "about the records scored, not about training again."
+            f"The figures of {', '.join(alone)} come from one trained model: their intervals cover "
+            "the choice of records, not what another training would give."
         )
     if any(len(model.rows) > 1 for model in models):
         said.append(
@@ -69,7 +71,7 @@ def _comparisons(models: Sequence[ModelRuns]) -> list[str]:
     if attacks < 2:
         return []
     return [
-        f"Each interval covers with 95 % confidence on its own: of {attacks} attacks in the table, "
+        f"Each interval has 95 % confidence on its own: of {attacks} attacks in the table, "
         f"about {max(1, round(attacks / 20))} may miss by chance. The verdict allows for that."
     ]
 
@@ -84,6 +86,7 @@ def _too_few(models: Sequence[ModelRuns]) -> list[str]:
         if not figure.resolved and (fpr := fpr_of(metric)) is not None
     }
     return [
-        f"At a FPR of {100 * fpr:g} % intervals are wide: {needed:,} non-members would resolve it."
+        f"At a false-positive rate of {100 * fpr:g} % intervals are wide: {needed:,} non-members "
+        "would make them narrow."
         for fpr, needed in sorted(few, reverse=True)
     ]

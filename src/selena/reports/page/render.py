@@ -15,7 +15,8 @@ from selena.auditing.vulnerability import WIDEST, ClassLeakage, class_leakage
 from selena.errors import DataError
 from selena.escaping import html_value
 from selena.reports.page import attack_table
-from selena.reports.page.charts import Chart, draw_classes, draw_roc, draw_scores, draw_tradeoff
+from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
+from selena.reports.page.drawing import Chart
 from selena.reports.page.exposed import exposed_tables
 from selena.reports.page.limits import limits
 from selena.reports.page.method import about, facts, settings
@@ -77,7 +78,7 @@ def render_page(
             charts=charts,
             figures=_script_json(
                 {
-                    f"{part}-{i}": chart.spec
+                    f"{part}-{i}": chart.readings()
                     for part, of in charts.items()
                     for i, chart in enumerate(of)
                 }
@@ -90,7 +91,6 @@ def render_page(
             facts=facts(models, command),
             settings=settings(models, environment),
             limits=limits(models),
-            plotly=_plotly(),
         )
     )
 
@@ -135,10 +135,3 @@ def _script_json(value: Any) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
-
-
-def _plotly() -> Markup:
-    # Slow to import, and only pages need it.
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())

@@ -103,9 +103,9 @@ def _in_seeds(model: ModelRuns, level: Level) -> str:
     if len(model.rows) == 1 or not model.is_attacked:
         return ""
     if len(counts) == 1:
-        return f" (in all {len(model.rows)} seeds)"
+        return f" (in all {len(model.rows)} runs)"
     others = "".join(f"; {VERDICTS[o]} in {n}" for o, n in counts.items() if o != level)
-    return f" (in {counts[level]} of {len(model.rows)} seeds{others})"
+    return f" (in {counts[level]} of {len(model.rows)} runs{others})"
 
 
 def _found(figures: Sequence[Figure]) -> str:
@@ -140,7 +140,7 @@ def _worst(model: ModelRuns) -> list[str]:
 
 def _right(figures: Sequence[Figure]) -> str:
     return (
-        "Asked to tell members from as many non-members, the attack that is best at this "
+        "Given as many members as non-members, the most accurate attack "
         f"({attack_words(figures[0].name)}) is right in {_values(figures)} of the cases; guessing "
         f"is right in 50 %.{_compared(figures)}"
     )
@@ -151,7 +151,7 @@ def _values(figures: Sequence[Figure]) -> str:
     values = [figure.value for figure in figures]
     if len(values) > 1:
         return (
-            f"{percent(fmean(values))} % (mean of {len(values)} seeds, from "
+            f"{percent(fmean(values))} % (mean of {len(values)} runs, from "
             f"{percent(min(values))} to {percent(max(values))} %)"
         )
     low, high = figures[0].interval
@@ -162,7 +162,7 @@ def _compared(figures: Sequence[Figure]) -> str:
     """Say what an interval means beside guessing; nothing where it lies above."""
     if len(figures) > 1:
         above = sum(figure.above_chance for figure in figures)
-        return f" In {above or 'none'} of {len(figures)} seeds the 95 % interval is above guessing."
+        return f" In {above or 'none'} of {len(figures)} runs the 95 % interval is above guessing."
     figure = figures[0]
     if figure.above_chance:
         return ""
@@ -183,7 +183,7 @@ def _canaries(model: ModelRuns) -> list[str]:
     low = min(point["interval"][0] for point in points)
     high = max(point["interval"][1] for point in points)
     return [
-        f"Of records planted with a wrong label, the canaries, it finds {percent(share)} % "
+        f"Of the canaries, records planted with a wrong label, it finds {percent(share)} % "
         f"({percent(low)} to {percent(high)} %) at the same rate of wrong accusations."
     ]
 
@@ -210,7 +210,7 @@ _FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
 
 def _usefulness(model: ModelRuns, base: ModelRuns | None) -> str:
     test = fmean(model.accuracy("test_accuracy").values)
-    said = f"It classifies {percent(test)} % of new records correctly"
+    said = f"The model classifies {percent(test)} % of new records correctly"
     if base is None:
         return f"{said}."
     points = 100 * (test - fmean(base.accuracy("test_accuracy").values))

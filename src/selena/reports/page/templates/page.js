@@ -4,68 +4,13 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const printed = matchMedia("print");
-  const coarse = matchMedia("(pointer: coarse)");
   const toggle = document.getElementById("theme");
   let chosen = null; // until somebody chooses, the system's preference counts
-
-  // "@name" or "@name/opacity" -> a color of the theme.
-  function color(token) {
-    const [name, opacity = "1"] = token.slice(1).split("/");
-    const hex = getComputedStyle(root).getPropertyValue(`--${name}`).trim();
-    const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    return `rgba(${parts.join(",")},${opacity})`;
-  }
-
-  // Only keys that end in "color" hold tokens: a name from the data is never taken for one.
-  function themed(value, key = "") {
-    if (Array.isArray(value)) return value.map((each) => themed(each));
-    if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, themed(v, k)]));
-    }
-    return key.endsWith("color") && typeof value === "string" ? color(value) : value;
-  }
-
-  function axis(own) {
-    return {
-      gridcolor: "@grid", linecolor: "@line", zeroline: false, automargin: true, ...own,
-      title: { text: own.title, standoff: 12, font: { size: 13 } },
-    };
-  }
-
-  function layout(own, narrow) {
-    return themed({
-      ...own,
-      xaxis: axis(own.xaxis),
-      yaxis: axis(own.yaxis),
-      uirevision: "kept", // what was hidden or zoomed stays so when the theme changes
-      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: "@text" },
-      paper_bgcolor: "@surface/0",
-      plot_bgcolor: "@surface/0",
-      margin: { l: narrow ? 52 : 64, r: 12, t: 8, b: 48 },
-      hoverlabel: { bgcolor: "@surface", bordercolor: "@line", font: { color: "@text" }, align: "left" },
-      hovermode: own.hovermode ?? "closest",
-      // A finger that drags means to scroll the page.
-      dragmode: coarse.matches ? false : "zoom",
-      showlegend: true,
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "@surface/0" },
-    });
-  }
-
-  function draw() {
-    for (const place of document.querySelectorAll(".plot")) {
-      const spec = figures[place.dataset.figure];
-      const width = place.clientWidth;
-      Plotly.react(place, themed(spec.data), { ...layout(spec.layout, width < 500), width }, {
-        displayModeBar: false,
-      });
-    }
-  }
 
   function show() {
     const dark = !printed.matches && (chosen ?? prefersDark.matches);
     root.dataset.theme = dark ? "dark" : "light";
     toggle.setAttribute("aria-pressed", String(dark));
-    draw();
   }
 
   toggle.addEventListener("click", () => {
@@ -73,11 +18,61 @@
     show();
   });
   for (const query of [prefersDark, printed]) query.addEventListener("change", show);
-  let waiting;
-  addEventListener("resize", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(draw, 100);
-  });
+
+  // The point under the pointer: the nearest of those that are not hidden, in pixels.
+  function nearest(series, hidden, pointer, box) {
+    let best = null;
+    series.forEach((each, at) => {
+      if (hidden.has(at)) return;
+      each.x.forEach((x, i) => {
+        const [left, top] = [x * box.width / 100, each.y[i] * box.height / 100];
+        const inside = left >= 0 && left <= box.width && top >= 0 && top <= box.height;
+        const distance = Math.hypot(left - pointer.x, top - pointer.y);
+        if (inside && (!best || distance < best.distance)) {
+          best = { distance, at, x, y: each.y[i], left, top, says: each.says[i] };
+        }
+      });
+    });
+    return best && best.distance <= 80 ? best : null;
+  }
+
+  for (const figure of document.querySelectorAll("figure")) {
+    const series = figures[figure.dataset.figure];
+    const hidden = new Set();
+    const names = [...figure.querySelectorAll(".legend button")];
+    const drawn = [...figure.querySelectorAll(".series")];
+    const [drawing, tip, cursor] = [".drawing", ".tip", ".cursor"].map((s) => figure.querySelector(s));
+
+    function read(event) {
+      const box = drawing.getBoundingClientRect();
+      const pointer = { x: event.clientX - box.left, y: event.clientY - box.top };
+      const found = nearest(series, hidden, pointer, box);
+      tip.hidden = !found;
+      cursor.setAttribute("visibility", found ? "visible" : "hidden");
+      if (!found) return;
+      tip.textContent = `${names[found.at].textContent.trim()}: ${found.says}`;
+      cursor.setAttribute("cx", `${found.x}%`);
+      cursor.setAttribute("cy", `${found.y}%`);
+      const room = box.width - tip.offsetWidth;
+      const above = found.top - tip.offsetHeight - 12;
+      tip.style.left = `${drawing.offsetLeft + Math.min(Math.max(0, found.left - tip.offsetWidth / 2), Math.max(0, room))}px`;
+      tip.style.top = `${drawing.offsetTop + (above >= 0 ? above : found.top + 12)}px`;
+    }
+
+    function leave() {
+      tip.hidden = true;
+      cursor.setAttribute("visibility", "hidden");
+    }
+
+    for (const name of ["pointermove", "pointerdown"]) drawing.addEventListener(name, read);
+    drawing.addEventListener("pointerleave", leave);
+    names.forEach((button, at) => button.addEventListener("click", () => {
+      hidden.has(at) ? hidden.delete(at) : hidden.add(at);
+      button.setAttribute("aria-pressed", String(!hidden.has(at)));
+      drawn[at].classList.toggle("hidden", hidden.has(at));
+      leave();
+    }));
+  }
 
   // Numbers stand in data-value; what has none is sorted by its text, after all numbers.
   function compare(a, b) {
