@@ -27,6 +27,7 @@ def test_every_example_is_tested() -> None:
 
 
 # In this process: each would load PyTorch anew, and warnings are errors here.
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("name", SAID)
 def test_the_example_runs(

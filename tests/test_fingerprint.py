@@ -209,6 +209,7 @@ def test_values_of_fields_are_told_apart(a: object, b: object) -> None:
     assert fingerprint(Held(a)) == fingerprint(Held(a)) != fingerprint(Held(b))
 
 
+@pytest.mark.deep
 def test_another_process_finds_the_same_name(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

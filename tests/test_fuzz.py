@@ -25,6 +25,7 @@ def test_an_input_has_a_number() -> None:
     assert changed_file("table csv", 7) != changed_file("table csv", 8)
 
 
+@pytest.mark.deep
 def test_changed_files_are_read_or_refused() -> None:
     result = run(15 * len(LOADERS), list(LOADERS))
     assert result.faults == []

@@ -39,6 +39,7 @@ def test_pages_have_commands_and_python() -> None:
 
 
 # In this process: each would load PyTorch anew, and warnings are errors here.
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
 def test_every_python_block_runs(block: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +47,7 @@ def test_every_python_block_runs(block: str, folder: Path, monkeypatch: pytest.M
     exec(compile(block, "a page", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command: str, folder: Path) -> None:

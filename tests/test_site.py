@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"index": 1, "sharp-edges": 1, "tutorials/engineer": 6, "tutorials/researcher": 5}
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("name", PAGES)
 def test_every_block_of_a_page_runs(

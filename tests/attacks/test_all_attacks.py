@@ -161,6 +161,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(folder=tmp_path_factory.mktemp("attacks"))
 
 
+def briefly(attack: Attack) -> Attack:
+    """Train for one epoch only, where it does not matter what is learned."""
+    if isinstance(attack, NeuralAttack):
+        return replace(attack, epochs=1)
+    if isinstance(attack, ShadowNeuralAttack):
+        attack = replace(attack, network=replace(attack.network, epochs=1))
+    if isinstance(attack, ShadowDistanceAttack | ShadowNeuralAttack):
+        recipe = replace(SHADOW.recipe, epochs=1)
+        return replace(attack, split_ai=replace(SHADOW, recipe=recipe))
+    if isinstance(attack, ReferenceModelAttack):
+        recipe = replace(REFERENCE.recipe, epochs=1)
+        return replace(attack, defense=replace(REFERENCE, recipe=recipe))
+    return attack
+
+
 def global_summary(case: Case, target: TargetModel, workspace: Workspace) -> tuple[float, float]:
     """Return advantage and AUC, truth and thresholds in the hands of the audit."""
     split = audit_split(case.kind)
@@ -172,7 +187,7 @@ def global_summary(case: Case, target: TargetModel, workspace: Workspace) -> tup
 def fit(case: Case, target: TargetModel, workspace: Workspace) -> Scorer:
     oracle, split = MeteredOracle(target, case.attack.access), audit_split(case.kind)
     known = replace(split.known, candidates=split.evaluation.joined()[0])
-    return case.attack.fit(oracle, known, seed=3, workspace=workspace)
+    return briefly(case.attack).fit(oracle, known, seed=3, workspace=workspace)
 
 
 @every_attack
@@ -184,7 +199,8 @@ def test_planted_leak_is_found(case: Case, workspace: Workspace) -> None:
 
 @every_attack
 def test_constant_target_tells_nothing(case: Case, workspace: Workspace) -> None:
-    _, auc = global_summary(case, Constant(), workspace)
+    brief = replace(case, attack=briefly(case.attack))
+    _, auc = global_summary(brief, Constant(), workspace)
     assert auc == pytest.approx(0.5, rel=0, abs=case.constant)
 
 

@@ -5,7 +5,7 @@ It runs where its `needs` says that it can, and else a message says why not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,6 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 import selena
-from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.signal import SignalAttack
@@ -26,7 +25,7 @@ from selena.training.plans import Plan
 from selena.types import Access, Attack, Needs, Oracle
 from tests.attacks.planted import CLASSES, Constant, Kind, audit_split
 from tests.attacks.planted import records as planted_records
-from tests.attacks.test_all_attacks import CASES
+from tests.attacks.test_all_attacks import CASES, briefly
 from tests.test_registry import dataset
 
 N = 24
@@ -66,14 +65,7 @@ def quick(name: str) -> tuple[Attack, Kind]:
         for case in CASES
         if type(case.attack) is type(made) and case.attack.name == made.name
     )
-    if isinstance(attack, NeuralAttack):
-        attack = replace(attack, epochs=1)
-    elif isinstance(attack, ShadowDistanceAttack | ShadowNeuralAttack):
-        recipe = replace(attack.split_ai.recipe, epochs=1)
-        attack = replace(attack, split_ai=replace(attack.split_ai, recipe=recipe))
-    if isinstance(attack, ShadowNeuralAttack):
-        attack = replace(attack, network=replace(attack.network, epochs=1))
-    return attack, kind
+    return briefly(attack), kind
 
 
 def table() -> selena.Predictions:

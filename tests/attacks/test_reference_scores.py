@@ -197,6 +197,7 @@ def test_wrong_settings_are_named() -> None:
         bavaria_scores(*given, prior_models=0.0)
 
 
+@pytest.mark.deep
 def test_scores_are_found_below_selena_attacks() -> None:
     code = "import selena; print(selena.attacks.lira_scores.__name__, 'scipy.stats' in sys.modules)"
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -53,20 +52,15 @@ def test_help_and_version_wait_for_nothing(argument: str) -> None:
         ("selena reproduce ta", {"table2"}),
     ],
 )
-def test_shells_complete_commands_and_options(words: str, found: set[str]) -> None:
-    asked = {
-        "_SELENA_COMPLETE": "complete_bash",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", "from selena.cli import app; app(prog_name='selena')"],
-        env={**os.environ, **asked},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert set(done.stdout.split()) == found
+def test_shells_complete_commands_and_options(
+    words: str, found: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_SELENA_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="selena")
+    assert set(capsys.readouterr().out.split()) == found
 
 
 def test_all_commands_are_listed_in_order() -> None:

@@ -58,6 +58,7 @@ def test_every_step_of_the_workflow_does_one_thing() -> None:
     assert all(("run" in step) != ("uses" in step) for step in steps())
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("quick", "in_short")
 def test_commands_and_python_of_the_page_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = commands(PAGE)

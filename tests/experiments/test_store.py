@@ -302,6 +302,7 @@ def test_a_disk_that_refuses_leaves_no_torn_run(
     assert all(os.strerror(reason) in each for each in said)
 
 
+@pytest.mark.deep
 def test_two_processes_share_a_runs_folder() -> None:
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "tests.kills", "--together", "run"]

@@ -55,6 +55,6 @@ def probabilities(network: nn.Module, x: Any) -> np.ndarray:
 
 
 def quick(model: Any, *sides: Any, **settings: Any) -> AuditReport:
-    """Audit by the attacks that train nothing; no FPR matters, so none is warned of."""
-    attacks = ("correctness", "confidence", "entropy", "modified_entropy")
+    """Audit by two attacks that train nothing; no FPR matters, so none is warned of."""
+    attacks = ("correctness", "confidence")
     return audit(model, *sides, **{"attacks": attacks, "fpr": 1.0, **settings})

@@ -280,6 +280,7 @@ def test_lines_that_are_not_whole_are_asked_for(
     assert sum(again.sizes) <= PROBED + 1
 
 
+@pytest.mark.deep
 def test_a_killed_audit_goes_on(tmp_path: Path) -> None:
     code = f"""
 import os, signal

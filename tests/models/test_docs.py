@@ -11,6 +11,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "audit.md"
 
 
 # What PyTorch's exporter warns of is its own business.
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 @pytest.mark.filterwarnings("ignore", "error::selena.models.AuditWarning")
 def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sklearn.md"
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("in_short")
 def test_every_python_block_of_the_page_runs() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)

@@ -28,6 +28,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 # Checks pass wrong types on purpose; type checks would answer before the estimator does.
+@pytest.mark.deep
 @pytest.mark.usefixtures("unchecked", "short_walks")
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
     [

@@ -50,6 +50,7 @@ def blocks_of_their_own(environment: dict[str, str]) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "mallopt"), reason="this system's allocator is not glibc's"
 )

@@ -101,6 +101,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
     assert [float(entry["step"]) for entry in optimizer.state] == [1, 0, 0, 0]
 
 
+@pytest.mark.deep
 def test_training_does_not_import_pytorchs_compiler() -> None:
     """It takes every process seconds; PyTorch's own optimizers import it."""
     program = """
