@@ -22,6 +22,10 @@ import torch
 from hypothesis import settings
 from jaxtyping import config
 
+from tests import first_calls
+
+first_calls.install()
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # One thread by default: the small tensors of tests gain nothing from more, and threads
@@ -49,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         files = draws.sample(unique := sorted({item.path for item in items}), len(unique))
         place = {path: i for i, path in enumerate(files)}
         items.sort(key=lambda item: (place[item.path], draws.random()))
+
+
+def pytest_runtest_setup() -> None:
+    """Check shapes and types in every test."""
+    first_calls.begin_test()
 
 
 @pytest.fixture(scope="session")

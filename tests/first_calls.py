@@ -1,0 +1,62 @@
+"""Checks shapes and types in the first two calls of a function per test, not in all of them.
+
+jaxtyping's import hook decorates every function of the package. Its checks of a call take longer
+than most of these functions, half of the suite's time; to prepare a function for them takes
+milliseconds more. So a function is prepared when it is first called. `SELENA_CHECKED_CALLS` gives
+another number of calls; continuous integration gives a large one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import partial, wraps
+from typing import Any
+
+import jaxtyping
+
+CALLS = int(os.environ.get("SELENA_CHECKED_CALLS", "2"))
+_check_every_call = jaxtyping.jaxtyped
+_tests = 0
+
+
+def install() -> None:
+    """Let jaxtyping's hook decorate what is imported from now on by this module."""
+    jaxtyping.jaxtyped = _decorator  # type: ignore[assignment]
+
+
+def begin_test() -> None:
+    """Check the first calls anew."""
+    global _tests  # noqa: PLW0603
+    _tests += 1
+
+
+def _decorator(*, typechecker: Any) -> Callable[[Any], Any]:
+    return partial(_decorate, partial(_check_every_call, typechecker=typechecker))
+
+
+def _decorate(check: Callable[[Any], Any], found: Any) -> Any:
+    if isinstance(found, type):
+        if is_dataclass(found) and "__init__" in vars(found):
+            found.__init__ = _first_calls(check, found.__init__)
+        return found
+    return _first_calls(check, found)
+
+
+def _first_calls(check: Callable[[Any], Any], function: Any) -> Any:
+    checked: Any = None
+    left, test = CALLS, _tests
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal checked, left, test
+        if test != _tests:
+            left, test = CALLS, _tests
+        if left <= 0:
+            return function(*args, **kwargs)
+        left -= 1
+        checked = checked or check(function)
+        return checked(*args, **kwargs)
+
+    return call
