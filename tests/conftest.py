@@ -97,6 +97,12 @@ def bounded(fit: Callable[..., Any], name: str, most: int) -> Callable[..., Any]
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write reports without their figure: drawing takes a second."""
+    monkeypatch.setattr("selena.reports.figures.draw_report", lambda rows, path: path.touch())
+
+
+@pytest.fixture
 def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let documents and examples train for one epoch: that they run is tested, no figure."""
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier

@@ -39,7 +39,7 @@ def _decorator(*, typechecker: Any) -> Callable[[Any], Any]:
 def _decorate(check: Callable[[Any], Any], found: Any) -> Any:
     if isinstance(found, type):
         if is_dataclass(found) and "__init__" in vars(found):
-            found.__init__ = _first_calls(check, found.__init__)
+            type.__setattr__(found, "__init__", _first_calls(check, vars(found)["__init__"]))
         return found
     return _first_calls(check, found)
 

@@ -25,6 +25,8 @@ from selena.auditing.verdict import LEVELS
 from selena.cli import app, main
 from selena.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # but `finished` is drawn
+
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 CONFIG = """

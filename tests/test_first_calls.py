@@ -18,7 +18,7 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_first_calls_of_a_function_are_checked(check: Any) -> None:
-    @check
+    @check  # type: ignore[untyped-decorator]
     def double(n: int) -> int:
         return 2 * n
 

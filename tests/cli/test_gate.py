@@ -18,6 +18,8 @@ from tests.auditing.test_gate import LEAKING, PRIVATE, TINY
 from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import selena
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 AUDIT = ("audit", "--predictions")
 CONDITION = "advantage>0.15"
 

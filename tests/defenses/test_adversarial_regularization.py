@@ -37,10 +37,24 @@ ADVREG = AdversarialRegularization(
 )
 
 
+@pytest.fixture
+def small_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the three towers, which take long to train and to leave where they start."""
+
+    def small(observed: int, num_classes: int) -> Callable[[], nn.Module]:
+        width = observed + num_classes
+        return lambda: nn.Sequential(
+            nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid()
+        )
+
+    monkeypatch.setattr(adversarial_regularization, "MembershipNetwork", small)
+
+
 def weights(model: NetworkModel) -> torch.Tensor:
     return torch.cat([t.flatten() for t in model.state().values()])
 
 
+@pytest.mark.usefixtures("small_adversary")
 def test_no_ordinary_epoch_is_selected() -> None:
     """The first epochs are right most often where references are mislabeled; none is taken."""
     misled = Records(REFERENCES.x, (REFERENCES.y + 1) % CLASSES, REFERENCES.ids)
@@ -53,6 +67,7 @@ def test_no_ordinary_epoch_is_selected() -> None:
     assert not torch.equal(weights(first), weights(played))
 
 
+@pytest.mark.usefixtures("small_adversary")
 def test_the_schedule_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     game = adversarial_regularization._Game
@@ -112,16 +127,9 @@ def test_without_weight_the_adversary_changes_nothing() -> None:
     torch.testing.assert_close(weights(no_weight), weights(plain))
 
 
-def small_adversary(observed: int, num_classes: int) -> Callable[[], nn.Module]:
-    """Stand in for the three towers, which take long to leave where they start."""
-    width = observed + num_classes
-    return lambda: nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid())
-
-
-def test_gap_between_members_and_references_closes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(adversarial_regularization, "MembershipNetwork", small_adversary)
+@pytest.mark.deep
+@pytest.mark.usefixtures("small_adversary")
+def test_gap_between_members_and_references_closes() -> None:
     # Labels that cannot be predicted: whatever is right on members is memory.
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 12, generator=generator)
@@ -148,6 +156,7 @@ def test_gap_between_members_and_references_closes(
     assert gap(private) < 0.8 * gap(plain)
 
 
+@pytest.mark.usefixtures("small_adversary")
 def test_killed_in_the_game_it_ends_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +178,7 @@ def test_killed_in_the_game_it_ends_as_if_undisturbed(
     assert torch.equal(weights(resumed), weights(undisturbed))
 
 
+@pytest.mark.usefixtures("small_adversary")
 def test_it_selects_on_validation_and_computes_in_bf16() -> None:
     recipe = replace(RECIPE, selection="validation", precision="bfloat16")
     bf16 = replace(ADVREG, recipe=recipe, attack_recipe=replace(ATTACK, precision="bfloat16"))
@@ -178,6 +188,7 @@ def test_it_selects_on_validation_and_computes_in_bf16() -> None:
     assert float(right.float().mean()) > 0.4
 
 
+@pytest.mark.usefixtures("small_adversary")
 def test_images_are_augmented() -> None:
     def images(start: int) -> Records:
         generator = torch.Generator().manual_seed(start)

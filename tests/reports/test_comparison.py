@@ -95,6 +95,7 @@ def test_the_report_has_four_files(tmp_path: Path) -> None:
     assert "Command" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_models_may_be_attacked_by_different_families(tmp_path: Path) -> None:
     audits = {"bare": report(1.5), "other": attacked_as_label_only(0.5)}
     comparison = selena.compare(audits)
