@@ -9,6 +9,7 @@ sorted first, so that equal predictions give exactly equal scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Literal
 
@@ -158,7 +159,9 @@ def _by_chunks(
     scores = np.empty(n)
     bad, outside = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     size = max(1, _CHUNK // classes)
-    for part in (slice(start, start + size) for start in range(0, n, size)):
+
+    def measure(start: int) -> None:
+        part = slice(start, start + size)
         z, y = logits[part].detach().cpu().double().numpy(), labels[part].cpu().numpy()
         highest = z.max(axis=1, keepdims=True)  # NaN where one is, -inf where all are
         bad[part] = ~np.isfinite(highest[:, 0])
@@ -167,6 +170,10 @@ def _by_chunks(
             # Logits that differ by a constant are one prediction: equal ones must stay equal to
             # the bit.
             scores[part] = rule(z - highest, y)
+
+    # NumPy lets other threads run while it computes; no chunk depends on another.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(measure, range(0, n, size)))
     if bad.any():
         raise DataError(
             f"{int(bad.sum())} predictions are not finite, the first is that of record "

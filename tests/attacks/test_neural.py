@@ -75,6 +75,13 @@ def test_trains_on_four_fifths_keeps_the_rest() -> None:
     assert len(oracle.asked) == 80
 
 
+def test_trains_on_no_more_than_max_members() -> None:
+    known, oracle = even_and_odd(0, 50, 80), Leaky()
+    scorer = NeuralAttack(epochs=1, max_members=15).fit(oracle, known, seed=0)
+    assert len(oracle.asked) == 30
+    assert (len(scorer.calibration.members), len(scorer.calibration.non_members)) == (35, 65)
+
+
 def test_same_seed_same_scores_kept_network_reused(tmp_path: Path) -> None:
     known, candidates = even_and_odd(0, 20, 20), rows(torch.arange(100, 120))
 
@@ -149,5 +156,7 @@ def test_bad_settings_and_too_few_records_are_refused() -> None:
         NeuralAttack(batch_size=1)
     with pytest.raises(ConfigError, match="epochs"):
         NeuralAttack(epochs=0)
+    with pytest.raises(ConfigError, match="max_members is 0"):
+        NeuralAttack(max_members=0)
     with pytest.raises(DataError, match="knows 1 members and 9 non-members"):
         QUICK.fit(Leaky(), even_and_odd(0, 1, 9), seed=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-import selena.models  # noqa: F401 - or it would be imported while patched, and keep the patch
+import selena.models.run
 from selena.attacks.threshold import ThresholdAttack
 
 
@@ -12,8 +14,10 @@ from selena.attacks.threshold import ThresholdAttack
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the neural attack out of audits of predictions: it takes most of their time."""
 
-    def attacks() -> list[ThresholdAttack]:
-        return [ThresholdAttack("confidence"), ThresholdAttack("modified_entropy")]
+    chosen = selena.models.run.chosen_attacks
 
-    for room in ("cli.audit", "registry"):
-        monkeypatch.setattr(f"selena.{room}.prediction_attacks", attacks)
+    def quick(attacks: Sequence[object], *rest: object) -> list[object]:
+        fast = [ThresholdAttack("confidence"), ThresholdAttack("modified_entropy")]
+        return fast if tuple(attacks) == ("direct",) else chosen(attacks, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("selena.models.run.chosen_attacks", quick)

@@ -24,6 +24,7 @@ from selena.attacks.neural import NeuralAttack
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
 from selena.models import audit
+from selena.models.chosen import affordable
 from selena.registry import prediction_attacks
 from selena.training.model import NetworkModel
 from selena.types import Records
@@ -287,6 +288,16 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_the_direct_family_is_what_runs_by_default() -> None:
     report = audit(forgetting(), *sides(20), fpr=1.0)
     assert set(report.attacks) == {attack.name for attack in prediction_attacks()}
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_families_ask_no_network_about_millions(
+    named: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str | Attack] = ["direct", "neural"] if named else ["direct"]
+    assert affordable(asked, 2_000_000) == asked
+    assert ("neural" in affordable(asked, 2_000_001)) == named
+    assert ("Name it to run it" in caplog.text) != named
 
 
 def test_known_fraction_splits_both_sides() -> None:

@@ -17,7 +17,7 @@ def check_share(held_out: float) -> None:
 
 
 def hold_out(
-    known: MembershipSets, share: float, seed: int
+    known: MembershipSets, share: float, seed: int, most: int | None = None
 ) -> tuple[MembershipSets, MembershipSets]:
     """Split known records into a training part, balanced, and all the rest.
 
@@ -27,6 +27,7 @@ def hold_out(
         known: at least two members and two non-members.
         share: held out of the smaller side; at least one record goes to each part.
         seed: root of the draw.
+        most: members, and non-members, that the training part holds at most.
 
     Raises:
         DataError: fewer than two known members or non-members.
@@ -40,7 +41,7 @@ def hold_out(
             "non-members; it needs at least two of each, to train on some and fit thresholds on "
             "others."
         )
-    size = min(max(round((1 - share) * fewest), 1), fewest - 1)
+    size = min(max(round((1 - share) * fewest), 1), fewest - 1, *([most] if most else []))
     parts = []
     for side, records in sides.items():
         order = torch.randperm(counts[side], generator=torch_generator(seed, "hold-out", side))

@@ -42,6 +42,8 @@ class NeuralAttack:
         learning_rate: of Adam.
         held_out: share of the known records that it does not train on, in (0, 1); thresholds
             are fitted on them. The last epoch is kept: nothing is selected.
+        max_members: known members, and as many non-members, that it trains on at most, drawn at
+            random; thresholds are fitted on the others. The paper's attackers train on fewer.
     """
 
     name: ClassVar[str] = "neural"
@@ -54,6 +56,7 @@ class NeuralAttack:
     batch_size: int = 512
     learning_rate: float = 1e-4
     held_out: float = 0.2
+    max_members: int = 10_000
 
     @classmethod
     def from_plan(cls, plan: Plan, data: Dataset) -> NeuralAttack:
@@ -64,6 +67,8 @@ class NeuralAttack:
         check_share(self.held_out)
         if self.batch_size < 2:
             raise ConfigError(f"batch_size is {self.batch_size}; one pair needs at least 2.")
+        if self.max_members < 1:
+            raise ConfigError(f"max_members is {self.max_members}; train on at least 1.")
         self._recipe()  # checks the others
 
     def fit(
@@ -113,7 +118,7 @@ class NeuralAttack:
         Raises:
             DataError: fewer than two known members or non-members.
         """
-        train, calibration = hold_out(known, self.held_out, seed)
+        train, calibration = hold_out(known, self.held_out, seed, self.max_members)
         members, non_members = (
             _inputs(observe(records), records, num_classes)
             for records in (train.members, train.non_members)

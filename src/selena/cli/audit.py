@@ -24,7 +24,6 @@ from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.escaping import printable
 from selena.files import together, write_json, write_text
-from selena.registry import prediction_attacks
 from selena.reports.console import SafeConsole
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import run_of_audit
@@ -155,7 +154,7 @@ def _audit_predictions(
     if about_model:
         name = next(iter(about_model)).replace("_", "-")
         raise ConfigError(f"--{name} is for --model only; leave it out with --predictions.")
-    return audit(read_predictions(path), **{"attacks": prediction_attacks(), **settings})
+    return audit(read_predictions(path), **settings)
 
 
 def _audit_model(

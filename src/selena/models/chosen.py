@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from selena.auditing.run import check_attacks as check_own
 from selena.errors import ConfigError
 from selena.registry import ATTACKS, EVERY_FLIP, FAMILIES, attacks_of, build_attacks
 from selena.training.plans import PLANS
-from selena.types import Attack, Dataset, FeatureKind, Needs, Records
+from selena.types import Attack, Dataset, FeatureKind, Needs, Records, TrainingAttack
+
+_LOG = logging.getLogger(__name__)
+_MANY = 2_000_000  # records of a table; above it, families leave out what trains networks
 
 
 def check_attacks(attacks: Sequence[str | Attack]) -> None:
@@ -48,6 +52,40 @@ def beyond_predictions(attacks: Sequence[str | Attack]) -> list[str]:
         for attack in attacks
         if "predictions" not in needs_of(attack)
     ]
+
+
+def affordable(attacks: Sequence[str | Attack], n: int) -> Sequence[str | Attack]:
+    """Return the attacks without those of a family that would ask a network about millions.
+
+    Args:
+        attacks: attacks, names and families. An attack that is named itself stays.
+        n: number of records.
+    """
+    if n <= _MANY:
+        return attacks
+    kept: dict[str | Attack, None] = {}
+    left_out: list[str] = []
+    for attack in attacks:
+        if isinstance(attack, str) and attack in FAMILIES:
+            names = attacks_of(attack)
+            slow = [name for name in names if _trains(name)]
+            left_out += slow
+            kept |= dict.fromkeys(name for name in names if name not in slow)
+        else:
+            kept[attack] = None
+    if skipped := [name for name in left_out if name not in kept]:
+        _LOG.warning(
+            "%s: left out, since scoring %s records by networks takes long. Name %s to run %s.",
+            ", ".join(skipped),
+            f"{n:,}",
+            *(("it", "it") if len(skipped) == 1 else ("them", "them")),
+        )
+    return list(kept)
+
+
+def _trains(name: str) -> bool:
+    entry = ATTACKS[name]
+    return isinstance(entry.kind(**entry.settings), TrainingAttack)
 
 
 def chosen_attacks(

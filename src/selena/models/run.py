@@ -26,7 +26,13 @@ from selena.models.checks import (
     warn_of_sums,
     warn_of_unsteady,
 )
-from selena.models.chosen import beyond_predictions, check_attacks, chosen_attacks, needs_of
+from selena.models.chosen import (
+    affordable,
+    beyond_predictions,
+    check_attacks,
+    chosen_attacks,
+    needs_of,
+)
 from selena.models.containers import Rows
 from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
@@ -302,5 +308,7 @@ def _audit_predictions(
     check_predictions_suffice(beyond_predictions(attacks))
     split = table.split()
     warn_of_few(split, fpr)
-    chosen = chosen_attacks(attacks, split.train, None, table.num_classes)
+    chosen = chosen_attacks(
+        affordable(attacks, len(table.labels)), split.train, None, table.num_classes
+    )
     return run_audit(table, split, chosen, seed=seed, workspace=workspace)

@@ -161,7 +161,8 @@ def _attack_trainings(
     for attack in attacks:
         network = attack.network if isinstance(attack, ShadowNeuralAttack) else attack
         if isinstance(network, NeuralAttack):
-            shown = round(2 * known * (1 - network.held_out)) * network.epochs
+            members = min(known * (1 - network.held_out), network.max_members)
+            shown = round(2 * members) * network.epochs
             work = Work(attack_networks=1, attack_records=shown)
             trainings[fingerprint(target, attack)] = work
         if isinstance(attack, ShadowDistanceAttack | ShadowNeuralAttack):
