@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-import selena.models.run
 from selena.attacks.threshold import ThresholdAttack
+from selena.models.chosen import chosen_attacks
+from selena.types import Attack
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the neural attack out of audits of predictions: it takes most of their time."""
 
-    chosen = selena.models.run.chosen_attacks
-
-    def quick(attacks: Sequence[object], *rest: object) -> list[object]:
-        fast = [ThresholdAttack("confidence"), ThresholdAttack("modified_entropy")]
-        return fast if tuple(attacks) == ("direct",) else chosen(attacks, *rest)  # type: ignore[arg-type]
+    def quick(attacks: Sequence[str | Attack], *rest: Any) -> list[Attack]:
+        fast: list[Attack] = [ThresholdAttack("confidence"), ThresholdAttack("modified_entropy")]
+        return fast if tuple(attacks) == ("direct",) else chosen_attacks(attacks, *rest)
 
     monkeypatch.setattr("selena.models.run.chosen_attacks", quick)

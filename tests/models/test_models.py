@@ -27,7 +27,7 @@ from selena.models import audit
 from selena.models.chosen import affordable
 from selena.registry import prediction_attacks
 from selena.training.model import NetworkModel
-from selena.types import Records
+from selena.types import Attack, Records
 from tests.models.memory import (
     CLASSES,
     FEATURES,
