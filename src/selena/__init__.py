@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from selena.networks.mlp import MLP
     from selena.networks.resnet import ResNet
     from selena.reports.comparison import Comparison, compare
+    from selena.reports.release.document import write_release_report
+    from selena.reports.release.model_card import model_card_section
     from selena.sklearn import (
         EstimatorTraining,
         MemGuardClassifier,
@@ -131,10 +133,12 @@ _HOME = {
     "audit_split": "data",
     "compare": "reports.comparison",
     "load": "data",
+    "model_card_section": "reports.release.model_card",
     "plant_canaries": "data.canaries",
     "read_predictions": "auditing.predictions",
     "read_records": "models",
     "run_audit": "auditing.run",
+    "write_release_report": "reports.release.document",
 }
 
 __all__ = [
@@ -193,10 +197,12 @@ __all__ = [
     "audit_split",
     "compare",
     "load",
+    "model_card_section",
     "plant_canaries",
     "read_predictions",
     "read_records",
     "run_audit",
+    "write_release_report",
 ]
 
 

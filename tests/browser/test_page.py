@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from selena import write_release_report
 from selena.escaping import printable
-from tests.reports.made import HOSTILE
+from tests.reports.made import HOSTILE, report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -195,3 +197,10 @@ def test_print_is_light_and_no_wider_than_paper(page: Page) -> None:
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="screen")
     theme(page, "dark")
+
+
+def test_the_release_report_prints(browser: object, tmp_path: Path) -> None:
+    """`browser` skips the test where there is none."""
+    path = write_release_report(report(1.5), tmp_path / "release.pdf", title="Toys")
+    assert path.read_bytes().startswith(b"%PDF")
+    assert path.stat().st_size > 20_000

@@ -45,6 +45,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "selena report runs/digits-* --html report.html --json report.json",
         "selena report runs/digits-selena-* --fail-if 'tpr@fpr=1%>5%'",
     ),
+    "release-report": (
+        "selena release-report report.selena --output release.pdf",
+        "selena release-report RUN --output release.html --model-card card.yaml",
+        "selena release-report RUN --output r.pdf --records-key inside.csv",
+    ),
     "export": (
         "selena export runs/digits-selena-seed0-0123456789ab --onnx model.onnx",
         "selena export RUN --onnx model.onnx --probabilities",

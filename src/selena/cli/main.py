@@ -45,6 +45,10 @@ COMMANDS = {
         "report:report_command",
         "Write one report on runs that were attacked; --fail-if judges each of them.",
     ),
+    "release-report": (
+        "release_report:release_report_command",
+        "Write one document (PDF or HTML) for whoever decides whether a model may leave.",
+    ),
     "export": (
         "export:export_command",
         "Write a run's model as an ONNX file and check its answers.",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selena.auditing.report import AuditReport
@@ -60,7 +60,7 @@ def render_page(
     attacked = [model for model in models if model.is_attacked]
     charts = _charts(attacked)
     return (
-        _environment()
+        page_environment()
         .get_template("page.html.j2")
         .render(
             title=title,
@@ -117,9 +117,10 @@ def _class_leakage(report: AuditReport) -> list[ClassLeakage]:
     return class_leakage(report.attacks[name].scores, per_class=variant == "per_class")
 
 
-def _environment() -> Environment:
+def page_environment(*packages: str) -> Environment:
+    """Return the templates of `packages` and of this one, where every name is text."""
     return Environment(
-        loader=PackageLoader("selena.reports.page"),
+        loader=ChoiceLoader([PackageLoader(each) for each in (*packages, "selena.reports.page")]),
         undefined=StrictUndefined,
         autoescape=True,
         finalize=html_value,

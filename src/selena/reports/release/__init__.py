@@ -1,0 +1,1 @@
+"""The release report: one document for whoever decides whether a model may leave."""
