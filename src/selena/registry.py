@@ -23,15 +23,20 @@ from selena.attacks.threshold import ThresholdAttack
 from selena.config import override
 from selena.data.load import DATASETS
 from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.convex_concave_loss import ConvexConcaveLoss
 from selena.defenses.distillation import Distillation
+from selena.defenses.dmp import DMP
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.dropout_l2 import DropoutL2
+from selena.defenses.dyna_noise import DynaNoise
 from selena.defenses.early_stopping import EarlyStopping
 from selena.defenses.hamp import HAMP
 from selena.defenses.label_smoothing import LabelSmoothing
 from selena.defenses.memguard import MemGuard
+from selena.defenses.mist import MIST
 from selena.defenses.mixup_mmd import MixupMMD
 from selena.defenses.output_filters import TopK
+from selena.defenses.pate import PATE
 from selena.defenses.relaxloss import RelaxLoss
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
@@ -79,7 +84,12 @@ DEFENSES: dict[str, Build] = {
     "mixup_mmd": trained(MixupMMD),
     "relaxloss": trained(RelaxLoss),
     "hamp": trained(HAMP),
+    "convex_concave_loss": trained(ConvexConcaveLoss),
+    "mist": trained(MIST),
+    "dyna_noise": wrapped(DynaNoise),
     "distillation": Distillation.from_plan,
+    "dmp": DMP.from_plan,
+    "pate": PATE.from_plan,
     "top_k": wrapped(TopK),
     "label_output": wrapped(TopK, k=0),
 }

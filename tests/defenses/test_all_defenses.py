@@ -12,16 +12,21 @@ import pytest
 import torch
 
 from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.convex_concave_loss import ConvexConcaveLoss
 from selena.defenses.distillation import Distillation
+from selena.defenses.dmp import DMP
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.dropout_l2 import DropoutL2
+from selena.defenses.dyna_noise import DynaNoise
 from selena.defenses.early_stopping import EarlyStopping
 from selena.defenses.hamp import HAMP
 from selena.defenses.label_smoothing import LabelSmoothing
 from selena.defenses.memguard import MemGuard
 from selena.defenses.memguard_noise import NoiseSearch
+from selena.defenses.mist import MIST
 from selena.defenses.mixup_mmd import MixupMMD
 from selena.defenses.output_filters import TopK
+from selena.defenses.pate import PATE
 from selena.defenses.relaxloss import RelaxLoss
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
@@ -63,7 +68,12 @@ CASES: dict[str, Defense] = {
     "mixup_mmd": MixupMMD(*BASE),
     "relaxloss": RelaxLoss(*BASE),
     "hamp": HAMP(*BASE, decoys=20),
+    "convex_concave_loss": ConvexConcaveLoss(*BASE),
+    "mist": MIST(*BASE, n_copies=2),
+    "dyna_noise": DynaNoise(Undefended(*BASE)),
     "distillation": Distillation(*BASE, RECIPE),
+    "dmp": DMP(*BASE, RECIPE),
+    "pate": PATE(*BASE, RECIPE, n_teachers=3, noise_scale=0.5),
     "labels only": TopK(Undefended(*BASE), k=0),
     "top 2": TopK(Undefended(*BASE), k=2),
     "dp_sgd": DPSGD(*BASE, noise_multiplier=0.5),

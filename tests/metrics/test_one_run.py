@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from selena.errors import ConfigError, DataError
 from selena.metrics import epsilon_lower_bound, gaussian_epsilon_lower_bound
-from selena.metrics.one_run import SHARES, _epsilon_of_gaussian, _likelihood
+from selena.metrics.one_run import SHARES, _likelihood, epsilon_of_gaussian
 
 Case = tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]
 
@@ -114,7 +114,7 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
 @pytest.mark.parametrize(("sigma", "epsilon"), [(0.5, 9.99), (1.0, 4.37), (2.0, 1.99)])
 def test_epsilon_of_a_gaussian_is_the_published_one(sigma: float, epsilon: float) -> None:
     """Mahloujifar, Melis & Chaudhuri 2025, Table 1, delta = 1e-5."""
-    assert _epsilon_of_gaussian(1 / sigma, 1e-5) == pytest.approx(epsilon, abs=0.01)
+    assert epsilon_of_gaussian(1 / sigma, 1e-5) == pytest.approx(epsilon, abs=0.01)
 
 
 def gaussian_mechanism(m: int, mu: float, seed: int) -> Case:
@@ -129,7 +129,7 @@ def test_gaussian_bound_covers(mu: float) -> None:
         gaussian_epsilon_lower_bound(*gaussian_mechanism(50, mu, 10 * seed)).epsilon
         for seed in range(100)
     ]
-    assert sum(bound > _epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 18
+    assert sum(bound > epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 18
 
 
 def test_gaussian_bound_is_the_tighter_one() -> None:
@@ -154,4 +154,4 @@ def test_gaussian_bound_covers_in_1000_draws(mu: float) -> None:
         gaussian_epsilon_lower_bound(*gaussian_mechanism(300, mu, 10 * seed)).epsilon
         for seed in range(1000)
     ]
-    assert sum(bound > _epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 92
+    assert sum(bound > epsilon_of_gaussian(mu, 1e-5) for bound in bounds) <= 92

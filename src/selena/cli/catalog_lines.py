@@ -134,11 +134,41 @@ DEFENSE_LINES: dict[str, tuple[str, str, str, str]] = {
         "validation records",
         _ONE,
     ),
+    "convex_concave_loss": (
+        "A concave term in the loss, which keeps the losses of members spread out",
+        "Liu et al. 2024",
+        "nothing",
+        _ONE,
+    ),
+    "mist": (
+        "Copies that learn from different members must agree on them; their weights are averaged",
+        "Li et al. 2024",
+        "nothing",
+        "1 training, with 2 passes of each member through a copy and 1 through the others",
+    ),
+    "dyna_noise": (
+        "Noise on the undefended model's logits, more on confident ones; labels may change",
+        "Forough & Haddadi 2026",
+        "nothing",
+        _ONE,
+    ),
     "distillation": (
         "A student of a teacher that saw the same members: SELENA without Split-AI",
         "",
         "nothing",
         "1 training, then 1 distillation",
+    ),
+    "dmp": (
+        "A student that learns a teacher's answers to validation records and meets no member",
+        "Shejwalkar & Houmansadr 2021",
+        "validation records",
+        "1 training, then 1 distillation on the validation records",
+    ),
+    "pate": (
+        "A student of noisy votes of teachers that share no member, with a proven bound",
+        "Papernot et al. 2018",
+        "validation records",
+        "{n_teachers} trainings on disjoint members, then 1 on the validation records",
     ),
     "top_k": (
         "Returns the probabilities of the k likeliest classes only",

@@ -11,6 +11,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
+from scipy.special import ndtri
 from torch import Tensor
 
 from selena.content.lookup import Lookup
@@ -41,6 +42,23 @@ def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tens
     digits = content_digests(x, key)[:, :6].double()
     # One at a time, each sum is exact: the number is 48 bits of the digest.
     return sum((digits[:, i] * 256.0 ** -(i + 1) for i in range(6)), torch.zeros(len(x)).double())
+
+
+def normals_by_content(
+    x: Shaped[Tensor, "n *features"], key: int, count: int
+) -> Float[Tensor, "n count"]:
+    """Return standard normal numbers for each record, float64, drawn by its content.
+
+    The digest's first 64 bits are the state of a SplitMix64 generator (Steele, Lea & Flood, 2014).
+    """
+    start = np.ascontiguousarray(content_digests(x, key)[:, :8].numpy()).view(">u8").astype("u8")
+    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = start + steps  # modulo 2^64
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    uniform = ((z >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
+    return torch.from_numpy(ndtri(uniform))
 
 
 def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:

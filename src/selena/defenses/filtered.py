@@ -1,7 +1,8 @@
-"""The base of models whose answers are changed, but not their predicted labels.
+"""The bases of models whose answers are changed: with their labels, or without.
 
-Label-only attacks and accuracies ask the model behind the filter. Their scores are shared: an
-audit of the filtered model takes over what an audit of the bare one found in the same workspace.
+Where labels stay, label-only attacks and accuracies ask the model behind the filter. Their scores
+are shared: an audit of the filtered model takes over what an audit of the bare one found in the
+same workspace.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from selena.types import StoredModel
 
 
 @dataclass(frozen=True, eq=False)
-class FilteredModel(ABC):
-    """A target model behind a filter; a subclass adds `logits` and the filter's settings as fields.
+class ChangedModel(ABC):
+    """A target model behind a change; a subclass adds `logits` and the change's settings as fields.
 
     Attributes:
         target: the model.
@@ -31,14 +32,9 @@ class FilteredModel(ABC):
         """Number of classes."""
         return self.target.num_classes
 
-    @property
-    def labels_of(self) -> StoredModel:
-        """The target model, which predicts the same labels."""
-        return self.target
-
     @abstractmethod
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return the filtered logits or log-probabilities; the largest stays the largest."""
+        """Return the changed logits or log-probabilities."""
 
     def state(self) -> dict[str, Tensor]:
         """Return the target's state as `target/...`, and each setting by its name.
@@ -52,3 +48,13 @@ class FilteredModel(ABC):
                 dtype = torch.float64 if isinstance(value, float) else None
                 tensors[field.name] = torch.as_tensor(value, dtype=dtype)
         return tensors
+
+
+@dataclass(frozen=True, eq=False)
+class FilteredModel(ChangedModel):
+    """A target model behind a filter: `logits` keeps the largest the largest."""
+
+    @property
+    def labels_of(self) -> StoredModel:
+        """The target model, which predicts the same labels."""
+        return self.target

@@ -112,7 +112,7 @@ def gaussian_epsilon_lower_bound(
     if not delta > 0:
         raise ConfigError(f"A Gaussian mechanism has no epsilon at delta={delta}; give delta > 0.")
     found = _best_bound(scores, truth, delta, confidence, _rejects_gaussian)
-    return replace(found, epsilon=_epsilon_of_gaussian(found.epsilon, delta))
+    return replace(found, epsilon=epsilon_of_gaussian(found.epsilon, delta))
 
 
 def _best_bound(
@@ -171,7 +171,7 @@ def _rejects_gaussian(error: float, m: int, guesses: int, correct: int, mu: floa
     return right + wrong > guesses / m
 
 
-def _epsilon_of_gaussian(mu: float, delta: float) -> float:
+def epsilon_of_gaussian(mu: float, delta: float) -> float:
     """Return epsilon of mu-GDP at `delta` (Dong, Roth & Su 2022, Corollary 2.13)."""
     if mu == 0:
         return 0.0
