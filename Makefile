@@ -65,7 +65,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 .PHONY: help demo test test-fast test-deep test-processors fuzz test-slow test-kills test-interop test-browser test-cuda
-.PHONY: check lint types format bench docs dist clean
+.PHONY: test-cluster check lint types format bench docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,10 @@ test-browser: $(READY) ## Test the report page in Chromium (skipped where there 
 test-cuda: $(READY) ## Run the tests for a GPU; where there is none, on an emulated one (needs c++)
 	$(BIN)/python -m pytest tests/test_cuda.py $(PYTEST_ARGS) $$($(BIN)/python -c \
 		'import torch; print("" if torch.cuda.is_available() else "-p tests.emulated_cuda")')
+
+test-cluster: $(READY) ## Run the tests on a Ray cluster of emulated hosts (as root: each with its own network)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
 check: lint types ## Lint, formatting and types
 

@@ -4,6 +4,7 @@ import pytest
 
 from selena.errors import (
     AccessError,
+    ClusterError,
     ConfigError,
     DataError,
     SelenaError,
@@ -12,12 +13,14 @@ from selena.errors import (
     unknown_name,
 )
 
+KINDS = (AccessError, ClusterError, ConfigError, DataError, StoreError, TrainingError)
 
-@pytest.mark.parametrize("kind", [AccessError, ConfigError, DataError, StoreError, TrainingError])
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_level_of_errors(kind: type[SelenaError]) -> None:
     assert kind.__bases__[0] is SelenaError
     assert issubclass(kind, ValueError) == (kind in (ConfigError, DataError))
-    assert kind.exit_code == (1 if kind is TrainingError else 2)
+    assert kind.exit_code == (1 if kind in (ClusterError, TrainingError) else 2)
 
 
 def test_unknown_name_points_to_the_nearest() -> None:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from selena.errors import (
         AccessError,
         AuditWarning,
+        ClusterError,
         ConfigError,
         DataError,
         SelenaError,
@@ -91,6 +92,7 @@ _HOME = {
     "AuditWarning": "errors",
     "AugmentationAttack": "attacks",
     "BoundaryDistanceAttack": "attacks",
+    "ClusterError": "errors",
     "Comparison": "reports.comparison",
     "ConfigError": "errors",
     "ConvexConcaveLoss": "defenses",
@@ -165,6 +167,7 @@ __all__ = [
     "AuditWarning",
     "AugmentationAttack",
     "BoundaryDistanceAttack",
+    "ClusterError",
     "Comparison",
     "ConfigError",
     "ConvexConcaveLoss",

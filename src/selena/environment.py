@@ -68,6 +68,7 @@ def numeric_settings(workspace: Workspace) -> dict[str, Any]:
         **numeric_environment(workspace.device),
         "worker_threads": worker_threads(worker_count(workspace)),
         "cohort_size": workspace.cohort_size,
+        **({"mixed": sorted(workspace.shared.get("mixed", ()))} if workspace.mixed else {}),
     }
 
 

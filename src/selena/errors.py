@@ -26,6 +26,12 @@ class TrainingError(SelenaError):
     exit_code = 1
 
 
+class ClusterError(SelenaError):
+    """Machines that cannot be reached, may not take part, or failed."""
+
+    exit_code = 1
+
+
 class StoreError(SelenaError):
     """A run folder that is half-written, foreign, stale or damaged."""
 

@@ -84,6 +84,12 @@ class Workspace:
             process may use. Each computes with its share of them. On an accelerator there is one.
         cohort_size: networks of an ensemble that train side by side; 0 for a rule that goes by
             device and network (`selena.training.cohort_size`).
+        executor: who trains long ensembles: "local" for processes of this machine; "ray",
+            "ray://HOST:PORT" or "dask://HOST:PORT" for a cluster; "here" for this process alone.
+        mixed: whether machines of a cluster may take part that round otherwise than this one.
+        task_gpus: GPUs, or the share of one, that a task of a cluster gets; it then trains on
+            the worker's "cuda", whatever `device` is here.
+        cores: cores that threads are shared out by; 0 for those that this process may use.
         log: who keeps training curves.
         touched: names of the artifacts saved or found so far (for `clear`).
         shared: what those who work here hold in memory together (`share`).
@@ -96,6 +102,10 @@ class Workspace:
     checkpoint_seconds: float = 20.0
     workers: int = 1
     cohort_size: int = 0
+    executor: str = "local"
+    mixed: bool = False
+    task_gpus: float = 0.0
+    cores: int = 0
     log: TrainingLog = field(default_factory=NoLog)
     touched: set[str] = field(default_factory=set)
     shared: dict[str, Any] = field(default_factory=dict)

@@ -20,9 +20,11 @@ from torch import Tensor
 from selena.environment import describe_environment
 from selena.pools import local
 from selena.pools.pool import Pool
+from selena.processor import numeric_environment
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.executor import (
+    Place,
     operations_per_record,
     run_tasks,
     worker_count,
@@ -170,9 +172,9 @@ def test_results_may_arrive_in_any_order() -> None:
         for job, key in zip(JOBS, keys, strict=True)
     ]
     bars = Counting(), Counting()
-    here = run_tasks(tasks, Workspace(), bars[0], None)
+    here = run_tasks(tasks, Workspace(), bars[0], Place(None, numeric_environment()))
     assert isinstance(Backwards(), Pool)
-    there = run_tasks(tasks, Workspace(), bars[1], Backwards())
+    there = run_tasks(tasks, Workspace(), bars[1], Place(Backwards(), {}))
     for one, other in zip(here, there, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert bars[0].done == bars[1].done == len(JOBS) * RECIPE.epochs

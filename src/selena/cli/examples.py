@@ -65,6 +65,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "selena reproduce figure4 --dataset location30",
         "selena reproduce ablation --scale paper --device cuda",
     ),
+    "cluster": (
+        "selena cluster check",
+        "selena cluster check --executor ray://head:10001",
+        "selena cluster check --task-gpus 0.25 --json machines.json",
+    ),
 }
 """By command ("" is `selena` itself): command lines, each at most 76 characters wide."""
 

@@ -61,6 +61,10 @@ COMMANDS = {
         "reproduce:reproduce_app",
         "Reproduce the paper's table and figures, next to the published ones.",
     ),
+    "cluster": (
+        "cluster:cluster_app",
+        "Check which machines of a cluster may take part.",
+    ),
     "env": (
         "env:env_command",
         "Print versions, cores, instruction sets and devices, for bug reports.",

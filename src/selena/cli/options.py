@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -116,6 +117,30 @@ Workers = Annotated[
         min=0, help="Processes that train an ensemble on CPUs; 0 for one per core (default: 0)."
     ),
 ]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        help="Who trains long ensembles and reference models: local (processes of this machine); "
+        "ray (the Ray cluster of RAY_ADDRESS, or one on this machine); or ray://HOST:PORT "
+        "(default: local)."
+    ),
+]
+Mixed = Annotated[
+    bool,
+    typer.Option(
+        "--mixed",
+        help="Let machines of a cluster take part that round otherwise than this one. The report "
+        "names them.",
+    ),
+]
+TaskGpus = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="GPUs, or the share of one, per task of a cluster; 0 to train on --device "
+        "(default: 0).",
+    ),
+]
 NSubmodels = Annotated[
     int | None,
     typer.Option(min=1, help="Number of sub-models, K in the paper (default: 25)."),
@@ -216,3 +241,9 @@ Junit = Annotated[
 def comma_separated(values: list[str] | None) -> tuple[str, ...]:
     """Return the names in repeated or comma-separated options."""
     return tuple(name for value in values or () for name in value.split(",") if name)
+
+
+def machines(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options `Executor`, `Mixed` and `TaskGpus` that were given."""
+    given = {name: arguments.get(name) for name in ("executor", "mixed", "task_gpus")}
+    return {name: value for name, value in given.items() if value not in (None, False)}

@@ -22,6 +22,7 @@ from selena.experiments.paper import ablation, figure4, table2
 from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask, scale_named
+from selena.pools.choose import Machines
 from selena.reports.console import literal
 
 reproduce_app = typer.Typer(
@@ -71,10 +72,14 @@ def table2_command(
     out: Out = _OUT,
     data_dir: options.DataDir = None,
     device: Device = "cpu",
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     plan_only: PlanOnly = False,
 ) -> None:
     """Table 2: four defenses against direct, label-only and adaptive attacks."""
-    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
+    machines = Machines(**options.machines(locals()))
+    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device, machines)
     _reproduce(task, table2.plan, table2.run, runs, out, plan_only)
 
 
@@ -87,10 +92,14 @@ def figure4_command(
     out: Out = _OUT,
     data_dir: options.DataDir = None,
     device: Device = "cpu",
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     plan_only: PlanOnly = False,
 ) -> None:
     """Figure 4: every epoch of an undefended run against SELENA's two levels."""
-    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device)
+    machines = Machines(**options.machines(locals()))
+    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
     _reproduce(task, figure4.plan, figure4.run, runs, out, plan_only)
 
 
@@ -103,10 +112,14 @@ def ablation_command(
     out: Out = _OUT,
     data_dir: options.DataDir = None,
     device: Device = "cpu",
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     plan_only: PlanOnly = False,
 ) -> None:
     """Ablation: SELENA with other numbers of sub-models (K) and of non-models per record (L)."""
-    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device)
+    machines = Machines(**options.machines(locals()))
+    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
     _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
 
 

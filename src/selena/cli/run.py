@@ -54,6 +54,9 @@ def run_command(
     learning_rate: options.LearningRate = None,
     device: options.Device = None,
     workers: options.Workers = None,
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     out: Annotated[
@@ -111,6 +114,9 @@ def train_command(
     learning_rate: options.LearningRate = None,
     device: options.Device = None,
     workers: options.Workers = None,
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     config: options.Config = None,
     runs: options.Runs = _RUNS,
     json_out: options.Json = None,
@@ -146,6 +152,9 @@ def attack_command(
     data_dir: options.DataDir = None,
     device: options.Device = None,
     workers: options.Workers = None,
+    executor: options.Executor = None,
+    mixed: options.Mixed = False,
+    task_gpus: options.TaskGpus = None,
     config: options.Config = None,
     json_out: options.Json = None,
     keep_submodels: options.KeepSubmodels = False,
@@ -187,6 +196,7 @@ def _settings(arguments: dict[str, Any], config: Path | None) -> RunSettings:
         "selection": arguments.get("selection"),
         "device": arguments.get("device"),
         "workers": arguments.get("workers"),
+        "machines": options.machines(arguments),
     }
     empty: tuple[Any, ...] = (None, (), {})
     given = {name: value for name, value in given.items() if value not in empty}

@@ -21,6 +21,7 @@ from selena.environment import note_numeric_settings, numeric_settings, report_n
 from selena.errors import ConfigError, StoreError
 from selena.experiments.store import RunFolder
 from selena.fingerprint import code_digest, fingerprint
+from selena.pools.choose import Machines
 from selena.registry import build_attacks, build_defense
 from selena.seeding import child_seed
 from selena.training.plans import PLANS, Plan
@@ -93,6 +94,7 @@ class RunSettings:
         device: "cpu", "cuda", ...
         workers: processes that train an ensemble's networks on CPUs; 0 for one per core.
         cohort_size: networks of an ensemble that train side by side; 0 for the usual.
+        machines: who trains long ensembles.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: changes to hyperparameters of attacks, by name.
@@ -106,6 +108,7 @@ class RunSettings:
     device: str = "cpu"
     workers: int = 0
     cohort_size: int = 0
+    machines: Machines = field(default_factory=Machines)
     plan: dict[str, Any] = field(default_factory=dict)
     defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
@@ -122,10 +125,9 @@ class RunSettings:
                     f"{name} holds {', '.join(map(str, twice))} more than once; a repetition needs "
                     "a seed of its own. Give each once."
                 )
-        if self.workers < 0:
-            raise ConfigError(f"workers is {self.workers}; give at least 1, or 0 for one per core.")
-        if self.cohort_size < 0:
-            raise ConfigError(f"cohort_size is {self.cohort_size}; give at least 1, or 0.")
+        for name in ("workers", "cohort_size"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1, or 0.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +211,7 @@ class Case:
 
     def build_defense(self, dataset: Dataset) -> Defense:
         """Return the unfitted defense."""
-        plan = self.build_plan(dataset)
-        return build_defense(self.defense, plan, dataset, self.defense_settings)
+        return build_defense(self.defense, self.build_plan(dataset), dataset, self.defense_settings)
 
     def folder(self, runs: Path, dataset: Dataset) -> RunFolder:
         """Return the run folder that belongs to this case, settings, data and code."""
@@ -297,9 +298,8 @@ def check_settings(settings: RunSettings, progress: Progress | None = None) -> N
     for case in cases(settings, settings.seeds[0]):
         dataset = case.dataset(progress)
         defense, plan = case.build_defense(dataset), case.build_plan(dataset)
-        check_attacks(
-            build_attacks(settings.attacks, plan, dataset, settings.attack_settings, defense)
-        )
+        named = settings.attacks, plan, dataset, settings.attack_settings, defense
+        check_attacks(build_attacks(*named))
 
 
 def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from selena.auditing.report import AuditReport
@@ -109,6 +109,7 @@ def make_workspace(runs: Path, settings: RunSettings, progress: Progress | None)
         progress=progress or Silent(),
         workers=settings.workers,
         cohort_size=settings.cohort_size,
+        **asdict(settings.machines),
     )
 
 

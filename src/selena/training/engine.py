@@ -14,12 +14,11 @@ from torch import nn
 from selena.errors import TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.processor import numeric_environment
 from selena.training.batches import in_even_chunks
 from selena.training.cohort import OnEpoch
 from selena.training.cohort_size import Ensemble, cohort_size
 from selena.training.compiled import worth_compiling
-from selena.training.executor import choose_pool, run_tasks
+from selena.training.executor import choose_place, is_long, run_tasks, there
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.training.task import TrainingTask, build
@@ -71,11 +70,13 @@ def fit_networks(
         tensor_digest(validation.x, validation.target) if validation else None,
         code_digest(),
     )
-    size = cohort_size(Ensemble(factory, examples, jobs, recipe), workspace) if jobs else 1
+    shared_out = on_epoch is None and is_long(factory, jobs, recipe)
+    trainers = there(workspace, shared_out=shared_out)
+    size = cohort_size(Ensemble(factory, examples, jobs, recipe), trainers) if jobs else 1
     parts = list(in_even_chunks(len(jobs), size))
-    worth = worth_compiling(factory, jobs, recipe, workspace.torch_device)
-    pool = None if on_epoch else choose_pool(factory, jobs, recipe, workspace, len(parts))
-    how = [numeric_environment(workspace.device, pool.threads if pool else None), worth]
+    worth = worth_compiling(factory, jobs, recipe, trainers.torch_device)
+    place = choose_place(workspace, len(parts), shared_out=shared_out)
+    how = [place.numeric, worth]
     tasks = []
     for part in parts:
         mine = tuple(jobs[part])
@@ -83,7 +84,7 @@ def fit_networks(
         keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
         tasks.append(TrainingTask(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
-        results = run_tasks(tasks, workspace, bar, pool, on_epoch)
+        results = run_tasks(tasks, workspace, bar, place, on_epoch)
     weights = [state for states in results for state in states]
     networks = [build(factory, job.seed, workspace.torch_device) for job in jobs]
     for network, state in zip(networks, weights, strict=True):

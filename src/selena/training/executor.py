@@ -1,7 +1,7 @@
-"""Where the tasks of an ensemble run: in this process, or in a pool.
+"""Where the tasks of an ensemble run: in this process, in others of this machine, on a cluster.
 
-A task returns its weights; the artifacts that it keeps on the way need a folder that every worker
-sees, and are not needed for the result.
+A task returns its weights. Workers of this machine keep artifacts and checkpoints in the folder
+themselves. Those of a cluster keep nothing; this process keeps what they return.
 
 Each worker has as many threads as its share of the cores: at equal threads, any number of workers
 gives equal bytes. Who runs the tasks depends on what is asked for, never on what is finished
@@ -11,6 +11,7 @@ already.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +20,10 @@ import torch
 from joblib import cpu_count
 
 from selena.networks import NetworkFactory
+from selena.pools.choose import is_remote, open_cluster, task_device
 from selena.pools.local import LocalPool
 from selena.pools.pool import Pool
+from selena.processor import numeric_environment
 from selena.training.cohort import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -34,64 +37,119 @@ Point = tuple[str, int, dict[str, float]]
 _ELSEWHERE = Examples(torch.empty(0), torch.empty(0))
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where tasks run.
+
+    Attributes:
+        pool: who runs them; None for this process.
+        numeric: what their bytes depend on there (`numeric_environment`).
+        keeps: whether the workers reach the workspace's folder and keep artifacts themselves.
+    """
+
+    pool: Pool | None
+    numeric: dict[str, Any]
+    keeps: bool = True
+
+
 def run_tasks(
     tasks: Sequence[TrainingTask],
     workspace: Workspace,
     bar: Step,
-    pool: Pool | None,
+    place: Place,
     on_epoch: OnEpoch | None = None,
 ) -> list[list[Weights]]:
     """Return the weights of each task's networks.
 
     Args:
         tasks: what to run; what `workspace` keeps of it is not run again.
-        workspace: where.
+        workspace: whose.
         bar: told of every epoch.
-        pool: who runs them; None for this process.
+        place: where they run.
         on_epoch: told after each epoch, in this process only.
     """
     kept = {number: task.finished(workspace) for number, task in enumerate(tasks)}
     found = {number: weights for number, weights in kept.items() if weights is not None}
     pending = [number for number in kept if number not in found]
     bar.advance(sum(tasks[number].epochs for number in found))
-    if pool is None:
-        for number in pending:
-            found[number] = tasks[number].run(workspace, bar, on_epoch)
+    if place.pool is None:
+        with _threads(place.numeric["threads"]):
+            for number in pending:
+                found[number] = tasks[number].run(workspace, bar, on_epoch)
     else:
-        for i, weights in _in_pool([tasks[number] for number in pending], workspace, pool):
+        for i, weights in _in_pool([tasks[number] for number in pending], workspace, place):
             found[pending[i]] = weights
             bar.advance(tasks[pending[i]].epochs)
     return [found[number] for number in range(len(tasks))]
 
 
+def choose_place(workspace: Workspace, tasks: int, *, shared_out: bool) -> Place:
+    """Return where so many tasks run; if not `shared_out`, in this process."""
+    workers = min(worker_count(workspace), tasks) if shared_out else 1
+    threads = worker_threads(workers, workspace.cores)
+    if shared_out and is_remote(workspace):
+        cluster = open_cluster(workspace, threads)
+        # Work of machines that may differ has names of its own.
+        mixed = {"mixed": True} if workspace.mixed else {}
+        return Place(cluster, {**cluster.asked.numeric, **mixed}, keeps=False)
+    pool = LocalPool(workers, threads) if workers > 1 and workspace.executor != "here" else None
+    return Place(pool, numeric_environment(workspace.device, threads))
+
+
 def worker_count(workspace: Workspace) -> int:
-    """Return how many tasks may run at once: 1 on an accelerator, which one task fills."""
-    if workspace.torch_device.type != "cpu":
+    """Return how many tasks may run at once here: 1 on an accelerator, which one task fills."""
+    if torch.device(task_device(workspace)).type != "cpu":
         return 1
-    return workspace.workers or cpu_count()
+    return workspace.workers or workspace.cores or cpu_count()
 
 
-def choose_pool(
-    factory: NetworkFactory,
-    jobs: Sequence[Job],
-    recipe: Recipe,
-    workspace: Workspace,
-    tasks: int,
-) -> LocalPool | None:
-    """Return who trains the jobs, cut into `tasks`: None for this process."""
-    workers = min(worker_count(workspace), tasks)
-    if workers <= 1 or not is_long(factory, jobs, recipe):
-        return None
-    return LocalPool(workers, worker_threads(workers))
-
-
-def worker_threads(workers: int) -> int:
+def worker_threads(workers: int, cores: int = 0) -> int:
     """Return how many threads each of `workers` processes computes with.
 
-    It is this process's share of cores, but never more than this process computes with.
+    It is their share of `cores` (0 for those of this process), but never more than this process
+    computes with. On a cluster a task has as many as it would have here.
     """
     threads = torch.get_num_threads()
-    return threads if workers == 1 else max(1, min(threads, cpu_count() // workers))
+    return threads if workers == 1 else max(1, min(threads, (cores or cpu_count()) // workers))
+
+
+def there(workspace: Workspace, *, shared_out: bool) -> Workspace:
+    """Return the workspace as tasks find it: on the device of the machine that runs them."""
+    elsewhere = shared_out and is_remote(workspace)
+    return replace(workspace, device=task_device(workspace)) if elsewhere else workspace
+
+
+def for_a_worker(workspace: Workspace) -> Workspace:
+    """Return the workspace of a task on another machine: it keeps nothing there.
+
+    What the task shares out in its turn it runs itself, with the threads that each part would
+    have here.
+    """
+    return replace(
+        workspace,
+        device=task_device(workspace),
+        folder=None,
+        progress=Silent(),
+        executor="here",
+        task_gpus=0.0,
+        cores=workspace.cores or cpu_count(),
+        log=NoLog(),
+        touched=set(),
+        shared={},
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads in the block."""
+    before = torch.get_num_threads()
+    if count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
 
 
 def is_long(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> bool:
@@ -113,6 +171,11 @@ class _Elsewhere:
     task: TrainingTask
     workspace: Workspace
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.task.name
+
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
@@ -124,24 +187,29 @@ class _Trained:
 
 
 def _in_pool(
-    tasks: Sequence[TrainingTask], workspace: Workspace, pool: Pool
+    tasks: Sequence[TrainingTask], workspace: Workspace, place: Place
 ) -> Iterator[tuple[int, list[Weights]]]:
-    if not tasks:
+    if not tasks or place.pool is None:
         return
-    quiet = replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
+    quiet = (
+        replace(workspace, progress=Silent(), log=NoLog(), touched=set(), shared={})
+        if place.keeps
+        else for_a_worker(workspace)
+    )
     small = [
         _Elsewhere(replace(task, examples=_ELSEWHERE, validation=None), quiet) for task in tasks
     ]
     # As arrays, which travel once; a tensor would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
-    for number, trained in pool.run(_train, small, shared):
+    for number, trained in place.pool.run(_train, small, shared):
         workspace.touched.update(trained.touched)
         for point in trained.points:
             workspace.log.scalars(*point)
-        yield (
-            number,
-            [{k: torch.from_numpy(v) for k, v in net.items()} for net in trained.weights],
-        )
+        # Copies: what arrived may lie in memory that a cluster's machine lends.
+        weights = [{k: torch.tensor(v) for k, v in net.items()} for net in trained.weights]
+        if not place.keeps:
+            tasks[number].keep(workspace, weights)
+        yield number, weights
 
 
 class _Curves:

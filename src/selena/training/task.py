@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,16 @@ class TrainingTask:
     def epochs(self) -> int:
         """Epochs of all its networks together."""
         return len(self.jobs) * self.recipe.epochs
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return ", ".join(job.name for job in self.jobs)
+
+    def keep(self, workspace: Workspace, weights: Sequence[Weights]) -> None:
+        """Keep the networks' weights, which were trained elsewhere, as `run` would."""
+        for (job, key), each in zip(self._named, weights, strict=True):
+            workspace.save(artifact_name(job, key), each)
 
     def finished(self, workspace: Workspace) -> list[Weights] | None:
         """Return the networks' weights if `workspace` keeps them all."""

@@ -10,7 +10,7 @@ from typing import Any
 from selena.auditing.report import AuditReport
 from selena.errors import StoreError
 from selena.experiments.paper.task import Item, PaperTask
-from selena.experiments.pipeline import RunSettings, attack, train
+from selena.experiments.pipeline import attack, train
 from selena.experiments.results import make_workspace
 from selena.experiments.store import RunFolder
 from selena.reports.table import percent
@@ -39,7 +39,7 @@ def run_items(
     progress = progress or Silent()
     with progress.step("Models", len(items)) as bar:
         for _, bundle in groupby(items, key=lambda item: item.bundle):
-            workspace = make_workspace(runs, RunSettings(device=task.device), progress)
+            workspace = make_workspace(runs, task.settings([items[0].case.defense]), progress)
             for item in bundle:
                 folder = train(item.case, runs, workspace)
                 before, audited = kept_audit(folder), folder.audited()

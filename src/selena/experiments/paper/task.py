@@ -11,6 +11,7 @@ from selena.config import merged
 from selena.data.paper import paper_partition
 from selena.errors import ConfigError, unknown_name
 from selena.experiments.pipeline import Case, DataSettings, RunSettings, load_data
+from selena.pools.choose import Machines
 from selena.types import Dataset
 from selena.workspace import Progress
 
@@ -98,6 +99,7 @@ class PaperTask:
         seeds: one whole repetition (split, training, attacks) a seed.
         data_dir: folder that holds the data set's archive.
         device: "cpu", "cuda", ...
+        machines: who trains long ensembles.
     """
 
     dataset: str = "purchase100-synthetic"
@@ -105,6 +107,7 @@ class PaperTask:
     seeds: tuple[int, ...] = (0,)
     data_dir: Path | None = None
     device: str = "cpu"
+    machines: Machines = field(default_factory=Machines)
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -131,6 +134,7 @@ class PaperTask:
             defenses=tuple(defenses),
             seeds=self.seeds,
             device=self.device,
+            machines=self.machines,
             plan=merged(changes, plan),
             defense_settings=scale.defense_settings,
             attack_settings=scale.attack_settings,

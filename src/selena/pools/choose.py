@@ -1,0 +1,80 @@
+"""Which pool an executor's name stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from selena.errors import ClusterError, ConfigError
+from selena.pools.ray_pool import RayPool, look
+from selena.pools.remote import Conditions, Needs, conditions_here
+from selena.workspace import Workspace
+
+_ALONE = ("local", "here")
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Which machines train long ensembles, as `selena run` is told; see `Workspace`.
+
+    Attributes:
+        executor: "local", "ray", "ray://HOST:PORT" or "dask://HOST:PORT".
+        mixed: whether machines of a cluster may take part that round otherwise than this one.
+        task_gpus: GPUs, or the share of one, that a task of a cluster trains on; 0 for `device`.
+    """
+
+    executor: str = "local"
+    mixed: bool = False
+    task_gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_executor(self.executor)
+
+
+def check_executor(executor: str) -> None:
+    """Raise `ConfigError` unless there is an executor of this name."""
+    if executor not in (*_ALONE, "ray") and not executor.startswith("ray://"):
+        raise ConfigError(
+            f"Unknown executor {executor!r}. Use local, ray (the cluster of RAY_ADDRESS, or one "
+            "on this machine) or ray://HOST:PORT."
+        )
+
+
+def is_remote(workspace: Workspace) -> bool:
+    """Return whether long work goes to a cluster."""
+    check_executor(workspace.executor)
+    return workspace.executor not in _ALONE
+
+
+def task_device(workspace: Workspace) -> str:
+    """Return where the tasks of a cluster compute, as the worker names it."""
+    return "cuda" if workspace.task_gpus else workspace.device
+
+
+def open_cluster(workspace: Workspace, threads: int) -> RayPool:
+    """Return the cluster that a workspace names, for tasks of so many threads.
+
+    Raises:
+        ClusterError: it cannot be reached, or has no machine with a GPU where tasks need one.
+    """
+    device = task_device(workspace)
+    gpus = workspace.task_gpus or float(device != "cpu")
+    needs = Needs(threads, gpus, device)
+    address = "" if workspace.executor == "ray" else workspace.executor
+    asked = (
+        # Of this machine it matters nothing which GPU it has.
+        workspace.share(f"conditions of {needs}", lambda: _of_first(address, needs))
+        if gpus
+        else conditions_here(needs)
+    )
+    return RayPool(address, needs, asked, mixed=workspace.mixed, memory=workspace.shared)
+
+
+def _of_first(address: str, needs: Needs) -> Conditions:
+    """Return the conditions of the first machine that has some, by name."""
+    found = look(address, needs)
+    for node in sorted(found, key=lambda node: node.host):
+        conditions = found[node]
+        if isinstance(conditions, Conditions):
+            return conditions
+    told = ", ".join(f"{node.host}: {problem}" for node, problem in found.items())
+    raise ClusterError(f"No machine of the cluster can run a task on {needs.device} ({told}).")

@@ -1,0 +1,77 @@
+"""Trains a small ensemble where the command line says, and writes down what came of it.
+
+python -m tests.cluster.driver FOLDER [EXECUTOR] [--mixed] [--large]
+
+A process of its own, so that a test can kill it. FOLDER/artifacts holds the artifacts, and
+FOLDER/done.json, at the end, the digest of each network, and how many tasks were sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selena.errors import SelenaError
+from selena.fingerprint import tensor_digest
+from selena.networks.mlp import MLP
+from selena.pools import ray_pool
+from selena.seeding import torch_generator
+from selena.training import executor
+from selena.training.engine import fit_networks
+from selena.training.job import Examples, Job
+from selena.training.recipe import Recipe
+from selena.workspace import Workspace
+
+NETWORKS = 8
+ROWS = 400
+CLASSES, FEATURES = 10, 500
+
+
+def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
+    """Train the networks and write `done.json`."""
+    vars(executor)["_WORTH_PROCESSES"] = 0.0
+    generator = torch_generator(0, "records")
+    x = torch.randn(records, FEATURES, generator=generator)
+    examples = Examples(x, torch.arange(records) % CLASSES)
+    jobs = [Job(f"job-{i}", torch.arange(ROWS) + i, seed=i) for i in range(NETWORKS)]
+    workspace = Workspace(
+        folder=folder / "artifacts", executor=where, mixed=mixed, cohort_size=1, workers=1
+    )
+    sent: list[int] = []
+    submit = vars(ray_pool)["_submit"]
+
+    def counting(node: Any, needs: Any, function: Any, *arguments: Any) -> Any:
+        if function is ray_pool.work:
+            sent.append(len(arguments[0].what))
+        return submit(node, needs, function, *arguments)
+
+    vars(ray_pool)["_submit"] = counting
+    recipe = Recipe(epochs=40, batch_size=16, precision="float32", learning_rate=0.01)
+    network = MLP(FEATURES, CLASSES, hidden=(256, 128))
+    fitted = fit_networks(network, examples, jobs, recipe, workspace=workspace)
+    digests = [tensor_digest(*net.state_dict().values()) for net in fitted]
+    done = {"digests": digests, "sent": len(sent), "bytes": max(sent, default=0)}
+    done["mixed"] = sorted(workspace.shared.get("mixed", ()))
+    (folder / "done.json").write_text(json.dumps(done))
+
+
+if __name__ == "__main__":
+    options = [each for each in sys.argv[1:] if each.startswith("--")]
+    folder, where, *_ = [each for each in sys.argv[1:] if each not in options] + ["local"]
+    logging.basicConfig(level=logging.INFO)
+    torch.set_num_threads(1)
+    try:
+        train(
+            Path(folder),
+            where,
+            mixed="--mixed" in options,
+            records=20_000 if "--large" in options else 1_000,
+        )
+    except SelenaError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

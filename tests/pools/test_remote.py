@@ -1,0 +1,126 @@
+"""What a task carries to another machine, and what a worker answers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from selena.errors import ClusterError, ConfigError, TrainingError
+from selena.pools.choose import Machines, is_remote, task_device
+from selena.pools.ray_pool import Node, connect
+from selena.pools.remote import (
+    Conditions,
+    Needs,
+    Outcome,
+    conditions_here,
+    flatten,
+    make_call,
+    task_name,
+    work,
+)
+from selena.workspace import Workspace
+
+
+def threads_now() -> int:
+    return torch.get_num_threads()
+
+
+def answer(
+    function: Any, task: Any, *shared: Any, asked: Conditions | None = None, mixed: bool = False
+) -> Outcome:
+    """Let this process be the worker."""
+    needs = Needs(threads=threads_now())
+    layout, parts = flatten(shared)
+    asked = asked or conditions_here(needs)
+    return work(make_call(function, task, asked, needs, mixed=mixed, layout=layout), *parts)
+
+
+def add(task: int, pair: tuple[np.ndarray, np.ndarray], none: None, last: np.ndarray) -> float:
+    assert none is None
+    return float(task + pair[0].sum() + 10 * pair[1].sum() + 100 * last.sum())
+
+
+def fail(task: Exception) -> None:
+    raise task
+
+
+def test_shared_arguments_arrive_as_they_were() -> None:
+    one = np.ones(1)
+    outcome = answer(add, 5, (one, 2 * one), None, 3 * one)
+    assert outcome.result("sum") == 5 + 1 + 20 + 300
+    assert outcome.host == socket.gethostname()
+
+
+def test_unlike_worker_refuses_and_says_in_what() -> None:
+    here = conditions_here(Needs(threads=threads_now()))
+    other = replace(
+        here,
+        numeric={**here.numeric, "instruction_set": "AVX1024"},
+        versions={**here.versions, "numpy": "1.0"},
+        code="0" * 64,
+    )
+    outcome = answer(add, 1, asked=other)
+    assert outcome.refused
+    assert outcome.value is None
+    told = "; ".join(outcome.differences)
+    assert f"instruction_set is {here.numeric['instruction_set']} instead of AVX1024" in told
+    assert f"numpy is {np.__version__} instead of 1.0" in told
+    assert "code of selena is" in told
+    one = np.ones(1)
+    taken = answer(add, 1, (one, one), None, one, asked=other, mixed=True)
+    assert not taken.refused
+    assert taken.differences == outcome.differences
+    assert taken.result("sum") == 112
+
+
+def test_error_names_host_and_task(caplog: pytest.LogCaptureFixture) -> None:
+    host = socket.gethostname()
+    with caplog.at_level(logging.INFO), pytest.raises(ClusterError) as met:
+        answer(fail, OSError(28, "No space left on device")).result("job-3")
+    assert str(met.value).startswith(f"job-3 failed on {host}: OSError: ")
+    assert "No space left" in str(met.value)
+    assert "Traceback" in caplog.text  # --verbose shows it
+    assert "raise task" in caplog.text
+
+
+def test_own_errors_keep_their_kind() -> None:
+    with pytest.raises(TrainingError, match=r"not finite.*job-1, on "):
+        answer(fail, TrainingError("The loss is not finite.")).result("job-1")
+
+
+def test_task_has_a_name() -> None:
+    assert task_name(3, 0) == "task 1"
+    assert task_name(Machines, 0) == "task 1"
+
+
+def test_unknown_executor() -> None:
+    for wrong in ("rya", "ray:/host", ""):
+        with pytest.raises(ConfigError, match="Use local, ray"):
+            Machines(executor=wrong)
+    assert [is_remote(Workspace(executor=e)) for e in ("local", "here", "ray")] == [0, 0, 1]
+
+
+def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"selena-privacy\[ray\]"):
+        connect("")
+
+
+def test_needs_decide_how_many_tasks_fit() -> None:
+    node = Node("key", "host", cores=16, gpus=2)
+    assert node.fits(Needs(threads=3)) == 5
+    assert node.fits(Needs(threads=1, gpus=0.25)) == 8
+    assert node.fits(Needs(threads=32)) == 0
+    assert Node("key", "host", cores=16, gpus=0).fits(Needs(gpus=1)) == 0
+
+
+def test_device_is_the_workers() -> None:
+    assert task_device(Workspace(executor="ray", task_gpus=0.5)) == "cuda"
+    assert task_device(Workspace(executor="ray")) == "cpu"
