@@ -13,6 +13,7 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from selena.attacks import reference_training
 from selena.attacks.pool_index import PoolIndex
 from selena.attacks.reference_model import (
     ReferenceModelAttack,
@@ -41,6 +42,7 @@ from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
+from selena.pools.remote import TaskNeeds, conditions_here, flatten, make_call, work
 from selena.registry import build_attacks
 from selena.seeding import child_seed
 from selena.signals import confidence
@@ -444,3 +446,46 @@ def test_runs_that_train_by_subjects_are_other_runs() -> None:
     for known in (KNOWN, grouped, KNOWN):
         train_reference_models(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
     assert len(workspace.shared) == 2
+
+
+class Machine:
+    """A cluster of one machine, this process, that answers last things first."""
+
+    named_conditions = conditions_here(TaskNeeds(threads=torch.get_num_threads())).numeric
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+
+    def slots(self) -> int:
+        return 1
+
+    def run(self, function: Any, tasks: Any, shared: Any) -> Any:
+        needs = TaskNeeds(threads=torch.get_num_threads())
+        layout, parts = flatten(shared)
+        for number, task in reversed(list(enumerate(tasks))):
+            call = make_call(
+                function, task, conditions_here(needs), needs, mixed=False, layout=layout
+            )
+            self.tasks.append(task.name)
+            yield number, work(call, *parts).result(task.name)
+
+
+def test_machines_train_the_same_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(where: str) -> ReferenceModels:
+        workspace = Workspace(folder=tmp_path / where, executor=where)
+        return train_reference_models(SELENA, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
+
+    machine = Machine()
+    monkeypatch.setattr(reference_training, "open_cluster", lambda *_: machine)
+    here, there = train("local"), train("ray")
+    torch.testing.assert_close(there.confidences, here.confidences, rtol=0, atol=0)
+    kept = [sorted(path.name for path in (tmp_path / w).iterdir()) for w in ("local", "ray")]
+    assert kept[0] == kept[1]
+    assert machine.tasks == [f"reference model {i}" for i in (4, 3, 2, 1)]
+    for name in kept[1][:2]:
+        (tmp_path / "ray" / name).unlink()
+    again = train("ray")
+    torch.testing.assert_close(again.confidences, here.confidences, rtol=0, atol=0)
+    assert len(machine.tasks) == 4 + 2  # what was kept is not trained again

@@ -20,8 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-BRIDGE = "selena-test"
-NET = "10.213.77"
+# Of this process alone: other tests may run on this machine.
+BRIDGE = f"selena{os.getpid() % 100_000}"
+NET = f"10.213.{os.getpid() % 250 + 1}"
 TOKEN = "0123456789abcdef" * 4
 _WAIT = 120.0
 
@@ -54,6 +55,7 @@ class Host:
         name: its name.
         ip: its address.
         home: its home, and what else it writes where it has no files of its own.
+        cable: its end of the network, out here.
         process: its first process.
         sessions: where Ray writes.
         isolated: whether it has a network and files of its own.
@@ -62,6 +64,7 @@ class Host:
     name: str
     ip: str
     home: Path
+    cable: str
     process: subprocess.Popen[bytes]
     sessions: Path
     isolated: bool
@@ -88,7 +91,7 @@ class Host:
 
     def received(self) -> int:
         """Return how many bytes its network has brought it."""
-        file = Path(f"/sys/class/net/{self.name}/statistics/tx_bytes")
+        file = Path(f"/sys/class/net/{self.cable}/statistics/tx_bytes")
         return int(file.read_text()) if self.isolated else 0
 
 
@@ -142,7 +145,7 @@ class Cluster:
             *(f"--address={self.head_ip}:{self.port}", f"--num-cpus={cores}"),
             *(f"--node-ip-address={ip}", "--object-store-memory=200000000"),
         )
-        host = Host(name, ip, home, process, self.sessions, self.isolated)
+        host = Host(name, ip, home, _cable(number), process, self.sessions, self.isolated)
         self.hosts.append(host)
         return host
 
@@ -181,7 +184,7 @@ class Cluster:
         self._head.wait()
         if self.isolated:
             for host in self.hosts:
-                _ip("link", "del", host.name, check=False)
+                _ip("link", "del", host.cable, check=False)
             _ip("link", "del", BRIDGE, check=False)
 
     def _ray(
@@ -200,14 +203,15 @@ class Cluster:
                 start_new_session=True,
             )
         if isolated:
-            self._wire(name, process)
+            self._wire(process)
         return process
 
-    def _wire(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _wire(self, process: subprocess.Popen[bytes]) -> None:
         """Give a host its end of a cable to the bridge, then let it start."""
-        inside = f"{name}-in"
-        _ip("link", "add", name, "type", "veth", "peer", "name", inside)
-        _ip("link", "set", name, "master", BRIDGE, "up")
+        cable = _cable(len(self.hosts) + 2)
+        inside = f"{cable}i"
+        _ip("link", "add", cable, "type", "veth", "peer", "name", inside)
+        _ip("link", "set", cable, "master", BRIDGE, "up")
         deadline = time.monotonic() + _WAIT
         own = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{process.pid}/ns/net") == own and time.monotonic() < deadline:
@@ -227,6 +231,10 @@ def _apart(name: str, sessions: Path, command: list[str]) -> list[str]:
     )
     unshare = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
     return [*unshare, "--mount-proc", "sh", "-c", script, "sh", *command]
+
+
+def _cable(number: int) -> str:
+    return f"{BRIDGE}-{number}"
 
 
 def _ip(*arguments: str, check: bool = True) -> None:

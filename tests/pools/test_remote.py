@@ -17,8 +17,8 @@ from selena.pools.choose import Machines, is_remote, task_device
 from selena.pools.ray_pool import Node, connect
 from selena.pools.remote import (
     Conditions,
-    Needs,
     Outcome,
+    TaskNeeds,
     conditions_here,
     flatten,
     make_call,
@@ -36,7 +36,7 @@ def answer(
     function: Any, task: Any, *shared: Any, asked: Conditions | None = None, mixed: bool = False
 ) -> Outcome:
     """Let this process be the worker."""
-    needs = Needs(threads=threads_now())
+    needs = TaskNeeds(threads=threads_now())
     layout, parts = flatten(shared)
     asked = asked or conditions_here(needs)
     return work(make_call(function, task, asked, needs, mixed=mixed, layout=layout), *parts)
@@ -59,7 +59,7 @@ def test_shared_arguments_arrive_as_they_were() -> None:
 
 
 def test_unlike_worker_refuses_and_says_in_what() -> None:
-    here = conditions_here(Needs(threads=threads_now()))
+    here = conditions_here(TaskNeeds(threads=threads_now()))
     other = replace(
         here,
         numeric={**here.numeric, "instruction_set": "AVX1024"},
@@ -115,10 +115,10 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_needs_decide_how_many_tasks_fit() -> None:
     node = Node("key", "host", cores=16, gpus=2)
-    assert node.fits(Needs(threads=3)) == 5
-    assert node.fits(Needs(threads=1, gpus=0.25)) == 8
-    assert node.fits(Needs(threads=32)) == 0
-    assert Node("key", "host", cores=16, gpus=0).fits(Needs(gpus=1)) == 0
+    assert node.fits(TaskNeeds(threads=3)) == 5
+    assert node.fits(TaskNeeds(threads=1, gpus=0.25)) == 8
+    assert node.fits(TaskNeeds(threads=32)) == 0
+    assert Node("key", "host", cores=16, gpus=0).fits(TaskNeeds(gpus=1)) == 0
 
 
 def test_device_is_the_workers() -> None:

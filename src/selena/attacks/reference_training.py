@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import log
 from shutil import rmtree
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,9 +28,12 @@ from selena.attacks.pool_index import PoolIndex, content_names
 from selena.data.subjects import count_units, join_subjects, units
 from selena.errors import DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.pools.choose import is_remote, open_cluster
+from selena.pools.pool import Pool
 from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
+from selena.training.executor import for_a_worker
 from selena.types import MembershipSets, Records, TargetModel, concatenate
 from selena.workspace import Workspace
 
@@ -158,7 +161,8 @@ def train_reference_models(
     pool = concatenate(known.all_members, known.non_members, known.candidates)
     sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
-    numeric = numeric_environment(workspace.device)
+    cluster = open_cluster(workspace, torch.get_num_threads()) if is_remote(workspace) else None
+    numeric = cluster.named_conditions if cluster else numeric_environment(workspace.device)
     work = _Work(
         defense=defense,
         pool=pool,
@@ -167,6 +171,7 @@ def train_reference_models(
         seeds=[child_seed(seed, "reference run", run) for run in range(count)],
         name=f"reference-{fingerprint(defense, sets, seed, count, code, numeric)[:24]}",
         workspace=workspace,
+        cluster=cluster,
     )
     return workspace.share(work.name, work.done)
 
@@ -182,6 +187,7 @@ class _Work:
     seeds: Sequence[int]
     name: str
     workspace: Workspace
+    cluster: Pool | None
 
     def done(self) -> ReferenceModels:
         """Return all models' answers; what is kept is not trained again."""
@@ -192,8 +198,8 @@ class _Work:
                 artifacts[run] = artifact["confidences"]
         with self.workspace.progress.step(f"{count} reference models", count) as bar:
             bar.advance(len(artifacts))
-            for run, model in self._models([run for run in range(count) if run not in artifacts]):
-                artifacts[run] = confidence(self._logits(model), self.pool.y)
+            for run, found in self._answers([run for run in range(count) if run not in artifacts]):
+                artifacts[run] = found
                 self.workspace.save(f"{self.name}-{run}", {"confidences": artifacts[run]})
                 self._clear(run)
                 bar.advance()
@@ -202,8 +208,8 @@ class _Work:
         end = clip_value(confidences)
         return ReferenceModels(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
 
-    def _models(self, runs: Sequence[int]) -> Iterator[tuple[int, TargetModel]]:
-        """Yield the trained models of these numbers."""
+    def _answers(self, runs: Sequence[int]) -> Iterator[tuple[int, Float[Tensor, " n"]]]:
+        """Yield the confidences of the models of these numbers about the pool."""
         if runs and _goes_side_by_side(self.defense):
             # All, also where some are done: fewer side by side would round otherwise.
             models = self.defense.fit_side_by_side(
@@ -213,22 +219,18 @@ class _Work:
                 seeds=self.seeds,
                 workspace=self._room("all"),
             )
-            yield from ((run, models[run]) for run in runs)
-            return
-        for run in runs:
-            train = self.pool.take(self.inside[run])
-            yield (
-                run,
-                self.defense.fit(
-                    train, self.validation, seed=self.seeds[run], workspace=self._room(str(run))
-                ),
-            )
-
-    def _logits(self, model: TargetModel) -> Float[Tensor, "n c"]:
-        """Return its answers about the pool; a class without a column it never saw: p = 0."""
-        logits = model.logits(self.pool.x)
-        absent = int(self.pool.y.max()) + 1 - logits.shape[1]
-        return pad(logits, (0, max(0, absent)), value=-torch.inf)
+            yield from ((run, _confidences(models[run], self.pool)) for run in runs)
+        elif self.cluster is not None and runs:
+            there = for_a_worker(self.workspace)
+            tasks = [_Run(self.defense, run, self.seeds[run], there) for run in runs]
+            records = [tuple(t.numpy() for t in r.tensors) for r in (self.pool, self.validation)]
+            shared = [*records, self.inside.numpy()]
+            for number, found in self.cluster.run(_train_and_ask, tasks, shared):
+                yield runs[number], torch.tensor(found)
+        else:
+            for run in runs:
+                task = _Run(self.defense, run, self.seeds[run], self._room(str(run)))
+                yield run, task.confidences(self.pool, self.validation, self.inside)
 
     def _room(self, name: str) -> Workspace:
         """Return a workspace for what is trained on the way."""
@@ -242,6 +244,42 @@ class _Work:
         if self.workspace.folder is not None:
             room = self.workspace.folder / self.name
             rmtree(room if run is None else room / str(run), ignore_errors=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One reference model to train, here or on another machine."""
+
+    defense: Training
+    number: int
+    seed: int
+    workspace: Workspace
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"reference model {self.number + 1}"
+
+    def confidences(
+        self, pool: Records, validation: Records, inside: Bool[Tensor, "r n"]
+    ) -> Float[Tensor, " n"]:
+        """Train it and return its confidences about the pool."""
+        train = pool.take(inside[self.number])
+        model = self.defense.fit(train, validation, seed=self.seed, workspace=self.workspace)
+        return _confidences(model, pool)
+
+
+def _train_and_ask(run: _Run, pool: Any, validation: Any, inside: Any) -> np.ndarray:
+    """Do what a worker does for one reference model."""
+    records = (Records(*map(torch.from_numpy, arrays)) for arrays in (pool, validation))
+    return run.confidences(*records, torch.from_numpy(inside)).numpy()
+
+
+def _confidences(model: TargetModel, pool: Records) -> Float[Tensor, " n"]:
+    """Return its confidences about the pool; a class without a column it never saw: p = 0."""
+    logits = model.logits(pool.x)
+    absent = int(pool.y.max()) + 1 - logits.shape[1]
+    return confidence(pad(logits, (0, max(0, absent)), value=-torch.inf), pool.y)
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:

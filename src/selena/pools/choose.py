@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from selena.errors import ClusterError, ConfigError
 from selena.pools.ray_pool import RayPool, look
-from selena.pools.remote import Conditions, Needs, conditions_here
+from selena.pools.remote import Conditions, TaskNeeds, conditions_here
 from selena.workspace import Workspace
 
 _ALONE = ("local", "here")
@@ -58,7 +58,7 @@ def open_cluster(workspace: Workspace, threads: int) -> RayPool:
     """
     device = task_device(workspace)
     gpus = workspace.task_gpus or float(device != "cpu")
-    needs = Needs(threads, gpus, device)
+    needs = TaskNeeds(threads, gpus, device)
     address = "" if workspace.executor == "ray" else workspace.executor
     asked = (
         # Of this machine it matters nothing which GPU it has.
@@ -69,7 +69,7 @@ def open_cluster(workspace: Workspace, threads: int) -> RayPool:
     return RayPool(address, needs, asked, mixed=workspace.mixed, memory=workspace.shared)
 
 
-def _of_first(address: str, needs: Needs) -> Conditions:
+def _of_first(address: str, needs: TaskNeeds) -> Conditions:
     """Return the conditions of the first machine that has some, by name."""
     found = look(address, needs)
     for node in sorted(found, key=lambda node: node.host):

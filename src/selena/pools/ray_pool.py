@@ -19,8 +19,8 @@ import numpy as np
 from selena.errors import ClusterError, ConfigError
 from selena.pools.remote import (
     Conditions,
-    Needs,
     Outcome,
+    TaskNeeds,
     conditions_here,
     flatten,
     make_call,
@@ -57,7 +57,7 @@ class Node:
     cores: float
     gpus: float
 
-    def fits(self, needs: Needs) -> int:
+    def fits(self, needs: TaskNeeds) -> int:
         """Return how many such tasks it can run at once."""
         fits = self.cores // needs.threads
         return int(min(fits, self.gpus // needs.gpus) if needs.gpus else fits)
@@ -77,10 +77,15 @@ class RayPool:
     """
 
     address: str
-    needs: Needs
+    needs: TaskNeeds
     asked: Conditions
     mixed: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def named_conditions(self) -> dict[str, Any]:
+        """What names of artifacts say of where they were made: mixed work has its own."""
+        return {**self.asked.numeric, **({"mixed": True} if self.mixed else {})}
 
     def slots(self) -> int:
         """Return how many tasks run at once on the machines of this moment."""
@@ -281,7 +286,7 @@ def nodes() -> list[Node]:
     ]
 
 
-def look(address: str, needs: Needs) -> dict[Node, Conditions | str]:
+def look(address: str, needs: TaskNeeds) -> dict[Node, Conditions | str]:
     """Return the conditions of each machine, or what went wrong there."""
     import ray
 
@@ -300,7 +305,7 @@ def look(address: str, needs: Needs) -> dict[Node, Conditions | str]:
     return found
 
 
-def _submit(node: Node, needs: Needs, function: Callable[..., Any], *arguments: Any) -> Any:
+def _submit(node: Node, needs: TaskNeeds, function: Callable[..., Any], *arguments: Any) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return (

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import cloudpickle
 import torch
-from joblib.externals import cloudpickle
 
 from selena import errors
 from selena.errors import ClusterError, SelenaError
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Needs:
+class TaskNeeds:
     """What one task needs of a machine.
 
     Attributes:
@@ -69,7 +69,7 @@ class Conditions:
         ]
 
 
-def conditions_here(needs: Needs) -> Conditions:
+def conditions_here(needs: TaskNeeds) -> Conditions:
     """Return those of this process."""
     return Conditions(
         numeric_environment(needs.device, needs.threads),
@@ -93,7 +93,7 @@ class Call:
 
     what: bytes
     asked: Conditions
-    needs: Needs
+    needs: TaskNeeds
     mixed: bool
     layout: tuple[int | None, ...]
 
@@ -142,7 +142,7 @@ def make_call(
     function: Callable[..., Any],
     task: Any,
     asked: Conditions,
-    needs: Needs,
+    needs: TaskNeeds,
     *,
     mixed: bool,
     layout: tuple[int | None, ...],

@@ -89,9 +89,7 @@ def choose_place(workspace: Workspace, tasks: int, *, shared_out: bool) -> Place
     threads = worker_threads(workers, workspace.cores)
     if shared_out and is_remote(workspace):
         cluster = open_cluster(workspace, threads)
-        # Work of machines that may differ has names of its own.
-        mixed = {"mixed": True} if workspace.mixed else {}
-        return Place(cluster, {**cluster.asked.numeric, **mixed}, keeps=False)
+        return Place(cluster, cluster.named_conditions, keeps=False)
     pool = LocalPool(workers, threads) if workers > 1 and workspace.executor != "here" else None
     return Place(pool, numeric_environment(workspace.device, threads))
 
