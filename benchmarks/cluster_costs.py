@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selena.files import write_json
+from selena.networks.mlp import MLP
 from selena.training.executor import operations_per_record
 from selena.training.plans import PLANS
 
@@ -86,8 +87,6 @@ def many_references(rate: float) -> dict[str, float]:
 
 def traffic() -> dict[str, float]:
     """Return what travels for 10^7 records of Purchase100's shape, in GB."""
-    from selena.networks.mlp import MLP
-
     network = MLP(600, 100, hidden=PLANS["purchase100"].hidden)
     weights = operations_per_record(network) / 6
     return {
@@ -97,26 +96,28 @@ def traffic() -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, required=True)
-    file: Path = parser.parse_args().json
+def result() -> dict[str, Any]:
+    """Return what is written."""
     found = rates()
     cores = {name: rate for name, rate in found.items() if name.startswith("core")}
     gpu = found["H200, ResNet-18"]["units_per_second"]
-    write_json(
-        file,
-        {
-            "command": "python -m benchmarks.cluster_costs --json results/cluster/costs.json",
-            "computed": True,
-            "units": found,
-            "records_1e7_k_100": {
-                name: many_records(rate["units_per_second"]) for name, rate in cores.items()
-            },
-            "lira_64_runs_of_selena_on_cifar100": {"H200, ResNet-18": many_references(gpu)},
-            "traffic_records_1e7_k_100": traffic(),
+    return {
+        "command": "python -m benchmarks.cluster_costs --json results/cluster/costs.json",
+        "computed": True,
+        "units": found,
+        "records_1e7_k_100": {
+            name: many_records(rate["units_per_second"]) for name, rate in cores.items()
         },
-    )
+        "lira_64_runs_of_selena_on_cifar100": {"H200, ResNet-18": many_references(gpu)},
+        "traffic_records_1e7_k_100": traffic(),
+    }
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, required=True)
+    write_json(parser.parse_args().json, result())
 
 
 if __name__ == "__main__":

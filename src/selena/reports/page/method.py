@@ -73,6 +73,14 @@ def facts(models: Sequence[ModelRuns], command: str) -> list[tuple[str, str]]:
     codes = _distinct(_code(run.manifest["code"]) for run in runs if run.manifest)
     if codes:
         found.append(("Trained with", " or ".join(codes)))
+    mixed = _distinct(
+        differing
+        for run in runs
+        if run.manifest
+        for differing in run.manifest.get("numeric", {}).get("mixed", ())
+    )
+    if mixed:
+        found.append(("Machines that round otherwise (--mixed)", " | ".join(mixed)))
     return [*found, ("Command", command)] if command else found
 
 

@@ -1,0 +1,42 @@
+"""The page about clusters shows costs that follow from committed results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cluster_costs
+
+ROOT = Path(__file__).resolve().parents[2]
+COSTS = json.loads((ROOT / "results" / "cluster" / "costs.json").read_text())
+PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+
+
+def test_costs_follow_from_committed_results() -> None:
+    again = cluster_costs.result()
+    assert again.keys() == COSTS.keys()
+    for name in ("records_1e7_k_100", "lira_64_runs_of_selena_on_cifar100"):
+        for rate, hours in COSTS[name].items():
+            assert again[name][rate] == pytest.approx(hours)
+    assert again["traffic_records_1e7_k_100"] == COSTS["traffic_records_1e7_k_100"]
+
+
+def test_page_shows_the_costs() -> None:
+    shown = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.splitlines()
+        if line.startswith(("| SELENA, 10", "| the same", "| LiRA, 64"))
+    ]
+    (slow, fast), (gpu,) = (
+        COSTS[name].values() for name in ("records_1e7_k_100", "lira_64_runs_of_selena_on_cifar100")
+    )
+    if slow["all_hours"] < fast["all_hours"]:
+        slow, fast = fast, slow
+    for cells, hours in zip(shown, (slow, fast, gpu), strict=True):
+        most = "hours_on_64" if hours is gpu else "hours_on_100"
+        names = ["all_hours", "hours_on_1", "hours_on_8", most]
+        numbers = [cell.split(" ")[0] for cell in cells[2:6]]
+        for number, name in zip(numbers, names, strict=True):
+            assert float(number) == pytest.approx(hours[name], rel=0.02)
