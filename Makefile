@@ -85,7 +85,8 @@ test-deep: $(READY) ## Run the tests that `make test` leaves out: processes, doc
 
 test-processors: $(READY) ## Run the numeric tests as other processors would: PROCESSORS="plain avx2 ..."
 	$(foreach name,$(PROCESSORS),echo '$(name): $(ON-$(name))' && $(ON-$(name)) $(SIDE_BY_SIDE) -p no:cacheprovider \
-		$(if $(findstring SUMS,$(ON-$(name))),-p tests.other_sums) $(PYTEST_ARGS) $(NUMERIC) &&) true
+		-m 'not slow and not browser' $(if $(findstring SUMS,$(ON-$(name))),-p tests.other_sums) $(PYTEST_ARGS) \
+		$(NUMERIC) &&) true
 
 fuzz: $(READY) ## Feed 120,000 changed files to every loader (minutes; FUZZ_ARGS takes --inputs and names)
 	$(BIN)/python -m tests.fuzzing.run $(FUZZ_ARGS)

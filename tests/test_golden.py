@@ -119,6 +119,7 @@ def test_published_model(
     assert unsort.balanced_accuracy == pytest.approx(a_class, abs=0.002)
 
 
+@pytest.mark.deep
 def test_neural_attack_on_published_model(location30: Case) -> None:
     # 800 records give few steps an epoch: a higher rate stands in for the many of a real run.
     attack = NeuralAttack(epochs=25, batch_size=64, learning_rate=3e-4)

@@ -54,6 +54,7 @@ def even_and_odd(start: int, members: int, non_members: int) -> MembershipSets:
     )
 
 
+@pytest.mark.deep  # test_all_attacks.py has a smaller one
 def test_learns_a_planted_leak() -> None:
     attack: Attack = QUICK
     assert (attack.name, attack.family, attack.access) == ("neural", "direct", "logits")
@@ -96,6 +97,7 @@ def test_same_seed_same_scores_kept_network_reused(tmp_path: Path) -> None:
         assert torch.equal(first, scores(1, Workspace(folder=tmp_path)))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("tells", ["observation", "label"])
 def test_fits_on_other_observations_and_sees_the_label(tells: str) -> None:
     def side(label: int, n: int) -> Records:
