@@ -44,6 +44,7 @@ def test_figure4_is_of_one_run(tiny: PaperTask, tmp_path: Path) -> None:
         figure4.plan(replace(tiny, seeds=(0, 1)), tmp_path)
 
 
+@pytest.mark.deep
 def test_ablation_trains_every_size_once(tiny: PaperTask, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", tmp_path / "out"
     plan = ablation.plan(tiny, runs)

@@ -129,6 +129,7 @@ def test_a_second_plan_finds_everything(finished: Finished, tiny: PaperTask) -> 
     assert [line.found for line in again] == ["model and attacks"] * 4
 
 
+@pytest.mark.deep
 def test_the_command_plans_finds_and_writes(
     finished: Finished,
     counted: Trained,

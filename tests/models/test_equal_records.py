@@ -59,7 +59,10 @@ def test_shared_records_are_left_out_of_both_sides() -> None:
     assert sorted(ids.tolist()) == [0, 4, 5, 6, 8, 9, 10]  # rows as they were given
 
 
-@pytest.mark.parametrize(("members", "others"), [(500, 500), (800, 200), (200, 800)])
+@pytest.mark.parametrize(
+    ("members", "others"),
+    [(800, 200), *(pytest.param(*n, marks=pytest.mark.deep) for n in ((500, 500), (200, 800)))],
+)
 def test_deduplicated_sides_are_drawn_alike(members: int, others: int) -> None:
     """By the score of the surest harmless model: how common a record is.
 
