@@ -64,6 +64,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "selena reproduce table2 --plan",
         "selena reproduce figure4 --dataset location30",
         "selena reproduce ablation --scale paper --device cuda",
+        "selena reproduce worst-case --dataset location30 --defense selena,pate",
     ),
     "cluster": (
         "selena cluster check",

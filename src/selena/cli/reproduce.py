@@ -6,8 +6,9 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +19,7 @@ from selena.cli.progress import RichProgress
 from selena.cli.show import show_written, wide_console
 from selena.cli.stopping import keeps_work_in
 from selena.escaping import printable
-from selena.experiments.paper import ablation, figure4, table2
+from selena.experiments.paper import ablation, figure4, table2, worst_case
 from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask, scale_named
@@ -121,6 +122,48 @@ def ablation_command(
     machines = Machines(**options.machines(locals()))
     task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
     _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
+
+
+@reproduce_app.command("worst-case")
+def worst_case_command(
+    dataset: Dataset = "purchase100-synthetic",
+    scale: ScaleName = "quick",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with the seeds 0, 1, ...")] = 1,
+    defense: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Defense to compare; repeat the option for several (default: "
+            f"{', '.join(worst_case.DEFENSES)})."
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Accuracy that every defense is tuned for, such as 0.45 (default: two points "
+            "below the undefended model).",
+        ),
+    ] = None,
+    runs: Runs = _RUNS,
+    out: Out = _OUT,
+    data_dir: options.DataDir = None,
+    device: Device = "cpu",
+    plan_only: PlanOnly = False,
+) -> None:
+    """Worst case: every defense at one accuracy against the records that are hardest to hide."""
+    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
+    names = options.comma_separated(defense) or worst_case.DEFENSES
+    worst = worst_case.WorstCase(task, worst_case.SIZES[task.scale.name], names, target)
+    plan = partial(_given, worst_case.plan, worst)
+    _reproduce(task, plan, partial(_given, worst_case.run, worst), runs, out, plan_only)
+
+
+def _given(
+    do: Callable[..., Any], worst: worst_case.WorstCase, task: PaperTask, *rest: Any, **named: Any
+) -> Any:
+    """Plan or run the worst case, which knows its task."""
+    return do(worst, *rest, **named)
 
 
 def _reproduce(

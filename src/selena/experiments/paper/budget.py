@@ -20,10 +20,19 @@ from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
 from selena.attacks.neural import NeuralAttack
 from selena.data.split import Partition
 from selena.defenses.adversarial_regularization import AdversarialRegularization
+from selena.defenses.distillation import Distillation
+from selena.defenses.dmp import DMP
+from selena.defenses.dp_sgd import DPSGD
+from selena.defenses.dyna_noise import DynaNoise
+from selena.defenses.early_stopping import EarlyStopping
+from selena.defenses.hamp import HAMP
 from selena.defenses.memguard import MemGuard
+from selena.defenses.mist import MIST
+from selena.defenses.output_filters import TopK
+from selena.defenses.pate import PATE
 from selena.defenses.selena import Selena
+from selena.defenses.single import SingleNetwork
 from selena.defenses.split_ai import SplitAI
-from selena.defenses.undefended import Undefended
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.store import RunFolder
@@ -133,8 +142,24 @@ def defense_trainings(defense: Defense, members: int, validation: int) -> dict[s
     """
     name = fingerprint(defense, members)
     match defense:
-        case Undefended():
+        case EarlyStopping(epoch=int(epoch)):
+            stopped = replace(defense.recipe, epochs=epoch)
+            return {name: Work(networks=1, steps=_steps(stopped, members))}
+        case SingleNetwork() | HAMP() | DPSGD():
             return {name: Work(networks=1, steps=_steps(defense.recipe, members))}
+        case MIST():
+            return {name: Work(networks=1, steps=2 * _steps(defense.recipe, members))}
+        case TopK() | DynaNoise():
+            return defense_trainings(defense.base, members, validation)
+        case Distillation() | DMP():
+            taught = members if isinstance(defense, Distillation) else validation
+            steps = _steps(defense.recipe, members) + _steps(defense.distillation, taught)
+            return {name: Work(networks=2, steps=steps)}
+        case PATE():
+            one = ceil(members / defense.n_teachers)
+            steps = defense.n_teachers * _steps(defense.recipe, one)
+            steps += _steps(defense.distillation, min(validation, defense.queries or validation))
+            return {name: Work(networks=defense.n_teachers + 1, steps=steps)}
         case SplitAI():
             each = round(members * (1 - defense.n_nonmodels / defense.n_submodels))
             steps = defense.n_submodels * _steps(defense.recipe, each)

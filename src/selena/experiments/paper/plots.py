@@ -73,6 +73,36 @@ def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) 
     return figure
 
 
+def draw_worst_case(points: Sequence[Point], *, title: str) -> Figure:
+    """Draw test accuracy against the highest TPR on any kind of record: a marker per defense."""
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    panel = figure.subplots()
+    for place, point in enumerate(points):
+        panel.errorbar(
+            point.utility.percent,
+            point.leakage.percent,
+            xerr=[[length] for length in point.utility.bar],
+            yerr=[[length] for length in point.leakage.bar],
+            fmt="osD^vP"[place // len(COLORS) % 6],
+            color=COLORS[place % len(COLORS)],
+            capsize=2,
+            elinewidth=0.8,
+            markersize=7,
+            label=plain(point.label.replace("_", " ")),
+        )
+    panel.axhline(1, linestyle=":", color="grey", label="random guess of membership")
+    panel.set(
+        xlabel="test accuracy (%)",
+        ylabel="highest TPR at 1 % FPR, any kind, LiRA or RMIA (%)",
+        ylim=(0, 102),
+    )
+    panel.set_title(plain(title))
+    panel.grid(alpha=0.3)
+    handles, _ = panel.get_legend_handles_labels()
+    _legend(figure, sorted(handles, key=lambda handle: isinstance(handle, Artist)))
+    return figure
+
+
 @dataclass(frozen=True)
 class Course:
     """Utility and leakage along an axis, with horizontal levels to compare with."""

@@ -53,8 +53,8 @@ QUICK = Scale(
     members=2_500,
     size=10_000,
     plan={
-        "k": 10,
-        "l": 4,
+        "n_submodels": 10,
+        "n_nonmodels": 4,
         "training": {"batch_size": 128, "epochs": 20},
         "distillation": {"batch_size": 128, "epochs": 40},
         "adversary": {"attack_batches": 5},

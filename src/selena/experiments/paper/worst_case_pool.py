@@ -1,0 +1,227 @@
+"""One pool of models per defense, each the target of all the others: what LiRA and RMIA find.
+
+After Aerni, Zhang & Tramèr (CCS 2024), Section 4. Every model trains on all base records and on
+the audited records that its coins mark. Each model in turn is the target. Its reference models are
+all others but its complement, so that as many trained on a record as did not, whatever the
+target's coins say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from selena.attacks.reference_scores import lira_scores, rmia_scores
+from selena.auditing.run import accuracy
+from selena.data.audit_pool import KINDS, AuditPool, draw_audit_pool, draw_coins
+from selena.data.split import Partition, audit_split
+from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.metrics.one_run import gaussian_epsilon_lower_bound
+from selena.metrics.roc import roc_curve
+from selena.processor import numeric_environment
+from selena.seeding import child_seed, numpy_generator
+from selena.signals import confidence
+from selena.types import Dataset, Defense, Records, TargetModel
+from selena.workspace import Workspace
+
+ATTACKS: dict[str, Callable[..., Float64[np.ndarray, " n"]]] = {
+    "lira": lira_scores,
+    "rmia": rmia_scores,
+}
+FPR = 0.01
+DELTA = 1e-5
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Arena:
+    """The records of one repetition.
+
+    Attributes:
+        base: every model trains on them.
+        validation: non-members, for the defense.
+        tuning: non-members on which settings are compared; no defense sees them.
+        test: non-members on which the accuracy is measured.
+        pool: what is audited.
+        inside: which model trains on which audited record, by fair coins.
+        seed: root of all trainings.
+    """
+
+    base: Records
+    validation: Records
+    tuning: Records
+    test: Records
+    pool: AuditPool
+    inside: Bool[Tensor, "models n"]
+    seed: int
+
+    @classmethod
+    def draw(
+        cls, dataset: Dataset, members: int, models: int, ordinary: int, canaries: int, seed: int
+    ) -> Arena:
+        """Cut a data set; the defender gets as many validation records as members, if they fit.
+
+        Raises:
+            DataError: the records do not suffice.
+        """
+        beside = max(1, min(members, (len(dataset.records) - members) // 4))
+        parts = Partition(members=members, reference=beside, validation=beside)
+        split = audit_split(dataset, partition=parts, seed=child_seed(seed, "split"))
+        pool, test = draw_audit_pool(
+            split.evaluation.non_members,
+            ordinary,
+            canaries,
+            num_classes=dataset.num_classes,
+            seed=child_seed(seed, "audit pool"),
+        )
+        inside = draw_coins(len(pool.audited), models, seed=child_seed(seed, "coins"))
+        known = split.known.non_members
+        return cls(split.train, split.validation, known, test, pool, inside, seed)
+
+    def digest(self) -> str:
+        """Return a hash of all records and coins."""
+        sets = (self.base, self.validation, self.tuning, self.test)
+        every = [*sets, self.pool.audited, self.pool.companions]
+        digests = [tensor_digest(*each.tensors) for each in every]
+        return fingerprint(digests, tensor_digest(self.pool.owner, self.inside), self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the models of one pool say.
+
+    Attributes:
+        confidences: log-odds of the label, models x audited records, float64.
+        accuracies: test accuracy of each model.
+    """
+
+    confidences: Float[Tensor, "models n"]
+    accuracies: tuple[float, ...]
+
+
+def kept_name(what: str, defense: Defense, arena: Arena, device: str) -> str:
+    """Return what the finished work of one defense is kept under."""
+    code = code_digest(*TRAINING_CODE, "experiments/paper/worst_case_pool.py", "signals.py")
+    key = fingerprint(defense, arena.digest(), code, numeric_environment(device))
+    return f"{what}-{key[:24]}"
+
+
+def found(defense: Defense, arena: Arena, workspace: Workspace) -> int:
+    """Return how many models of the pool are kept."""
+    name = kept_name("worst-case", defense, arena, workspace.device)
+    return sum(workspace.load(f"{name}-{run}") is not None for run in range(len(arena.inside)))
+
+
+def train_pool(defense: Defense, arena: Arena, workspace: Workspace) -> Answers:
+    """Train the pool's models; what the workspace keeps is not trained again."""
+    name = kept_name("worst-case", defense, arena, workspace.device)
+    audited, kept = arena.pool.audited, []
+    with workspace.progress.step(f"{len(arena.inside)} models", len(arena.inside)) as bar:
+        for run, inside in enumerate(arena.inside):
+            artifact = workspace.load(f"{name}-{run}")
+            if artifact is None:
+                train = arena.pool.training_set(arena.base, inside)
+                model = fit_apart(defense, train, arena, workspace, f"{name}-{run}", run)
+                artifact = {
+                    "confidences": confidence(model.logits(audited.x), audited.y),
+                    "accuracy": torch.tensor(accuracy(model, arena.test).value).double(),
+                }
+                workspace.save(f"{name}-{run}", artifact)
+            kept.append(artifact)
+            bar.advance()
+    return Answers(
+        torch.stack([each["confidences"] for each in kept]),
+        tuple(float(each["accuracy"]) for each in kept),
+    )
+
+
+def fit_apart(
+    defense: Defense, train: Records, arena: Arena, workspace: Workspace, name: str, run: int | str
+) -> TargetModel:
+    """Train one model in a folder of its own, which is deleted when it is done."""
+    room = None if workspace.folder is None else workspace.folder / f"{name}-parts"
+    model = defense.fit(
+        train,
+        arena.validation,
+        seed=child_seed(arena.seed, "model", run),
+        workspace=replace(workspace, folder=room, touched=set(), shared={}),
+    )
+    if room is not None:
+        rmtree(room, ignore_errors=True)
+    return model
+
+
+def scores(
+    answers: Answers, inside: Bool[Tensor, "models n"], attack: str
+) -> Float64[np.ndarray, "models n"]:
+    """Return the score of each audited record by each model as the target."""
+    phi, coins = answers.confidences.double().numpy(), inside.numpy()
+    rows = []
+    for target in range(len(phi)):
+        others = [run for run in range(len(phi)) if run // 2 != target // 2]
+        rows.append(ATTACKS[attack](phi[target], phi[others], coins[others]))
+    return np.stack(rows)
+
+
+def figures(answers: Answers, arena: Arena) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the figures of each attack on each kind of record.
+
+    Each kind has its AUC and its TPR at 1 % FPR over all pairs of a model and a record, with 95 %
+    intervals by resampling records; and the median over the models of the epsilon that each alone
+    proves (of the Gaussian trade-off curve).
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    coins = arena.inside.numpy()
+    for attack in ATTACKS:
+        values = scores(answers, arena.inside, attack)
+        found[attack] = {}
+        for place, kind in enumerate(KINDS):
+            rows = np.flatnonzero(arena.pool.kind.numpy() == place)
+            one = _figures_of_kind(values[:, rows], coins[:, rows], child_seed(arena.seed, kind))
+            found[attack][kind] = one
+    return found
+
+
+def _figures_of_kind(
+    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"], seed: int
+) -> dict[str, Any]:
+    auc, tpr = _auc_and_tpr(values, coins)
+    generator, n = numpy_generator(seed, "resamples"), values.shape[1]
+    resampled = []
+    for _ in range(_RESAMPLES):
+        rows = generator.integers(n, size=n)
+        resampled.append(_auc_and_tpr(values[:, rows], coins[:, rows]))
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    bounds = [
+        gaussian_epsilon_lower_bound(one, truth, delta=DELTA).epsilon
+        for one, truth in zip(values, coins, strict=True)
+        if truth.any() and not truth.all()
+    ]
+    return {
+        "auc": auc,
+        "auc_interval": [float(low[0]), float(high[0])],
+        "tpr": tpr,
+        "tpr_interval": [float(low[1]), float(high[1])],
+        "fpr": FPR,
+        "records": n,
+        "models": len(values),
+        "members_scored": int(coins.sum()),
+        "non_members_scored": int((~coins).sum()),
+        "epsilon_median": float(np.median(bounds)) if bounds else 0.0,
+    }
+
+
+def _auc_and_tpr(
+    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"]
+) -> tuple[float, float]:
+    curve = roc_curve(values.ravel(), coins.ravel())
+    allowed = int(FPR * curve.non_members + 1e-9)
+    corner = int(np.searchsorted(curve.false_positives, allowed, side="right")) - 1
+    return curve.auc, int(curve.true_positives[corner]) / curve.members
