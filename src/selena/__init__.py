@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         HopSkipJumpAttack,
         IndirectQueryAttack,
         NeuralAttack,
+        OneQueryAttack,
+        ParrotAttack,
         QuantileAttack,
         ReferenceModelAttack,
         ShadowDistanceAttack,
@@ -65,7 +67,14 @@ if TYPE_CHECKING:
         StoreError,
         TrainingError,
     )
-    from selena.models import audit, read_records
+    from selena.models import (
+        AttributeReport,
+        StoredRecords,
+        audit,
+        find_stored_records,
+        infer_attribute,
+        read_records,
+    )
     from selena.networks.mlp import MLP
     from selena.networks.resnet import ResNet
     from selena.reports.comparison import Comparison, compare
@@ -78,6 +87,7 @@ if TYPE_CHECKING:
         SplitAIClassifier,
         TorchClassifier,
     )
+    from selena.training.loss_trace import LossTrace
     from selena.training.recipe import Recipe
     from selena.types import AuditSplit, Dataset, MembershipSets, Records
     from selena.workspace import Workspace
@@ -87,6 +97,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AccessError": "errors",
     "AdversarialRegularization": "defenses",
+    "AttributeReport": "models",
     "AuditReport": "auditing.report",
     "AuditSplit": "types",
     "AuditWarning": "errors",
@@ -112,6 +123,7 @@ _HOME = {
     "IndirectQueryAttack": "attacks",
     "LabelSmoothing": "defenses",
     "MIST": "defenses",
+    "LossTrace": "training.loss_trace",
     "MLP": "networks.mlp",
     "MemGuard": "defenses",
     "MemGuardClassifier": "sklearn",
@@ -119,6 +131,8 @@ _HOME = {
     "MixupMMD": "defenses",
     "NeuralAttack": "attacks",
     "PATE": "defenses",
+    "OneQueryAttack": "attacks",
+    "ParrotAttack": "attacks",
     "Partition": "data",
     "Predictions": "auditing.predictions",
     "QuantileAttack": "attacks",
@@ -135,6 +149,7 @@ _HOME = {
     "SplitAI": "defenses",
     "SplitAIClassifier": "sklearn",
     "StoreError": "errors",
+    "StoredRecords": "models",
     "ThresholdAttack": "attacks",
     "TopK": "defenses",
     "TorchClassifier": "sklearn",
@@ -144,6 +159,8 @@ _HOME = {
     "audit": "models",
     "audit_split": "data",
     "compare": "reports.comparison",
+    "find_stored_records": "models",
+    "infer_attribute": "models",
     "load": "data",
     "model_card_section": "reports.release.model_card",
     "plant_canaries": "data.canaries",
@@ -162,6 +179,7 @@ __all__ = [
     "PATE",
     "AccessError",
     "AdversarialRegularization",
+    "AttributeReport",
     "AuditReport",
     "AuditSplit",
     "AuditWarning",
@@ -183,11 +201,14 @@ __all__ = [
     "HopSkipJumpAttack",
     "IndirectQueryAttack",
     "LabelSmoothing",
+    "LossTrace",
     "MemGuard",
     "MemGuardClassifier",
     "MembershipSets",
     "MixupMMD",
     "NeuralAttack",
+    "OneQueryAttack",
+    "ParrotAttack",
     "Partition",
     "Predictions",
     "QuantileAttack",
@@ -204,6 +225,7 @@ __all__ = [
     "SplitAI",
     "SplitAIClassifier",
     "StoreError",
+    "StoredRecords",
     "ThresholdAttack",
     "TopK",
     "TorchClassifier",
@@ -214,6 +236,8 @@ __all__ = [
     "audit",
     "audit_split",
     "compare",
+    "find_stored_records",
+    "infer_attribute",
     "load",
     "model_card_section",
     "plant_canaries",

@@ -17,6 +17,8 @@ from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.one_query import OneQueryAttack
+from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
@@ -149,6 +151,7 @@ ATTACKS: dict[str, AttackEntry] = {
     "augmentation_classifier": AttackEntry(AugmentationAttack, {"mode": "classifier"}),
     "boundary": AttackEntry(BoundaryDistanceAttack, in_family=False),
     "hopskipjump": AttackEntry(HopSkipJumpAttack, in_family=False),
+    "one_query": AttackEntry(OneQueryAttack, in_family=False),
     "shadow_cross_entropy": AttackEntry(ShadowDistanceAttack, {"signal": "cross_entropy"}),
     "shadow_squared_l2": AttackEntry(ShadowDistanceAttack, {"signal": "squared_l2"}),
     "shadow_neural_difference": AttackEntry(ShadowNeuralAttack, {"inputs": "difference"}),
@@ -157,6 +160,7 @@ ATTACKS: dict[str, AttackEntry] = {
     "indirect_modified_entropy": AttackEntry(IndirectQueryAttack, {"signal": "modified_entropy"}),
     "lira": AttackEntry(ReferenceModelAttack, {"statistic": "lira"}),
     "rmia": AttackEntry(ReferenceModelAttack, {"statistic": "rmia"}),
+    "parrot": AttackEntry(ParrotAttack, in_family=False),
 }
 
 # The paper chooses the number of flips on the records that are scored. By this name every number

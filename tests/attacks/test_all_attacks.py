@@ -16,6 +16,8 @@ from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.one_query import OneQueryAttack
+from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
@@ -104,6 +106,16 @@ def shadowed(attack: Attack) -> Case:
     return Case(attack, "numbers", advantage=OF_FEW, auc=0.95, constant=CHANCE)
 
 
+def of_surrogates(kind: Kind) -> Case:
+    """Its scores depend on what its surrogates say, however constant the target is."""
+    features = {"bits": 80, "numbers": 20, "images": 108}[kind]
+    recipe = Recipe(epochs=5, batch_size=8, learning_rate=0.01, precision="float32")
+    network = MLP(features, CLASSES, hidden=(8,))
+    size = 0.005 if kind == "images" else 0.02
+    attack = OneQueryAttack(network, CLASSES, recipe, surrogates=2, steps=4, size=size)
+    return Case(attack, kind, advantage=OF_FEW, auc=0.95, constant=CHANCE)
+
+
 def of_quantiles(kind: Kind) -> Case:
     """Its scores depend on what its regressor learned, however constant the target is."""
     attack = QuantileAttack(rounds=5, epochs=2)
@@ -142,12 +154,16 @@ CASES = [
         "numbers",
         of_shifts_only=True,
     ),
+    of_surrogates("bits"),
+    of_surrogates("numbers"),
+    of_surrogates("images"),
     shadowed(ShadowDistanceAttack(SHADOW)),
     shadowed(ShadowDistanceAttack(SHADOW, "squared_l2")),
     shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),
     shadowed(ShadowNeuralAttack(SHADOW, "both", QUICK)),
     shadowed(ReferenceModelAttack(REFERENCE, "lira", runs=4)),
     shadowed(ReferenceModelAttack(REFERENCE, "rmia", runs=4)),
+    shadowed(ParrotAttack(REFERENCE, runs=4, nearest=3)),
 ]
 
 every_attack = pytest.mark.parametrize(

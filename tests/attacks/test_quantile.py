@@ -39,7 +39,7 @@ def auc(scorer: object, sets: MembershipSets) -> float:
 def test_difficulty_cancels_out() -> None:
     """A plain confidence mixes up easy non-members and hard members."""
     known, asked = (MembershipSets(some(1, start), some(0, start + 1)) for start in (0, 9))
-    attack = QuantileAttack(rounds=60)
+    attack = QuantileAttack(rounds=25)
     scorer = attack.fit(MeteredOracle(Difficult(), "logits"), known, seed=0)
     plain = selena.ThresholdAttack("confidence").fit(MeteredOracle(Difficult(), "logits"), known)
     assert auc(plain, asked) < 0.85

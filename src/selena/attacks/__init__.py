@@ -2,17 +2,21 @@
 
 Every attack is called SomethingAttack, in CamelCase what the registry calls it. It takes by
 position what it is built around (a signal, a defense); numbers are keywords. The functions called
-something_scores work on confidences of reference models that somebody has, and train nothing.
+something_scores train nothing: they work on what is given, mostly confidences of reference models.
 """
 
 from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack
+from selena.attacks.attribute import attribute_scores
 from selena.attacks.augmentation import AugmentationAttack
 from selena.attacks.boundary import BoundaryDistanceAttack
 from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack
+from selena.attacks.loss_trajectory import lt_iqr_scores
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.one_query import OneQueryAttack
+from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.reference_scores import (
@@ -31,13 +35,17 @@ __all__ = [
     "HopSkipJumpAttack",
     "IndirectQueryAttack",
     "NeuralAttack",
+    "OneQueryAttack",
+    "ParrotAttack",
     "QuantileAttack",
     "ReferenceModelAttack",
     "ShadowDistanceAttack",
     "ShadowNeuralAttack",
     "ThresholdAttack",
+    "attribute_scores",
     "base_scores",
     "bavaria_scores",
     "lira_scores",
+    "lt_iqr_scores",
     "rmia_scores",
 ]

@@ -189,6 +189,8 @@ class ShadowNeuralAttack:
     Attributes:
         split_ai: how the attacker imitates the defender's Split-AI.
         inputs: "difference" of the two vectors (the paper's first), or "both" (its second).
+        towers: of "both", how many towers of the attack network see the vectors: 2, one each, as in
+            the authors' network, or 1 for both together.
         network: how the attack network is trained.
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
     """
@@ -201,6 +203,7 @@ class ShadowNeuralAttack:
     inputs: Inputs = "difference"
     network: NeuralAttack = field(default_factory=NeuralAttack)
     _: KW_ONLY
+    towers: Literal[1, 2] = 2
     shadow_seed: int = 0
 
     @classmethod
@@ -211,6 +214,8 @@ class ShadowNeuralAttack:
     def __post_init__(self) -> None:
         if self.inputs not in ("difference", "both"):
             raise ConfigError(f"inputs={self.inputs!r} is unknown; use difference or both.")
+        if self.towers not in (1, 2):
+            raise ConfigError(f"towers is {self.towers}; use 2, one per vector, or 1.")
 
     @property
     def name(self) -> str:
@@ -251,4 +256,7 @@ class ShadowNeuralAttack:
                 return (protected - guess).float()
             return torch.cat([protected, guess], dim=1).float()
 
-        return self.network.prepare_on(observe, oracle.num_classes, known, seed=seed)
+        vectors = self.towers if self.inputs == "both" else 1
+        return self.network.prepare_on(
+            observe, oracle.num_classes, known, seed=seed, vectors=vectors
+        )

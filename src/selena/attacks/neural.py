@@ -105,7 +105,13 @@ class NeuralAttack:
         return self.prepare_on(observe, oracle.num_classes, known, seed=seed)
 
     def prepare_on(
-        self, observe: Observe, num_classes: int, known: MembershipSets, *, seed: int
+        self,
+        observe: Observe,
+        num_classes: int,
+        known: MembershipSets,
+        *,
+        seed: int,
+        vectors: int = 1,
     ) -> NeuralFitting:
         """Observe known records, for attacks that see more of them than a prediction.
 
@@ -114,6 +120,7 @@ class NeuralAttack:
             num_classes: number of classes.
             known: members and non-members; as many of each are trained on.
             seed: root of every draw.
+            vectors: how many vectors of one width a row of numbers holds, one tower for each.
 
         Raises:
             DataError: fewer than two known members or non-members.
@@ -126,7 +133,7 @@ class NeuralAttack:
         # Subjects of unequal size may leave a side some rows more.
         rows = min(len(members), len(non_members))
         return NeuralFitting(
-            MembershipNetwork(members.shape[1] - num_classes, num_classes),
+            MembershipNetwork((members.shape[1] - num_classes) // vectors, num_classes, vectors),
             torch.stack([members[:rows], non_members[:rows]], dim=1),
             self._recipe(),
             child_seed(seed, self.name),

@@ -255,6 +255,14 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
         "Chen et al. 2020",
         lambda attack: f"at most {attack.queries:,} queries per record",
     ),
+    "one_query": (
+        "Whether it keeps its label under a perturbation by which surrogates lose it",
+        "Peng et al. 2024",
+        lambda attack: (
+            f"1 query per record; {len(attack.thresholds)} per known record, and "
+            f"{2 * attack.surrogates} trainings on half of the known non-members"
+        ),
+    ),
     "shadow_cross_entropy": (
         "The cross-entropy between its answer and that of the attacker's own Split-AI",
         "Tang et al. 2022",
@@ -291,5 +299,13 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
         "The probability of its label over the mean of that in all trainings",
         "Zarifzadeh et al. 2024",
         _reference,
+    ),
+    "parrot": (
+        "LiRA's score, and the same of what is said about its nearest known records",
+        "Jagielski et al. 2023",
+        lambda attack: (
+            f"{attack.runs} trainings of the target, shared with `lira` and `rmia`; 1 query per "
+            "record and per known record"
+        ),
     ),
 }  # fmt: skip

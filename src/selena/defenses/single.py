@@ -59,8 +59,11 @@ class SingleNetwork:
         *,
         seed: int = 0,
         workspace: Workspace | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> NetworkModel:
         """Train on all of `train`.
+
+        `on_epoch` is told of each epoch, as by `fit_networks`; a `LossTrace` records losses so.
 
         Raises:
             DataError: records that cannot be trained on.
@@ -76,6 +79,7 @@ class SingleNetwork:
             seed=seed,
             targets=self.targets(train),
             workspace=workspace,
+            on_epoch=on_epoch,
         )
 
     def restore(self, state: dict[str, Tensor]) -> NetworkModel:

@@ -13,6 +13,12 @@ from selena.metrics.one_run import (
     epsilon_lower_bound,
     gaussian_epsilon_lower_bound,
 )
+from selena.metrics.precision import (
+    PrecisionRecall,
+    loss_true_negative_rate,
+    precision_and_recall,
+    precision_at_k,
+)
 from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
@@ -26,6 +32,7 @@ __all__ = [
     "LOW_FPRS",
     "EpsilonBound",
     "Interval",
+    "PrecisionRecall",
     "Roc",
     "Summary",
     "Threshold",
@@ -38,6 +45,9 @@ __all__ = [
     "fit_class_thresholds",
     "fit_threshold",
     "gaussian_epsilon_lower_bound",
+    "loss_true_negative_rate",
+    "precision_and_recall",
+    "precision_at_k",
     "roc_curve",
     "summarize",
     "tpr_at_fpr",

@@ -1,8 +1,19 @@
 """Audits of anybody's model: from a model, its members and other records to a report."""
 
 from selena.errors import AuditWarning
+from selena.models.attribute_inference import AttributeReport, infer_attribute
 from selena.models.files import read_records
 from selena.models.pool import shared_rows
 from selena.models.run import audit
+from selena.models.stored_records import StoredRecords, find_stored_records
 
-__all__ = ["AuditWarning", "audit", "read_records", "shared_rows"]
+__all__ = [
+    "AttributeReport",
+    "AuditWarning",
+    "StoredRecords",
+    "audit",
+    "find_stored_records",
+    "infer_attribute",
+    "read_records",
+    "shared_rows",
+]

@@ -16,16 +16,21 @@ class MembershipNetwork:
     """Builds the attack network: `towers`, whose output ranks, and a sigmoid for the loss.
 
     Attributes:
-        observed: width of what is observed of a record; the number of classes for a prediction.
+        observed: width of a vector that is observed of a record; the number of classes for a
+            prediction.
         num_classes: number of classes, the width of the one-hot label.
+        vectors: how many vectors are observed; each has a tower of its own.
     """
 
     observed: int
     num_classes: int
+    vectors: int = 1
 
     def __call__(self) -> nn.Sequential:
         """Build a network; weights are drawn from N(0, 0.01²), biases are 0."""
-        network = nn.Sequential(_Towers(self.observed, self.num_classes), nn.Sigmoid())
+        network = nn.Sequential(
+            _Towers(self.observed, self.num_classes, self.vectors), nn.Sigmoid()
+        )
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -35,19 +40,21 @@ class MembershipNetwork:
 
 
 class _Towers(nn.Module):
-    """Three towers on (..., observed + classes): observation, one-hot label, then both joined."""
+    """Towers on (..., vectors x observed + classes): one per vector, one-hot label, all joined."""
 
-    def __init__(self, observed: int, num_classes: int) -> None:
+    def __init__(self, observed: int, num_classes: int, vectors: int) -> None:
         super().__init__()
-        self._widths = [observed, num_classes]
-        self.observation = _tower(observed, 1024, 512, 64)
+        self._widths = [*[observed] * vectors, num_classes]
+        self.observations = nn.ModuleList(_tower(observed, 1024, 512, 64) for _ in range(vectors))
         self.label = _tower(num_classes, 128, 64)
-        self.joined = nn.Sequential(*_tower(128, 512, 256, 128, 64), nn.Linear(64, 1))
+        width = 64 * (vectors + 1)
+        self.joined = nn.Sequential(*_tower(width, 512, 256, 128, 64), nn.Linear(64, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        observation, label = torch.split(x, self._widths, dim=-1)
-        both = torch.cat([self.observation(observation), self.label(label)], dim=-1)
-        output: Tensor = self.joined(both)
+        *observed, label = torch.split(x, self._widths, dim=-1)
+        towers = [*self.observations, self.label]
+        seen = [tower(part) for tower, part in zip(towers, [*observed, label], strict=True)]
+        output: Tensor = self.joined(torch.cat(seen, dim=-1))
         return output
 
 

@@ -1,0 +1,235 @@
+"""Attacks beyond those of the paper, on a small Location30: what each finds, and at what cost.
+
+    python -m benchmarks.attack_families --data-dir DIR --json FILE [--seed 1 ...] [--folder DIR]
+
+Undefended and SELENA (K = 25, L = 10), networks of 446-256-128-30, 1,000 members, 500 scored
+records per side. Attacks that repeat the training use 8 reference models, which repeat the whole
+defense with its K and L. Precision and recall are those of the attack's own decisions.
+
+With `--folder` what was trained is kept, so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from selena.attacks import (
+    FlipNoiseAttack,
+    OneQueryAttack,
+    ParrotAttack,
+    QuantileAttack,
+    ReferenceModelAttack,
+    ShadowNeuralAttack,
+    ThresholdAttack,
+    lt_iqr_scores,
+)
+from selena.auditing.report import AuditReport
+from selena.auditing.run import run_audit
+from selena.auditing.scoring import Scored
+from selena.data import audit_split, load
+from selena.defenses import Undefended
+from selena.environment import describe_environment
+from selena.files import write_json
+from selena.metrics import (
+    fit_threshold,
+    loss_true_negative_rate,
+    precision_and_recall,
+    precision_at_k,
+)
+from selena.models.attribute_inference import infer_attribute
+from selena.registry import build_defense
+from selena.training.loss_trace import LossTrace
+from selena.training.plans import PLANS
+from selena.types import Attack, AuditSplit, Dataset, Defense, TargetModel
+from selena.workspace import Workspace
+
+RUNS, FPRS = 8, (0.1, 0.01)
+PLAN = replace(PLANS["location30"], hidden=(256, 128))
+DEFENSES = ("undefended", "selena")
+
+
+def attacks(defense: Defense, data: Dataset) -> dict[str, Attack]:
+    """Return the attacks by the name of their line; two of one name differ in a setting."""
+    both = ShadowNeuralAttack.from_plan(PLAN, data, "both")
+    return {
+        "confidence": ThresholdAttack("confidence"),
+        "modified_entropy": ThresholdAttack("modified_entropy"),
+        "quantile": QuantileAttack(),
+        "correctness": ThresholdAttack("correctness"),
+        "one_query": OneQueryAttack.from_plan(PLAN, data),
+        "flip_noise": FlipNoiseAttack(),
+        "shadow_neural_both, two towers": both,
+        "shadow_neural_both, one tower": replace(both, towers=1),
+        "lira": ReferenceModelAttack(defense, "lira", runs=RUNS),
+        "rmia": ReferenceModelAttack(defense, "rmia", runs=RUNS),
+        "parrot": ParrotAttack(defense, runs=RUNS),
+        "parrot, other records alone": ParrotAttack(defense, runs=RUNS, own=False),
+    }
+
+
+def figures(report: AuditReport, name: str) -> dict[str, Any]:
+    """Return the figures of one attack on the scored records."""
+    result = report.attacks[name]
+    summary, known, scored = (
+        result.variants["global"].summary,
+        result.scores.calibration,
+        result.scores.evaluation,
+    )
+    decisions = fit_threshold(known.scores, known.truth).decide(scored.scores, scored.labels)
+    said = precision_and_recall(decisions, scored.truth)
+    return {
+        "balanced_accuracy": summary.balanced_accuracy,
+        "balanced_accuracy_interval": list(summary.balanced_accuracy_interval),
+        "auc": summary.auc,
+        "auc_interval": list(summary.auc_interval),
+        "tpr_at_fpr": {
+            str(fpr): [summary.tpr_at_fpr[fpr].tpr, *summary.tpr_at_fpr[fpr].interval]
+            for fpr in FPRS
+        },
+        "precision": [said.precision, *said.precision_interval],
+        "recall": [said.recall, *said.recall_interval],
+        "queries_per_record": result.queries_per_record,
+        "seconds": round(result.scores.seconds, 1),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A target model, and the losses of its training where there is one of all members."""
+
+    target: TargetModel
+    trace: LossTrace | None
+
+
+def train(defense: Defense, split: AuditSplit, seed: int, workspace: Workspace) -> Trained:
+    """Train the target; an undefended one tells its losses, and is trained anew for that."""
+    if not isinstance(defense, Undefended):
+        target = defense.fit(split.train, split.validation, seed=seed, workspace=workspace)
+        return Trained(target, None)
+    trace = LossTrace(split.train)
+    return Trained(defense.fit(split.train, split.validation, seed=seed, on_epoch=trace), trace)
+
+
+def exposed(trace: LossTrace, split: AuditSplit, lira: Scored) -> dict[str, Any]:
+    """Return how well losses of one training find the members that LiRA finds."""
+    first = len(split.known.members)
+    mine = slice(first, first + len(split.evaluation.members))
+    scores = {"lt_iqr": lt_iqr_scores(trace.losses)[mine], "last_loss": trace.losses[-1][mine]}
+    members, others = lira.scores[lira.truth], lira.scores[~lira.truth]
+    told: dict[str, Any] = {}
+    for fpr in FPRS:
+        found = members > np.sort(others)[len(others) - 1 - int(fpr * len(others))]
+        told[str(fpr)] = {"share_found": float(found.mean())}
+        for k in (5, 25, 50):
+            told[str(fpr)][f"precision_at_{k}"] = {
+                name: list(_flat(precision_at_k(each, found, k))) for name, each in scores.items()
+            }
+    return told
+
+
+def _flat(value: tuple[float, tuple[float, float]]) -> tuple[float, float, float]:
+    precision, (low, high) = value
+    return precision, low, high
+
+
+def tail(target: TargetModel, split: AuditSplit) -> list[float]:
+    """Return the loss attack's true-negative rate at a false-negative rate of 1 %."""
+    losses = [
+        -ThresholdAttack("confidence").measure(target, side.x, side.y).numpy()
+        for side in (split.evaluation.members, split.evaluation.non_members)
+    ]
+    rate = loss_true_negative_rate(*losses, fnr=0.01)
+    return [rate.tpr, *rate.interval]
+
+
+def attribute(target: TargetModel, split: AuditSplit) -> dict[str, Any]:
+    """Return what the target betrays of the bit that is most evenly set."""
+    every = split.train.x.float().mean(dim=0)
+    column = int((every - 0.5).abs().argmin())
+    report = infer_attribute(target, split.evaluation.members, split.evaluation.non_members, column)
+    shares = ("members", "non_members", "most_frequent", "without_model")
+    values = {name: getattr(report, name) for name in shares}
+    return {
+        "column": column,
+        **{name: [each.value, *each.interval] for name, each in values.items()},
+        "advantage": [report.advantage, *report.advantage_interval],
+    }
+
+
+def run(seed: int, data_dir: Path, folder: Path | None) -> dict[str, Any]:
+    """Return the figures of one seed."""
+    data = load("location30", data_dir=data_dir)
+    split = audit_split(data, n_members=1000, seed=seed)
+    workspace = Workspace(folder=folder)
+    result: dict[str, Any] = {"n": split.sizes()}
+    for name in DEFENSES:
+        defense = build_defense(name, PLAN, data)
+        trained = train(defense, split, seed, workspace)
+        rows: dict[str, Any] = {}
+        scores: dict[str, Scored] = {}
+        for line, attack in attacks(defense, data).items():
+            report = run_audit(trained.target, split, [attack], seed=seed, workspace=workspace)
+            rows[line] = figures(report, attack.name)
+            scores[line] = report.attacks[attack.name].scores.evaluation
+            print(seed, name, line, f"{rows[line]['auc']:.3f}", flush=True)
+        result[name] = {
+            "test_accuracy": report.test_accuracy.value,
+            "attacks": rows,
+            "loss_true_negative_rate": tail(trained.target, split),
+            "attribute": attribute(trained.target, split),
+        }
+        if trained.trace is not None:
+            result[name]["loss_trace"] = exposed(trained.trace, split, scores["lira"])
+            result[name]["epochs"] = len(trained.trace.losses)
+    return result
+
+
+def spread(seeds: dict[str, Any]) -> dict[str, Any]:
+    """Return mean and standard deviation over seeds, per defense and attack."""
+    told: dict[str, Any] = {}
+    for name in DEFENSES:
+        told[name] = {}
+        for line in next(iter(seeds.values()))[name]["attacks"]:
+            rows = [each[name]["attacks"][line] for each in seeds.values()]
+            values = {
+                "auc": [row["auc"] for row in rows],
+                "balanced_accuracy": [row["balanced_accuracy"] for row in rows],
+                "tpr_at_0.01": [row["tpr_at_fpr"]["0.01"][0] for row in rows],
+            }
+            told[name][line] = {
+                key: [fmean(each), stdev(each) if len(each) > 1 else 0.0]
+                for key, each in values.items()
+            }
+    return told
+
+
+def main() -> None:
+    """Run all seeds and write one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    seeds = options.seed or [1]
+    found = {str(seed): run(seed, options.data_dir, options.folder) for seed in seeds}
+    shown = " ".join(f"--seed {seed}" for seed in seeds)
+    result = {
+        "command": "python -m benchmarks.attack_families --data-dir downloads "
+        f"--json results/location30-attack-families/figures.json {shown}",
+        "reference_models": RUNS,
+        "seeds": found,
+        "mean_and_spread": spread(found),
+        "environment": describe_environment(),
+    }
+    write_json(options.json, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""Asks once, for a label: is a record still recognized where models that never saw it fail?
+
+OSLO: Peng et al., "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS 2024,
+Section 3. The attacker trains surrogates on records that are not the target's. For each record it
+makes the least perturbation by which these misclassify it, and asks the target for the label of the
+perturbed record. The perturbation transfers to a target that never saw the record. A target that
+trained on it holds on to the label. So one query accuses few records, most of them rightly: read
+precision beside recall (`selena.metrics.precision_and_recall`).
+
+Half of the surrogates make the perturbation, step by step: signs of gradients with momentum for
+numbers and pixels, the most harmful bit for binary records. The other half say when it is enough:
+when their mean probability p of the label falls below a threshold that is chosen on known records.
+
+    score(x) = 1[target's label of x' is y] - p(y | x')
+
+is the paper's decision; p, below the threshold, orders records of equal answers. The paper asks
+about images; bits and numbers are an extension.
+
+Cost: 1 query per record and, while fitting, 1 per known record and threshold that is tried; 8
+trainings of a surrogate on half of the known non-members. YOQO (Wu et al., ICLR 2024) trains
+surrogates with and without each record in question instead, and is not built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from selena.attacks.gaussian_noise import feature_scale
+from selena.attacks.holdout import check_share, hold_out
+from selena.attacks.robustness import fitted_accuracy
+from selena.errors import ConfigError, DataError
+from selena.networks import NetworkFactory
+from selena.seeding import child_seed, torch_generator
+from selena.training.batches import as_input, in_chunks
+from selena.training.engine import fit_networks
+from selena.training.job import Examples, Job
+from selena.training.plans import Plan
+from selena.training.recipe import Recipe
+from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle, Records
+from selena.workspace import Workspace
+
+_AT_ONCE = 512
+_MOMENTUM = 1.0  # of the gradients that were summed, as in the paper's transfer attack
+
+
+@dataclass(frozen=True)
+class OneQueryAttack:
+    """Scores a record by whether one perturbed copy keeps its label.
+
+    Attributes:
+        network: builds a surrogate.
+        num_classes: number of classes.
+        recipe: how a surrogate is trained.
+        surrogates: how many of them make perturbations; as many others say when they suffice.
+        thresholds: mean probabilities of the label at which a perturbation suffices, each in
+            (0, 1); the best fitted one on known records is used.
+        steps: steps of a perturbation at most; of binary records, bits.
+        size: of a step in standard deviations of each feature over the known records; of images
+            in [0, 1].
+        held_out: share of the known non-members that no surrogate trains on, in (0, 1); the
+            threshold is chosen on them and on known members.
+    """
+
+    name: ClassVar[str] = "one_query"
+    family: ClassVar[Family] = "label-only"
+    access: ClassVar[Access] = "label"
+    needs: ClassVar[Needs] = "features"
+
+    network: NetworkFactory
+    num_classes: int
+    recipe: Recipe
+    _: KW_ONLY
+    surrogates: int = 4
+    thresholds: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4)
+    steps: int = 20
+    size: float = 0.05
+    held_out: float = 0.3
+
+    @classmethod
+    def from_plan(cls, plan: Plan, data: Dataset) -> OneQueryAttack:
+        """Return the attack with surrogates that train as `plan` says."""
+        size = 1 / 255 if data.features == "image" else 0.05
+        recipe = replace(plan.training, selection="last")
+        return cls(plan.network(data), data.num_classes, recipe, size=size)
+
+    def __post_init__(self) -> None:
+        check_share(self.held_out)
+        if self.surrogates < 1 or self.steps < 1 or not self.size > 0:
+            raise ConfigError(
+                "surrogates and steps must be at least 1, and size above 0; got "
+                f"{self.surrogates}, {self.steps} and {self.size}."
+            )
+        if not self.thresholds or not all(0 < each < 1 for each in self.thresholds):
+            raise ConfigError(
+                f"thresholds are {self.thresholds}; give probabilities between 0 and 1."
+            )
+
+    def fit(
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int = 0,
+        workspace: Workspace | None = None,
+    ) -> OneQueryScorer:
+        """Train surrogates on known non-members, and choose the threshold on other known records.
+
+        Raises:
+            DataError: fewer than two known members or non-members, or too few of the latter to
+                halve them.
+        """
+        workspace = workspace or Workspace()
+        train, rest = hold_out(known, self.held_out, seed)
+        others = train.non_members
+        if len(others) < 2:
+            raise DataError(
+                f"{len(others)} known non-members are too few to train surrogates on halves of "
+                "them. Give more."
+            )
+        networks = self._train(others, seed, workspace)
+        device = workspace.torch_device
+        bits = others.x.dtype == torch.uint8 and others.x.ndim == 2
+        image = others.x.ndim == 4
+        step: Tensor = torch.tensor(self.size)
+        if not (bits or image):
+            step = self.size * feature_scale(known)
+        calibration = MembershipSets(known.members, rest.non_members)
+        perturb = Perturbation(
+            makers=networks[: self.surrogates],
+            judges=networks[self.surrogates :],
+            steps=self.steps,
+            size=step,
+            bits=bits,
+            bounded=image,
+            device=device,
+        )
+        records, truth = calibration.joined()
+        scorers = [
+            OneQueryScorer(oracle, perturb, threshold, calibration)
+            for threshold in dict.fromkeys(self.thresholds)
+        ]
+        fits = [fitted_accuracy(each.score(records).numpy(), truth.numpy()) for each in scorers]
+        return scorers[fits.index(max(fits))]
+
+    def _train(self, others: Records, seed: int, workspace: Workspace) -> list[nn.Module]:
+        jobs = []
+        for i in range(2 * self.surrogates):
+            order = torch.randperm(
+                len(others), generator=torch_generator(seed, self.name, "half", i)
+            )
+            rows = order[: max(1, len(others) // 2)].sort().values
+            jobs.append(Job(f"surrogate-{i}", rows, child_seed(seed, self.name, i)))
+        return fit_networks(
+            self.network,
+            Examples(others.x, others.y),
+            jobs,
+            self.recipe,
+            description="Surrogates",
+            workspace=workspace,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbation:
+    """Changes records until networks that never saw them lose their labels.
+
+    Attributes:
+        makers: networks whose loss a step raises.
+        judges: networks that say when it is enough.
+        steps: at most so many.
+        size: of a step, one number or one per feature.
+        bits: whether a step flips a bit.
+        bounded: whether features stay in [0, 1].
+        device: where the networks are.
+    """
+
+    makers: Sequence[nn.Module]
+    judges: Sequence[nn.Module]
+    steps: int
+    size: Float[Tensor, "*features"]
+    bits: bool
+    bounded: bool
+    device: torch.device
+
+    def __call__(
+        self, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"], threshold: float
+    ) -> tuple[Float[Tensor, "n *features"], Float[Tensor, " n"]]:
+        """Return changed records, and the judges' mean probability of their labels.
+
+        A record is left as soon as that probability is at most `threshold`; one that never gets
+        there is changed by all steps.
+        """
+        changed, y = as_input(x).to(self.device, copy=True), y.to(self.device)
+        p = self._probability(changed, y)
+        push, flipped = torch.zeros_like(changed), torch.zeros_like(changed, dtype=torch.bool)
+        for _ in range(self.steps):
+            left = (p > threshold).nonzero().squeeze(1)
+            if not len(left):
+                break
+            gradient = self._gradient(changed[left], y[left])
+            if self.bits:
+                gain = gradient * (1 - 2 * changed[left])
+                bit = gain.masked_fill(flipped[left], -torch.inf).argmax(dim=1)
+                flipped[left, bit] = True
+                changed[left, bit] = 1 - changed[left, bit]
+            else:
+                norm = gradient.abs().flatten(1).mean(dim=1).clamp(min=1e-12)
+                scaled = gradient / norm.view(-1, *[1] * (gradient.ndim - 1))
+                push[left] = _MOMENTUM * push[left] + scaled
+                moved = changed[left] + self.size.to(self.device) * push[left].sign()
+                changed[left] = moved.clamp(0, 1) if self.bounded else moved
+            p[left] = self._probability(changed[left], y[left])
+        return changed.cpu(), p.cpu()
+
+    def _probability(self, x: Tensor, y: Tensor) -> Float[Tensor, " n"]:
+        with torch.no_grad():
+            each = [network(x).double().softmax(dim=1) for network in self.judges]
+        return torch.stack(each).mean(dim=0).gather(1, y[:, None]).squeeze(1)
+
+    def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        losses = [cross_entropy(network(x), y, reduction="sum") for network in self.makers]
+        (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), x)
+        return gradient
+
+
+@dataclass(frozen=True)
+class OneQueryScorer:
+    """Surrogates, a threshold, and the target.
+
+    Attributes:
+        oracle: answers the queries.
+        perturb: changes records.
+        threshold: the judges' probability at which a change is enough.
+        calibration: known members, and the known non-members that no surrogate trained on.
+    """
+
+    oracle: Oracle
+    perturb: Perturbation
+    threshold: float
+    calibration: MembershipSets
+
+    def score(self, candidates: Records) -> Float[Tensor, " n"]:
+        """Return 1 less p for a record that keeps its label, -p for another, float64."""
+        scores = torch.empty(len(candidates), dtype=torch.float64)
+        for part in in_chunks(len(candidates), _AT_ONCE):
+            x, y = candidates.x[part], candidates.y[part]
+            changed, p = self.perturb(x, y, self.threshold)
+            if self.perturb.bits:
+                changed = changed.to(torch.uint8)
+            scores[part] = (self.oracle.labels(changed) == y).double() - p
+        return scores

@@ -1,0 +1,260 @@
+"""Finds training records that a model carries inside: such a model must not be released.
+
+A k-nearest-neighbors classifier answers from its training records, a support vector machine from
+some of them. Whoever gets the file of such a model has the records; no attack is needed. Output
+checkers of trusted research environments refuse these models (SACRO-ML; Ritchie et al., "Machine
+learning models in trusted research environments", 2023). Two checks, and either one fails a model:
+
+- by kind: a part of the model is of a kind that keeps rows of its training set by construction. It
+  needs no records, and also finds rows that were changed on the way (scaled, some columns only).
+- by content: an array inside the model holds rows equal to the given records. It finds kinds that
+  nobody listed: prototypes, memory banks, caches, a class mean of a single record. Records are
+  looked for as given and as each step of a scikit-learn pipeline changes them, in float32.
+
+Both look at every object that the model holds. Copies that were encoded, compressed or shuffled
+within a row are not found; so passing is no proof.
+
+Cost: no query and no training; a look at every array of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from scipy import sparse
+from torch import Tensor
+
+from selena.errors import DataError
+from selena.models.containers import contain
+from selena.training.batches import as_input
+from selena.types import Records
+
+_KEPT = (
+    "_fit_X",  # neighbors, local outlier factor, imputation by neighbors
+    "support_vectors_",  # support vector machines
+    "X_train_",  # Gaussian processes
+    "X_fit_",  # kernel ridge regression, kernel PCA
+    "X_",  # label propagation
+    "training_data_",  # Isomap
+)
+"""Under these names scikit-learn's estimators keep rows of their training set."""
+
+_TREES = ("KDTree", "BallTree")
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), type, ModuleType, np.dtype)
+_DEEPEST = 40
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part of a model that keeps records.
+
+    Attributes:
+        where: path to it from the model, as "steps[1][1]._fit_X".
+        kind: the class that holds it.
+        rows: number of rows that it holds.
+        equal: how many of the given records are among them; None where none were given.
+        by_kind: whether it keeps training records by construction.
+    """
+
+    where: str
+    kind: str
+    rows: int
+    equal: int | None
+    by_kind: bool
+
+
+@dataclass(frozen=True)
+class StoredRecords:
+    """What `find_stored_records` found.
+
+    Attributes:
+        model: class of the model.
+        parts: parts that keep records; none in a model that passes.
+        records: number of records that were looked for; None where only kinds were looked at.
+        found: how many of them are in the model.
+    """
+
+    model: str
+    parts: tuple[StoredPart, ...]
+    records: int | None
+    found: int | None
+
+    @property
+    def passes(self) -> bool:
+        """Whether no part of the model keeps records, as far as these checks see."""
+        return not self.parts
+
+    def __str__(self) -> str:
+        if self.passes:
+            looked = (
+                "by kind" if self.records is None else f"by kind, and for {self.records:,} rows"
+            )
+            return f"{self.model} passes: no stored record was found ({looked})."
+        lines = [f"{self.model} fails: it contains training records. Do not release it."]
+        for part in self.parts:
+            equal = "" if part.equal is None else f", {part.equal:,} of the records given"
+            lines.append(f"  {part.where} ({part.kind}): {part.rows:,} rows{equal}")
+        return "\n".join(lines)
+
+
+def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
+    """Look for training records inside a model.
+
+    Args:
+        model: a fitted scikit-learn estimator or pipeline, an `nn.Module`, or any other object; its
+            attributes are looked at, and it is not asked.
+        records: features of training records in the container that the model takes, or `Records`;
+            None to look at kinds alone. Rows of a single value (all zeros) are not looked for.
+
+    Raises:
+        DataError: `records` holds no records.
+    """
+    what = type(model).__name__
+    records = as_input(records.x) if isinstance(records, Records) else records
+    forms = [] if records is None else list(_forms(model, records))
+    parts, found = [], set[int]()
+    for where, owner, value in _walk(model):
+        name = where.rpartition(".")[2]
+        by_kind = name in _KEPT or type(value).__name__.startswith(_TREES)
+        for rows in _tables(value):
+            equal = {row for form in forms for row in form.rows_in(rows)}
+            if by_kind or equal:
+                found |= equal
+                told = None if records is None else len(equal)
+                parts.append(StoredPart(where or what, owner, len(rows), told, by_kind))
+    n = None if records is None else len(contain(records, "records"))
+    return StoredRecords(what, tuple(parts), n, None if n is None else len(found))
+
+
+@dataclass(frozen=True, eq=False)
+class _Form:
+    """The records as one step of a model sees them: contents, and which records have each."""
+
+    width: int
+    rows: Mapping[bytes, list[int]]
+
+    def rows_in(self, table: Shaped[np.ndarray, "m d"]) -> list[int]:
+        if table.shape[1] != self.width:
+            return []
+        return [row for content in set(_contents(table)) for row in self.rows.get(content, ())]
+
+
+def _forms(model: Any, records: Any) -> Iterator[_Form]:
+    """Yield the records as given, and as each pipeline inside the model changes them."""
+    contain(records, "records")  # refuses what holds none
+    given = np.asarray(records) if isinstance(records, list | tuple) else records
+    for table in _tables(given):
+        yield _form(table)
+    for _, _, value in _walk(model):
+        steps = getattr(value, "steps", None)
+        if not isinstance(steps, list):
+            continue
+        changed = records
+        for _, step in steps[:-1]:
+            if not hasattr(step, "transform"):
+                continue
+            try:
+                changed = step.transform(changed)
+            except Exception:  # an inner pipeline takes something else than the records
+                break
+            for table in _tables(changed):
+                yield _form(table)
+
+
+def _form(table: Shaped[np.ndarray, "m d"]) -> _Form:
+    rows: dict[bytes, list[int]] = {}
+    constant = (table == table[:, :1]).all(axis=1)  # which zeros in any array of weights equal
+    for row, content in enumerate(_contents(table)):
+        if not constant[row]:
+            rows.setdefault(content, []).append(row)
+    return _Form(table.shape[1], rows)
+
+
+def _contents(table: Shaped[np.ndarray, "m d"]) -> list[bytes]:
+    with np.errstate(over="ignore"):
+        digits = np.ascontiguousarray(table.astype(np.float32) + 0.0)  # -0.0 becomes 0.0
+    return [row.tobytes() for row in digits]
+
+
+def _tables(value: Any) -> Iterator[Shaped[np.ndarray, "m d"]]:
+    """Yield what a value holds as rows of numbers, if it does."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().to_dense().float().numpy()
+    elif sparse.issparse(value):
+        value = value.toarray()
+    elif type(value).__name__.startswith(_TREES):
+        value = np.asarray(value.data)
+    elif hasattr(value, "iloc") or hasattr(value, "to_arrow"):
+        try:
+            value = contain(value, "a frame").numbers()
+        except DataError:
+            return
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif" or value.size == 0:
+        return
+    if value.ndim >= 2:
+        yield value.reshape(len(value), -1)
+
+
+def _walk(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield (path, class of the owner, value) of all that a model holds, each object once."""
+    seen: set[int] = set()
+    alive: list[Any] = []  # values made on the way must not hand their ids on
+    stack = [("", type(model).__name__, model, 0)]
+    while stack:
+        where, owner, value, depth = stack.pop()
+        if isinstance(value, _PLAIN) or id(value) in seen or depth > _DEEPEST:
+            continue
+        seen.add(id(value))
+        alive.append(value)
+        yield where, owner, value
+        kind = type(value).__name__
+        parts = list(_parts(value))
+        for name, part in reversed(parts):
+            inner = kind if name.startswith(".") else owner
+            stack.append(((where + name).lstrip("."), inner, part, depth + 1))
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (name, part) of an object's attributes or of a container's items."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            yield from ((f"[{i}]", each) for i, each in enumerate(value.reshape(-1).tolist()))
+    elif isinstance(value, torch.nn.Module):
+        tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
+        yield from ((f".{name}", tensor) for name, tensor in tensors)
+        yield from ((f".{name}", child) for name, child in value.named_children())
+        hidden = {"_parameters", "_buffers", "_modules"}
+        yield from ((f".{k}", part) for k, part in vars(value).items() if k not in hidden)
+    elif isinstance(value, Tensor) or sparse.issparse(value) or hasattr(value, "iloc"):
+        return
+    elif isinstance(value, Mapping):
+        yield from ((f"[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{i}]", part) for i, part in enumerate(value))
+    elif isinstance(value, MethodType):
+        yield ".__self__", value.__self__
+    elif isinstance(value, partial):
+        yield from ((".func", value.func), (".args", value.args), (".keywords", value.keywords))
+    elif isinstance(value, FunctionType):
+        return  # what it closes over belongs to its author's program
+    else:
+        slots = [
+            name
+            for each in type(value).__mro__
+            for name in _named(getattr(each, "__slots__", ()))
+            if hasattr(value, name)
+        ]
+        yield from ((f".{name}", getattr(value, name)) for name in slots)
+        yield from ((f".{name}", part) for name, part in getattr(value, "__dict__", {}).items())
+
+
+def _named(slots: Any) -> tuple[str, ...]:
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
