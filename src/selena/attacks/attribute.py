@@ -5,9 +5,10 @@ Fredrikson, Jha, Ristenpart, "Model Inversion Attacks that Exploit Confidence In
 
     log p_model(y | x with attribute = v),
 
-and the guess is the v of the highest log prior(v) + that likelihood. The attacker knows everything
-of the record but the attribute: the worst case, as in SACRO-ML. Yeom et al., "Privacy Risk in
-Machine Learning", CSF 2018, Section 5, compare the guesses on members with those on others.
+and the guess is the v of the highest log p(v | rest of x) + that likelihood. The attacker knows
+everything of the record but the attribute: the worst case, as in SACRO-ML. The paper's prior is
+that of v alone; a forest fitted to the attacker's own records knows more. Yeom et al., "Privacy
+Risk in Machine Learning", CSF 2018, Section 5, compare the guesses on members with those on others.
 
 Cost: one query per record and possible value. No training of the target.
 """

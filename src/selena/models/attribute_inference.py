@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.attacks.attribute import attribute_numbers, attribute_scores
@@ -120,7 +120,8 @@ def infer_attribute(
     """Guess one attribute of members and of non-members from a model's answers.
 
     The attacker knows everything of a record but the attribute, its label included, and half of the
-    non-members altogether: these give the prior and fit the baseline. The other half is guessed.
+    non-members altogether: forests fitted to these say how likely each value is by the rest of a
+    record (the prior), and by the rest and the label (the baseline). The other half is guessed.
 
     Args:
         model: any kind of model that `selena.audit` takes, except for predictions alone.
@@ -204,44 +205,48 @@ def _report(
             f"{n_members} members and {len(order)} non-members are too few; give at least "
             f"{_FEWEST} members and {2 * _FEWEST} non-members."
         )
-    counts = np.bincount(truth[own], minlength=len(values)) + 1.0  # Laplace's rule
-    prior = np.log(counts / counts.sum())
     asked = np.concatenate([np.arange(n_members), scored])
+    rest = np.delete(every.x.double().numpy(), list(columns), axis=1)
+    label = np.eye(int(every.y.max()) + 1)[every.y.numpy()]
+    prior = _impute(rest, own, asked, truth, len(values), seed)
+    imputed = _impute(np.hstack([rest, label]), own, asked, truth, len(values), seed)
     likelihood = attribute_scores(target, every.take(torch.from_numpy(asked)), columns, values)
     right = (likelihood + prior).argmax(axis=1) == truth[asked]
     ours, theirs = _share(right[:n_members]), _share(right[n_members:])
-    mine = truth[:n_members]
-    imputed = _impute(every, own, np.arange(n_members), columns, truth, seed)
+    mine, most = truth[:n_members], int(np.bincount(truth[own]).argmax())
     return AttributeReport(
         columns=columns,
         values=len(values),
         members=ours,
         non_members=theirs,
-        most_frequent=_share(mine == int(prior.argmax())),
-        without_model=_share(imputed == mine),
+        most_frequent=_share(mine == most),
+        without_model=_share(imputed[:n_members].argmax(axis=1) == mine),
         advantage=ours.value - theirs.value,
         advantage_interval=advantage_interval(ours.right, ours.of, theirs.right, theirs.of),
     )
 
 
 def _impute(
-    every: Records,
+    table: Float[np.ndarray, "n d"],
     own: Int[np.ndarray, " m"],
     asked: Int[np.ndarray, " a"],
-    columns: tuple[int, ...],
     truth: Int[np.ndarray, " n"],
+    values: int,
     seed: int,
-) -> Int[np.ndarray, " a"]:
-    """Return guesses from the other features and the label, by a forest of 100 trees."""
+) -> Float[np.ndarray, "a v"]:
+    """Return log p(value | table) of records by a forest of 100 trees on the attacker's own.
+
+    A value that no tree votes for counts as half a vote, so that the model is heard.
+    """
     # Here, for it takes half a second to import.
     from sklearn.ensemble import RandomForestClassifier
 
-    rest = np.delete(every.x.double().numpy(), list(columns), axis=1)
-    table = np.column_stack([rest, np.eye(int(every.y.max()) + 1)[every.y.numpy()]])
     forest = RandomForestClassifier(random_state=child_seed(seed, "imputation") % 2**32)
     forest.fit(table[own], truth[own])
-    guessed: Int[np.ndarray, " a"] = forest.predict(table[asked])
-    return guessed
+    p = np.zeros((len(asked), values))
+    p[:, forest.classes_] = forest.predict_proba(table[asked])
+    least = 1 / (2 * len(forest.estimators_))
+    return np.log(np.maximum(p, least))
 
 
 def _share(right: Shaped[np.ndarray, " n"]) -> Share:
