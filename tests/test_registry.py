@@ -64,6 +64,16 @@ def test_the_shadow_trains_as_the_plan_says() -> None:
         Plan(shadow_epochs=0)
 
 
+@pytest.mark.parametrize("name", ["lira", "rmia", "parrot"])
+def test_reference_models_know_the_defense(name: str) -> None:
+    """They repeat the whole of SELENA, with its K and L."""
+    plan, data = Plan(hidden=(4,), n_submodels=7, n_nonmodels=3), dataset("binary")
+    defense = build_defense("selena", plan, data)
+    (attack,) = build_attacks([name], plan, data, defense=defense)
+    assert attack.defense is defense  # type: ignore[attr-defined]
+    assert (defense.n_submodels, defense.n_nonmodels) == (7, 3)  # type: ignore[attr-defined]
+
+
 def test_settings_change_the_hyperparameters_they_name() -> None:
     settings: dict[str, dict[str, Any]] = {
         "flip_noise": {"flips": [1, 2], "copies": 3},
