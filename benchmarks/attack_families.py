@@ -2,16 +2,18 @@
 
     python -m benchmarks.attack_families --data-dir DIR --json FILE [--seed 1 ...] [--folder DIR]
 
-Undefended and SELENA (K = 25, L = 10), networks of 446-256-128-30, 1,000 members, 500 scored
+Undefended and SELENA (K = 10, L = 4), networks of 446-256-128-30, 1,000 members, 500 scored
 records per side. Attacks that repeat the training use 8 reference models, which repeat the whole
 defense with its K and L. Precision and recall are those of the attack's own decisions.
 
-With `--folder` what was trained is kept, so that a run that was stopped goes on.
+With `--folder` what was trained is kept, so that a run that was stopped goes on. The file is
+written after each attack; one that lacks a line was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -30,7 +32,7 @@ from selena.attacks import (
     lt_iqr_scores,
 )
 from selena.auditing.report import AuditReport
-from selena.auditing.run import run_audit
+from selena.auditing.run import accuracy, run_audit
 from selena.auditing.scoring import Scored
 from selena.data import audit_split, load
 from selena.defenses import Undefended
@@ -44,13 +46,14 @@ from selena.metrics import (
 )
 from selena.models.attribute_inference import infer_attribute
 from selena.registry import build_defense
+from selena.signals import confidence
 from selena.training.loss_trace import LossTrace
 from selena.training.plans import PLANS
 from selena.types import Attack, AuditSplit, Dataset, Defense, TargetModel
 from selena.workspace import Workspace
 
 RUNS, FPRS = 8, (0.1, 0.01)
-PLAN = replace(PLANS["location30"], hidden=(256, 128))
+PLAN = replace(PLANS["location30"], hidden=(256, 128), n_submodels=10, n_nonmodels=4)
 DEFENSES = ("undefended", "selena")
 
 
@@ -112,8 +115,7 @@ def train(defense: Defense, split: AuditSplit, seed: int, workspace: Workspace) 
     if not isinstance(defense, Undefended):
         target = defense.fit(split.train, split.validation, seed=seed, workspace=workspace)
         return Trained(target, None)
-    trace = LossTrace(split.train)
-    return Trained(defense.fit(split.train, split.validation, seed=seed, on_epoch=trace), trace)
+    return Trained(*defense.fit_with_trace(split.train, split.validation, seed=seed))
 
 
 def exposed(trace: LossTrace, split: AuditSplit, lira: Scored) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _flat(value: tuple[float, tuple[float, float]]) -> tuple[float, float, float
 def tail(target: TargetModel, split: AuditSplit) -> list[float]:
     """Return the loss attack's true-negative rate at a false-negative rate of 1 %."""
     losses = [
-        -ThresholdAttack("confidence").measure(target, side.x, side.y).numpy()
+        -confidence(target.logits(side.x), side.y).numpy()
         for side in (split.evaluation.members, split.evaluation.non_members)
     ]
     rate = loss_true_negative_rate(*losses, fnr=0.01)
@@ -162,32 +164,35 @@ def attribute(target: TargetModel, split: AuditSplit) -> dict[str, Any]:
     }
 
 
-def run(seed: int, data_dir: Path, folder: Path | None) -> dict[str, Any]:
-    """Return the figures of one seed."""
+def run(
+    seed: int, data_dir: Path, folder: Path | None, result: dict[str, Any], save: Callable[[], None]
+) -> None:
+    """Add the figures of one seed to `result`, and save them as they come."""
     data = load("location30", data_dir=data_dir)
     split = audit_split(data, n_members=1000, seed=seed)
     workspace = Workspace(folder=folder)
-    result: dict[str, Any] = {"n": split.sizes()}
+    result["n"] = split.sizes()
     for name in DEFENSES:
         defense = build_defense(name, PLAN, data)
         trained = train(defense, split, seed, workspace)
         rows: dict[str, Any] = {}
         scores: dict[str, Scored] = {}
+        told = result[name] = {
+            "test_accuracy": accuracy(trained.target, split.evaluation.non_members).value,
+            "loss_true_negative_rate": tail(trained.target, split),
+            "attribute": attribute(trained.target, split),
+            "attacks": rows,
+        }
         for line, attack in attacks(defense, data).items():
             report = run_audit(trained.target, split, [attack], seed=seed, workspace=workspace)
             rows[line] = figures(report, attack.name)
             scores[line] = report.attacks[attack.name].scores.evaluation
             print(seed, name, line, f"{rows[line]['auc']:.3f}", flush=True)
-        result[name] = {
-            "test_accuracy": report.test_accuracy.value,
-            "attacks": rows,
-            "loss_true_negative_rate": tail(trained.target, split),
-            "attribute": attribute(trained.target, split),
-        }
+            save()
         if trained.trace is not None:
-            result[name]["loss_trace"] = exposed(trained.trace, split, scores["lira"])
-            result[name]["epochs"] = len(trained.trace.losses)
-    return result
+            told["loss_trace"] = exposed(trained.trace, split, scores["lira"])
+            told["epochs"] = len(trained.trace.losses)
+            save()
 
 
 def spread(seeds: dict[str, Any]) -> dict[str, Any]:
@@ -218,17 +223,28 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     seeds = options.seed or [1]
-    found = {str(seed): run(seed, options.data_dir, options.folder) for seed in seeds}
     shown = " ".join(f"--seed {seed}" for seed in seeds)
+    found: dict[str, Any] = {}
     result = {
         "command": "python -m benchmarks.attack_families --data-dir downloads "
         f"--json results/location30-attack-families/figures.json {shown}",
         "reference_models": RUNS,
+        "n_submodels": PLAN.n_submodels,
+        "n_nonmodels": PLAN.n_nonmodels,
         "seeds": found,
-        "mean_and_spread": spread(found),
         "environment": describe_environment(),
     }
-    write_json(options.json, result)
+    for seed in seeds:
+        run(
+            seed,
+            options.data_dir,
+            options.folder,
+            found.setdefault(str(seed), {}),
+            lambda: write_json(options.json, result),
+        )
+    if len(seeds) > 1:
+        result["mean_and_spread"] = spread(found)
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

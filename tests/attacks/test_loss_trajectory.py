@@ -46,8 +46,8 @@ def test_infinite_losses_and_quantiles_are_errors() -> None:
 
 def test_the_engine_tells_the_losses() -> None:
     train, validation = toy_records(40), toy_records(8, seed=1)
-    defense, trace = Undefended(NETWORK, CLASSES, RECIPE), LossTrace(train)
-    model = defense.fit(train, validation, seed=3, on_epoch=trace)
+    defense = Undefended(NETWORK, CLASSES, RECIPE)
+    model, trace = defense.fit_with_trace(train, validation, seed=3)
     assert trace.losses.shape == (RECIPE.epochs, 40)
     last = torch.nn.functional.cross_entropy(model.logits(train.x), train.y, reduction="none")
     np.testing.assert_allclose(trace.losses[-1], last.numpy(), rtol=1e-4, atol=1e-6)
@@ -70,7 +70,6 @@ def test_an_empty_trace_says_why(tmp_path: Path) -> None:
     train, workspace = toy_records(16), Workspace(folder=tmp_path)
     defense = Undefended(NETWORK, CLASSES, RECIPE)
     defense.fit(train, train, seed=0, workspace=workspace)
-    trace = LossTrace(train)
-    defense.fit(train, train, seed=0, workspace=workspace, on_epoch=trace)
+    _, trace = defense.fit_with_trace(train, train, seed=0, workspace=workspace)
     with pytest.raises(DataError, match="already finished"):
         trace.losses  # noqa: B018

@@ -14,6 +14,7 @@ from selena.networks import NetworkFactory
 from selena.training.cohort import OnEpoch
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
+from selena.training.loss_trace import LossTrace
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe
 from selena.types import Records
@@ -59,15 +60,40 @@ class SingleNetwork:
         *,
         seed: int = 0,
         workspace: Workspace | None = None,
-        on_epoch: OnEpoch | None = None,
     ) -> NetworkModel:
         """Train on all of `train`.
-
-        `on_epoch` is told of each epoch, as by `fit_networks`; a `LossTrace` records losses so.
 
         Raises:
             DataError: records that cannot be trained on.
         """
+        return self._fit(train, validation, seed, workspace, None)
+
+    def fit_with_trace(
+        self,
+        train: Records,
+        validation: Records,
+        *,
+        seed: int = 0,
+        workspace: Workspace | None = None,
+    ) -> tuple[NetworkModel, LossTrace]:
+        """Train as `fit` does, and record the loss of every member after every epoch.
+
+        A training that is found finished in the workspace's folder has no trace.
+
+        Raises:
+            DataError: records that cannot be trained on.
+        """
+        trace = LossTrace(train)
+        return self._fit(train, validation, seed, workspace, trace), trace
+
+    def _fit(
+        self,
+        train: Records,
+        validation: Records,
+        seed: int,
+        workspace: Workspace | None,
+        on_epoch: OnEpoch | None,
+    ) -> NetworkModel:
         check_records(train, num_classes=self.num_classes, what="training records")
         return fit_single(
             self.architecture(),

@@ -21,8 +21,7 @@ class LossTrace:
 
     With this library's defenses of one network:
 
-        trace = LossTrace(train)
-        defense.fit(train, validation, seed=0, on_epoch=trace)
+        model, trace = defense.fit_with_trace(train, validation)
 
     In a loop of one's own, after each epoch:
 
@@ -77,7 +76,7 @@ class LossTrace:
         """
         if not self._epochs:
             raise DataError(
-                "No epoch was recorded. Pass the trace as on_epoch= to a training that is not "
-                "already finished in the workspace's folder, or call add after each epoch."
+                "No epoch was recorded. Use a workspace in whose folder this training is not already "
+                "finished, or call add after each epoch of your own loop."
             )
         return np.stack([self._epochs[epoch] for epoch in sorted(self._epochs)])
