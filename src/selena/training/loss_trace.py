@@ -76,7 +76,7 @@ class LossTrace:
         """
         if not self._epochs:
             raise DataError(
-                "No epoch was recorded. Use a workspace in whose folder this training is not already "
-                "finished, or call add after each epoch of your own loop."
+                "No epoch was recorded. Use a workspace in whose folder this training is not "
+                "already finished, or call add after each epoch of your own loop."
             )
         return np.stack([self._epochs[epoch] for epoch in sorted(self._epochs)])
