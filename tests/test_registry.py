@@ -71,7 +71,7 @@ def test_reference_models_know_the_defense(name: str) -> None:
     defense = build_defense("selena", plan, data)
     (attack,) = build_attacks([name], plan, data, defense=defense)
     assert attack.defense is defense  # type: ignore[attr-defined]
-    assert (defense.n_submodels, defense.n_nonmodels) == (7, 3)  # type: ignore[attr-defined]
+    assert (defense.n_submodels, defense.n_nonmodels) == (7, 3)
 
 
 def test_settings_change_the_hyperparameters_they_name() -> None:
