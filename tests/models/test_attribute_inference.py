@@ -123,7 +123,7 @@ def test_bad_attributes_are_errors(
         selena.infer_attribute(memorizing, MEMBERS, OTHERS, attribute, **more)
 
 
-def test_values_of_a_continuous_attribute_are_the_nearest() -> None:
+def test_a_continuous_attribute_is_the_nearest_value() -> None:
     report = selena.infer_attribute(memorizing, MEMBERS, OTHERS, 1, values=[-1.0, 1.0])
     assert report.values == 2
     assert 0.2 < report.most_frequent.value < 0.8
