@@ -115,8 +115,8 @@ test-cuda: $(READY) ## Run the tests for a GPU; where there is none, on an emula
 	$(BIN)/python -m pytest tests/test_cuda.py $(PYTEST_ARGS) $$($(BIN)/python -c \
 		'import torch; print("" if torch.cuda.is_available() else "-p tests.emulated_cuda")')
 
-test-cluster: $(READY) ## Run the tests on a Ray cluster of emulated hosts (as root: each with its own network)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+test-cluster: $(READY) ## Run the tests on a Ray and a Dask cluster (as root: of emulated hosts, each with its own network)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,dask]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
 check: lint types ## Lint, formatting and types

@@ -42,7 +42,7 @@ from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
-from selena.pools.remote import TaskNeeds, conditions_here, flatten, make_call, work
+from selena.pools.remote import TaskNeeds, Terms, conditions_here, work
 from selena.registry import build_attacks
 from selena.seeding import child_seed
 from selena.signals import confidence
@@ -461,13 +461,10 @@ class Machine:
 
     def run(self, function: Any, tasks: Any, shared: Any) -> Any:
         needs = TaskNeeds(threads=torch.get_num_threads())
-        layout, parts = flatten(shared)
+        calls, parts = Terms("", needs, conditions_here(needs)).calls(function, tasks, shared)
         for number, task in reversed(list(enumerate(tasks))):
-            call = make_call(
-                function, task, conditions_here(needs), needs, mixed=False, layout=layout
-            )
             self.tasks.append(task.name)
-            yield number, work(call, *parts).result(task.name)
+            yield number, work(calls[number], *parts).result(task.name)
 
 
 def test_machines_train_the_same_references(

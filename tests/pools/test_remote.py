@@ -13,15 +13,14 @@ import pytest
 import torch
 
 from selena.errors import ClusterError, ConfigError, TrainingError
-from selena.pools.choose import Machines, is_remote, task_device
+from selena.pools.choose import Machines, is_remote, open_cluster, task_device
 from selena.pools.ray_pool import Node, connect
 from selena.pools.remote import (
     Conditions,
     Outcome,
     TaskNeeds,
+    Terms,
     conditions_here,
-    flatten,
-    make_call,
     task_name,
     work,
 )
@@ -37,9 +36,9 @@ def answer(
 ) -> Outcome:
     """Let this process be the worker."""
     needs = TaskNeeds(threads=threads_now())
-    layout, parts = flatten(shared)
-    asked = asked or conditions_here(needs)
-    return work(make_call(function, task, asked, needs, mixed=mixed, layout=layout), *parts)
+    terms = Terms("", needs, asked or conditions_here(needs), mixed)
+    (call,), parts = terms.calls(function, [task], shared)
+    return work(call, *parts)
 
 
 def add(task: int, pair: tuple[np.ndarray, np.ndarray], none: None, last: np.ndarray) -> float:
@@ -111,6 +110,24 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"selena-privacy\[ray\]"):
         connect("")
+
+
+def test_dask_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    pool = open_cluster(Workspace(executor="dask://127.0.0.1:1"), 1)
+    with pytest.raises(ConfigError, match=r"selena-privacy\[dask\]"):
+        pool.slots()
+    with pytest.raises(ConfigError, match="GPUs are given to tasks by Ray"):
+        open_cluster(Workspace(executor="dask://127.0.0.1:1", task_gpus=1.0), 1)
+
+
+def test_mixed_work_has_names_of_its_own() -> None:
+    needs = TaskNeeds()
+    alike, mixed = (Terms("", needs, conditions_here(needs), m) for m in (False, True))
+    assert alike.named_conditions == conditions_here(needs).numeric
+    assert mixed.named_conditions != alike.named_conditions
+    mixed.note(Outcome("odd", differences=("threads is 2 instead of 1",)))
+    assert mixed.memory["mixed"] == {"odd: threads is 2 instead of 1"}
 
 
 def test_needs_decide_how_many_tasks_fit() -> None:

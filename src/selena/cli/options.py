@@ -121,8 +121,8 @@ Executor = Annotated[
     str | None,
     typer.Option(
         help="Who trains long ensembles and reference models: local (processes of this machine); "
-        "ray (the Ray cluster of RAY_ADDRESS, or one on this machine); or ray://HOST:PORT "
-        "(default: local)."
+        "ray (the Ray cluster of RAY_ADDRESS, or one on this machine); ray://HOST:PORT; or "
+        "dask://HOST:PORT (default: local)."
     ),
 ]
 Mixed = Annotated[

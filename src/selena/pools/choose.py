@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from selena.errors import ClusterError, ConfigError
+from selena.pools.dask_pool import DaskPool
 from selena.pools.ray_pool import RayPool, look
 from selena.pools.remote import Conditions, TaskNeeds, conditions_here
 from selena.workspace import Workspace
@@ -32,10 +33,10 @@ class Machines:
 
 def check_executor(executor: str) -> None:
     """Raise `ConfigError` unless there is an executor of this name."""
-    if executor not in (*_ALONE, "ray") and not executor.startswith("ray://"):
+    if executor not in (*_ALONE, "ray") and not executor.startswith(("ray://", "dask://")):
         raise ConfigError(
             f"Unknown executor {executor!r}. Use local, ray (the cluster of RAY_ADDRESS, or one "
-            "on this machine) or ray://HOST:PORT."
+            "on this machine), ray://HOST:PORT or dask://HOST:PORT."
         )
 
 
@@ -50,7 +51,7 @@ def task_device(workspace: Workspace) -> str:
     return "cuda" if workspace.task_gpus else workspace.device
 
 
-def open_cluster(workspace: Workspace, threads: int) -> RayPool:
+def open_cluster(workspace: Workspace, threads: int) -> RayPool | DaskPool:
     """Return the cluster that a workspace names, for tasks of so many threads.
 
     Raises:
@@ -59,6 +60,11 @@ def open_cluster(workspace: Workspace, threads: int) -> RayPool:
     device = task_device(workspace)
     gpus = workspace.task_gpus or float(device != "cpu")
     needs = TaskNeeds(threads, gpus, device)
+    if workspace.executor.startswith("dask://"):
+        if gpus:
+            raise ConfigError("GPUs are given to tasks by Ray. Use ray, or leave out --task-gpus.")
+        terms = conditions_here(needs)
+        return DaskPool(workspace.executor, needs, terms, workspace.mixed, workspace.shared)
     address = "" if workspace.executor == "ray" else workspace.executor
     asked = (
         # Of this machine it matters nothing which GPU it has.

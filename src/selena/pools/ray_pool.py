@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -21,9 +21,8 @@ from selena.pools.remote import (
     Conditions,
     Outcome,
     TaskNeeds,
+    Terms,
     conditions_here,
-    flatten,
-    make_call,
     task_name,
     work,
 )
@@ -64,28 +63,11 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class RayPool:
-    """The machines of one cluster that may run tasks.
+class RayPool(Terms):
+    """The machines of one cluster; `address` is ray://HOST:PORT.
 
-    Attributes:
-        address: "" for the cluster of RAY_ADDRESS, or one on this machine; or ray://HOST:PORT.
-        needs: what each task needs.
-        asked: conditions that a machine must have.
-        mixed: whether machines of other conditions take part.
-        memory: what lives as long as the workspace: arrays in the cluster, and (under "mixed")
-            which machines differed.
+    It is "" for the cluster of RAY_ADDRESS, or for one on this machine.
     """
-
-    address: str
-    needs: TaskNeeds
-    asked: Conditions
-    mixed: bool = False
-    memory: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def named_conditions(self) -> dict[str, Any]:
-        """What names of artifacts say of where they were made: mixed work has its own."""
-        return {**self.asked.numeric, **({"mixed": True} if self.mixed else {})}
 
     def slots(self) -> int:
         """Return how many tasks run at once on the machines of this moment."""
@@ -102,19 +84,14 @@ class RayPool:
             SelenaError: what a task raised, with the machine's name.
         """
         connect(self.address)
-        layout, parts = flatten(shared)
+        calls, parts = self.calls(function, tasks, shared)
         handles = [self._put(part) for part in parts]
         round_ = _Round(self, [task_name(task, number) for number, task in enumerate(tasks)])
-        calls = [
-            make_call(function, task, self.asked, self.needs, mixed=self.mixed, layout=layout)
-            for task in tasks
-        ]
         try:
             while round_.unfinished:
                 round_.start(calls, handles)
                 for number, outcome in round_.finished():
-                    if outcome.differences:
-                        self.memory.setdefault("mixed", set()).add(_described(outcome))
+                    self.note(outcome)
                     yield number, outcome.result(round_.names[number])
         finally:
             round_.cancel()
@@ -326,10 +303,6 @@ def _remote(function: Callable[..., Any]) -> Any:
     import ray
 
     return ray.remote(function)
-
-
-def _described(outcome: Outcome) -> str:
-    return f"{outcome.host}: {'; '.join(outcome.differences)}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import socket
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -132,23 +132,52 @@ class Outcome:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Where tasks are sent, and on what terms a machine takes part.
+
+    Attributes:
+        address: of the cluster.
+        needs: what each task needs.
+        asked: conditions that a machine must have.
+        mixed: whether machines of other conditions take part.
+        memory: what lives as long as the workspace: arrays in the cluster, and (under "mixed")
+            which machines differed.
+    """
+
+    address: str
+    needs: TaskNeeds
+    asked: Conditions
+    mixed: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def named_conditions(self) -> dict[str, Any]:
+        """What names of artifacts say of where they were made: mixed work has its own."""
+        return {**self.asked.numeric, **({"mixed": True} if self.mixed else {})}
+
+    def calls(
+        self, function: Callable[..., Any], tasks: Sequence[Any], shared: Sequence[Any]
+    ) -> tuple[list[Call], list[Any]]:
+        """Pack the tasks; return them, and the parts of the shared arguments."""
+        layout, parts = flatten(shared)
+        packed = [
+            Call(cloudpickle.dumps((function, task)), self.asked, self.needs, self.mixed, layout)
+            for task in tasks
+        ]
+        return packed, parts
+
+    def note(self, outcome: Outcome) -> None:
+        """Remember which machine differed."""
+        if outcome.differences:
+            told = f"{outcome.host}: {'; '.join(outcome.differences)}"
+            self.memory.setdefault("mixed", set()).add(told)
+
+
 def flatten(shared: Sequence[Any]) -> tuple[tuple[int | None, ...], list[Any]]:
     """Return the layout of shared arguments, and their parts in a row: each travels by itself."""
     layout = tuple(len(each) if isinstance(each, tuple) else None for each in shared)
     return layout, [part for each in shared for part in _parts(each)]
-
-
-def make_call(
-    function: Callable[..., Any],
-    task: Any,
-    asked: Conditions,
-    needs: TaskNeeds,
-    *,
-    mixed: bool,
-    layout: tuple[int | None, ...],
-) -> Call:
-    """Pack a task."""
-    return Call(cloudpickle.dumps((function, task)), asked, needs, mixed, layout)
 
 
 def work(call: Call, *parts: Any) -> Outcome:
