@@ -102,7 +102,7 @@ class Cluster:
         self.folder = folder
         self.isolated = can_isolate()
         self.head_ip = f"{NET}.1" if self.isolated else "127.0.0.1"
-        self.port = _free_port()
+        self.port, self.client_port = _free_port(), _free_port()
         self.hosts: list[Host] = []
         # Hosts write where the head does; a name short enough for sockets below it.
         self.sessions = Path(tempfile.mkdtemp(prefix="selena-ray-", dir="/tmp"))
@@ -129,7 +129,7 @@ class Cluster:
             self.environment,
             *("--head", "--num-cpus=0", f"--port={self.port}", "--include-dashboard=false"),
             *(f"--node-ip-address={self.head_ip}", f"--temp-dir={self.sessions}"),
-            "--object-store-memory=300000000",
+            *("--object-store-memory=300000000", f"--ray-client-server-port={self.client_port}"),
         )
 
     def add(self, name: str, *, cores: int = 1, **environment: str) -> Host:
@@ -163,17 +163,27 @@ class Cluster:
                 return
         raise AssertionError(f"not {count} hosts: {said.stdout!r} {said.stderr!r}")
 
-    def driver(self, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    def driver(self, folder: Path, *options: str, where: str = "ray") -> subprocess.Popen[bytes]:
         """Start a driver; what it says is in FOLDER/log."""
         folder.mkdir(exist_ok=True)
         with (folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.driver", str(folder), "ray", *options],
+                [sys.executable, "-m", "tests.cluster.driver", str(folder), where, *options],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def check(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `selena cluster check`."""
+        return subprocess.run(
+            [sys.executable, "-m", "selena", "cluster", "check", *options],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def stop(self) -> None:
         """End everything."""

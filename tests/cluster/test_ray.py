@@ -73,6 +73,30 @@ def test_two_hosts_give_the_bytes_of_one(
     assert [host.files() for host in machines.hosts] == [[], []]
 
 
+def test_check_says_who_may_take_part(machines: Cluster) -> None:
+    machines.wait_for(2)
+    said = machines.check()
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.count("takes part: yes") == 2
+    if machines.isolated:
+        assert [line.split(" ")[0] for line in said.stdout.splitlines()] == ["host-a", "host-b"]
+    unlike = machines.check(ATEN_CPU_CAPABILITY="default")
+    assert unlike.returncode == 1
+    assert unlike.stdout.count("takes part: no: instruction_set is") == 2
+    without = machines.check("--task-gpus", "1")
+    assert without.returncode == 1
+    assert "can run a task on cuda" in without.stderr
+
+
+def test_driver_may_be_outside_of_the_cluster(
+    machines: Cluster, alone: dict[str, str], tmp_path: Path
+) -> None:
+    where = f"ray://{machines.head_ip}:{machines.client_port}"
+    driver = machines.driver(tmp_path, where=where)
+    assert driver.wait(_PATIENCE) == 0, log(tmp_path)
+    assert artifacts(tmp_path) == alone
+
+
 def test_records_travel_once_per_host(machines: Cluster, tmp_path: Path) -> None:
     if not machines.isolated:
         pytest.skip("needs root and the command ip: only then has a host a network of its own")
