@@ -133,7 +133,7 @@ class _Round:
 
     def start(self, calls: Sequence[Any], handles: Sequence[Any]) -> None:
         """Start as many tasks as fit."""
-        needs, usable = self._pool.needs, self._usable()
+        needs, usable = self._pool.needs, self._usable() if self._waiting else []
         while self._waiting:
             node = max(usable, key=lambda each: each.fits(needs) - _held[each.key] / needs.threads)
             if self._running and _held[node.key] + needs.threads > node.fits(needs) * needs.threads:
