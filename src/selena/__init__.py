@@ -81,11 +81,14 @@ if TYPE_CHECKING:
     from selena.reports.release.document import write_release_report
     from selena.reports.release.model_card import model_card_section
     from selena.sklearn import (
+        AuditableClassifier,
         EstimatorTraining,
         MemGuardClassifier,
+        PrivacyLimit,
         SelenaClassifier,
         SplitAIClassifier,
         TorchClassifier,
+        make_leakage_scorer,
     )
     from selena.training.loss_trace import LossTrace
     from selena.training.recipe import Recipe
@@ -101,6 +104,7 @@ _HOME = {
     "AuditReport": "auditing.report",
     "AuditSplit": "types",
     "AuditWarning": "errors",
+    "AuditableClassifier": "sklearn",
     "AugmentationAttack": "attacks",
     "BoundaryDistanceAttack": "attacks",
     "ClusterError": "errors",
@@ -135,6 +139,7 @@ _HOME = {
     "ParrotAttack": "attacks",
     "Partition": "data",
     "Predictions": "auditing.predictions",
+    "PrivacyLimit": "sklearn",
     "QuantileAttack": "attacks",
     "Recipe": "training.recipe",
     "Records": "types",
@@ -162,6 +167,7 @@ _HOME = {
     "find_stored_records": "models",
     "infer_attribute": "models",
     "load": "data",
+    "make_leakage_scorer": "sklearn",
     "model_card_section": "reports.release.model_card",
     "plant_canaries": "data.canaries",
     "read_predictions": "auditing.predictions",
@@ -183,6 +189,7 @@ __all__ = [
     "AuditReport",
     "AuditSplit",
     "AuditWarning",
+    "AuditableClassifier",
     "AugmentationAttack",
     "BoundaryDistanceAttack",
     "ClusterError",
@@ -211,6 +218,7 @@ __all__ = [
     "ParrotAttack",
     "Partition",
     "Predictions",
+    "PrivacyLimit",
     "QuantileAttack",
     "Recipe",
     "Records",
@@ -239,6 +247,7 @@ __all__ = [
     "find_stored_records",
     "infer_attribute",
     "load",
+    "make_leakage_scorer",
     "model_card_section",
     "plant_canaries",
     "read_predictions",

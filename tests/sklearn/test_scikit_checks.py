@@ -19,9 +19,7 @@ TINY = TorchClassifier((8,), epochs=10, batch_size=16, learning_rate=0.1)
 def expected_failures(estimator: Any) -> dict[str, str]:
     # As for scikit-learn's own MLPClassifier and SGDClassifier.
     reason = "a record given twice falls into other minibatches than one of weight two"
-    if isinstance(estimator, TorchClassifier):
-        return {"check_sample_weight_equivalence_on_dense_data": reason}
-    if isinstance(estimator, MemGuardClassifier):  # the defender's network does
+    if isinstance(estimator, TorchClassifier | MemGuardClassifier):  # the defender's network does
         kinds = ("dense_data", "sparse_data")
         return {f"check_sample_weight_equivalence_on_{kind}": reason for kind in kinds}
     return {}

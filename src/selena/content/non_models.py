@@ -19,14 +19,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
-from scipy import sparse
 
 from selena.content.digests import number_contents
 from selena.content.lookup import l_of_k
+from selena.content.rows import count_rows, row_bytes
 from selena.data.subjects import join_subjects
-from selena.training.batches import in_chunks
 
-_CHUNK = 4096
 _START = 16  # bytes by which digests are told apart
 
 
@@ -45,15 +43,15 @@ def draw_non_models(
     """Return for each record which L of the K sub-models never see it, uniform over all L-sets.
 
     Args:
-        X: n x d numbers, an array or a sparse matrix; both forms of a record draw the same.
-            Numbers that agree in float32, and -0.0 and 0.0, are the same content: many
+        X: n records: an array, a sparse matrix, a frame or a list; all forms of a record draw the
+            same. Numbers that agree in float32, and -0.0 and 0.0, are the same content: many
             estimators cannot tell them apart either.
         n_submodels: K, number of sub-models.
         n_nonmodels: L, size of a set.
         key: who does not know it cannot predict a draw.
         shared: what `share_draws` found of the training records, with the same K and key.
     """
-    n = X.shape[0]
+    n = count_rows(X)
     draws = np.empty((n, n_submodels), dtype=np.uint64)
     for i, digest in enumerate(_digests(X, n_submodels, key)):
         draws[i] = np.frombuffer(shared.get(digest[:_START], digest), dtype="<u8")
@@ -69,7 +67,7 @@ def share_draws(
     draw is another are in the result.
 
     Args:
-        X: n x d numbers, the training records.
+        X: the n training records.
         subjects: number of each one's subject, negative where it stands alone.
         n_submodels: K, number of sub-models.
         key: see `draw_non_models`.
@@ -88,20 +86,5 @@ def share_draws(
 
 def _digests(X: Any, n_submodels: int, key: bytes) -> Iterator[bytes]:
     """Yield 8 x K bytes per record, drawn by key and content."""
-    for part in in_chunks(X.shape[0], _CHUNK):
-        rows = _canonical(X[part])
-        for i in range(rows.shape[0]):
-            inside = slice(rows.indptr[i], rows.indptr[i + 1])
-            content = rows.indices[inside].tobytes() + rows.data[inside].tobytes()
-            yield shake_128(key + content).digest(8 * n_submodels)
-
-
-def _canonical(X: Any) -> sparse.csr_array:
-    """Return a copy that holds equal records as equal bytes: float32, sorted, no zeros."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        rows = sparse.csr_array(X, dtype=np.float32, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    rows.indices = rows.indices.astype(np.int64)
-    rows.data[np.isnan(rows.data)] = np.nan  # one of many bit patterns
-    return rows
+    for content in row_bytes(X):
+        yield shake_128(key + content).digest(8 * n_submodels)

@@ -214,7 +214,13 @@ def gather(
     pool = _join(members, non_members, scale)
     shared = _shared(pool)
     if shared and deduplicate:
-        return drop_shared(pool, seed=seed)
+        rest = drop_shared(pool, seed=seed)
+        if not rest.used.any():
+            raise DataError(
+                "All records are on both sides: none is left to tell apart. Give non-members that "
+                "are no members."
+            )
+        return rest
     if shared:
         non_member, member = next(iter(shared.items()))
         raise DataError(

@@ -22,6 +22,8 @@ from sklearn.utils.validation import (
 from selena.data.subjects import number_subjects
 from selena.defenses.split_ai import check_sizes
 from selena.errors import ConfigError, DataError
+from selena.models.containers import contain
+from selena.sklearn.records import is_plain, subjects_of, take, without_column
 
 Labels = Shaped[np.ndarray, " n"]
 Weights = Float64[np.ndarray, " n"]
@@ -95,7 +97,7 @@ def check_training(
 
     Args:
         model: the estimator being fitted.
-        X: n x d features.
+        X: n records; what is no table of numbers is left to the estimators inside `model`.
         y: n labels.
         sample_weight: n weights, at least 0, or None.
         subjects: whose each of the n records is, integers or strings (-1: nobody's), or None.
@@ -105,14 +107,24 @@ def check_training(
         ValueError: what scikit-learn raises for malformed input, negative weights, no record of
             a weight above 0, missing subjects, or fewer than two classes.
     """
-    X, y = validate_data(model, X, y, **checks)
+    column = getattr(model, "subject_column", None)
+    if column is not None:
+        subjects = subjects_of(X, column, subjects)
+        X = without_column(X, column)
+    if "dtype" in checks or is_plain(X):
+        X, y = validate_data(model, X, y, **checks)
+    else:
+        y = validate_data(model, y=y)
+        validate_data(model, X, skip_check_array=True)
+        X = contain(X, "X").values
+        check_consistent_length(X, y)
     check_classification_targets(y)
     subjects = None if subjects is None else check_subjects(subjects, X)
     weight = None
     if sample_weight is not None:
         weight = check_weights(sample_weight, X)
         kept = weight > 0
-        X, y, weight = X[kept], y[kept], weight[kept]
+        X, y, weight = take(X, kept), y[kept], weight[kept]
         subjects = None if subjects is None else subjects[kept]
     model.classes_ = np.unique(y)
     if len(model.classes_) < 2:

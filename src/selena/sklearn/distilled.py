@@ -6,12 +6,13 @@ from numbers import Integral
 from typing import Any
 
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import check_counts, check_estimator, check_training
 from selena.sklearn.fitting import aligned_proba, fit_soft
+from selena.sklearn.records import check_queries
 from selena.sklearn.split import SplitAIClassifier, base_or_default, data_checks, tags_of
 
 
@@ -43,6 +44,8 @@ class SelenaClassifier(ProbabilityClassifier):
         max_expansion: how many classes of a soft label are kept at most, the most probable, and
             of these only such as reach 0.001; the rest is scaled to sum to 1. So the student is
             fitted on at most n x `max_expansion` rows. Ignored by a student with `fit_soft`.
+        subject_column: column of a frame that says whose each record is, as `subjects` of `fit`
+            does; it is no feature, and queries need not have it.
 
     Attributes:
         classes_: the c labels, sorted.
@@ -72,6 +75,7 @@ class SelenaClassifier(ProbabilityClassifier):
         n_jobs: int | None = None,
         random_state: Any = None,
         max_expansion: int = 10,
+        subject_column: str | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_submodels = n_submodels
@@ -80,6 +84,7 @@ class SelenaClassifier(ProbabilityClassifier):
         self.max_expansion = max_expansion
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.subject_column = subject_column
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, subjects: Any = None
@@ -87,7 +92,8 @@ class SelenaClassifier(ProbabilityClassifier):
         """Fit the K copies, take soft labels from non-models, and distil the student.
 
         Args:
-            X: n x d numbers; sparse or with NaN where estimator and student take that.
+            X: n records of whatever kind estimator and student take: an array or sparse matrix of
+                numbers, a pandas or polars frame, a list of texts. Both get them in that kind.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None; both stages heed them.
             subjects: whose each of the n records is, integers or strings, or None where no two are
@@ -130,7 +136,7 @@ class SelenaClassifier(ProbabilityClassifier):
             X: n x d features.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **data_checks(self))
+        X = check_queries(self, X, **data_checks(self))
         return aligned_proba(self.student_, X, self.classes_)
 
     def __sklearn_tags__(self) -> Tags:

@@ -19,6 +19,7 @@ from selena.errors import DataError
 from selena.seeding import child_seed, numpy_generator
 from selena.sklearn.base import Probabilities
 from selena.sklearn.checks import Labels, Subjects, Weights
+from selena.sklearn.records import take
 
 COPIES = 10
 """Rows a record, on average, for an estimator that takes no weights."""
@@ -45,7 +46,8 @@ def fit_hard(
 
     Where there is only one class, which many estimators refuse, it is a constant answer. Where
     a class is missing and labels are numbers, the copy meets labels from 0 on without a gap, which
-    is all that some estimators take; what is returned has the labels as they were.
+    is all that some estimators take (XGBoost, networks); so does an estimator that refuses the
+    labels as they are, such as names. What is returned has the labels as they were.
 
     Args:
         estimator: what to fit; it is not changed.
@@ -70,14 +72,27 @@ def fit_hard(
         else:
             times = weight * ((rows_wanted or COPIES * len(y)) / weight.sum())
             rows = np.repeat(np.arange(len(y)), _round_at_random(times, seed))
-            X, y = X[rows], y[rows]
+            X, y = take(X, rows), y[rows]
     if (y == y[0]).all():
         return DummyClassifier(strategy="prior").fit(X, y)
     present = np.unique(y)
+    numbered = np.array_equal(present, np.arange(len(present)))
+    failed: Exception | None = None
     if len(present) == len(classes) or y.dtype.kind not in "iuf":  # names have no gaps
-        return copy.fit(X, y, **named)
+        try:
+            return copy.fit(X, y, **named)
+        except (TypeError, ValueError) as error:
+            if numbered:
+                raise
+            failed = error
+        copy = _seeded_clone(estimator, seed)
     _number_class_weights(copy, present)
-    return Numbered(copy.fit(X, np.searchsorted(present, y), **named), present)
+    try:
+        return Numbered(copy.fit(X, np.searchsorted(present, y), **named), present)
+    except Exception:
+        if failed is None:
+            raise
+        raise failed from None  # numbers did not help: it was not the labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +139,8 @@ def fit_soft(
 ) -> Any:
     """Return a copy of `estimator` fitted on soft labels.
 
-    An estimator with `fit_soft` learns them as they are. Any other is fitted on each record once
+    An estimator with `fit_soft`, or a pipeline that ends in one, learns them as they are. Any other
+    is fitted on each record once
     a class, weighted by the class's probability, which minimises the same expected loss: on at
     most n x `max_expansion` rows.
 
@@ -141,6 +157,8 @@ def fit_soft(
     if hasattr(estimator, "fit_soft"):
         copy = _seeded_clone(estimator, seed)
         return copy.fit_soft(X, soft, classes=classes, sample_weight=weight)
+    if isinstance(estimator, Pipeline) and hasattr(estimator.steps[-1][1], "fit_soft"):
+        return _fit_last_step(_seeded_clone(estimator, seed), X, soft, weight, classes=classes)
     order = np.argsort(-soft, axis=1, kind="stable")[:, :max_expansion]
     kept = np.take_along_axis(soft, order, axis=1)
     kept[:, 1:][kept[:, 1:] < FLOOR] = 0  # the most probable class always stays
@@ -148,13 +166,26 @@ def fit_soft(
     rows, column = np.nonzero(kept)
     return fit_hard(
         estimator,
-        X[rows],
+        take(X, rows),
         classes[order[rows, column]],
         kept[rows, column],
         seed=seed,
         classes=classes,
         rows_wanted=max_expansion * len(soft),
     )
+
+
+def _fit_last_step(
+    pipeline: Pipeline, X: Any, soft: Probabilities, weight: Weights | None, *, classes: np.ndarray
+) -> Pipeline:
+    """Fit the steps of a pipeline, and the last one on soft labels.
+
+    Steps that look at labels get the most probable ones: those that non-models say, no true ones.
+    """
+    if len(pipeline.steps) > 1:
+        X = pipeline[:-1].fit_transform(X, classes[soft.argmax(axis=1)])
+    pipeline.steps[-1][1].fit_soft(X, soft, classes=classes, sample_weight=weight)
+    return pipeline
 
 
 def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:

@@ -29,6 +29,7 @@ from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import Labels, check_estimator, check_training
 from selena.sklearn.fitting import aligned_proba, fit_hard
+from selena.sklearn.records import check_queries, take
 from selena.sklearn.split import base_or_default, data_checks, tags_of
 from selena.types import Records
 from selena.workspace import Workspace
@@ -187,16 +188,16 @@ class MemGuardClassifier(ProbabilityClassifier):
             reference = self._checked(reference)
         else:
             seen = _half(X, y, key)
-            rows, reference = np.flatnonzero(seen), X[~seen]
+            rows, reference = np.flatnonzero(seen), take(X, ~seen)
         self.estimator_ = fit_hard(
             base,
-            X[rows],
+            take(X, rows),
             y[rows],
             None if weight is None else weight[rows],
             seed=child_seed(int.from_bytes(key, "big"), "estimator"),
             classes=self.classes_,
         )
-        return X[rows], reference
+        return take(X, rows), reference
 
     def _bare(self, X: Any) -> Probabilities:
         """Return the probabilities without noise."""
@@ -208,7 +209,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         if isinstance(self.estimator, FrozenEstimator):
             validate_data(self, X, reset=False, skip_check_array=True)
             return X  # as they came, whatever it was fitted on
-        return validate_data(self, X, reset=False, **data_checks(self))
+        return check_queries(self, X, **data_checks(self))
 
     def _answer(self, X: Any) -> Probabilities:
         return aligned_proba(self.estimator_, X, self.classes_)

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
-from sklearn.utils import check_random_state
+from jaxtyping import Float64
+from scipy import sparse
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -33,6 +34,7 @@ from selena.training.recipe import Recipe
 from selena.workspace import Workspace, check_device
 
 _CHUNK = 4096
+_CHECKS = {"dtype": np.float32, "accept_sparse": "csr"}
 # The number of threads belongs to the process, or to the thread that set it: one network trains at
 # a time.
 _TRAINING = Lock()
@@ -96,7 +98,8 @@ class TorchClassifier(ProbabilityClassifier):
         """Train on labels.
 
         Args:
-            X: n x d finite numbers within the range of float32.
+            X: n x d finite numbers within the range of float32; a sparse matrix is made dense, of
+                4 n d bytes.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None; they scale each record's loss.
 
@@ -105,7 +108,7 @@ class TorchClassifier(ProbabilityClassifier):
                 a setting out of range.
             TrainingError: a loss that is no longer finite.
         """
-        X, y, weight, _ = check_training(self, X, y, sample_weight, dtype=np.float32)
+        X, y, weight, _ = check_training(self, X, y, sample_weight, **_CHECKS)
         return self._train(X, np.eye(len(self.classes_))[np.searchsorted(self.classes_, y)], weight)
 
     def fit_soft(
@@ -123,7 +126,7 @@ class TorchClassifier(ProbabilityClassifier):
             ConfigError: `soft` is no table of probabilities of c >= 2 classes, or as `fit`.
             TrainingError: a loss that is no longer finite.
         """
-        X = validate_data(self, X, dtype=np.float32)
+        X = validate_data(self, X, **_CHECKS)
         soft = check_array(soft, dtype=np.float64, ensure_min_features=2, input_name="soft")
         check_consistent_length(X, soft)
         if not are_probabilities(soft).all():
@@ -144,18 +147,18 @@ class TorchClassifier(ProbabilityClassifier):
             X: n x d features.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32)
+        X = validate_data(self, X, reset=False, **_CHECKS)
         with torch.no_grad():
             parts = [
-                self.network_(torch.tensor(X[part], dtype=torch.float64)).softmax(dim=1)
-                for part in in_chunks(len(X), _CHUNK)
+                self.network_(_tensor(X[part]).double()).softmax(dim=1)
+                for part in in_chunks(X.shape[0], _CHUNK)
             ]
         proba: Probabilities = torch.cat(parts).numpy()
         return proba
 
     def _train(
         self,
-        X: Float32[np.ndarray, "n d"],
+        X: Any,
         soft: Float64[np.ndarray, "n c"],
         weight: Weights | None,
     ) -> TorchClassifier:
@@ -184,7 +187,7 @@ class TorchClassifier(ProbabilityClassifier):
             (network,) = fit_networks(
                 factory,
                 Examples(_tensor(X), _tensor(soft)),
-                [Job("network", torch.arange(len(X)), seed)],
+                [Job("network", torch.arange(len(soft)), seed)],
                 recipe,
                 workspace=Workspace(device=self.device),
             )
@@ -192,6 +195,11 @@ class TorchClassifier(ProbabilityClassifier):
         # one row and of many differ in digits that a comparison of answers sees.
         self.network_ = network.cpu().double()
         return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
 @contextmanager
@@ -205,6 +213,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _tensor(array: Float64[np.ndarray, "n m"] | Float32[np.ndarray, "n m"]) -> Tensor:
+def _tensor(array: Any) -> Tensor:
     # A copy: PyTorch warns of arrays that must not be written to.
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    dense = array.toarray() if sparse.issparse(array) else array
+    return torch.from_numpy(np.array(dense, dtype=np.float32))

@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from selena.content.non_models import draw_non_models, share_draws
 from selena.seeding import child_seed
@@ -24,6 +24,7 @@ from selena.sklearn.checks import (
     check_training,
 )
 from selena.sklearn.fitting import aligned_proba, fit_hard
+from selena.sklearn.records import check_queries, take
 
 _KEY_BYTES = 16
 
@@ -51,6 +52,8 @@ class SplitAIClassifier(ProbabilityClassifier):
             on it. A `joblib.parallel_config` is used as it is.
         random_state: int, `RandomState` or None. Also decides the key of the hash: with a known
             number, others can tell which copies answer a query.
+        subject_column: column of a frame that says whose each record is, as `subjects` of `fit`
+            does; it is no feature, and queries need not have it.
 
     Attributes:
         classes_: the c labels, sorted.
@@ -78,12 +81,14 @@ class SplitAIClassifier(ProbabilityClassifier):
         n_nonmodels: int = 10,
         n_jobs: int | None = None,
         random_state: Any = None,
+        subject_column: str | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_submodels = n_submodels
         self.n_nonmodels = n_nonmodels
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.subject_column = subject_column
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, subjects: Any = None
@@ -91,7 +96,9 @@ class SplitAIClassifier(ProbabilityClassifier):
         """Draw the non-model sets and fit the K copies.
 
         Args:
-            X: n x d numbers; sparse or with NaN where the estimator takes that.
+            X: n records of whatever kind the estimator takes: an array or sparse matrix of
+                numbers, a pandas or polars frame, a list of texts. The estimators get them in that
+                kind.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None. An estimator that takes none is fitted
                 on records repeated in proportion to them.
@@ -146,11 +153,11 @@ class SplitAIClassifier(ProbabilityClassifier):
         """
         X = self._checked(X)
         answering = self._draw(X, len(self.estimators_))
-        total = np.zeros((X.shape[0], len(self.classes_)))
+        total = np.zeros((len(answering), len(self.classes_)))
         for fitted, mine in zip(self.estimators_, answering.T, strict=True):
             rows = np.flatnonzero(mine)
             if len(rows):
-                total[rows] += aligned_proba(fitted, X[rows], self.classes_)
+                total[rows] += aligned_proba(fitted, take(X, rows), self.classes_)
         proba: Probabilities = total / answering.sum(axis=1, keepdims=True)
         return proba
 
@@ -165,7 +172,7 @@ class SplitAIClassifier(ProbabilityClassifier):
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, **data_checks(self))
+        return check_queries(self, X, **data_checks(self))
 
     def __sklearn_tags__(self) -> Tags:
         return tags_of(super().__sklearn_tags__(), base_or_default(self.estimator))
@@ -217,4 +224,4 @@ def _fit_on_rows(
     if len(rows) == 0:
         return DummyClassifier(strategy="uniform").fit(np.zeros((len(classes), 1)), classes)
     mine = None if weight is None else weight[rows]
-    return fit_hard(base, X[rows], y[rows], mine, seed=seed, classes=classes)
+    return fit_hard(base, take(X, rows), y[rows], mine, seed=seed, classes=classes)

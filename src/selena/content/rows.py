@@ -1,0 +1,112 @@
+"""Records of any kind as bytes for a draw: numbers in float32, and beside them what is no number.
+
+A frame, an array of objects and a list of rows are looked at cell by cell. So a record has the same
+bytes in a frame of pandas, in one of polars and, if it is all numbers, in an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from scipy import sparse
+
+from selena.content.digests import digests
+from selena.training.batches import in_chunks
+
+_CHUNK = 4096
+_MISSING = digests([None])[0]
+
+Column = tuple[Float32[np.ndarray, " n"], dict[int, bytes]]
+"""The numbers of a column, NaN where there is none, and by row the digest of anything else."""
+
+
+def count_rows(X: Any) -> int:
+    """Return how many records there are."""
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def row_bytes(X: Any) -> Iterator[bytes]:
+    """Yield bytes for each record, the same for records of equal content.
+
+    Numbers that agree in float32 are equal, as are -0.0 and 0.0, and all ways to write that a value
+    is missing. Other values are compared as `selena.content.digests` says.
+
+    Args:
+        X: n records: an array of any shape, a sparse matrix, a pandas or polars frame or series, or
+            a list.
+
+    Raises:
+        DataError: a record holds what cannot be compared.
+    """
+    if sparse.issparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "buifc"):
+        for part in in_chunks(count_rows(X), _CHUNK):
+            yield from _canonical(
+                X[part] if sparse.issparse(X) else X[part].reshape(len(X[part]), -1)
+            )
+        return
+    columns = [_column(column) for column in _columns(X)]
+    numbers = np.stack([column for column, _ in columns], axis=1)
+    others = [(b"%d:" % place, found) for place, (_, found) in enumerate(columns) if found]
+    for part in in_chunks(len(numbers), _CHUNK):
+        for row, content in enumerate(_canonical(numbers[part]), start=part.start):
+            texts = b"".join(name + found[row] for name, found in others if row in found)
+            yield content + texts
+
+
+def _canonical(X: Any) -> Iterator[bytes]:
+    """Yield equal bytes for equal rows of numbers: float32, sorted, no zeros."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        rows = sparse.csr_array(X, dtype=np.float32, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    rows.indices = rows.indices.astype(np.int64)
+    rows.data[np.isnan(rows.data)] = np.nan  # one of many bit patterns
+    for i in range(rows.shape[0]):
+        inside = slice(rows.indptr[i], rows.indptr[i + 1])
+        yield rows.indices[inside].tobytes() + rows.data[inside].tobytes()
+
+
+def _columns(X: Any) -> list[Any]:
+    """Return the columns of records: arrays of numbers, or sequences of any values."""
+    if hasattr(X, "iloc"):
+        whole = X.to_frame() if X.ndim == 1 else X
+        columns = [whole.iloc[:, i] for i in range(whole.shape[1])]
+        return [
+            each.to_numpy(dtype=np.float64, na_value=np.nan)
+            if each.dtype.kind in "buif"
+            else each.to_numpy(dtype=object)
+            for each in columns
+        ]
+    if hasattr(X, "to_arrow"):
+        whole = X.get_columns() if hasattr(X, "get_columns") else [X]
+        return [
+            np.asarray(each.cast(float).to_numpy())
+            if each.dtype.is_numeric() or str(each.dtype) == "Boolean"
+            else each.to_list()
+            for each in whole
+        ]
+    if isinstance(X, np.ndarray):
+        return list(X.T) if X.ndim == 2 else [X]
+    rows = list(X)
+    widths = {len(row) if isinstance(row, list | tuple) else -1 for row in rows}
+    return [*zip(*rows, strict=True)] if widths != {-1} and len(widths) == 1 else [rows]
+
+
+def _column(values: Any) -> Column:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32), {}
+    numbers = np.full(len(values), np.nan, dtype=np.float32)
+    rows = []
+    with np.errstate(over="ignore"):
+        for row, value in enumerate(values):
+            if isinstance(value, Real | np.bool_):
+                numbers[row] = np.float64(value)
+            else:
+                rows.append(row)
+    keys = digests([values[row] for row in rows])
+    return numbers, {row: key for row, key in zip(rows, keys, strict=True) if key != _MISSING}
