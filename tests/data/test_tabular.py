@@ -237,7 +237,10 @@ def test_categories_are_labels(tmp_path: Path) -> None:
     ("columns", "complaint"),
     [
         ({"a": [1.0, 2.0]}, r"no columns are called 'label'"),
-        ({"a": ["Paris", "Rome"], "label": [0, 1]}, r"column 'a': holds string, not numbers"),
+        (
+            {"a": ["Paris", "Rome"], "label": [0, 1]},
+            r"column 'a': holds 2 different texts in 2 rows",
+        ),
         ({"a": [1.0, None], "label": [0, 1]}, r"row 2, column 'a': the cell is empty"),
         ({"a": [1.0, 2.0], "label": ["x", None]}, r"row 2, column 'label': the cell is empty"),
         (

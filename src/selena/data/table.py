@@ -18,6 +18,7 @@ from selena.data.npz import read_npz
 from selena.data.open_table import open_table
 from selena.data.subjects import number_subjects
 from selena.data.table_file import place_of
+from selena.data.text_columns import INPUTS, hash_column
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
 
@@ -36,6 +37,7 @@ class RecordTable:
         features: one row per record.
         labels: as in the file, integers, fractions or strings.
         subjects: whose each record is, as in the file, or None.
+        texts: names of the columns of text, which are hashed (`selena.data.text_columns`).
         columns: name of each feature.
         row: the number that the user of the file gives to a record.
         num_classes: how many classes the file declares, or None.
@@ -48,6 +50,7 @@ class RecordTable:
     row: Callable[[int], int]
     num_classes: int | None = None
     subjects: Shaped[np.ndarray, " n"] | None = None
+    texts: tuple[str, ...] = ()
 
     def to_dataset(self) -> Dataset:
         """Check the table and make it a data set.
@@ -78,10 +81,16 @@ class RecordTable:
             features=kind,
             recipe="tabular",
             n_members=n // 2,
-            source=f"{self.path.name}: {n:,} records{whose}, {d:,} features, classes "
-            f"{listed(names)}",
+            source=f"{self.path.name}: {n:,} records{whose}, {d:,} features{self._hashed}, "
+            f"classes {listed(names)}",
             class_names=names,
         )
+
+    @property
+    def _hashed(self) -> str:
+        if not self.texts:
+            return ""
+        return f" ({INPUTS} each are hashes of the text in {listed(self.texts)})"
 
     def _features(
         self,
@@ -134,11 +143,13 @@ class RecordTable:
 def read_table(path: Path, label_column: str, subject_column: str | None = None) -> RecordTable:
     """Read a `.csv` or `.parquet` file: a column of labels, maybe one of subjects, others features.
 
+    Columns of text are hashed (`selena.data.text_columns`); their empty cells are a text as others.
+
     A column by which pandas or R number the rows (without a name, or named by pandas) is none.
 
     Raises:
-        DataError: the file is absent or damaged, a named column is missing, or a cell is missing or
-            no number.
+        DataError: the file is absent or damaged, a named column is missing, a column of text is
+            one of names, or in another column a cell is missing or no number.
     """
     file = open_table(path)
     fix = "Name the one of the {}."
@@ -153,12 +164,28 @@ def read_table(path: Path, label_column: str, subject_column: str | None = None)
                 "another with --subject-column."
             )
     features = _features_of(file.names, words)
-    cells = file.read(features, words, np.float32)
+    try:
+        texts: list[int] = []
+        cells = file.read(features, words, np.float32)
+    except DataError:
+        texts = file.texts(features)
+        if not texts:
+            raise
+        features = [place for place in features if place not in texts]
+        cells = file.read(features, [*words, *texts], np.float32, texts)
+    names = [file.names[place] for place in features]
+    hashed = [
+        hash_column(column, file.names[place], path)
+        for place, column in zip(texts, cells.words[len(words) :], strict=True)
+    ]
+    for place in texts:
+        names += [f"{file.names[place]} ({i})" for i in range(INPUTS)]
     return RecordTable(
         path=path,
-        features=cells.numbers,
+        features=np.concatenate([cells.numbers, *hashed], axis=1) if texts else cells.numbers,
         labels=cells.words[0],
-        columns=tuple(file.names[place] for place in features),
+        columns=tuple(names),
+        texts=tuple(file.names[place] for place in texts),
         row=file.row,
         subjects=cells.words[1] if subject_column is not None else None,
     )

@@ -52,7 +52,11 @@ class TableFile(ABC):
         """Yield Arrow's batches of these columns, in this order: text, numbers or truth values."""
 
     def read(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
+        self,
+        numbers: Sequence[int],
+        words: Sequence[int],
+        kind: type[np.floating[Any]],
+        gaps: Sequence[int] = (),
     ) -> Cells:
         """Return the cells of the columns at these places; nothing is asked of any others.
 
@@ -60,6 +64,7 @@ class TableFile(ABC):
             numbers: columns that must hold numbers (true and false are 1 and 0).
             words: columns that may hold anything but nothing.
             kind: type of the numbers; of a Parquet file that holds no more it is float32.
+            gaps: columns among `words`, all of text, that may have empty cells, which become "".
 
         Raises:
             DataError: a cell is missing or no number, the rows differ in length, or the file is
@@ -70,16 +75,37 @@ class TableFile(ABC):
         start = 0
         for batch in self._batches(numbers, words):
             block = np.empty((batch.num_rows, len(numbers)), kind)
-            for place, column in zip([*numbers, *words], batch.columns, strict=True):
+            columns = [
+                _filled(column) if place in gaps else column
+                for place, column in zip([*numbers, *words], batch.columns, strict=True)
+            ]
+            for place, column in zip([*numbers, *words], columns, strict=True):
                 self._refuse_missing(column, place, start)
             with np.errstate(over="ignore"):  # what is infinite is refused with its row later
                 for i, place in enumerate(numbers):
-                    block[:, i] = self._numbers(batch.column(i), place, start)
+                    block[:, i] = self._numbers(columns[i], place, start)
             blocks.append(block)
-            for part, column in zip(found, batch.columns[len(numbers) :], strict=True):
+            for part, column in zip(found, columns[len(numbers) :], strict=True):
                 part.append(_decoded(column))
             start += batch.num_rows
         return Cells(np.concatenate(blocks), [self._joined(part) for part in found])
+
+    def texts(self, places: Sequence[int]) -> list[int]:
+        """Return which of some columns hold text: most of their cells that are not empty.
+
+        Where only some cells are no number, they are mistakes in a column of numbers.
+
+        Raises:
+            DataError: the rows differ in length, or the file is damaged.
+        """
+        words, cells = dict.fromkeys(places, 0), dict.fromkeys(places, 0)
+        for batch in self._batches((), places):
+            for place, column in zip(places, batch.columns, strict=True):
+                cells[place] += len(column) - column.null_count
+                if is_text(column.type):
+                    for count in _text(column).value_counts().to_pylist():
+                        words[place] += count["counts"] * _is_word(count["values"])
+        return [place for place in places if 2 * words[place] > cells[place]]
 
     def where(self, index: int, place: int) -> str:
         """Return the name of a cell for a message."""
@@ -148,6 +174,29 @@ def is_text(kind: Any) -> bool:
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _text(column: Any) -> Any:
+    """Return a column of text without a dictionary."""
+    import pyarrow as pa
+
+    return column.cast(pa.large_string())
+
+
+def _filled(column: Any) -> Any:
+    """Return a column of text whose empty cells are texts of no letters."""
+    return _text(column).fill_null("")
+
+
+def _is_word(cell: str | None) -> bool:
+    """Return whether a cell is neither empty nor a number, with a decimal comma or point."""
+    if cell is None:
+        return False
+    try:
+        as_number(cell.replace(",", "."))
+    except ValueError:
+        return True
+    return False
 
 
 def _decoded(column: Any) -> NDArray[Any]:

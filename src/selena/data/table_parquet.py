@@ -51,7 +51,11 @@ class ParquetFile(TableFile):
         return index + 1
 
     def read(
-        self, numbers: Sequence[int], words: Sequence[int], kind: type[np.floating[Any]]
+        self,
+        numbers: Sequence[int],
+        words: Sequence[int],
+        kind: type[np.floating[Any]],
+        gaps: Sequence[int] = (),
     ) -> Cells:
         """See `TableFile`."""
         from pyarrow import types
@@ -63,7 +67,7 @@ class ParquetFile(TableFile):
             kind = np.float32
         size = self.count * (len(numbers) * np.dtype(kind).itemsize + 8 * len(words))
         check_unpacked(self.path, size, self.path.stat().st_size, "its table")
-        return super().read(numbers, words, kind)
+        return super().read(numbers, words, kind, gaps)
 
     def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
         from pyarrow import parquet

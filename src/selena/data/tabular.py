@@ -25,9 +25,9 @@ def load_file(
 
     `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
     `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column per feature and
-    `label_column`. Where records belong together (`Records.subjects`), the column or array
-    `subject_column` says which. Integer or string labels are numbered 0..C-1 in their order. Half
-    of the records are members by default.
+    `label_column`; columns of text are hashed (`selena.data.text_columns`). Where records belong
+    together (`Records.subjects`), the column or array `subject_column` says which. Integer or
+    string labels are numbered 0..C-1 in their order. Half of the records are members by default.
 
     Raises:
         DataError: if the file is absent, unreadable or of another kind, or anything in it
