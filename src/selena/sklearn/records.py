@@ -74,7 +74,7 @@ def subjects_of(X: Any, column: str, subjects: Any) -> Shaped[np.ndarray, " n"]:
     """
     if subjects is not None:
         raise ConfigError(
-            f"subjects and subject_column={column!r} both say whose a record is. Give one of them."
+            f"subjects and subject_column={column!r} both give the subject id of each row. Give one of them."
         )
     if not hasattr(X, "columns"):
         raise ConfigError(
