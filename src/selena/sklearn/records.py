@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def is_plain(X: Any) -> bool:
     """
     if sparse.issparse(X):
         return True
-    if hasattr(X, "iloc") or hasattr(X, "to_arrow"):
+    if isinstance(X, Mapping) or hasattr(X, "iloc") or hasattr(X, "to_arrow"):
         return False
     try:
         array = np.asarray(X)
@@ -74,7 +75,8 @@ def subjects_of(X: Any, column: str, subjects: Any) -> Shaped[np.ndarray, " n"]:
     """
     if subjects is not None:
         raise ConfigError(
-            f"subjects and subject_column={column!r} both give the subject id of each row. Give one of them."
+            f"subjects and subject_column={column!r} both give the subject id of each row. Give "
+            "one of them."
         )
     if not hasattr(X, "columns"):
         raise ConfigError(
