@@ -74,6 +74,14 @@ def many_records(rate: float) -> dict[str, float]:
     }
 
 
+def one_selena(rate: float) -> dict[str, float]:
+    """Return minutes for SELENA on Purchase100 as in the paper, by how many tasks run at once."""
+    submodel, student = MEMBERS * (1 - L / K) * EPOCHS, MEMBERS * DISTILLATION
+    return {
+        f"minutes_on_{n}": (submodel * -(-K // n) + student) / rate / 60 for n in (1, 2, 4, 8, 25)
+    }
+
+
 def many_references(rate: float) -> dict[str, float]:
     """Return hours for LiRA with 64 runs of SELENA on halves of CIFAR-100."""
     plan = PLANS["cifar100"]
@@ -107,6 +115,9 @@ def result() -> dict[str, Any]:
         "units": found,
         "records_1e7_k_100": {
             name: many_records(rate["units_per_second"]) for name, rate in cores.items()
+        },
+        "selena_on_purchase100": {
+            name: one_selena(rate["units_per_second"]) for name, rate in cores.items()
         },
         "lira_64_runs_of_selena_on_cifar100": {"H200, ResNet-18": many_references(gpu)},
         "traffic_records_1e7_k_100": traffic(),

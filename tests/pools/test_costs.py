@@ -17,7 +17,8 @@ PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 def test_costs_follow_from_committed_results() -> None:
     again = cluster_costs.result()
     assert again.keys() == COSTS.keys()
-    for name in ("records_1e7_k_100", "lira_64_runs_of_selena_on_cifar100"):
+    names = ("records_1e7_k_100", "lira_64_runs_of_selena_on_cifar100", "selena_on_purchase100")
+    for name in names:
         for rate, hours in COSTS[name].items():
             assert again[name][rate] == pytest.approx(hours)
     assert again["traffic_records_1e7_k_100"] == COSTS["traffic_records_1e7_k_100"]
@@ -40,3 +41,7 @@ def test_page_shows_the_costs() -> None:
         numbers = [cell.split(" ")[0] for cell in cells[2:6]]
         for number, name in zip(numbers, names, strict=True):
             assert float(number) == pytest.approx(hours[name], rel=0.02)
+    (minutes,) = [line for line in PAGE.splitlines() if line.startswith("| minutes |")]
+    at_once = COSTS["selena_on_purchase100"]["core, AVX2, float32"]
+    for cell, name in zip(minutes.split("|")[2:-1], (1, 2, 4, 8, 25), strict=True):
+        assert float(cell) == pytest.approx(at_once[f"minutes_on_{name}"], rel=0.02)

@@ -18,7 +18,7 @@ from selena.reports.page.attack_table import TITLES, attack_lines
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.exposed import SHOWN, exposed_tables
 from selena.reports.page.limits import limits
-from selena.reports.page.method import about
+from selena.reports.page.method import about, facts
 from selena.reports.page.model_runs import runs_by_model
 from selena.reports.page.runs import Run, run_of_audit
 from selena.reports.page.words import VERDICTS, CardText, summarize_models, verdict_limits
@@ -159,6 +159,21 @@ def test_the_top_says_what_was_audited_and_when() -> None:
     both = dict(about(runs_by_model([first, Run(row)]), TODAY))
     assert both["Records, SHA-256"] == f"undefended {'5' * 16}…, selena {'6' * 16}…"
     assert both["Model, SHA-256"] == "7" * 24
+
+
+def test_machines_that_round_otherwise_are_named() -> None:
+    def with_numeric(numeric: dict[str, list[str]]) -> dict[str, str]:
+        manifest = {
+            "settings": {},
+            "data": {"source": "here"},
+            "code": {"version": "1", "torch": "2"},
+            "numeric": numeric,
+        }
+        return dict(facts(runs_by_model([Run(run().row, run().report, manifest)]), ""))
+
+    told = "odd: instruction_set is DEFAULT instead of AVX2"
+    assert with_numeric({"mixed": [told]})["Machines that round otherwise (--mixed)"] == told
+    assert not [name for name in with_numeric({}) if "Machines" in name]
 
 
 def test_defense_is_compared_with_undefended() -> None:
