@@ -182,7 +182,7 @@ def test_defense_is_compared_with_undefended() -> None:
         for each, accuracy in zip(runs(), (0.80, 0.75), strict=True)
     ]
     base, defended = summarize_models(runs_by_model(both[::-1]))[::-1]
-    assert "The model classifies 80.0\u00a0% of new records correctly." in base.sentences
+    assert "The model is right for 80.0\u00a0% of new records." in base.sentences
     assert any("5.0 points less than undefended" in each for each in defended.sentences)
 
 

@@ -45,7 +45,8 @@ class Predictions:
     Whatever NumPy makes an array of may be given: lists, tensors, columns of a frame.
 
     Attributes:
-        probabilities: n x C, float32 where they are given so; rows sum to 1.
+        probabilities: n x C, float32 where they are given so; rows sum to 1. Of two classes n
+            probabilities of class 1 suffice.
         labels: true classes in [0, C), numbers of columns of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
@@ -232,6 +233,8 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
 
 def _probabilities(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
     """Return probabilities as float32 where that holds them, to keep large tables small."""
+    if values.ndim == 1 and values.dtype.kind == "f":
+        values = np.column_stack([1 - values, values])
     if values.ndim == 2 and values.dtype.kind == "f" and values.dtype.itemsize <= 4:
         return values.astype(np.float32, copy=False)
     return _numbers(values, what)

@@ -76,8 +76,8 @@ class OutputFormat:
                 f"that to {name(int(off[0]))}: {_shown(values[off[0]])}. Each must be at least 0, "
                 "and a row sum to 1. "
                 + (
-                    "If one model per class made them, divide each row by its sum; several labels "
-                    "per record are not supported."
+                    "If one model per class made them, divide each row by its sum; for "
+                    "several labels per record use selena.audit_multilabel."
                     if ((values >= 0) & (values <= 1)).all()
                     else "These look like logits: pass output='logits' if they are."
                 )

@@ -130,6 +130,11 @@ def _from_object(model: object) -> Model:
 
 def _estimator(model: Any) -> Model:
     name = type(model).__name__
+    if _is_regressor(model):
+        raise ConfigError(
+            f"{name} is a regressor. Pass its predictions and the true values to "
+            "selena.audit_regression."
+        )
     if not hasattr(model, "classes_"):
         raise ConfigError(
             f"The estimator {name} is not fitted, or no classifier: it has no classes_. Fit it, or "
@@ -142,7 +147,10 @@ def _estimator(model: Any) -> Model:
         )
     names = list(model.classes_)
     if any(hasattr(each, "__len__") and not isinstance(each, str) for each in names):
-        raise ConfigError(f"The estimator {name} has several outputs; wrap one in a function.")
+        raise ConfigError(
+            f"The estimator {name} has several outputs. Pass their probabilities to "
+            "selena.audit_multilabel, or wrap one in a function."
+        )
     predict = getattr(model, "predict", None)
     return Model(
         f"The estimator {name}",
@@ -154,6 +162,15 @@ def _estimator(model: Any) -> Model:
         any_sum=True,
         missing=True,
     )
+
+
+def _is_regressor(model: Any) -> bool:
+    from sklearn.base import is_regressor
+
+    try:
+        return bool(is_regressor(model))
+    except (AttributeError, TypeError):  # no estimator of scikit-learn
+        return False
 
 
 def _as_array(x: Any) -> Any:

@@ -210,7 +210,7 @@ _FAMILY_WORDS = {"reference-model": "reference-model (LiRA, RMIA)"}
 
 def _usefulness(model: ModelRuns, base: ModelRuns | None) -> str:
     test = fmean(model.accuracy("test_accuracy").values)
-    said = f"The model classifies {percent(test)} % of new records correctly"
+    said = f"The model is right for {percent(test)} % of new records"
     if base is None:
         return f"{said}."
     points = 100 * (test - fmean(base.accuracy("test_accuracy").values))
