@@ -16,6 +16,7 @@ SAID = {
     "audit_my_predictions": ("confidence", "Leak: ", "TPR at 1 % FPR: "),
     "own_attack": ("calibrated confidence", "Leak: ", "TPR at 1 % FPR: "),
     "own_defense": ("undefended", "cross labels", "synthetic"),
+    "own_training_loop": ("weights trained", "selena, adapters", "synthetic"),
     "protect_sklearn_pipeline": ("bare", "protected"),
     "quickstart": ("undefended", "selena", "synthetic"),
     "rows_of_one_person": ("undefended", "not told", "told whose rows they are"),

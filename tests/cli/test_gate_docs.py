@@ -54,6 +54,36 @@ def test_workflow_runs_the_gate_and_keeps_its_files(folder: Path) -> None:
     assert written == ["audit.json", "gate.xml"]
 
 
+def from_yaml(name: str) -> Any:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML to read the pipeline")
+    return yaml.safe_load((ROOT / "examples" / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_gitlab_runs_the_gate_and_keeps_its_files(folder: Path) -> None:
+    pipeline = from_yaml("gitlab-ci-gate.yml")
+    gate = pipeline["gate"]
+    assert {pipeline[job]["stage"] for job in ("train", "gate")} == set(pipeline["stages"])
+    for line in gate["script"]:
+        selena(*shlex.split(line)[1:], cwd=folder)
+    written = {path.name for path in (folder / gate["artifacts"]["paths"][0]).iterdir()}
+    assert written == {"audit.json", "gate.xml", "report.html", "report.selena", "release.html"}
+    assert gate["artifacts"]["when"] == "always"
+    assert gate["allow_failure"]["exit_codes"] == [EXIT_CODES["unresolved"]]
+
+
+@pytest.mark.usefixtures("quick")
+def test_dvc_runs_each_stage_from_what_it_names(folder: Path) -> None:
+    stages = from_yaml("dvc-gate.yaml")["stages"]
+    made = set(stages.pop("predict")["outs"])
+    for stage in stages.values():
+        assert set(stage["deps"]) <= made
+        selena(*shlex.split(stage["cmd"])[1:], cwd=folder)
+        outs = [*stage["outs"], *(name for each in stage.get("metrics", []) for name in each)]
+        assert all((folder / name).is_file() for name in outs)
+        made |= set(outs)
+
+
 def test_every_step_of_the_workflow_does_one_thing() -> None:
     assert all(("run" in step) != ("uses" in step) for step in steps())
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selena.auditing.figure import TPR_AT_FPR, figures_of
+from selena.auditing.report import AuditReport
+from selena.auditing.verdict import LEVELS
 from selena.errors import ConfigError
 from selena.escaping import log_name, printable
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
 from selena.reports.page.runs import Run
 from selena.reports.results import Results
-from selena.tracking.mlflow import log_results, metrics
+from selena.tracking.mlflow import log_audit, log_results, metrics
 from tests.names import HOSTILE
+from tests.reports.made import report
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
 # MLflow uses what SQLAlchemy 2.1 deprecates, and sets up its store by code that does so, too.
@@ -59,11 +63,11 @@ def test_figures_have_their_intervals_beside_them(results: Results) -> None:
 
 def test_local_store_has_settings_figures_and_report(results: Results) -> None:
     runs = results.folders[0].parent
-    report = results.write_report(runs.parent / "report", title="digits", command="selena run")
-    parent = log_results(results, title="digits", report=report)
+    written = results.write_report(runs.parent / "report", title="digits", command="selena run")
+    parent = log_results(results, title="digits", report=written)
     client = mlflow.MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("selena")
-    assert {file.path for file in client.list_artifacts(parent)} == {path.name for path in report}
+    assert {file.path for file in client.list_artifacts(parent)} == {path.name for path in written}
     children = client.search_runs([experiment.experiment_id], "tags.mlflow.parentRunId != ''")
     logged: dict[str, Any] = {child.data.tags["defense"]: child for child in children}
     assert set(logged) == {"undefended", "selena"}
@@ -79,6 +83,36 @@ def test_local_store_has_settings_figures_and_report(results: Results) -> None:
         assert child.info.status == "FINISHED"
     log_results(results, title="again")
     assert client.get_experiment_by_name("selena").experiment_id == experiment.experiment_id
+
+
+def test_a_registry_gates_on_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps artifacts
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri)
+    client.create_registered_model("churn")
+    released = []
+    for leak in (0.0, 1.5):
+        audit = report(leak)
+        run = client.create_run("0").info.run_id
+        assert log_audit(audit, uri, run_id=run) == run
+        version = client.create_model_version("churn", source="models:/churn", run_id=run)
+        found = client.get_run(version.run_id).data
+        assert found.tags["privacy.verdict"] == audit.verdict.level
+        assert found.tags["privacy.model"] == audit.inputs["model"]
+        assert LEVELS[int(found.metrics["verdict_level"])] == audit.verdict.level
+        assert found.metrics["attack/auc_high"] == audit.auc.interval[1]
+        released.append(found.metrics["verdict_level"] <= 3)
+    assert released == [True, False]
+    names = {file.path for file in client.list_artifacts(run, "privacy")}
+    assert names == {
+        f"privacy/{name}" for name in ("report.html", "report.selena", "model-card.yaml")
+    }
+    path = client.download_artifacts(run, "privacy/report.selena", str(tmp_path))
+    assert AuditReport.load(path) == audit
+    alone = log_audit(audit, uri, title="alone")
+    assert client.get_run(alone).info.status == "FINISHED"
+    with pytest.raises(ConfigError, match="MLflow cannot use"):
+        log_audit(audit, uri, run_id="absent")
 
 
 def test_hostile_names_are_logged_as_text(results: Results) -> None:

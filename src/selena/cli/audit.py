@@ -86,6 +86,10 @@ def audit_command(
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     html: options.Html = None,
     json_out: options.Json = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="File to write: the report with its scores, for release-report."),
+    ] = None,
     fail_if: options.FailIf = None,
     bound: options.GateBound = "both",
     junit: options.Junit = None,
@@ -133,10 +137,12 @@ def audit_command(
                 environment=describe_environment(),
             )
             write_text(html, page)
+        if save:
+            report.save(save)
         gate.write(verdicts, {"audited": predictions or model, "seed": seed})
     console = wide_console(json_out, html, junit)
     show_audit(console, result, title=str(predictions or model))
-    for path in (json_out, html):
+    for path in (json_out, html, save):
         if path:
             show_written(console, path)
     gate.conclude(console, verdicts)

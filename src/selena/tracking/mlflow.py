@@ -9,11 +9,17 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
+from selena.auditing.report import AuditReport
+from selena.auditing.verdict import LEVELS
 from selena.errors import ConfigError
 from selena.escaping import log_name, log_value
+from selena.files import write_text
+from selena.reports.page.runs import run_of_audit
+from selena.reports.release.model_card import model_card_section
 from selena.reports.results import Results
 from selena.version import __version__
 
@@ -80,6 +86,57 @@ def log_results(
     except mlflow.MlflowException as error:
         raise ConfigError(f"MLflow cannot use {uri}: {error}") from error
     return parent
+
+
+def log_audit(
+    report: AuditReport,
+    uri: str,
+    *,
+    run_id: str | None = None,
+    title: str = "privacy audit",
+    experiment: str = _EXPERIMENT,
+) -> str:
+    """Log the audit of one model, so that a model registry can gate on it; return the run's id.
+
+    Metrics are those of `metrics` and "verdict_level": 0 not attacked, 1 too few records, 2 no leak
+    shown, 3 small, 4 large, 5 severe. Artifacts, in the folder "privacy": the page, the saved
+    report, and a section for a model card.
+
+    Args:
+        report: the audit.
+        uri: of a tracking server or store, as MLflow takes it.
+        run_id: the run that trained the model, which a registered version points to; None makes a
+            run of its own.
+        title: name of the page, and of a new run.
+        experiment: name of the MLflow experiment of a new run, made if there is none.
+
+    Raises:
+        ConfigError: MLflow is not installed, or the store or the run cannot be used.
+    """
+    mlflow = import_mlflow()
+    row = run_of_audit(report).row
+    try:
+        client = mlflow.MlflowClient(uri)
+        if run_id is None:
+            found = client.get_experiment_by_name(experiment)
+            number = found.experiment_id if found else client.create_experiment(experiment)
+            run: str = client.create_run(number, run_name=log_value(title, _LONGEST)).info.run_id
+        else:
+            run = client.get_run(run_id).info.run_id
+        level = {"verdict_level": float(LEVELS.index(report.verdict.level))}
+        _log(client, run, {}, metrics(row) | level)
+        for name, value in {"verdict": report.verdict.level, **report.inputs}.items():
+            client.set_tag(run, log_name(f"privacy.{name}"), log_value(value, _LONGEST))
+        with TemporaryDirectory() as folder:
+            report.write_page(Path(folder) / "report.html", title=title)
+            report.save(Path(folder) / "report.selena")
+            write_text(Path(folder) / "model-card.yaml", model_card_section(report))
+            client.log_artifacts(run, folder, "privacy")
+        if run_id is None:
+            client.set_terminated(run)
+    except mlflow.MlflowException as error:
+        raise ConfigError(f"MLflow cannot use {uri}: {error}") from error
+    return run
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:

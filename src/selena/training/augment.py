@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -12,6 +12,26 @@ from torch.nn.functional import pad
 from selena.errors import ConfigError
 
 Augmentation = Literal["none", "crop_flip"]
+
+
+@runtime_checkable
+class Augment(Protocol):
+    """Changes batches in training: a function that is set as `Recipe.augmentation`.
+
+    It draws from `generator` alone, which is named by network, epoch and step, so a resumed
+    training draws the same again. Networks that it serves are trained one at a time.
+    """
+
+    def __call__(
+        self, x: Shaped[Tensor, "b *features"], generator: torch.Generator
+    ) -> Shaped[Tensor, "b *features"]:
+        """Return changed records.
+
+        Args:
+            x: a batch as the records have it (images as uint8), on the training's device.
+            generator: a CPU generator.
+        """
+
 
 PADDING = 4
 """Black pixels put around an image before it is cropped to its own size again."""

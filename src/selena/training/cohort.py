@@ -65,7 +65,7 @@ class Cohort:
         self._validation = validation
         self._device = device
         self._on_epoch = on_epoch
-        self._epoch = 0
+        self._epoch = self._step_number = 0
         self._losses = torch.zeros(len(states), device=device)
         self._dtype = recipe.compute_dtype(device)
         # PyTorch's optimizers read rates in this precision, and no other.
@@ -159,13 +159,14 @@ class Cohort:
         inputs = [rows, weight, torch.tensor(rates, dtype=self._rate_dtype)]
         if self._recipe.augmentation == "crop_flip":
             inputs.append(self._crops(part, moving, step, rows.shape[1]))
+        self._step_number = step
         key = part.start, part.stop, rows.shape[1], *map(tuple, movers)
         if key not in self._replays:
             self._replays[key] = Replay(
                 partial(self._learn, part, movers),
                 self._device,
                 self._streams[part.start % len(self._streams)],
-                record=not self._own_loss,
+                record=not self._own_loss and isinstance(self._recipe.augmentation, str),
             )
         self._replays[key](*inputs)
 
@@ -183,6 +184,8 @@ class Cohort:
         if crops is not None:
             down, right, mirrored = crops.flatten(1)
             x = crop_flip(x, down, right, mirrored.bool())
+        elif not isinstance(self._recipe.augmentation, str):
+            x = self._changed(x, self._lanes[part.start].job.seed)
         inputs = as_input(x, self._input_dtype).unflatten(0, rows.shape)
         target = self._target.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         losses = self._loss(inputs, target, weight, part)
@@ -199,6 +202,18 @@ class Cohort:
         self._networks.collect_gradients(moving)
         for numbers, rate in zip(movers, rates, strict=True):
             step_optimizers([self._lanes[i].optimizer for i in numbers], rate)
+
+    def _changed(self, x: Tensor, seed: int) -> Tensor:
+        """Return a batch as the recipe's own function changes it; such networks train alone."""
+        assert not isinstance(self._recipe.augmentation, str)
+        draws = torch_generator(seed, "augmentation", self._epoch, self._step_number)
+        changed = self._recipe.augmentation(x, draws)
+        if changed.shape != x.shape:
+            raise TrainingError(
+                f"The augmentation returned a batch of shape {tuple(changed.shape)} for one of "
+                f"{tuple(x.shape)}. Return records of the same shape."
+            )
+        return changed
 
     def _loss(
         self, inputs: Tensor, target: Tensor, weight: Tensor, part: slice

@@ -70,6 +70,8 @@ def cohort_size(ensemble: Ensemble, workspace: Workspace) -> int:
     reason = why_not_stackable(network, as_input(ensemble.examples.x[jobs[0].rows[:2]]))
     if not isinstance(ensemble.recipe.loss, str):
         reason = "their loss is one of a whole batch"
+    if not isinstance(ensemble.recipe.augmentation, str):
+        reason = "their augmentation is a function of one batch"
     if reason is not None:
         _LOG.info("Training one network at a time: %s.", reason)
         return 1

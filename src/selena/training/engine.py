@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from selena.errors import TrainingError
+from selena.errors import ConfigError, TrainingError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.training.batches import in_even_chunks
@@ -20,6 +20,7 @@ from selena.training.cohort_size import Ensemble, cohort_size
 from selena.training.compiled import worth_compiling
 from selena.training.executor import choose_place, is_long, run_tasks, there
 from selena.training.job import Examples, Job
+from selena.training.own_function import FunctionTask
 from selena.training.recipe import Recipe
 from selena.training.task import TrainingTask, build
 from selena.workspace import Workspace
@@ -54,8 +55,14 @@ def fit_networks(
     Raises:
         TrainingError: a job without rows, a selection without validation records, or a loss that
             is no longer finite.
+        ConfigError: a training function under a loss or an observer that it would not know.
     """
     workspace = workspace or Workspace()
+    if recipe.train is not None and (recipe.loss != "cross_entropy" or on_epoch is not None):
+        raise ConfigError(
+            "This defense changes the loss, or looks at each epoch: a training function would not "
+            "know. Use a recipe without train."
+        )
     if recipe.selection != "validation":
         validation = None
     elif validation is None or len(validation.x) == 0:
@@ -70,11 +77,15 @@ def fit_networks(
         tensor_digest(validation.x, validation.target) if validation else None,
         code_digest(),
     )
+    own = recipe.train is not None
     shared_out = on_epoch is None and is_long(factory, jobs, recipe)
     trainers = there(workspace, shared_out=shared_out)
-    size = cohort_size(Ensemble(factory, examples, jobs, recipe), trainers) if jobs else 1
+    size = 1
+    if jobs and not own:
+        size = cohort_size(Ensemble(factory, examples, jobs, recipe), trainers)
     parts = list(in_even_chunks(len(jobs), size))
-    worth = worth_compiling(factory, jobs, recipe, trainers.torch_device)
+    worth = not own and worth_compiling(factory, jobs, recipe, trainers.torch_device)
+    kind = FunctionTask if own else TrainingTask
     place = choose_place(workspace, len(parts), shared_out=shared_out)
     how = [place.numeric, worth]
     tasks = []
@@ -82,7 +93,7 @@ def fit_networks(
         mine = tuple(jobs[part])
         # Sums come out otherwise on another processor, and beside other numbers of networks.
         keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
-        tasks.append(TrainingTask(factory, mine, tuple(keys), recipe, examples, validation, worth))
+        tasks.append(kind(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:
         results = run_tasks(tasks, workspace, bar, place, on_epoch)
     weights = [state for states in results for state in states]

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from selena.errors import ConfigError
 from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.processor import numeric_environment
@@ -93,6 +94,11 @@ class OwnLoop:
             workspace: device, progress and folder.
             beside: other networks and optimizers that train in step.
         """
+        if defense.recipe.train is not None or not isinstance(defense.recipe.augmentation, str):
+            raise ConfigError(
+                f"{type(defense).__name__} has a training loop of its own. Use a recipe without "
+                "train, and with an augmentation by name."
+            )
         self.device = workspace.torch_device
         self.network: nn.Module = build(defense.network, seed, self.device)
         self.rows = torch.arange(len(train))

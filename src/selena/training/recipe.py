@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from selena.errors import ConfigError
+from selena.networks import NetworkFactory
 from selena.processor import has_fast_bfloat16
-from selena.training.augment import Augmentation
+from selena.training.augment import Augment, Augmentation
 from selena.training.losses import Loss, LossName
+from selena.types import Records
 
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@runtime_checkable
+class Train(Protocol):
+    """A training loop of the user's own, set as `Recipe.train`.
+
+    Its code and what it holds are part of the fingerprint under which a trained network is kept.
+    """
+
+    def __call__(
+        self,
+        network_factory: NetworkFactory,
+        records: Records,
+        soft_labels: Float[Tensor, "n c"] | None,
+        seed: int,
+        device: str,
+    ) -> nn.Module:
+        """Return a trained network.
+
+        Args:
+            network_factory: builds the network; what is returned must have its architecture.
+            records: what to train on, and nothing else. With soft labels, `y` is the most probable
+                class of each and not the true one: a student must not see that.
+            soft_labels: rows of probabilities to learn instead of `y`; None for hard labels.
+            seed: of this network. PyTorch's global generators are seeded with it already.
+            device: where to train, as "cpu" or "cuda".
+        """
 
 
 @dataclass(frozen=True)
@@ -37,6 +68,9 @@ class Recipe:
             `loss(network, x, target, *, epoch) -> scalar` (`selena.training.losses.Loss`).
         augmentation: "crop_flip" shows images cropped and mirrored at random, another way in
             each epoch; soft labels are those of the clean images. "none" shows them as they are.
+            Or a function of a batch and a generator (`selena.training.augment.Augment`).
+        train: a function that trains the network, `train(network_factory, records, soft_labels,
+            seed, device) -> network`; the other settings are then its own affair (`Train`).
     """
 
     _: KW_ONLY
@@ -52,7 +86,8 @@ class Recipe:
     precision: Precision = "auto"
     selection: Literal["last", "validation"] = "last"
     loss: LossName | Loss = "cross_entropy"
-    augmentation: Augmentation = "none"
+    augmentation: Augmentation | Augment = "none"
+    train: Train | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -70,7 +105,13 @@ class Recipe:
         _one_of("optimizer", self.optimizer, ("adam", "sgd"))
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         _one_of("selection", self.selection, ("last", "validation"))
-        _one_of("augmentation", self.augmentation, get_args(Augmentation))
+        if isinstance(self.augmentation, str):
+            _one_of("augmentation", self.augmentation, get_args(Augmentation))
+        if self.train is not None and (self.selection != "last" or self.augmentation != "none"):
+            raise ConfigError(
+                "A recipe with a training function takes no selection and no augmentation. Do "
+                "both in the function."
+            )
         if isinstance(self.loss, str):
             _one_of("loss", self.loss, get_args(LossName))
 
