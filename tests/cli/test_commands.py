@@ -141,6 +141,11 @@ def test_options_beat_the_settings_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert seen[1].data.n_members == 200
 
 
+@pytest.mark.parametrize(("given", "kept"), [("exact", "exact"), ("12", 12.0)])
+def test_near_duplicates_are_a_word_or_a_number(given: str, kept: object) -> None:
+    assert run_module._plan({"near_duplicates": given}) == {"near_duplicates": kept}
+
+
 @pytest.mark.parametrize("option", [["--epochs", "0"], ["--n-submodels", "0"]])
 def test_counts_below_one_are_refused(option: list[str], tmp_path: Path) -> None:
     assert option[0] in selena("train", *option, cwd=tmp_path, code=2).stderr

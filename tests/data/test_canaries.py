@@ -94,6 +94,48 @@ def test_a_twin_differs_in_one_step_of_one_feature(features: Kind) -> None:
     assert bool((twins.ids < 0).all())
 
 
+@pytest.mark.parametrize("distance", [1, 3, 8])
+def test_a_twin_differs_in_so_many_bits(distance: int) -> None:
+    canaries = canaries_of(plant(kind="twins", distance=float(distance)))
+    assert canaries.extra_members is not None
+    flips = (canaries.extra_members.x != canaries.members.x).sum(dim=1)
+    assert flips.tolist() == [distance] * len(flips)
+
+
+def test_a_twin_of_numbers_is_at_the_distance() -> None:
+    canaries = canaries_of(plant("numbers", kind="twins", distance=2.5))
+    assert canaries.extra_members is not None
+    std = bare("numbers").evaluation.non_members.x.std(dim=0)
+    gap = ((canaries.extra_members.x - canaries.members.x) / std).norm(dim=1)
+    assert gap.tolist() == pytest.approx([2.5] * len(gap), rel=1e-4)
+
+
+def test_a_twin_of_an_image_is_shifted() -> None:
+    canaries = canaries_of(plant("images", kind="grouped-twins", distance=2.0))
+    assert canaries.extra_members is not None
+    was, now = canaries.members.x, canaries.extra_members.x
+    right = (now[..., 2:] == was[..., :-2]).flatten(1).all(dim=1)
+    left = (now[..., :-2] == was[..., 2:]).flatten(1).all(dim=1)
+    assert bool((right | left).all())
+    assert bool(right.any())
+    assert bool(left.any())
+
+
+@pytest.mark.parametrize(
+    ("features", "distance", "message"),
+    [("bits", 1.5, "whole number"), ("bits", 1e6, "counts bits"), ("images", 99.0, "pixels")],
+)
+def test_impossible_distance_is_an_error(features: Kind, distance: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plant(features, kind="twins", distance=distance)
+
+
+@pytest.mark.parametrize(("kind", "distance"), [("mislabelled", 1.0), ("twins", 0.0)])
+def test_distance_is_checked_with_the_kind(kind: str, distance: float) -> None:
+    with pytest.raises(ConfigError, match="canary_distance"):
+        check_canaries(60, kind, distance)
+
+
 def test_a_twin_of_numbers_is_near() -> None:
     canaries = canaries_of(plant("numbers", kind="twins"))
     twins = canaries.extra_members

@@ -72,6 +72,36 @@ def test_records_of_one_subject_share_their_non_models() -> None:
     assert len(excluded.unique(dim=0)) > 3
 
 
+def test_near_copies_share_the_draw_of_one() -> None:
+    records = toy_records(200)
+    copies = records.take(torch.arange(30))
+    both = concatenate(records, with_x(copies, copies.x + 1e-4))
+    exact = draw_non_model_sets(both, 12, 5, seed=1).excluded
+    found = draw_non_model_sets(both, 12, 5, near_duplicates="auto", seed=1).excluded
+    assert torch.equal(found[:30], found[200:])
+    assert torch.equal(found[30:200], exact[30:200])
+    kept = [exact[:30] == found[:30], exact[200:] == found[200:]]
+    assert bool((kept[0].all(dim=1) | kept[1].all(dim=1)).all())
+    assert not torch.equal(exact[:30], exact[200:])
+
+
+def test_both_stages_pass_the_setting_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        split_ai, "join_near", lambda x, c, units, near: asked.append(near) or units
+    )
+    replace(SPLIT_AI, near_duplicates=3.0).fit(toy_records(60), VALIDATION, seed=1)
+    distilled = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=K, n_nonmodels=L)
+    distilled.fit(toy_records(60), VALIDATION, seed=1)
+    assert asked == [3.0, "auto"]
+
+
+@pytest.mark.parametrize("kind", [SPLIT_AI, Selena(NETWORK, CLASSES, RECIPE, RECIPE)])
+def test_wrong_near_duplicates_are_refused(kind: SplitAI | Selena) -> None:
+    with pytest.raises(ConfigError, match="near_duplicates"):
+        replace(kind, near_duplicates=-1.0)
+
+
 def test_subjects_with_a_record_in_common_are_one() -> None:
     records = toy_records(40)
     # A row of the first subject has the content of one of the second: no sub-model may see either.

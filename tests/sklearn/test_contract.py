@@ -119,6 +119,25 @@ def test_a_record_of_weight_zero_links_no_subjects() -> None:
     assert (excluded[0] != excluded[3]).any()
 
 
+def test_near_copies_share_non_models() -> None:
+    X, y = records()
+    both, labels = np.concatenate([X, X[:10] + 1e-6 * X.std(axis=0)]), np.append(y, y[:10])
+    settings: dict[str, Any] = {"n_submodels": 12, "n_nonmodels": 5, "random_state": 0}
+    found = SplitAIClassifier(DecisionTreeClassifier(), **settings).fit(both, labels)
+    exact = SplitAIClassifier(DecisionTreeClassifier(), near_duplicates="exact", **settings)
+    drawn, alone = found.non_models(both), exact.fit(both, labels).non_models(both)
+    assert np.array_equal(drawn[:10], drawn[len(X) :])
+    assert not np.array_equal(alone[:10], alone[len(X) :])
+    assert np.array_equal(drawn[10 : len(X)], alone[10 : len(X)])
+    assert exact.shared_draws_ == {}
+
+
+@pytest.mark.parametrize("kind", [SplitAIClassifier, SelenaClassifier])
+def test_wrong_near_duplicates_are_refused(kind: Any) -> None:
+    with pytest.raises(ConfigError, match="near_duplicates"):
+        kind(near_duplicates=-1.0).fit(*records())
+
+
 def test_student_learns_from_non_models_of_subjects() -> None:
     X, y = records()
     subjects = np.arange(len(X)) // 2

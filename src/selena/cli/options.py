@@ -79,6 +79,14 @@ CanaryKind = Annotated[
         "mislabelled)."
     ),
 ]
+CanaryDistance = Annotated[
+    float | None,
+    typer.Option(
+        help="How much a near-duplicate of a canary differs: bits of binary records, standard "
+        "deviations of other numbers, pixels that an image is shifted by (default: as little as "
+        "possible)."
+    ),
+]
 Defenses = Annotated[
     list[str] | None,
     typer.Option(
@@ -151,6 +159,14 @@ NNonmodels = Annotated[
         min=1,
         help="Number of sub-models that do not train on a given record, L in the paper "
         "(default: 10).",
+    ),
+]
+NearDuplicates = Annotated[
+    str | None,
+    typer.Option(
+        help="Which training records share their non-models because they are near copies: auto "
+        "finds them by their distances; exact takes equal records alone; a number is a distance, "
+        "in bits of binary records or standard deviations of other numbers (default: auto)."
     ),
 ]
 Epochs = Annotated[
@@ -247,3 +263,11 @@ def machines(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options `Executor`, `Mixed` and `TaskGpus` that were given."""
     given = {name: arguments.get(name) for name in ("executor", "mixed", "task_gpus")}
     return {name: value for name, value in given.items() if value not in (None, False)}
+
+
+def word_or_number(value: str) -> str | float:
+    """Return an option that is a word or a number as what it is."""
+    try:
+        return float(value)
+    except ValueError:
+        return value

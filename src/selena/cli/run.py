@@ -43,12 +43,14 @@ def run_command(
     partition: options.Partition = None,
     canaries: options.Canaries = None,
     canary_kind: options.CanaryKind = None,
+    canary_distance: options.CanaryDistance = None,
     defense: options.Defenses = None,
     attack_names: options.Attacks = None,
     seed: options.Seeds = None,
     selection: options.Selection = None,
     n_submodels: options.NSubmodels = None,
     n_nonmodels: options.NNonmodels = None,
+    near_duplicates: options.NearDuplicates = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
@@ -104,11 +106,13 @@ def train_command(
     partition: options.Partition = None,
     canaries: options.Canaries = None,
     canary_kind: options.CanaryKind = None,
+    canary_distance: options.CanaryDistance = None,
     defense: options.Defenses = None,
     seed: options.Seeds = None,
     selection: options.Selection = None,
     n_submodels: options.NSubmodels = None,
     n_nonmodels: options.NNonmodels = None,
+    near_duplicates: options.NearDuplicates = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
@@ -217,6 +221,8 @@ def _plan(arguments: dict[str, Any]) -> dict[str, Any]:
     plan: dict[str, Any] = {
         name: given[name] for name in ("n_submodels", "n_nonmodels") if name in given
     }
+    if "near_duplicates" in given:
+        plan["near_duplicates"] = options.word_or_number(given["near_duplicates"])
     if recipe:
         plan |= {"training": recipe, "distillation": recipe}
     if "epochs" in recipe:

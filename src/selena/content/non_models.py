@@ -6,7 +6,7 @@ moves no other record's draw. And adaptive inference needs no memory of the trai
 training record is answered by its own non-models, and any other input by a draw of the same
 distribution that a repeated query meets again.
 
-Records of one subject differ in content and share the draw of one of them; which
+Records of one subject and near copies differ in content and share the draw of one of them; which
 do is all that is remembered.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from selena.content.digests import number_contents
 from selena.content.lookup import l_of_k
+from selena.content.near_duplicates import NearDuplicates, join_near
 from selena.content.rows import count_rows, row_bytes
 from selena.data.subjects import join_subjects
 
@@ -59,21 +59,33 @@ def draw_non_models(
 
 
 def share_draws(
-    X: Any, subjects: Int64[np.ndarray, " n"], *, n_submodels: int, key: bytes
+    X: Any,
+    subjects: Int64[np.ndarray, " n"] | None,
+    *,
+    n_submodels: int,
+    key: bytes,
+    near_duplicates: NearDuplicates = "exact",
 ) -> dict[bytes, bytes]:
-    """Let all records that are linked by subjects or by equal content share the draw of one.
+    """Let records share one draw that are linked by subjects, equal content or as near copies.
 
     It is that of the least digest, so the order of records does not matter. Only records whose own
     draw is another are in the result.
 
     Args:
         X: the n training records.
-        subjects: number of each one's subject, negative where it stands alone.
+        subjects: number of each one's subject, negative where it stands alone, or None.
         n_submodels: K, number of sub-models.
         key: see `draw_non_models`.
+        near_duplicates: which records are near copies.
     """
+    if subjects is None and near_duplicates == "exact":
+        return {}
     digests = list(_digests(X, n_submodels, key))
-    linked = join_subjects(number_contents(digests), subjects).tolist()
+    # Numbered by digest, so that the order of records does not matter.
+    starts = np.array([digest[:_START] for digest in digests], dtype=f"S{_START}")
+    contents = np.unique(starts, return_inverse=True)[1].astype(np.int64)
+    units = contents if subjects is None else join_subjects(contents, subjects)
+    linked = join_near(X, contents, units, near_duplicates).tolist()
     least: dict[int, bytes] = {}
     for number, digest in zip(linked, digests, strict=True):
         least[number] = min(digest, least.get(number, digest))

@@ -48,7 +48,7 @@ def row_bytes(X: Any) -> Iterator[bytes]:
                 X[part] if sparse.issparse(X) else X[part].reshape(len(X[part]), -1)
             )
         return
-    columns = [_column(column) for column in _columns(X)]
+    columns = [_column(column) for column in columns_of(X)]
     numbers = np.stack([column for column, _ in columns], axis=1)
     others = [(b"%d:" % place, found) for place, (_, found) in enumerate(columns) if found]
     for part in in_chunks(len(numbers), _CHUNK):
@@ -70,7 +70,7 @@ def _canonical(X: Any) -> Iterator[bytes]:
         yield rows.indices[inside].tobytes() + rows.data[inside].tobytes()
 
 
-def _columns(X: Any) -> list[Any]:
+def columns_of(X: Any) -> list[Any]:
     """Return the columns of records: arrays of numbers, or sequences of any values."""
     if hasattr(X, "iloc"):
         whole = X.to_frame() if X.ndim == 1 else X

@@ -100,7 +100,7 @@ def draw_audit_pool(
     )
     near, half, exact = (torch.nonzero(kind == place).squeeze(1) for place in (2, 3, 4))
     copied = torch.cat([near, half])
-    near_copies = _near_copies(audited.take(copied), population.x, seed)
+    near_copies = _near_copies(audited.take(copied), population.x, None, seed)
     labels = near_copies.y.clone()
     labels[len(near) :: 2] = drawn.y[half[::2]]
     exact_copies = replace(audited.take(exact), ids=-1 - audited.ids[exact])

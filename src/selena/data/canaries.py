@@ -12,6 +12,7 @@ fitted as without them and score them separately. Near copies are trained on and
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -32,13 +33,20 @@ FEWEST_CANARIES = 20
 _NEAR = 0.01  # of a feature's standard deviation
 
 
-def check_canaries(count: int, kind: str) -> None:
+def check_canaries(count: int, kind: str, distance: float | None = None) -> None:
     """Raise `ConfigError` unless so many canaries of that kind can be planted, or none."""
     if kind not in get_args(CanaryKind):
         known = ", ".join(get_args(CanaryKind))
         raise ConfigError(f"canary_kind={kind!r} is unknown; use one of {known}.")
     if kind != "mislabelled" and not count:
         raise ConfigError(f"canary_kind={kind!r} without canaries. Say how many: canaries=300.")
+    if distance is not None and kind == "mislabelled":
+        raise ConfigError(
+            "canary_distance is that of a near copy, and mislabelled canaries have none. Use "
+            "canary_kind=twins."
+        )
+    if distance is not None and not 0 < distance < math.inf:
+        raise ConfigError(f"canary_distance is {distance:g}; it must be above 0.")
     if count and count < FEWEST_CANARIES:
         raise ConfigError(
             f"canaries is {count}; plant at least {FEWEST_CANARIES}, or 0 for none at all."
@@ -46,7 +54,13 @@ def check_canaries(count: int, kind: str) -> None:
 
 
 def plant_canaries(
-    split: AuditSplit, count: int, kind: CanaryKind, *, num_classes: int, seed: int = 0
+    split: AuditSplit,
+    count: int,
+    kind: CanaryKind,
+    *,
+    num_classes: int,
+    distance: float | None = None,
+    seed: int = 0,
 ) -> AuditSplit:
     """Turn some test non-members into canaries, about half of which the target trains on.
 
@@ -57,13 +71,18 @@ def plant_canaries(
             that is trained on, with the same wrong label, and says to nobody that the two belong
             together; "grouped-twins" says so, by `Records.subjects`. Copies are not scored.
         num_classes: number of classes, >= 2.
+        distance: how much a copy differs: so many of the bits of binary records; so many standard
+            deviations of the test non-members' features (a Euclidean norm); images are shifted by
+            so many pixels, to the right or to the left. None for very little: one bit, one shade of
+            one pixel, or a hundredth of each feature's standard deviation.
         seed: root of the draws, 0 by default: which records, labels, coins and copies.
 
     Raises:
-        ConfigError: too few canaries, an unknown kind, a split that has some, or a single class.
+        ConfigError: too few canaries, an unknown kind, a split that has some, a single class, or a
+            distance that the records cannot have.
         DataError: not enough test non-members to leave one.
     """
-    check_canaries(count, kind)
+    check_canaries(count, kind, distance)
     if split.canaries is not None:
         raise ConfigError("This split holds canaries already. Plant all of them at once.")
     if num_classes < 2:
@@ -87,9 +106,9 @@ def plant_canaries(
     members, twins = canaries.take(inside), None
     if kind == "grouped-twins":
         members = replace(members, subjects=_new_subjects(split, len(members)))
-        twins = _near_copies(members, test.x, seed)
+        twins = _near_copies(members, test.x, distance, seed)
     if kind == "twins":
-        twins = replace(_near_copies(members, test.x, seed), subjects=None)
+        twins = replace(_near_copies(members, test.x, distance, seed), subjects=None)
     return replace(
         split,
         evaluation=replace(split.evaluation, non_members=test.take(left)),
@@ -105,17 +124,46 @@ def _new_subjects(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
     return torch.arange(first, first + count)
 
 
-def _near_copies(records: Records, population: Shaped[Tensor, "m *features"], seed: int) -> Records:
+def _near_copies(
+    records: Records, population: Shaped[Tensor, "m *features"], distance: float | None, seed: int
+) -> Records:
     """Return a copy of each record that differs a little; its number is that of no record."""
     x, draws = records.x, torch_generator(seed, "twins")
     if x.is_floating_point():
-        noise = _NEAR * population.float().std(dim=0) * torch.randn(x.shape, generator=draws)
-        near = (x + noise).to(x.dtype)
+        noise, scale = torch.randn(x.shape, generator=draws), population.float().std(dim=0)
+        if distance is None:
+            noise *= _NEAR
+        else:
+            noise *= distance / noise.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+        near = (x + scale * noise).to(x.dtype)
+    elif distance is not None and x.ndim == 4:
+        near = _shifted(x, _whole(distance, x.shape[-1] - 1, "pixels"), draws)
     else:
         flat = x.flatten(1).clone()
-        place = torch.randint(flat.shape[1], (len(flat),), generator=draws)
-        rows = torch.arange(len(flat))
+        if distance is None:
+            place = torch.randint(flat.shape[1], (len(flat), 1), generator=draws)
+        else:
+            count = _whole(distance, flat.shape[1], "bits")
+            place = torch.rand(flat.shape, generator=draws).argsort(dim=1)[:, :count]
         # A flipped bit; of an image one shade of one pixel.
-        flat[rows, place] ^= 1
+        flat.scatter_(1, place, flat.gather(1, place) ^ 1)
         near = flat.view_as(x)
     return replace(records, x=near, ids=-1 - records.ids)
+
+
+def _shifted(x: Shaped[Tensor, "n c h w"], by: int, draws: torch.Generator) -> Tensor:
+    """Return images moved to the right or to the left, by a coin each; edges are repeated."""
+    right = torch.rand(len(x), generator=draws) < 0.5
+    columns = torch.arange(x.shape[-1])
+    moved = [x[..., (columns + step).clamp(0, x.shape[-1] - 1)] for step in (-by, by)]
+    return torch.where(right[:, None, None, None], moved[0], moved[1])
+
+
+def _whole(distance: float, most: int, what: str) -> int:
+    """Return a distance that counts something, or raise `ConfigError`."""
+    if distance != int(distance) or distance > most:
+        raise ConfigError(
+            f"canary_distance is {distance:g}; it counts {what} of these records, so give a whole "
+            f"number up to {most}."
+        )
+    return int(distance)

@@ -1,10 +1,10 @@
 """Records that belong together: all on one side of a cut, and counted as one.
 
-Near-duplicates are not detected, so subjects declare them. A split keeps subjects whole, so its
-parts may miss the sizes that were asked for by a few records. Reference models halve subjects, not
-records. An audit gives each subject one score, the mean of its records' scores, so that scores
-stay independent and intervals true. Intervals of the model's own accuracies allow for the spread
-between subjects.
+Near copies are found for the draws of Split-AI alone; here, subjects declare them. A split keeps
+subjects whole, so its parts may miss the sizes that were asked for by a few records. Reference
+models halve subjects, not records. An audit gives each subject one score, the mean of its records'
+scores, so that scores stay independent and intervals true. Intervals of the model's own accuracies
+allow for the spread between subjects.
 """
 
 from __future__ import annotations

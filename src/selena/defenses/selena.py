@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
+from selena.content.near_duplicates import NearDuplicates, check_near_duplicates
 from selena.defenses.split_ai import SplitAI, check_sizes, mean_prediction
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed
@@ -33,6 +34,8 @@ class Selena:
         distillation: how the student is trained.
         n_submodels: number of sub-models.
         n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
+        near_duplicates: which training records share a draw because they are near copies; see
+            `SplitAI`.
     """
 
     network: NetworkFactory
@@ -42,6 +45,7 @@ class Selena:
     _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
+    near_duplicates: NearDuplicates = "auto"
 
     @classmethod
     def from_plan(cls, plan: Plan, data: Dataset) -> Selena:
@@ -53,10 +57,12 @@ class Selena:
             plan.distillation,
             n_submodels=plan.n_submodels,
             n_nonmodels=plan.n_nonmodels,
+            near_duplicates=plan.near_duplicates,
         )
 
     def __post_init__(self) -> None:
         check_sizes(self.n_submodels, self.n_nonmodels)
+        check_near_duplicates(self.near_duplicates)
 
     @property
     def split_ai(self) -> SplitAI:
@@ -67,6 +73,7 @@ class Selena:
             self.recipe,
             n_submodels=self.n_submodels,
             n_nonmodels=self.n_nonmodels,
+            near_duplicates=self.near_duplicates,
         )
 
     def fit(

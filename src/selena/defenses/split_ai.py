@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
 from selena.content.lookup import l_of_k
+from selena.content.near_duplicates import NearDuplicates, check_near_duplicates, join_near
 from selena.content.non_model_sets import NonModelSets
 from selena.data.subjects import join_subjects
 from selena.errors import ConfigError, StoreError
@@ -41,12 +42,20 @@ class SplitAI:
     subject together: a member's are answered by the same L sub-models, those of a stranger by
     others each, and the spread of the answers tells them apart.
 
+    Near copies among the training records share their L sub-models. Of queries, exact records alone
+    are recognized, as in the paper: an ensemble that also answered near queries by a member's own
+    sub-models would have to keep the members themselves, and the edge of what it calls near would
+    tell where a member is. Distil it (`Selena`) before you publish it.
+
     Attributes:
         network: builds a sub-model.
         num_classes: number of classes.
         recipe: how each sub-model is trained.
         n_submodels: number of sub-models.
         n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
+        near_duplicates: which training records share a draw because they are near copies: "auto"
+            finds them by gaps among distances, "exact" takes equal ones alone, and a number is a
+            distance (see `selena.content.near_duplicates`).
     """
 
     network: NetworkFactory
@@ -55,6 +64,7 @@ class SplitAI:
     _: KW_ONLY
     n_submodels: int = 25
     n_nonmodels: int = 10
+    near_duplicates: NearDuplicates = "auto"
 
     @classmethod
     def from_plan(cls, plan: Plan, data: Dataset) -> SplitAI:
@@ -65,10 +75,12 @@ class SplitAI:
             plan.training,
             n_submodels=plan.n_submodels,
             n_nonmodels=plan.n_nonmodels,
+            near_duplicates=plan.near_duplicates,
         )
 
     def __post_init__(self) -> None:
         check_sizes(self.n_submodels, self.n_nonmodels)
+        check_near_duplicates(self.near_duplicates)
 
     def fit(
         self,
@@ -81,7 +93,13 @@ class SplitAI:
         """Draw the non-model sets and train the K sub-models."""
         workspace = workspace or Workspace()
         check_records(train, num_classes=self.num_classes, what="training records")
-        sets = draw_non_model_sets(train, self.n_submodels, self.n_nonmodels, seed=seed)
+        sets = draw_non_model_sets(
+            train,
+            self.n_submodels,
+            self.n_nonmodels,
+            near_duplicates=self.near_duplicates,
+            seed=seed,
+        )
         jobs = [
             Job(f"submodel-{i}", ~sets.without(i), child_seed(seed, "submodel", i))
             for i in range(self.n_submodels)
@@ -173,24 +191,32 @@ def check_sizes(n_submodels: int, n_nonmodels: int) -> None:
 
 
 def draw_non_model_sets(
-    train: Records, n_submodels: int, n_nonmodels: int, *, seed: int
+    train: Records,
+    n_submodels: int,
+    n_nonmodels: int,
+    *,
+    near_duplicates: NearDuplicates = "exact",
+    seed: int,
 ) -> NonModelSets:
     """Draw for each record, uniformly without replacement, L of the K sub-models.
 
-    Records of equal content share one draw, and so do those of one subject: otherwise a sub-model
-    that must not see the one would train on the other.
+    Records of equal content share one draw, and so do those of one subject and near copies:
+    otherwise a sub-model that must not see the one would train on the other. Near copies take the
+    draw of one of them, so that all other records have the draws they have without.
     """
     check_sizes(n_submodels, n_nonmodels)
-    unit = group_by_content(train.x)
+    contents = group_by_content(train.x).numpy()
+    unit = contents
     if train.subjects is not None:
-        unit = torch.from_numpy(join_subjects(unit.numpy(), train.subjects.numpy()))
+        unit = join_subjects(contents, train.subjects.numpy())
     generator = torch_generator(seed, "non-model sets")
     bits = torch.zeros(int(unit.max()) + 1, (n_submodels + 7) // 8, dtype=torch.uint8)
     # One generator draws on: chunks of rows get the numbers that all rows at once would.
     for part in in_chunks(len(bits), _CHUNK):
         order = torch.rand(len(bits[part]), n_submodels, generator=generator).argsort(dim=1)
         bits[part] = NonModelSets.pack(torch.from_numpy(l_of_k(order.numpy(), n_nonmodels))).bits
-    return NonModelSets(bits[unit], n_submodels)
+    near = join_near(train.x, contents, unit, near_duplicates)
+    return NonModelSets(bits[torch.from_numpy(near)], n_submodels)
 
 
 def mean_prediction(

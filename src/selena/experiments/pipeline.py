@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,13 +11,13 @@ from typing import Any, Literal
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_attacks, run_audit
 from selena.config import override
-from selena.content.digests import digests
 from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.environment import note_numeric_settings, numeric_settings, report_numeric_differences
 from selena.errors import ConfigError, StoreError
+from selena.experiments.copies import warn_of_copies
 from selena.experiments.store import RunFolder
 from selena.fingerprint import code_digest, fingerprint
 from selena.pools.choose import Machines
@@ -27,11 +26,6 @@ from selena.seeding import child_seed
 from selena.training.plans import PLANS, Plan
 from selena.types import AuditSplit, Dataset, Defense
 from selena.workspace import Progress, Workspace, check_device
-
-# Repeated records below this share of the test set move figures less than chance does.
-_MANY_COPIES = 0.01
-
-_LOG = logging.getLogger(__name__)
 
 Selection = Literal["last", "validation", "paper"]
 
@@ -53,6 +47,7 @@ class DataSettings:
         canaries: how many test non-members are turned into canaries, which a coin each makes
             members besides or not; 0 for none.
         canary_kind: "mislabelled", "twins" or "grouped-twins" (see `plant_canaries`).
+        canary_distance: how much a twin differs (see `plant_canaries`), or None for very little.
     """
 
     dataset: str = "purchase100-synthetic"
@@ -64,9 +59,10 @@ class DataSettings:
     partition: Literal["default", "paper"] = "default"
     canaries: int = 0
     canary_kind: CanaryKind = "mislabelled"
+    canary_distance: float | None = None
 
     def __post_init__(self) -> None:
-        check_canaries(self.canaries, self.canary_kind)
+        check_canaries(self.canaries, self.canary_kind, self.canary_distance)
         if self.partition == "paper" and self.n_members is not None:
             raise ConfigError(
                 "The paper's partition sets the number of members. Leave out n_members."
@@ -179,7 +175,12 @@ class Case:
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
         contents = replace(
-            self.data, n_members=None, partition="default", canaries=0, canary_kind="mislabelled"
+            self.data,
+            n_members=None,
+            partition="default",
+            canaries=0,
+            canary_kind="mislabelled",
+            canary_distance=None,
         )
         return load_data(contents, progress)
 
@@ -206,6 +207,7 @@ class Case:
             self.data.canaries,
             self.data.canary_kind,
             num_classes=dataset.num_classes,
+            distance=self.data.canary_distance,
             seed=child_seed(self.seed, "canaries"),
         )
 
@@ -219,7 +221,7 @@ class Case:
         key = fingerprint(
             data_identity(dataset),
             self.data.sizes(dataset),
-            [self.data.canaries, self.data.canary_kind],
+            [self.data.canaries, self.data.canary_kind, self.data.canary_distance],
             self.build_defense(dataset),
             # What attacks take from the plan: an attacker's own Split-AI imitates it.
             [
@@ -228,6 +230,7 @@ class Case:
                 plan.shadow_epochs,
                 plan.n_submodels,
                 plan.n_nonmodels,
+                plan.near_duplicates,
             ],
             self.seed,
             self.selection,
@@ -325,7 +328,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
         return run
     note_numeric_settings(workspace)
     split = case.split(dataset)
-    _warn_of_copies(split)
+    warn_of_copies(split)
     # The paper's code selects on the test set. Offered by name only; reports flag it.
     validation = split.evaluation.non_members if case.selection == "paper" else split.validation
     start = time.perf_counter()
@@ -347,20 +350,10 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
 
 def _planted(data: DataSettings) -> dict[str, Any]:
     """Return how many canaries of what kind there are; nothing where there are none."""
-    return {"canaries": data.canaries, "canary_kind": data.canary_kind} if data.canaries else {}
-
-
-def _warn_of_copies(split: AuditSplit) -> None:
-    """Log a warning where non-members that are scored have the content of members."""
-    known, others = set(digests(split.train.x)), digests(split.evaluation.non_members.x)
-    copies = sum(digest in known for digest in others)
-    if copies > _MANY_COPIES * len(others):
-        _LOG.warning(
-            "%d of %d test non-members are copies of members: no attack can tell them apart, so "
-            "what leaks is underestimated. Drop repeated records first.",
-            copies,
-            len(others),
-        )
+    if not data.canaries:
+        return {}
+    distance = {} if data.canary_distance is None else {"canary_distance": data.canary_distance}
+    return {"canaries": data.canaries, "canary_kind": data.canary_kind, **distance}
 
 
 def attack(

@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
+from selena.content.near_duplicates import NearDuplicates, check_near_duplicates
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
 from selena.sklearn.checks import check_counts, check_estimator, check_training
@@ -33,6 +34,8 @@ class SelenaClassifier(ProbabilityClassifier):
             it, it sees every record.
         n_submodels: K, at least 2; the paper's is 25.
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
+        near_duplicates: which training records share their non-models because they are near copies;
+            see `SplitAIClassifier`.
         student: what learns the soft labels, a classifier with `predict_proba`; None for a copy
             of `estimator`. One with `fit_soft` (`TorchClassifier`) learns them as they are; any
             other is fitted on each record once per class, weighted by its probability; one that
@@ -71,6 +74,7 @@ class SelenaClassifier(ProbabilityClassifier):
         *,
         n_submodels: int = 25,
         n_nonmodels: int = 10,
+        near_duplicates: NearDuplicates = "auto",
         student: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -80,6 +84,7 @@ class SelenaClassifier(ProbabilityClassifier):
         self.estimator = estimator
         self.n_submodels = n_submodels
         self.n_nonmodels = n_nonmodels
+        self.near_duplicates = near_duplicates
         self.student = student
         self.max_expansion = max_expansion
         self.n_jobs = n_jobs
@@ -101,10 +106,11 @@ class SelenaClassifier(ProbabilityClassifier):
 
         Raises:
             ConfigError: not 1 <= L < K, an estimator or student without
-                `predict_proba`, or fewer than two classes.
+                `predict_proba`, an unknown `near_duplicates`, or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
         """
         check_counts(self.n_submodels, self.n_nonmodels)
+        check_near_duplicates(self.near_duplicates)
         check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
         student = check_estimator(base if self.student is None else self.student, "student")
@@ -115,6 +121,7 @@ class SelenaClassifier(ProbabilityClassifier):
             base,
             n_submodels=self.n_submodels,
             n_nonmodels=self.n_nonmodels,
+            near_duplicates=self.near_duplicates,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(X, y, weight, subjects)

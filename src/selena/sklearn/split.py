@@ -13,6 +13,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from selena.content.near_duplicates import NearDuplicates, check_near_duplicates
 from selena.content.non_models import draw_non_models, share_draws
 from selena.seeding import child_seed
 from selena.sklearn.base import Probabilities, ProbabilityClassifier
@@ -40,6 +41,8 @@ class SplitAIClassifier(ProbabilityClassifier):
     Architecture", USENIX Security 2022, Section 4.1). Exact queries of members are protected,
     queries near a member are not: `SelenaClassifier` is for that. Nor are rows of one subject,
     asked about together: the same L copies answer all of a member's, others each of a stranger's.
+    Near copies among the training records share their L copies; of queries, exact records alone are
+    recognized, since an ensemble that knew near ones would have to keep the records.
 
     Args:
         estimator: any classifier with `predict_proba`; None for
@@ -48,6 +51,9 @@ class SplitAIClassifier(ProbabilityClassifier):
             it, it sees every record.
         n_submodels: K, at least 2; the paper's is 25.
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
+        near_duplicates: which training records share their non-models because they are near copies:
+            "auto" finds them by gaps among distances, "exact" takes equal ones alone, and a number
+            is a distance in standard deviations (in bits where every column has two values).
         n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
             on it. A `joblib.parallel_config` is used as it is.
         random_state: int, `RandomState` or None. Also decides the key of the hash: with a known
@@ -62,8 +68,8 @@ class SplitAIClassifier(ProbabilityClassifier):
             and one that is left without a record, of very few, answers all classes alike.
         n_nonmodels_: L.
         key_: the key of the hash, 16 bytes.
-        shared_draws_: which records share the draw of another of their subject, by content; empty
-            without subjects.
+        shared_draws_: which records share the draw of another of their subject, or of a near copy,
+            by content; empty without either.
         n_features_in_: number of features.
         feature_names_in_: their names, where the records came as a data frame.
     """
@@ -79,6 +85,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         *,
         n_submodels: int = 25,
         n_nonmodels: int = 10,
+        near_duplicates: NearDuplicates = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
         subject_column: str | None = None,
@@ -86,6 +93,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         self.estimator = estimator
         self.n_submodels = n_submodels
         self.n_nonmodels = n_nonmodels
+        self.near_duplicates = near_duplicates
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.subject_column = subject_column
@@ -107,20 +115,21 @@ class SplitAIClassifier(ProbabilityClassifier):
                 alike, a copy that must not see the one would learn it from another.
 
         Raises:
-            ConfigError: not 1 <= L < K, an estimator without `predict_proba`,
-                or fewer than two classes.
+            ConfigError: not 1 <= L < K, an estimator without `predict_proba`, an unknown
+                `near_duplicates`, or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
         """
         k, l = check_counts(self.n_submodels, self.n_nonmodels)  # noqa: E741 - the paper's letter
+        check_near_duplicates(self.near_duplicates)
         base = check_estimator(base_or_default(self.estimator), "estimator")
         X, y, weight, subjects = check_training(
             self, X, y, sample_weight, subjects, **data_checks(self)
         )
         self.n_nonmodels_ = l
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
-        self.shared_draws_ = {}
-        if subjects is not None:
-            self.shared_draws_ = share_draws(X, subjects, n_submodels=k, key=self.key_)
+        self.shared_draws_ = share_draws(
+            X, subjects, n_submodels=k, key=self.key_, near_duplicates=self.near_duplicates
+        )
         excluded = self._draw(X, k)
         root = int.from_bytes(self.key_, "big")
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(

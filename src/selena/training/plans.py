@@ -57,6 +57,8 @@ class Plan:
             those of `training`.
         n_submodels: number of sub-models.
         n_nonmodels: number of sub-models that do not train on a record.
+        near_duplicates: "auto" finds near copies among training records, which then share their
+            non-models; "exact" takes equal records alone, a number is a distance.
     """
 
     architecture: Literal["mlp", "resnet18", "small_resnet"] = "mlp"
@@ -71,6 +73,7 @@ class Plan:
     shadow_epochs: int | None = None
     n_submodels: int = 25
     n_nonmodels: int = 10
+    near_duplicates: Literal["auto", "exact"] | float = "auto"
 
     def __post_init__(self) -> None:
         if self.shadow_epochs is not None and self.shadow_epochs < 1:

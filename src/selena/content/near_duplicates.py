@@ -1,0 +1,260 @@
+"""Near-duplicate records, found by their content and linked into one unit.
+
+A sub-model of Split-AI that must not see a record learns it from a near copy (Aerni, Zhang &
+Tramèr, CCS 2024), so the two must share one draw of L of K. Nobody says which records those are:
+distances between records do. Labels, attacks and membership play no part.
+
+The rule of "auto" looks for a gap among each record's distances to its nearest others. The first g
+of them are near copies if the g-th is at most a share c as far as the next. In data of dimension D
+without near copies, (distance g / distance g+1)^D is below a with probability a^g (volumes of
+nearest balls, Levina & Bickel 2004); so c = a^(1/D) for a = 1/1000, D estimated from the distances
+to the 4th and 8th nearest, and never above two thirds. Where one record has more than 8 near copies
+there is no gap among its 9 nearest: declare such subjects, or give a threshold.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from scipy import sparse
+
+from selena.content.images import nearest_images
+from selena.content.neighbours import nearest
+from selena.content.vectors import Vectors, vectors_of
+from selena.errors import AuditWarning, ConfigError
+
+NearDuplicates = Literal["auto", "exact"] | float
+"""How near copies are found: by the gap, not at all, or up to a distance.
+
+A distance counts bits of binary records, standard deviations (a Euclidean norm) of other numbers,
+and of images the root of one minus the correlation of their pixels, in [0, 1].
+"""
+
+MOST_COPIES = 8
+"""Near copies per record that "auto" sees; a threshold links so many nearest ones."""
+FEWEST_RECORDS = 50
+"""Of fewer different records, distances say nothing: "auto" finds exact copies alone."""
+LARGEST = 32
+"""Subjects or records that links of near copies join at most, so that no chain takes a class."""
+
+_RARE = 1e-3
+_FURTHEST = 2 / 3
+_LARGEST_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Pairs of records that are near copies.
+
+    Attributes:
+        first, second: rows of the m pairs.
+        distances: between the two, in the unit of `NearDuplicates`.
+        limit: the distance, or the share c of "auto", by which they were found.
+    """
+
+    first: Int64[np.ndarray, " m"]
+    second: Int64[np.ndarray, " m"]
+    distances: Float64[np.ndarray, " m"]
+    limit: float
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def check_near_duplicates(value: object) -> None:
+    """Raise `ConfigError` unless `value` is "auto", "exact" or a distance above 0."""
+    if value in ("auto", "exact"):
+        return
+    if isinstance(value, bool | str) or not isinstance(value, int | float):
+        raise ConfigError(
+            f"near_duplicates={value!r} is unknown; use auto, exact, or a distance above 0."
+        )
+    if not 0 < value < math.inf:
+        raise ConfigError(
+            f"near_duplicates is {value:g}; a distance is above 0. Use exact to link equal records "
+            "alone."
+        )
+
+
+def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Links:
+    """Return the pairs of records that are near copies; equal ones should be given once.
+
+    The cost is that of `nearest`. Images (arrays of four dimensions) are compared under shifts and
+    mirroring, other records as vectors (`vectors_of`).
+
+    Args:
+        x: n records of any kind, or their vectors.
+        near_duplicates: see `NearDuplicates`.
+
+    Raises:
+        ConfigError: a setting that is none.
+    """
+    check_near_duplicates(near_duplicates)
+    records = x if isinstance(x, Vectors) or _are_images(x) else vectors_of(x)
+    n = len(records)
+    few = n < (FEWEST_RECORDS if near_duplicates == "auto" else 2)
+    if near_duplicates == "exact" or few:
+        return _links([], [], [], 0.0)
+    k = min(MOST_COPIES + 1, n - 1)
+    if isinstance(records, Vectors):
+        squared, rows = nearest(records, k)
+        # A step of bits is 1: half of it is what rounding to whole distances may hide.
+        distances, step = (squared, 0.5) if records.bits else (np.sqrt(squared), 0.0)
+    else:
+        distances, rows, step = *nearest_images(records, k), 0.0
+    if near_duplicates == "auto":
+        limit = gap_limit(distances)
+        near = _before_gap(distances, limit, step)
+    else:
+        limit = float(near_duplicates)
+        near = distances <= limit
+        near[:, MOST_COPIES:] = False
+    mine, place = np.nonzero(near)
+    return _links(mine, rows[mine, place], distances[mine, place], limit)
+
+
+def _are_images(x: Any) -> bool:
+    return len(getattr(x, "shape", ())) == 4
+
+
+def gap_limit(distances: Float64[np.ndarray, "n k"]) -> float:
+    """Return the share of the next distance up to which a distance is that of a near copy.
+
+    Args:
+        distances: of each record to its 8 nearest others or more, sorted.
+    """
+    half = MOST_COPIES // 2
+    near, far = distances[:, half - 1], distances[:, MOST_COPIES - 1]
+    # Where copies end between the two, the ratio is theirs. By chance that is rare: below 2^(-4 D).
+    steps = distances[:, half - 1 : MOST_COPIES]
+    even = (near > 0) & (2 * steps[:, :-1] > steps[:, 1:]).all(axis=1)
+    if not even.any():
+        return 0.0
+    growth = float(np.log(far[even] / near[even]).mean())
+    # The mean is (1/4 + 1/5 + 1/6 + 1/7) / D for records that are spread evenly.
+    expected = sum(1 / i for i in range(half, MOST_COPIES))
+    return min(_FURTHEST, float(_RARE ** (growth / expected)))
+
+
+def _before_gap(
+    distances: Float64[np.ndarray, "n k"], limit: float, step: float
+) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return which of each record's neighbours come before its last gap."""
+    near, far = distances[:, :-1], distances[:, 1:]
+    known = np.isfinite(far)  # a search by cells may find fewer
+    gap = known & (near + step <= limit * (np.where(known, far, 0.0) - step))
+    before = np.logical_or.accumulate(gap[:, ::-1], axis=1)[:, ::-1]
+    return np.pad(before, ((0, 0), (0, 1)))
+
+
+def _links(first: Any, second: Any, distances: Any, limit: float) -> Links:
+    rows = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
+    return Links(*rows, np.asarray(distances, dtype=np.float64), limit)
+
+
+def join_near(
+    x: Any,
+    contents: Int64[np.ndarray, " n"],
+    units: Int64[np.ndarray, " n"],
+    near_duplicates: NearDuplicates,
+) -> Int64[np.ndarray, " n"]:
+    """Return the units of records where units that hold near copies are one.
+
+    Args:
+        x: n records of any kind.
+        contents: number of each record's distinct content, from 0.
+        units: number of what each belongs to, from 0: equal contents have equal ones.
+        near_duplicates: see `NearDuplicates`.
+
+    Returns:
+        Numbers of units: of those joined the lowest, so that all others keep their own.
+
+    Warns:
+        AuditWarning: chains of near copies were cut, because they would join too many.
+    """
+    if near_duplicates == "exact":
+        return units
+    _, rows = np.unique(contents, return_index=True)
+    different = x[rows] if _are_images(x) else vectors_of(x).take(rows)
+    links = find_near_duplicates(different, near_duplicates)
+    return join_units(units, rows[links.first], rows[links.second], links.distances)
+
+
+def join_units(
+    units: Int64[np.ndarray, " n"],
+    first: Int64[np.ndarray, " m"],
+    second: Int64[np.ndarray, " m"],
+    distances: Float64[np.ndarray, " m"],
+) -> Int64[np.ndarray, " n"]:
+    """Return units joined by links between records, the nearest first, up to `LARGEST` of them.
+
+    Args:
+        units: number of each record's unit, from 0.
+        first: one row of each linked pair.
+        second: the other row.
+        distances: of each pair.
+    """
+    one, other = np.minimum(units[first], units[second]), np.maximum(units[first], units[second])
+    different = one != other
+    order = np.lexsort((other[different], one[different], distances[different]))
+    pairs = np.stack([one[different], other[different]], axis=1)[order]
+    if not len(pairs):
+        return units
+    count = int(units.max()) + 1
+    records = np.bincount(units, minlength=count)
+    most = max(2, int(_LARGEST_SHARE * len(units)))
+    joined = _components(count, pairs)
+    held, joins = np.bincount(joined, records), np.bincount(joined)
+    wide = (joins[joined] > LARGEST) | ((held[joined] > most) & (joins[joined] > 1))
+    if wide.any():
+        kept = _within_limits(pairs[wide[pairs[:, 0]]].tolist(), records, most)
+        warnings.warn(
+            f"Near copies form chains of up to {int(joins.max()):,} records or subjects; chains "
+            f"were cut at {LARGEST}, or at {most:,} records, between the least alike. Give a lower "
+            "near_duplicates distance, or exact and subjects, if so many are not near copies.",
+            AuditWarning,
+            stacklevel=2,
+        )
+        pairs = np.concatenate([pairs[~wide[pairs[:, 0]]], kept])
+        joined = _components(count, pairs)
+    lowest = np.full(count, count)
+    np.minimum.at(lowest, joined, np.arange(count))
+    found: Int64[np.ndarray, " n"] = lowest[joined][units]
+    return found
+
+
+def _components(count: int, pairs: Int64[np.ndarray, "m 2"]) -> Int64[np.ndarray, " units"]:
+    graph = sparse.coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(count, count))
+    _, numbers = sparse.csgraph.connected_components(graph, directed=False)
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def _within_limits(
+    pairs: Iterable[list[int]], records: Int64[np.ndarray, " units"], most: int
+) -> Int64[np.ndarray, "m 2"]:
+    """Return the pairs that join units, in their order, unless that makes one too large."""
+    root: dict[int, int] = {}
+    joins: dict[int, int] = {}
+    held: dict[int, int] = {}
+
+    def find(unit: int) -> int:
+        while root.setdefault(unit, unit) != unit:
+            root[unit] = root[root[unit]]
+            unit = root[unit]
+        return unit
+
+    kept = []
+    for one, other in pairs:
+        a, b = find(one), find(other)
+        size = joins.get(a, 1) + joins.get(b, 1)
+        weight = held.get(a, int(records[a])) + held.get(b, int(records[b]))
+        if a != b and size <= LARGEST and weight <= most:
+            root[b], joins[a], held[a] = a, size, weight
+            kept.append([one, other])
+    return np.array(kept, dtype=np.int64).reshape(-1, 2)

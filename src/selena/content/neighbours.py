@@ -1,0 +1,109 @@
+"""The nearest records of each record: scikit-learn's search, by cells where records are many.
+
+scikit-learn's brute force (products of blocks, a heap per row) and its k-d tree are exact and need
+no further dependency. Beyond `EXACT` records of many columns, vectors are projected on 64
+dimensions and put into the cells of the 3 drawn directions nearest to theirs. Records of one cell
+are compared, and distances to the candidates are then exact. So the cost grows with n and not with
+its square, and memory is that of one cell and of n x 3 k candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from scipy import sparse
+
+from selena.content.vectors import Vectors, squared_distances
+from selena.seeding import numpy_generator
+from selena.training.batches import in_chunks
+
+EXACT = 20_000
+"""Up to so many records all pairs are compared."""
+
+_TREE = 15  # columns up to which a k-d tree beats brute force
+_PROJECTED = 64
+_CELLS = 3  # that a record is in
+_PER_CELL = 5_000
+_CHUNK = 4096
+
+
+def nearest(
+    vectors: Vectors, k: int
+) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    """Return each record's k nearest others, the nearest first: squared distances and rows.
+
+    Args:
+        vectors: n records.
+        k: how many, below n.
+    """
+    dense = not sparse.issparse(vectors.values)
+    if len(vectors) <= EXACT or (dense and vectors.width <= _TREE):
+        points = vectors.rows(slice(None))
+        rows = _search(points, None, k, "auto" if dense and vectors.width <= _TREE else "brute")
+    else:
+        rows = _by_cells(vectors, k)
+    return _sorted(vectors, rows, k)
+
+
+def _search(points: Any, queries: Any, k: int, algorithm: str) -> Int64[np.ndarray, "m k"]:
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(points)
+    found: Int64[np.ndarray, "m k"] = index.kneighbors(queries, return_distance=False)
+    return found
+
+
+def _sorted(
+    vectors: Vectors, rows: Int64[np.ndarray, "n c"], k: int
+) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    """Return the k nearest of candidates by exact distances; ties go to the lower row."""
+    n, width = rows.shape
+    rows = np.sort(rows, axis=1)
+    gaps = np.empty((n, width))
+    for part in in_chunks(n, max(1, _CHUNK // width)):
+        mine = np.repeat(np.arange(n)[part], width)
+        gaps[part] = squared_distances(vectors, mine, rows[part].ravel()).reshape(-1, width)
+    gaps[:, 1:][rows[:, 1:] == rows[:, :-1]] = np.inf  # found in several cells
+    gaps[rows == np.arange(n)[:, None]] = np.inf
+    order = gaps.argsort(axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(gaps, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _by_cells(vectors: Vectors, k: int) -> Int64[np.ndarray, "n c"]:
+    """Return candidates for each record's k nearest, itself among them: k + 1 per cell."""
+    points, n = _projected(vectors), len(vectors)
+    count = max(_CELLS, round(_CELLS * n / _PER_CELL))
+    pivots = numpy_generator(0, "pivots").choice(n, min(n, count), replace=False)
+    # Directions from the middle: the cells of pivots near the middle would hold too many.
+    middle = points.mean(axis=0)
+    directions = _unit(points[np.sort(pivots)] - middle)
+    cells = np.empty((n, _CELLS), dtype=np.int64)
+    for part in in_chunks(n, _CHUNK):
+        near = (points[part] - middle) @ directions.T
+        cells[part] = np.argpartition(-near, _CELLS - 1, axis=1)[:, :_CELLS]
+    found = np.repeat(np.arange(n)[:, None], _CELLS * (k + 1), axis=1).reshape(n, _CELLS, k + 1)
+    for cell in range(len(directions)):
+        mine, which = np.nonzero(cells == cell)
+        wanted = min(k + 1, len(mine))
+        if wanted > 1:
+            inside = points[mine]
+            found[mine, which, :wanted] = mine[_search(inside, inside, wanted, "brute")]
+    return found.reshape(n, -1)
+
+
+def _unit(points: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "m d"]:
+    length = np.sqrt(np.square(points).sum(axis=1, keepdims=True))
+    scaled: Float32[np.ndarray, "m d"] = points / np.maximum(length, np.float32(1e-30))
+    return scaled
+
+
+def _projected(vectors: Vectors) -> Float32[np.ndarray, "n d"]:
+    """Return the vectors on random directions, which keep distances within about a fifth."""
+    draw = numpy_generator(0, "directions")
+    directions = draw.standard_normal((vectors.width, _PROJECTED), dtype=np.float32)
+    found = np.empty((len(vectors), _PROJECTED), dtype=np.float32)
+    for part in in_chunks(len(vectors), _CHUNK):
+        found[part] = vectors.rows(part) @ directions
+    return found
