@@ -61,9 +61,8 @@ class Vectors:
     def rows(self, which: slice | Int64[np.ndarray, " m"]) -> Any:
         """Return some vectors, float32, dense or CSR as the records are."""
         part = self.values[which]
-        if sparse.issparse(part):
-            scaled: Any = part.multiply(self.scale[None]).tocsr()
-            return scaled.astype(np.float32)
+        if _is_sparse(part):
+            return part.multiply(self.scale[None]).tocsr().astype(np.float32)
         if self.bits and not len(self.gaps):
             return (part != self.center).astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -71,6 +70,10 @@ class Vectors:
         missing = ~np.isfinite(vectors)
         vectors[missing] = 0.0
         return np.hstack([vectors, missing[:, self.gaps]]).astype(np.float32)
+
+
+def _is_sparse(values: Any) -> bool:
+    return bool(sparse.issparse(values))  # a type guard would hide what a matrix can do
 
 
 def vectors_of(x: Any) -> Vectors:
@@ -162,7 +165,8 @@ def _of_columns(columns: Sequence[Any]) -> Vectors:
         return dense[0]
     parts = [sparse.csr_array(each.rows(slice(None))) for each in dense]
     parts += [_of_words(list(column)) for found, column in split if found is None]
-    values = sparse.csr_array(sparse.hstack(parts, format="csr"), dtype=np.float64)
+    joined: Any = sparse.hstack(parts, format="csr")
+    values: Any = sparse.csr_array(joined.astype(np.float64))
     p = values.shape[1]
     return Vectors(values, np.zeros(p), np.ones(p), np.zeros(0, np.int64), bits=False)
 
@@ -202,7 +206,7 @@ def squared_distances(
     found = np.empty(len(first))
     for part in in_chunks(len(first), _CHUNK):
         gap = vectors.rows(first[part]) - vectors.rows(second[part])
-        squares = gap.multiply(gap) if sparse.issparse(gap) else np.square(gap, dtype=np.float64)
+        squares = gap.multiply(gap) if _is_sparse(gap) else np.square(gap, dtype=np.float64)
         found[part] = np.asarray(squares.sum(axis=1)).ravel()
     return found
 
