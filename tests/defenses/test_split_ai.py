@@ -87,9 +87,12 @@ def test_near_copies_share_the_draw_of_one() -> None:
 
 def test_both_stages_pass_the_setting_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(
-        split_ai, "join_near", lambda x, c, units, near: asked.append(near) or units
-    )
+
+    def join(x: object, contents: object, units: np.ndarray, near: object) -> np.ndarray:
+        asked.append(near)
+        return units
+
+    monkeypatch.setattr(split_ai, "join_near", join)
     replace(SPLIT_AI, near_duplicates=3.0).fit(toy_records(60), VALIDATION, seed=1)
     distilled = Selena(NETWORK, CLASSES, RECIPE, RECIPE, n_submodels=K, n_nonmodels=L)
     distilled.fit(toy_records(60), VALIDATION, seed=1)
