@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selena import model_card_section, write_release_report
+from selena import find_stored_records, model_card_section, write_release_report
 from selena.auditing.report import AuditReport
 from selena.cli.main import load
 from selena.errors import ConfigError, DataError, StoreError
@@ -90,6 +90,18 @@ def test_a_stored_record_is_in_the_document(found: AuditReport) -> None:
     assert "KNN fails: it contains training records." in text
     assert "Stored records: found, see above" in text
     assert "Training records stored inside of the model." not in text
+
+
+def test_a_model_that_keeps_records_is_named(found: AuditReport) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x = np.arange(20.0)[:, None]
+    model = KNeighborsClassifier(1).fit(x, np.arange(20) % 2)
+    check = find_stored_records(model, x)
+    text = words(read(render_release_report(found, title="T", stored_records=check)))
+    assert "KNeighborsClassifier fails: it contains training records." in text
+    card = from_yaml(model_card_section(found, stored_records=check))
+    assert card["membership_privacy"]["stored_records"] == {"passes": False}
 
 
 def test_a_report_without_attacks_has_a_document() -> None:
