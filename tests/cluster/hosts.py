@@ -84,7 +84,8 @@ class Host:
         """Return the artifacts and temporary files of selena that lie on it."""
         there = Path(f"/proc/{self._inside()}/root") if self.isolated else Path("/")
         found: list[str] = []
-        for place in (Path("/dev/shm"), self.sessions, self.home):
+        memory = [Path("/dev/shm")] if self.isolated else []
+        for place in (*memory, self.sessions, self.home):
             for pattern in ("**/*.safetensors", "**/selena-shared-*", "**/.selena-*"):
                 found += [str(path) for path in (there / place.relative_to("/")).glob(pattern)]
         return found

@@ -272,7 +272,8 @@ def look(address: str, needs: TaskNeeds) -> dict[Node, Conditions | str]:
     asked = {
         node: _submit(node, needs, conditions_here, needs) for node in there if node.fits(needs)
     }
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
+    if asked:
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
     found: dict[Node, Conditions | str] = dict.fromkeys(there, "has too few cores or GPUs")
     for node, handle in asked.items():
         try:
