@@ -64,7 +64,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-fast test-deep test-processors fuzz test-slow test-kills test-interop test-browser test-cuda
+.PHONY: help demo test test-fast test-deep test-processors fuzz test-slow test-kills test-interop test-libraries test-browser test-cuda
 .PHONY: test-cluster check lint types format bench docs dist clean
 
 help: ## List the targets
@@ -97,11 +97,16 @@ test-slow: $(READY) ## Run the slow tests
 test-kills: $(READY) ## Kill commands at random moments, resume them, compare bytes (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
 
+test-libraries: $(READY) ## Run the recipes for XGBoost, LightGBM, CatBoost, skorch, Keras, transformers, Lightning
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[libraries]'
+	$(BIN)/python -m pytest tests/libraries $(PYTEST_ARGS)
+
 test-interop: $(READY) ## Run the tests that need other tools: ART, MLflow, TensorBoard, skorch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[art,mlflow,tensorboard,dp]' skorch
+		--editable '.[art,mlflow,tensorboard,dp,tune]' skorch
 	$(BIN)/python -m pytest tests/interop tests/tracking tests/sklearn/test_skorch.py \
-		tests/defenses/test_baselines.py tests/defenses/test_all_defenses.py $(PYTEST_ARGS)
+		tests/defenses/test_baselines.py tests/defenses/test_all_defenses.py \
+		tests/experiments/test_tuning.py -m 'not slow and not browser' $(PYTEST_ARGS)
 
 test-browser: $(READY) ## Test the report page in Chromium (skipped where there is none)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]' \

@@ -50,6 +50,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "selena release-report RUN --output release.html --model-card card.yaml",
         "selena release-report RUN --output r.pdf --records-key inside.csv",
     ),
+    "tune": (
+        "selena tune --dataset digits --trials 20",
+        "selena tune --dataset digits --defense selena --n-nonmodels 1:20 --limit 0.1",
+        "selena tune --dataset own.csv --metric tpr@fpr=0.01 --epochs 5:50 --out tuning",
+    ),
     "export": (
         "selena export runs/digits-selena-seed0-0123456789ab --onnx model.onnx",
         "selena export RUN --onnx model.onnx --probabilities",

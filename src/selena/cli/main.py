@@ -49,6 +49,10 @@ COMMANDS = {
         "release_report:release_report_command",
         "Write one document (PDF or HTML) for whoever decides whether a model may leave.",
     ),
+    "tune": (
+        "tune:tune_command",
+        "Search settings that trade accuracy against leakage; evaluation records take no part.",
+    ),
     "export": (
         "export:export_command",
         "Write a run's model as an ONNX file and check its answers.",

@@ -42,12 +42,18 @@ def digests(records: Any, name: Callable[[int], str] = "record {}".format) -> li
     0.0; NaN, None, NaT and NA are alike. An image of Pillow is its pixels, mode and palette.
 
     Args:
-        records: an array, tensor, sparse matrix, frame, series, or any sequence.
+        records: an array, tensor, sparse matrix, frame, series, any sequence, or a dictionary of
+            these, one per input of a model.
         name: what messages call the record of a row.
 
     Raises:
         DataError: a record holds something of which it is not known how to compare it.
     """
+    if isinstance(records, Mapping):  # several inputs per record
+        named = sorted((str(key), digests(part, name)) for key, part in records.items())
+        prefix = _digest([key for key, _ in named])
+        rows = zip(*(part for _, part in named), strict=True)
+        return [_hashed(prefix + b"".join(parts)) for parts in rows]
     if isinstance(records, Tensor):
         records = _from_torch(records)
     if sparse.issparse(records):

@@ -6,13 +6,14 @@ bytes in a frame of pandas, in one of polars and, if it is all numbers, in an ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from scipy import sparse
+from torch import Tensor
 
 from selena.content.digests import digests
 from selena.training.batches import in_chunks
@@ -26,6 +27,8 @@ Column = tuple[Float32[np.ndarray, " n"], dict[int, bytes]]
 
 def count_rows(X: Any) -> int:
     """Return how many records there are."""
+    if isinstance(X, Mapping):
+        return count_rows(next(iter(X.values())))
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
@@ -36,17 +39,24 @@ def row_bytes(X: Any) -> Iterator[bytes]:
     is missing. Other values are compared as `selena.content.digests` says.
 
     Args:
-        X: n records: an array of any shape, a sparse matrix, a pandas or polars frame or series, or
-            a list.
+        X: n records: an array of any shape, a sparse matrix, a pandas or polars frame or series, a
+            list, or a dictionary of these, one per input.
 
     Raises:
         DataError: a record holds what cannot be compared.
     """
+    if isinstance(X, Mapping):  # several inputs per record
+        for parts in zip(*(row_bytes(X[name]) for name in sorted(X)), strict=True):
+            yield b"".join(b"%d:" % len(part) + part for part in parts)
+        return
     if sparse.issparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "buifc"):
         for part in in_chunks(count_rows(X), _CHUNK):
             yield from _canonical(
                 X[part] if sparse.issparse(X) else X[part].reshape(len(X[part]), -1)
             )
+        return
+    if isinstance(X, Tensor):
+        yield from row_bytes(X.detach().cpu().float().numpy())
         return
     columns = [_column(column) for column in columns_of(X)]
     numbers = np.stack([column for column, _ in columns], axis=1)

@@ -7,7 +7,7 @@ sets joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from scipy import sparse
 from torch import Tensor
 
 from selena.errors import DataError
+from selena.models.datasets import Parts
 
 Rows = Int64[np.ndarray, " m"]
 Numbers = Shaped[np.ndarray, "n *features"]
@@ -70,6 +71,12 @@ def contain(x: Any, what: str) -> Container:
     Raises:
         DataError: no known kind, or no records in it.
     """
+    if isinstance(x, Mapping) and x and not hasattr(x, "iloc"):
+        parts = {str(name): contain(part, f"{what}, {name!r}") for name, part in x.items()}
+        sizes = {name: len(part) for name, part in parts.items()}
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"{what}: the inputs have different numbers of records: {sizes}.")
+        return Parts({name: part.values for name, part in parts.items()}, parts)
     for holds, kind in _KINDS:
         if holds(x):
             container = kind(x.detach().cpu() if isinstance(x, Tensor) else x)
@@ -78,7 +85,7 @@ def contain(x: Any, what: str) -> Container:
             return container
     raise DataError(
         f"{what}: the features are a {type(x).__module__}.{type(x).__qualname__}. Give an array, a "
-        "tensor, a pandas or polars frame, a SciPy sparse matrix or a list."
+        "tensor, a pandas or polars frame, a SciPy sparse matrix, a list, or a dictionary of these."
     )
 
 

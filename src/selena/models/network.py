@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,19 @@ def on_loan(network: nn.Module, device: str) -> Iterator[nn.Module]:
 
 
 def network_answers(network: nn.Module, x: Any, device: str) -> Any:
-    """Return what `network` answers to records in any dense container, without gradients."""
+    """Return what `network` answers to records in any dense container, without gradients.
+
+    A dictionary is passed as named inputs. Of an answer that holds `logits`, as those of Hugging
+    Face do, it is these.
+    """
+    if isinstance(x, Mapping):
+        inputs = {name: network_input(network, part, device) for name, part in x.items()}
+        with torch.no_grad():
+            return _logits(network(**inputs))
     given = network_input(network, x, device)
     with torch.no_grad():
         try:
-            return network(given)
+            return _logits(network(given))
         except RuntimeError as error:
             if given.is_floating_point() or "dtype" not in str(error):
                 raise
@@ -55,6 +63,13 @@ def network_answers(network: nn.Module, x: Any, device: str) -> Any:
                 f"The network takes no features of type {kind} ({described(error)}). If its "
                 "weights are floats, give it floats: x.astype('float32')."
             ) from error
+
+
+def _logits(answer: Any) -> Any:
+    """Return the logits of an answer that has several parts."""
+    if isinstance(answer, Mapping):
+        return answer.get("logits", answer)
+    return getattr(answer, "logits", answer)
 
 
 def network_input(network: nn.Module, x: Any, device: str) -> Tensor:

@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from selena.content.digests import digests, number_contents
 from selena.data.subjects import join_subjects, number_subjects
 from selena.errors import ConfigError, DataError
 from selena.models.containers import Container, contain
+from selena.models.datasets import is_dataset, read_dataset
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
 from selena.types import AuditSplit, MembershipSets, Records
 
-Given = tuple[Any, Any] | tuple[Any, Any, Any] | Records
-"""Records as a user has them: features and labels, and maybe subjects."""
+Given = tuple[Any, Any] | tuple[Any, Any, Any] | Records | Dataset[Any] | DataLoader[Any]
+"""Records as a user has them: features and labels, and maybe subjects; or a data set or loader."""
 
 _SHOWN = 10
 # Thresholds are cross-fitted on halves of the known records.
@@ -316,6 +318,8 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np
     x: Any
     y: Any
     subjects: Any = None
+    if is_dataset(given):
+        given = read_dataset(given, what)
     if isinstance(given, Records):
         x, y, subjects = as_input(given.x) if scale else given.x, given.y, given.subjects
     elif isinstance(given, Sequence) and not isinstance(given, str) and len(given) in (2, 3):
@@ -323,8 +327,8 @@ def _pair(given: Any, what: str, scale: bool) -> tuple[Container, np.ndarray, np
         subjects = more[0] if more else None
     else:
         raise DataError(
-            f"{what} must be a pair (x, y) of features and labels, a triple (x, y, subjects), or "
-            f"selena.Records; got a {type(given).__qualname__}."
+            f"{what} must be a pair (x, y) of features and labels, a triple (x, y, subjects), "
+            f"selena.Records, or a data set or loader of PyTorch; got a {type(given).__qualname__}."
         )
     features = contain(x, what)
     try:
