@@ -1,7 +1,7 @@
 """Guesses a hidden attribute of a record from the rest of it, its label and the model's answers.
 
 Fredrikson, Jha, Ristenpart, "Model Inversion Attacks that Exploit Confidence Information", CCS
-2015, Section 4, for confidences: with v in place of the hidden attribute, the label's likelihood is
+2015, for confidences: with v in place of the hidden attribute, the label's likelihood is
 
     log p_model(y | x with attribute = v),
 

@@ -1,7 +1,7 @@
 """Finds the members that are most exposed from the losses of one training; no model is retrained.
 
 LT-IQR: Pollock et al., "Free Record-Level Privacy Risk Evaluation Through Artifact-Based Methods",
-USENIX Security 2025, Section 4. A record that the model has to memorize starts with a high loss and
+USENIX Security 2025. A record that the model has to memorize starts with a high loss and
 ends with a low one; an easy record, and one that is never learned, keeps its loss. So the distance
 between the quartiles of a record's losses over the epochs,
 

@@ -1,11 +1,11 @@
 """Asks once, for a label: is a record still recognized where models that never saw it fail?
 
-OSLO: Peng et al., "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS 2024,
-Section 3. The attacker trains surrogates on records that are not the target's. For each record it
-makes the least perturbation by which these misclassify it, and asks the target for the label of the
-perturbed record. The perturbation transfers to a target that never saw the record. A target that
-trained on it holds on to the label. So one query accuses few records, most of them rightly: read
-precision beside recall (`selena.metrics.precision_and_recall`).
+OSLO: Peng et al., "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS 2024. The
+attacker trains surrogates on records that are not the target's. For each record it makes the least
+perturbation by which these misclassify it, and asks the target for the label of the perturbed
+record. The perturbation should transfer to a target that never saw the record, while a target that
+trained on it holds on to the label. The aim is few accusations, most of them right: read precision
+beside recall (`selena.metrics.precision_and_recall`).
 
 Half of the surrogates make the perturbation, step by step: signs of gradients with momentum for
 numbers and pixels, the most harmful bit for binary records. The other half say when it is enough:

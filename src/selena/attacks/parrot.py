@@ -1,7 +1,7 @@
 """Looks for a record in what a student says about other records: its teacher's knowledge.
 
 Jagielski et al., "Students Parrot Their Teachers: Membership Inference on Model Distillation",
-NeurIPS 2023, Section 4. A student repeats what its teachers knew, also about records that it was
+NeurIPS 2023. A student repeats what its teachers knew, also about records that it was
 never shown: an answer about x' tells whether the teacher that labelled x' had trained on a record x
 near x'. Adapted to SELENA: the soft label of a training record x' comes from its L non-models, and
 1 - L/K of those (60 %) trained on any other member x. So x is looked for in the student's answers

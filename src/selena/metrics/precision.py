@@ -63,7 +63,7 @@ def precision_at_k(
 ) -> tuple[float, Interval]:
     """Return which share of the k highest scores belongs to records that are `found`.
 
-    Pollock et al. 2025, Section 5: `found` marks the members that a reference-model attack finds at
+    Pollock et al. 2025: `found` marks the members that a reference-model attack finds at
     a low false-positive rate. A random ranking reaches `found.mean()`. Of records that tie for the
     last places each counts with the same share, as the mean over random orders.
 

@@ -64,7 +64,7 @@ class AttributeReport:
         most_frequent: guesses on members by the attacker's most frequent value, without the model.
         without_model: guesses on members by a classifier that the attacker fits to records of its
             own, from the other features and the label, without the model.
-        advantage: accuracy on members minus that on non-members (Yeom et al. 2018, Definition 5):
+        advantage: accuracy on members minus that on non-members (Yeom et al. 2018):
             what being in the training set adds.
         advantage_interval: Newcombe's 95 % interval of it.
     """
