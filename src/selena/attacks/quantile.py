@@ -2,9 +2,9 @@
 
 QMIA: Bertran et al., "Scalable Membership Inference Attacks via Quantile Regression", NeurIPS
 2023. A regressor learns from non-members which confidences phi = log(p / (1 - p)) of the label the
-target gives to a record with features x. A record whose confidence is far above what
-is usual for its features is called a member. So the difficulty of a record, which blurs direct
-attacks, is estimated without reference models and without knowing how the target was trained.
+target gives to a record with features x. A record whose confidence is far above what is usual for
+its features is called a member. So the difficulty of a record, which blurs direct attacks, is
+estimated without reference models and without knowing how the target was trained.
 
 The paper fits the quantile at one false-positive rate. Here the score must rank records at every
 rate, so location and scale are fitted (the paper's Gaussian form):
