@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         OneQueryAttack,
         ParrotAttack,
         QuantileAttack,
+        ReferenceMatrix,
+        ReferenceMatrixAttack,
         ReferenceModelAttack,
         ShadowDistanceAttack,
         ShadowNeuralAttack,
         ThresholdAttack,
+        train_reference_matrix,
     )
     from selena.auditing.predictions import Predictions, read_predictions
     from selena.auditing.report import AuditReport
@@ -145,6 +148,8 @@ _HOME = {
     "QuantileAttack": "attacks",
     "Recipe": "training.recipe",
     "Records": "types",
+    "ReferenceMatrix": "attacks",
+    "ReferenceMatrixAttack": "attacks",
     "ReferenceModelAttack": "attacks",
     "RelaxLoss": "defenses",
     "ResNet": "networks.resnet",
@@ -177,6 +182,7 @@ _HOME = {
     "read_predictions": "auditing.predictions",
     "read_records": "models",
     "run_audit": "auditing.run",
+    "train_reference_matrix": "attacks",
     "write_release_report": "reports.release.document",
 }
 
@@ -226,6 +232,8 @@ __all__ = [
     "QuantileAttack",
     "Recipe",
     "Records",
+    "ReferenceMatrix",
+    "ReferenceMatrixAttack",
     "ReferenceModelAttack",
     "RelaxLoss",
     "ResNet",
@@ -259,6 +267,7 @@ __all__ = [
     "read_predictions",
     "read_records",
     "run_audit",
+    "train_reference_matrix",
     "write_release_report",
 ]
 

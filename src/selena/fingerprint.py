@@ -37,6 +37,8 @@ TRAINING_CODE = (
 )
 """Rooms whose code decides what a trained model looks like."""
 
+_FEW = 1000  # numbers of an array that are described one by one
+
 
 def describe(value: object) -> Any:
     """Return `value` (dataclasses, tensors, callables, plain values) as JSON-able data.
@@ -52,6 +54,9 @@ def describe(value: object) -> Any:
         return value
     if isinstance(value, Tensor):
         return tensor_digest(value)
+    if isinstance(value, np.ndarray) and value.size > _FEW and not value.dtype.hasobject:
+        name = f"{value.shape}{value.dtype}".encode()
+        return sha256(name + np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, np.ndarray | np.generic):
         return describe(value.tolist())
     if isinstance(value, Mapping):

@@ -138,6 +138,12 @@ class AttackEntry:
         return self.kind(**self.settings)  # type: ignore[no-any-return]
 
 
+def offline(statistic: str) -> AttackEntry:
+    """Return the entry of a statistic that uses no model which saw the record in question."""
+    settings = {"statistic": statistic, "online": False}
+    return AttackEntry(ReferenceModelAttack, settings, in_family=False)
+
+
 ATTACKS: dict[str, AttackEntry] = {
     "correctness": AttackEntry(ThresholdAttack, {"signal": "correctness"}),
     "confidence": AttackEntry(ThresholdAttack, {"signal": "confidence"}),
@@ -160,6 +166,12 @@ ATTACKS: dict[str, AttackEntry] = {
     "indirect_modified_entropy": AttackEntry(IndirectQueryAttack, {"signal": "modified_entropy"}),
     "lira": AttackEntry(ReferenceModelAttack, {"statistic": "lira"}),
     "rmia": AttackEntry(ReferenceModelAttack, {"statistic": "rmia"}),
+    "bavaria": AttackEntry(ReferenceModelAttack, {"statistic": "bavaria"}),
+    "base": AttackEntry(ReferenceModelAttack, {"statistic": "base"}, in_family=False),
+    "lira_offline": offline("lira"),
+    "rmia_offline": offline("rmia"),
+    "bavaria_offline": offline("bavaria"),
+    "base_offline": offline("base"),
     "parrot": AttackEntry(ParrotAttack, in_family=False),
 }
 

@@ -163,6 +163,12 @@ CASES = [
     shadowed(ShadowNeuralAttack(SHADOW, "both", QUICK)),
     shadowed(ReferenceModelAttack(REFERENCE, "lira", runs=4)),
     shadowed(ReferenceModelAttack(REFERENCE, "rmia", runs=4)),
+    shadowed(ReferenceModelAttack(REFERENCE, "bavaria", runs=4)),
+    shadowed(ReferenceModelAttack(REFERENCE, "base", runs=4)),
+    *(
+        shadowed(ReferenceModelAttack(REFERENCE, each, runs=4, online=False))
+        for each in ("lira", "rmia", "bavaria", "base")
+    ),
     shadowed(ParrotAttack(REFERENCE, runs=4, nearest=3)),
 ]
 

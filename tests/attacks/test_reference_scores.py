@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 from scipy.stats import norm, spearmanr
 from scipy.stats import t as student_t
@@ -107,7 +109,7 @@ def test_rmia_ranks_the_same_without_population() -> None:
 
 def test_base_is_rmia_without_a_population() -> None:
     given = pool()[:3]
-    np.testing.assert_array_equal(base_scores(*given), rmia_scores(*given))
+    np.testing.assert_allclose(base_scores(*given), rmia_scores(*given), rtol=1e-12)
 
 
 def test_bavaria_is_the_ratio_of_student_t_densities() -> None:
@@ -183,6 +185,47 @@ def test_wrong_arrays_are_named(change: dict[str, Any], message: str) -> None:
     given = {"target": target, "references": references, "inside": inside} | change
     with pytest.raises(DataError, match=message):
         lira_scores(**given)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_tensors_and_lists_are_taken(name: str) -> None:
+    given = pool(n=40)[:3]
+    expected = SCORES[name](*given)
+    tensors = [torch.from_numpy(each) for each in given]
+    tensors[0].requires_grad_()
+    np.testing.assert_array_equal(SCORES[name](*tensors), expected)
+    np.testing.assert_array_equal(SCORES[name](*(each.tolist() for each in given)), expected)
+    half = [torch.from_numpy(each).bfloat16() for each in given[:2]]
+    exact = [each.double().numpy() for each in half]
+    np.testing.assert_array_equal(SCORES[name](*half, given[2]), SCORES[name](*exact, given[2]))
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("online", [True, False])
+def test_the_score_is_the_mean_over_queries(name: str, online: bool) -> None:
+    target, references, inside, _ = pool()
+    queries = (target, references), (target - 1, references + 0.5 * inside)
+    each = [SCORES[name](phi, models, inside, online=online) for phi, models in queries]
+    both = [np.stack(part, axis=-1) for part in zip(*queries, strict=True)]
+    together = SCORES[name](*both, inside, online=online)
+    end = max(abs(references).max(), abs(queries[1][1]).max())
+    assert end < abs(references).max() + np.log(2)  # nothing is cut in one and not in the other
+    np.testing.assert_allclose(together, np.mean(each, axis=0), rtol=1e-9)
+
+
+def test_scores_need_little_memory_beside_the_arrays() -> None:
+    """A copy in float64 would be twice as large as they are."""
+    n, runs = 120_000, 16
+    draws = np.random.default_rng(0)
+    references = draws.standard_normal((runs, n), dtype=np.float32)
+    inside = np.arange(runs)[:, None] % 2 == np.arange(n) % 2
+    target = references.mean(axis=0)
+    for score in SCORES.values():
+        tracemalloc.start()
+        score(target, references, inside)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1.5 * references.nbytes
 
 
 def test_wrong_settings_are_named() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from selena.attacks import ReferenceMatrix
 from selena.cli.audit import load_factory
 from selena.errors import ConfigError
 from tests.auditing.verdicts import predictions, write_npz
@@ -109,6 +110,19 @@ def test_predictions_take_attacks_too(tmp_path: Path) -> None:
     }
 
 
+def test_references_come_from_a_file(tmp_path: Path) -> None:
+    table = predictions(400, 1.0)
+    write_npz(tmp_path / "p.npz", table)
+    draws = np.random.default_rng(0)
+    n = len(table.labels)
+    inside = np.arange(4)[:, None] % 2 == np.arange(n) // 2 % 2
+    ReferenceMatrix(draws.normal(size=(4, n)), inside).save(tmp_path / "r.parquet")
+    arguments = ("audit", "--predictions", "p.npz", "--references", "r.parquet", *QUICK)
+    selena(*arguments, "--json", "o.json", cwd=tmp_path)
+    found = json.loads((tmp_path / "o.json").read_text())["attacks"]
+    assert set(found) == {"confidence", "correctness", "lira", "rmia", "bavaria"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,6 +130,7 @@ def test_predictions_take_attacks_too(tmp_path: Path) -> None:
         ((*MODEL, *RECORDS[:2]), "needs --non-members"),
         ((*MODEL, *RECORDS, "--predictions", "p.npz"), "either --predictions, or --model"),
         (("--predictions", "p.npz", *RECORDS[2:]), "--non-members is for --model only"),
+        ((*MODEL, *RECORDS, "--references", "members.npz"), "no array 'confidences'"),
         ((*MODEL[:2], *RECORDS), "factory"),
         ((*MODEL, *RECORDS, "--output", "logit"), "logit"),
         ((*MODEL, *RECORDS, "--attack", "confidenc"), "Did you mean 'confidence'"),

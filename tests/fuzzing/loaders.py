@@ -22,6 +22,7 @@ from PIL import Image
 from pyarrow import parquet
 from torch import nn
 
+from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.auditing.conditions import parse_condition
 from selena.auditing.predictions import read_predictions
 from selena.auditing.report import AuditReport
@@ -114,6 +115,10 @@ IN_NPZ = dict(
     )
 )
 RECORDS: dict[str, Any] = {"x": RNG.normal(size=(N, 2)), "label": np.arange(N) % 3}
+REFERENCES: dict[str, Any] = {
+    "confidence": RNG.normal(size=(N, 4)),
+    "inside": np.arange(4) % 2 == np.arange(N)[:, None] % 2,
+}
 NAMED = RECORDS | {"label": np.array(["cat", "dog"] * (N // 2))}
 
 
@@ -245,6 +250,18 @@ LOADERS: dict[str, Loader] = {
         lambda: [_parquet(RECORDS), _parquet(NAMED)],
         _load_both,
         mutate.parquet_column,
+    ),
+    "references npz": Loader(
+        "r.npz",
+        lambda: [_npz(confidences=REFERENCES["confidence"].T, inside=REFERENCES["inside"].T)],
+        ReferenceMatrix.load,
+        mutate.zip_member,
+    ),
+    "references csv": Loader(
+        "r.csv", lambda: [_csv(REFERENCES)], ReferenceMatrix.load, mutate.csv_cell
+    ),
+    "references parquet": Loader(
+        "r.parquet", lambda: [_parquet(REFERENCES)], ReferenceMatrix.load, mutate.parquet_column
     ),
     "settings": Loader("s.toml", _toml, lambda path: override(RunSettings(), read_toml(path))),
     "condition": Loader(

@@ -18,18 +18,23 @@ from selena.attacks.neural import NeuralAttack
 from selena.attacks.one_query import OneQueryAttack
 from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
-from selena.attacks.reference_model import ReferenceModelAttack
+from selena.attacks.reference_copies import Copies
+from selena.attacks.reference_matrix import ReferenceMatrix
+from selena.attacks.reference_model import ReferenceMatrixAttack, ReferenceModelAttack
 from selena.attacks.reference_scores import (
     base_scores,
     bavaria_scores,
     lira_scores,
     rmia_scores,
 )
+from selena.attacks.reference_training import train_reference_matrix
+from selena.attacks.reference_turns import scores_in_turn
 from selena.attacks.threshold import ThresholdAttack
 
 __all__ = [
     "AugmentationAttack",
     "BoundaryDistanceAttack",
+    "Copies",
     "FlipNoiseAttack",
     "GaussianNoiseAttack",
     "HopSkipJumpAttack",
@@ -38,6 +43,8 @@ __all__ = [
     "OneQueryAttack",
     "ParrotAttack",
     "QuantileAttack",
+    "ReferenceMatrix",
+    "ReferenceMatrixAttack",
     "ReferenceModelAttack",
     "ShadowDistanceAttack",
     "ShadowNeuralAttack",
@@ -48,4 +55,6 @@ __all__ = [
     "lira_scores",
     "lt_iqr_scores",
     "rmia_scores",
+    "scores_in_turn",
+    "train_reference_matrix",
 ]

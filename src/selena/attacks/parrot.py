@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from selena.attacks.pool_index import PoolIndex
+from selena.attacks.pool_index import PoolIndex, content_names
 from selena.attacks.reference_training import Training, set_aside, train_reference_models
 from selena.errors import ConfigError
 from selena.signals import confidence
@@ -107,7 +107,7 @@ class ParrotAttack:
             oracle=oracle,
             confidences=confidences,
             inside=np.asarray(references.inside),
-            index=PoolIndex(pool),
+            index=PoolIndex(content_names(pool.x, pool.y)),
             told=told,
             answers=_beyond_own(
                 np.vstack([confidences[:, : len(told)], _confidence(oracle, told)]),

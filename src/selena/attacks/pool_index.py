@@ -16,9 +16,9 @@ from selena.types import Records
 class PoolIndex:
     """Finds records of a pool by content and label; it takes 32 bytes per record."""
 
-    def __init__(self, pool: Records) -> None:
-        """Index `pool`."""
-        self._lookup = Lookup(content_names(pool.x, pool.y))
+    def __init__(self, names: Shaped[np.ndarray, " n"]) -> None:
+        """Index a pool by the `content_names` of its features and labels."""
+        self._lookup = Lookup(names)
 
     def places(self, records: Records) -> Int[Tensor, " m"]:
         """Return where in the pool each record is; of several alike, one.
@@ -26,11 +26,14 @@ class PoolIndex:
         Raises:
             DataError: a record that was not in the pool.
         """
+        if not len(self._lookup.names):
+            raise DataError("The reference models know no records. Give a pool that holds some.")
         places, unknown = self._lookup.find(content_names(records.x, records.y))
         if unknown.any():
             raise DataError(
                 f"Record {unknown.argmax()} was not among the candidates of the reference models. "
-                "Give all that will be scored as `MembershipSets.candidates`."
+                "Give all that will be scored as `MembershipSets.candidates`, or in the pool of "
+                "the reference matrix."
             )
         return torch.from_numpy(places)
 

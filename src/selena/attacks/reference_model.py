@@ -1,59 +1,59 @@
 """Compares the target's answer with those of reference models that did, or did not, see it.
 
-LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022) and RMIA
-(Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), both online: the
-models train on halves of the very records in question. How hard a record is by itself, which blurs
-every direct attack, cancels out; what is left are the few records that a model remembers. So these
-are the attacks to look at for true positives at low false-positive rates. The papers also ask about
-augmented copies of a record; here one plain answer is asked.
+LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022), RMIA
+(Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), BASE (Lassila
+et al. 2025) and BaVarIA (Braennvall 2026). How hard a record is by itself, which blurs every direct
+attack, cancels out; what is left are the few records that a model remembers. So these are the
+attacks to look at for true positives at low false-positive rates.
+
+`ReferenceModelAttack` trains the reference models, on halves of the very records in question.
+`ReferenceMatrixAttack` takes a matrix of models that somebody has, and asks one query per record.
 """
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from selena.attacks.reference_scores import (
-    MODELS_FOR_OWN_VARIANCE,
-    lira_statistic,
-    pooled_variance,
-    rmia_statistic,
-)
+from selena.attacks.reference_copies import Copies
+from selena.attacks.reference_matrix import ReferenceMatrix
+from selena.attacks.reference_scores import evaluate, shares_beaten
+from selena.attacks.reference_statistics import StatisticName, StatisticSettings
 from selena.attacks.reference_training import (
-    ReferenceModels,
     Training,
+    pool_of,
     set_aside,
     train_reference_models,
 )
 from selena.errors import ConfigError
 from selena.signals import confidence
 from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
-from selena.workspace import Workspace
-
-Statistic = Literal["lira", "rmia"]
-Variance = Literal["auto", "shared", "record"]
+from selena.workspace import Progress, Silent, Workspace
 
 
 @dataclass(frozen=True)
-class ReferenceModelAttack:
+class ReferenceModelAttack(StatisticSettings):
     """Scores a record by the target's confidence in its label against that of reference models.
 
     Attributes:
         defense: how a reference model is trained; against a defended target, its defense. It
             needs no more than `fit`.
         statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
-            fitted to models that saw the record and to those that did not; or "rmia", the logarithm
-            of p / mean of p over all models, p the probability of the label.
+            fitted to models that saw the record and to those that did not; "rmia", the logarithm
+            of p / mean of p over all models, p the probability of the label; "base", the same by
+            another derivation, which offline takes the mean as it is; or "bavaria", LiRA with
+            variances that lean on those of all records, for few models.
         runs: how many reference models are trained, an even number; half of them see a given
-            record.
-        variance: of LiRA's distributions: "record" for one per record, "shared" for one of all
-            records, or "auto" for "record" from 64 models on.
+            record, and offline these are not used.
+        copies: changed copies asked about per record, besides the record; 0 for none.
+        copy_kind: "auto" by the features, or "flip", "noise" or "shift".
+        copy_size: bits, standard deviations or pixels; 0 for 1 bit, 0.02 or 1 pixel.
         reference_seed: root of the models' draws; attacks that share it share the models.
     """
 
@@ -62,10 +62,12 @@ class ReferenceModelAttack:
     needs: ClassVar[Needs] = "training"
 
     defense: Training
-    statistic: Statistic = "lira"
+    statistic: StatisticName = "lira"
     _: KW_ONLY
     runs: int = 16
-    variance: Variance = "auto"
+    copies: int = 0
+    copy_kind: str = "auto"
+    copy_size: float = 0.0
     reference_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,20 +76,19 @@ class ReferenceModelAttack:
                 f"defense={self.defense!r} is no training of this library. Pass a defense, such as "
                 "Undefended(...), and a scikit-learn classifier as EstimatorTraining(classifier)."
             )
-        if self.statistic not in ("lira", "rmia"):
-            raise ConfigError(f"statistic={self.statistic!r} is unknown; use lira or rmia.")
-        if self.variance not in ("auto", "shared", "record"):
-            raise ConfigError(f"variance={self.variance!r} is unknown; use auto, shared or record.")
+        self.check(self.statistic)
         if self.runs < 4 or self.runs % 2:
             raise ConfigError(
                 f"runs is {self.runs}; give an even number from 4 on: halves of the records come "
                 "in pairs, and a variance takes two values."
             )
+        if self.copies < 0:
+            raise ConfigError(f"copies is {self.copies}; give 0 for none, or how many.")
 
     @property
     def name(self) -> str:
-        """The statistic's name."""
-        return self.statistic
+        """The statistic's name, with "_offline" where models that saw a record are not used."""
+        return self.called(self.statistic)
 
     def fit(
         self,
@@ -102,16 +103,79 @@ class ReferenceModelAttack:
         Raises:
             DataError: `known` holds no candidates or too few records, or no features.
         """
+        workspace = workspace or Workspace()
         validation, asked = set_aside(known, self.reference_seed)
-        runs = train_reference_models(
+        copies = None
+        if self.copies:
+            copies = Copies.fitting(
+                pool_of(asked),
+                self.copies,
+                kind=self.copy_kind,
+                size=self.copy_size,
+                seed=self.reference_seed,
+            )
+        references = train_reference_models(
             self.defense,
             asked,
             validation,
             self.runs,
             seed=self.reference_seed,
-            workspace=workspace or Workspace(),
+            workspace=workspace,
+            copies=copies,
         )
-        return ReferenceModelScorer(self, oracle, runs, asked)
+        return ReferenceModelScorer(
+            self, self.statistic, oracle, references, asked, workspace.progress
+        )
+
+
+@dataclass(frozen=True)
+class ReferenceMatrixAttack(StatisticSettings):
+    """Scores a record by the target's confidence against a given matrix of reference models'.
+
+    Attributes:
+        references: the matrix; its names find the records that are scored.
+        statistic: as of `ReferenceModelAttack`.
+    """
+
+    family: ClassVar[Family] = "reference-model"
+    access: ClassVar[Access] = "logits"
+
+    references: ReferenceMatrix
+    statistic: StatisticName = "lira"
+
+    def __post_init__(self) -> None:
+        self.check(self.statistic)
+
+    @property
+    def needs(self) -> Needs:
+        """Answers alone, unless the reference models were asked about changed copies."""
+        return "predictions" if self.references.copies is None else "features"
+
+    @property
+    def name(self) -> str:
+        """The statistic's name, with "_offline" where models that saw a record are not used."""
+        return self.called(self.statistic)
+
+    def fit(
+        self,
+        oracle: Oracle,
+        known: MembershipSets,
+        *,
+        seed: int = 0,
+        workspace: Workspace | None = None,
+    ) -> ReferenceModelScorer:
+        """Return the scorer; nothing is trained.
+
+        Raises:
+            DataError: the matrix has no names, a known record is not in it, or a record has too few
+                models on a side that is needed.
+        """
+        progress = (workspace or Workspace()).progress
+        scorer = ReferenceModelScorer(
+            self, self.statistic, oracle, self.references, known, progress
+        )
+        scorer.check()
+        return scorer
 
 
 @dataclass(frozen=True)
@@ -120,16 +184,20 @@ class ReferenceModelScorer:
 
     Attributes:
         settings: the attack's.
+        statistic: what is computed.
         oracle: gives the target's answers.
-        runs: the reference models.
+        references: what the reference models answered.
         calibration: the known records except those set aside: the models trained on halves of
             them, as of the candidates.
+        progress: who shows how far asking has come.
     """
 
-    settings: ReferenceModelAttack
+    settings: StatisticSettings
+    statistic: StatisticName
     oracle: Oracle
-    runs: ReferenceModels
+    references: ReferenceMatrix
     calibration: MembershipSets
+    progress: Progress = field(default_factory=Silent)
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the statistic of each candidate, float64.
@@ -137,20 +205,44 @@ class ReferenceModelScorer:
         Raises:
             DataError: a record that was not among the candidates when the models were trained.
         """
-        said = confidence(self.oracle.logits(candidates.x), candidates.y)
-        observed = said.clamp(-self.runs.end, self.runs.end).numpy()
-        confidences, inside = (each.numpy() for each in self.runs.about(candidates))
-        if self.settings.statistic == "rmia":
-            scores = rmia_statistic(observed, confidences, [np.ones_like(inside)])
-        else:
-            scores = lira_statistic(observed, confidences, [inside, ~inside], self._pooled)
+        scores = self._evaluate(candidates)
+        if self._population is not None:
+            scores = shares_beaten(scores, self._population, self.settings.gamma)
         return torch.from_numpy(scores)
 
+    def check(self) -> None:
+        """Raise `DataError` unless the matrix holds the known records and enough models."""
+        self.references.places(self.calibration.joined()[0])
+        if len(self.references):
+            self.references.pooled(online=self.settings.online, least=self._least)
+
+    def _evaluate(self, records: Records) -> Float64[np.ndarray, " n"]:
+        places = self.references.places(records).numpy()
+        answers = self.references.answers(
+            self._ask(records).numpy(), places, online=self.settings.online, least=self._least
+        )
+        statistic = self.settings.bind(self.statistic)
+        return evaluate(answers, statistic, pooled=self._pooled)
+
+    def _ask(self, records: Records) -> Float64[Tensor, "n q"]:
+        if self.references.copies is not None:
+            return self.references.copies.ask(self.oracle.logits, records, self.progress)
+        return confidence(self.oracle.logits(records.x), records.y)[:, None]
+
+    @property
+    def _least(self) -> int:
+        return 1 if self.statistic in ("rmia", "base") else 2
+
     @cached_property
-    def _pooled(self) -> list[float | None]:
-        """Per side the variance of all records of the pool, or None where each has its own."""
-        few = len(self.runs.inside) < MODELS_FOR_OWN_VARIANCE
-        if self.settings.variance == "record" or (self.settings.variance == "auto" and not few):
-            return [None, None]
-        confidences, inside = self.runs.confidences.numpy(), self.runs.inside.numpy()
-        return [pooled_variance(confidences, side) for side in (inside, ~inside)]
+    def _pooled(self) -> list[list[float]] | None:
+        """The variances of all records of the pool, or None where each has its own."""
+        if not self.settings.shares_variance(self.statistic, self.references.runs):
+            return None
+        return self.references.pooled(online=self.settings.online, least=self._least)
+
+    @cached_property
+    def _population(self) -> Float64[np.ndarray, " m"] | None:
+        """RMIA's ratios of the known non-members, where they are its population."""
+        if not self.settings.population or self.statistic not in ("rmia", "base"):
+            return None
+        return self._evaluate(self.calibration.non_members)

@@ -3,6 +3,10 @@
 Each function takes log-odds of the label, phi = log(p / (1 - p)): those of the target model and
 those of the reference models, and says which reference models trained on which record. Nothing is
 trained here, so one matrix of reference models serves any number of targets and of statistics.
+Arrays, tensors and lists are taken. Where several queries were asked per record (the record and
+changed copies of it), they stand on a last axis, and the score is the mean over the queries, as in
+Carlini et al. 2022, Section VI-C. Beyond the arrays, memory for
+some thousand records and for a few numbers per record is taken.
 
 "Online" compares with models that trained on the record and with models that did not. "Offline"
 uses only models that did not, so it needs no training after the records in question are known.
@@ -10,27 +14,34 @@ uses only models that did not, so it needs no training after the records in ques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
-from scipy.special import gammaln, log_expit
+from jaxtyping import Bool, Float, Float64, Shaped
 
+from selena.attacks.reference_statistics import (
+    PRIOR_MODELS,
+    Mask,
+    Matrix,
+    Scores,
+    Statistic,
+    bavaria_statistic,
+    check_rmia,
+    check_variance,
+    lira_statistic,
+    moments,
+    rmia_statistic,
+    shares_variance,
+)
 from selena.errors import ConfigError, DataError
 
-MODELS_FOR_OWN_VARIANCE = 64
-"""From this number of reference models on, each record has a variance of its own (Carlini et al.
-2022, Section VI-D)."""
+_COLUMNS = 1 << 13  # records that are scored at once: small enough for a processor's caches
 
-_LEAST_SD = 1e-3
-_COLUMNS = 1 << 16  # records that are scored at once, so that memory stays bounded
-_PRIOR_MODELS = 4.0
-
-Matrix = Float64[np.ndarray, "r n"]
-Mask = Bool[np.ndarray, "r n"]
-Scores = Float64[np.ndarray, " n"]
+Pooled = Sequence[Sequence[float]]
+"""Per query and side, the mean variance of all records."""
 
 
 def lira_scores(
@@ -47,8 +58,9 @@ def lira_scores(
     records as the paper's one-sided probability does and does not round to 1.
 
     Args:
-        target: n log-odds of the label by the target model; infinite values are clipped.
-        references: runs x n, the same by each reference model.
+        target: n log-odds of the label by the target model, or n x queries; infinite values are
+            clipped.
+        references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         variance: "record" for a variance per record, "shared" for one of all records, "auto" for
             "record" from 64 reference models on.
@@ -62,36 +74,9 @@ def lira_scores(
             that is needed.
         ConfigError: an unknown `variance`.
     """
-    target, references, inside = _checked(target, references, inside, 2, online=online)
-    if variance not in ("auto", "record", "shared"):
-        raise ConfigError(f"variance={variance!r} is unknown; use auto, record or shared.")
-    shared = variance == "shared" or (
-        variance == "auto" and len(references) < MODELS_FOR_OWN_VARIANCE
-    )
-    sides = (inside, ~inside) if online else (~inside,)
-    pooled = [pooled_variance(references, side) if shared else None for side in sides]
-    return _in_chunks(partial(lira_statistic, pooled=pooled), target, references, sides)
-
-
-def lira_statistic(
-    target: Scores, references: Matrix, sides: Sequence[Mask], pooled: Sequence[float | None]
-) -> Scores:
-    """Return LiRA's score per record, without checks.
-
-    Args:
-        target: n finite log-odds.
-        references: runs x n, finite.
-        sides: which reference models are used: those that trained on the record and those that
-            did not (online), or the latter alone (offline).
-        pooled: per side, the variance of all records; None for a variance per record.
-    """
-    found: list[Scores] = []
-    for side, common in zip(sides, pooled, strict=True):
-        mean, own, _ = _moments(references, side)
-        sd = np.maximum(np.sqrt(own if common is None else common), _LEAST_SD)
-        z = (target - mean) / sd
-        found.append(-0.5 * z**2 - np.log(sd) if len(sides) == 2 else z)
-    return np.subtract(*found) if len(sides) == 2 else found[0]
+    check_variance(variance)
+    answers = Answers.checked(target, references, inside, least=2, online=online)
+    return evaluate(answers, lira_statistic, share=shares_variance(variance, answers.runs))
 
 
 def rmia_scores(
@@ -113,14 +98,15 @@ def rmia_scores(
     less than one record of the population.
 
     Args:
-        target: n log-odds of the label by the target model.
-        references: runs x n, the same by each reference model.
+        target: n log-odds of the label by the target model, or n x queries.
+        references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         population: (m log-odds by the target, runs x m by the reference models) of records that
             none of the models trained on.
         gamma: at least 1; how much larger than that of z the ratio must be. Only with a population.
-        online: whether models that trained on the record are used. Offline the mean over all models
-            is approximated by ((1 + a) p_out + (1 - a)) / 2, p_out the mean over the others.
+        online: whether models that trained on the record are used: then the mean is that of the
+            means over these and over the others. Offline it is approximated by
+            ((1 + a) p_out + (1 - a)) / 2, p_out the mean over the others.
         offline_a: a, in [0, 1]; the paper takes 0.3 for CIFAR-10 and larger values for data whose
             reference models resemble the target less.
 
@@ -131,51 +117,37 @@ def rmia_scores(
         DataError: shapes disagree, a value is NaN, or a record lacks a model on a needed side.
         ConfigError: gamma below 1, or a outside [0, 1].
     """
-    target, references, inside = _checked(target, references, inside, 1, online=online)
-    if not gamma >= 1:
-        raise ConfigError(f"gamma is {gamma}; it must be at least 1.")
-    if not 0 <= offline_a <= 1:
-        raise ConfigError(f"offline_a is {offline_a}; it must be in [0, 1].")
-
-    log_ratio = partial(rmia_statistic, offline_a=None if online else offline_a)
-    used = np.ones_like(inside) if online else ~inside
-    ratios = _in_chunks(log_ratio, target, references, (used,))
+    check_rmia(gamma, offline_a)
+    answers = Answers.checked(target, references, inside, least=1, online=online)
+    ratios = evaluate(answers, partial(rmia_statistic, offline_a=offline_a))
     if population is None:
         return ratios
-    z_target, z_references = (np.asarray(each, dtype=np.float64) for each in population)
-    if z_references.shape != (len(references), *z_target.shape) or not z_target.size:
+    z_target, z_references = (readable(each) for each in population)
+    if z_references.shape != (answers.runs, *z_target.shape) or not z_target.size:
         raise DataError(
             f"population holds arrays of shapes {z_target.shape} and {z_references.shape}. Give m "
-            f"log-odds of the target and {len(references)} x m of the reference models."
+            f"log-odds of the target and {answers.runs} x m of the reference models."
         )
-    outside = np.ones(z_references.shape, dtype=bool)
-    z_ratios = np.sort(_in_chunks(log_ratio, z_target, z_references, (outside,)))
-    beaten = np.searchsorted(z_ratios, ratios - np.log(gamma), side="right")
-    # In (0, 1) and rising with the ratio: it orders records that beat equally many.
-    own = np.exp(ratios - np.logaddexp(0, ratios))
-    shares: Scores = (beaten + own) / (len(z_ratios) + 1)
-    return shares
+    nobody = np.zeros(z_references.shape[:2], dtype=bool)
+    z = Answers.checked(z_target, z_references, nobody, least=1, online=False)
+    # Of z no model is inside: online the mean over all models is the mean that is meant.
+    mean = partial(rmia_statistic, offline_a=1.0 if online else offline_a)
+    return shares_beaten(ratios, evaluate(z, mean), gamma)
 
 
-def rmia_statistic(
-    target: Scores, references: Matrix, sides: Sequence[Mask], offline_a: float | None = None
-) -> Scores:
-    """Return log p - log(mean of p) per record, without checks.
+def shares_beaten(ratios: Scores, population: Float64[np.ndarray, " m"], gamma: float) -> Scores:
+    """Return RMIA's score: the share of a population whose ratio a record's is gamma times.
 
     Args:
-        target: n finite log-odds.
-        references: runs x n, finite.
-        sides: one mask, of the reference models over which the mean is taken.
-        offline_a: a, where those did not train on the record; None where half of them did.
+        ratios: logarithms of the records' ratios.
+        population: those of the population, m >= 1.
+        gamma: at least 1.
     """
-    (side,) = sides
-    log_p = np.where(side, log_expit(references), -np.inf)
-    highest = log_p.max(axis=0)
-    mean = highest + np.log(np.exp(log_p - highest).sum(axis=0) / side.sum(axis=0))
-    if offline_a is not None:
-        mean = np.log(((1 + offline_a) * np.exp(mean) + (1 - offline_a)) / 2)
-    ratio: Scores = log_expit(target) - mean
-    return ratio
+    beaten = np.searchsorted(np.sort(population), ratios - np.log(gamma), side="right")
+    # In (0, 1) and rising with the ratio: it orders records that beat equally many.
+    own = np.exp(ratios - np.logaddexp(0, ratios))
+    shares: Scores = (beaten + own) / (len(population) + 1)
+    return shares
 
 
 def base_scores(target: Any, references: Any, inside: Any, *, online: bool = True) -> Scores:
@@ -186,8 +158,8 @@ def base_scores(target: Any, references: Any, inside: Any, *, online: bool = Tru
     loss is cross-entropy, and offline with a = 1 except for a constant.
 
     Args:
-        target: n log-odds of the label by the target model.
-        references: runs x n, the same by each reference model.
+        target: n log-odds of the label by the target model, or n x queries.
+        references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         online: whether models that trained on the record are used.
 
@@ -205,7 +177,7 @@ def bavaria_scores(
     references: Any,
     inside: Any,
     *,
-    prior_models: float = _PRIOR_MODELS,
+    prior_models: float = PRIOR_MODELS,
     online: bool = True,
 ) -> Scores:
     """Return a score per record with Bayesian variances, after BaVarIA (Braennvall 2026).
@@ -218,8 +190,8 @@ def bavaria_scores(
     number of models has to be chosen at which it begins to.
 
     Args:
-        target: n log-odds of the label by the target model.
-        references: runs x n, the same by each reference model.
+        target: n log-odds of the label by the target model, or n x queries.
+        references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         prior_models: weight of the pooled variance, above 0.
         online: whether models that trained on the record are used.
@@ -231,100 +203,154 @@ def bavaria_scores(
         DataError: as for `lira_scores`.
         ConfigError: `prior_models` is not above 0.
     """
-    target, references, inside = _checked(target, references, inside, 2, online=online)
     if not prior_models > 0:
         raise ConfigError(f"prior_models is {prior_models}; it must be above 0.")
-    sides = (inside, ~inside) if online else (~inside,)
-    pooled = [pooled_variance(references, side) for side in sides]
-
-    def score(phi: Scores, models: Matrix, masks: Sequence[Mask]) -> Scores:
-        found: list[Scores] = []
-        for mask, common in zip(masks, pooled, strict=True):
-            mean, own, count = _moments(models, mask)
-            freedom = prior_models + count - 1
-            variance = (prior_models * common + (count - 1) * own) / freedom
-            scale = np.maximum(np.sqrt(variance * (1 + 1 / count)), _LEAST_SD)
-            z = (phi - mean) / scale
-            found.append(_log_student_t(z, freedom) - np.log(scale) if online else z)
-        return np.subtract(*found) if online else found[0]
-
-    return _in_chunks(score, target, references, sides)
+    answers = Answers.checked(target, references, inside, least=2, online=online)
+    statistic = partial(bavaria_statistic, prior_models=prior_models)
+    return evaluate(answers, statistic, share=True)
 
 
-def _checked(
-    target: Any, references: Any, inside: Any, least: int, *, online: bool
-) -> tuple[Scores, Matrix, Mask]:
-    """Return the three arrays, infinite log-odds clipped.
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Log-odds of the target and of reference models, and on which side of a record each stands.
+
+    Attributes:
+        target: n x queries.
+        references: runs x n x queries.
+        sides: runs x n masks: online, the models that trained on a record and those that did not;
+            offline None and the latter; of a last None the complement of the first.
+        end: values in either direction end here.
+    """
+
+    target: Float[np.ndarray, "n q"]
+    references: Float[np.ndarray, "r n q"]
+    sides: tuple[Bool[np.ndarray, "r n"] | None, Bool[np.ndarray, "r n"] | None]
+    end: float
+
+    @classmethod
+    def checked(
+        cls, target: Any, references: Any, inside: Any, *, least: int, online: bool
+    ) -> Answers:
+        """Return the arrays that somebody gave, looked at in parts.
+
+        Raises:
+            DataError: shapes disagree, a value is NaN, or a record has fewer than `least` models on
+                a side that is needed.
+        """
+        phi, models, mask = (readable(each) for each in (target, references, inside))
+        fits = phi.ndim in (1, 2) and models.shape == (len(models), *phi.shape)
+        if not fits or mask.shape != models.shape[:2]:
+            raise DataError(
+                f"Shapes disagree: target {phi.shape}, references {models.shape}, inside "
+                f"{mask.shape}. Give n log-odds, runs x n log-odds and runs x n booleans."
+            )
+        if phi.ndim == 1:
+            phi, models = phi[:, None], models[:, :, None]
+        mask = booleans(mask)
+        highest = 0.0
+        for part in _parts(len(phi)):
+            for name, values in (("target", phi[part]), ("references", models[:, part])):
+                if np.isnan(values).any():
+                    raise DataError(
+                        f"{name} holds NaN. Leave out records that a model could not answer."
+                    )
+            highest = max(highest, highest_finite(models[:, part]))
+        count = mask.sum(axis=0)
+        counts = {"trained": count, "did not train": len(models) - count}
+        for which in list(counts)[0 if online else 1 :]:
+            fewest = int(counts[which].min(initial=len(models)))
+            if fewest < least:
+                raise DataError(
+                    f"Some record has {fewest} reference models that {which} on it; {least} are "
+                    "needed. Give more reference models, or online=False where none trained on it."
+                )
+        sides = (mask, None) if online else (None, ~mask)
+        return cls(phi, models, sides, highest + float(np.log(2)))
+
+    @property
+    def runs(self) -> int:
+        """Number of reference models."""
+        return len(self.references)
+
+    def parts(self, query: int) -> Iterator[tuple[slice, Scores, Matrix, list[Mask]]]:
+        """Yield records in parts: their places, the target's and the models' answers, the sides."""
+        inside, outside = self.sides
+        for part in _parts(len(self.target)):
+            sides = [] if inside is None else [inside[:, part]]
+            sides.append(~sides[0] if outside is None else outside[:, part])
+            phi, models = (
+                np.asarray(each, dtype=np.float64).clip(-self.end, self.end)
+                for each in (self.target[part, query], self.references[:, part, query])
+            )
+            yield part, phi, models, sides
+
+
+def evaluate(
+    answers: Answers, statistic: Statistic, *, share: bool = False, pooled: Pooled | None = None
+) -> Scores:
+    """Return the mean over the queries of each record's statistic.
+
+    Args:
+        answers: of the target and of the reference models.
+        statistic: what is made of them.
+        share: whether records share a variance.
+        pooled: that variance, where it is of other records than these.
+    """
+    scores = np.zeros(len(answers.target))
+    if pooled is None and share:
+        pooled = pooled_variances(answers)
+    for query in range(answers.target.shape[1]):
+        for part, phi, models, sides in answers.parts(query):
+            common: Sequence[float | None] = [None, None][: len(sides)]
+            if pooled is not None:
+                common = pooled[query]
+            scores[part] += statistic(phi, models, sides, common)
+    return scores / answers.target.shape[1]
+
+
+def pooled_variances(answers: Answers) -> list[list[float]]:
+    """Return per query the mean over all records of each side's variances."""
+    found = []
+    for query in range(answers.target.shape[1]):
+        totals = np.zeros(1 if answers.sides[0] is None else 2)
+        for _, _, models, sides in answers.parts(query):
+            totals += [float(moments(models, side)[1].sum()) for side in sides]
+        found.append((totals / max(len(answers.target), 1)).tolist())
+    return found
+
+
+def _parts(n: int) -> Iterator[slice]:
+    return (slice(start, start + _COLUMNS) for start in range(0, n, _COLUMNS))
+
+
+def readable(values: Any) -> Shaped[np.ndarray, "..."]:
+    """Return an array of what NumPy can read, or of a tensor wherever it lies."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:  # NumPy has no bfloat16
+            values = values.float()
+        values = values.numpy()
+    array = np.asarray(values)
+    return array if array.dtype.kind in "fb" else array.astype(np.float64)
+
+
+def booleans(mask: Shaped[np.ndarray, "..."]) -> Mask:
+    """Return truth values that may be given as 0 and 1.
 
     Raises:
-        DataError: shapes disagree, a value is NaN, or a record has fewer than `least` models on a
-            side that is needed.
+        DataError: other values.
     """
-    phi, models = (np.asarray(each, dtype=np.float64) for each in (target, references))
-    mask = np.asarray(inside)
-    if phi.ndim != 1 or models.shape != (len(models), len(phi)) or mask.shape != models.shape:
-        raise DataError(
-            f"Shapes disagree: target {phi.shape}, references {models.shape}, inside {mask.shape}. "
-            "Give n log-odds, runs x n log-odds and runs x n booleans."
-        )
     if mask.dtype != np.bool_:
         if not np.isin(mask, (0, 1)).all():
             raise DataError(
                 "inside holds other values than 0 and 1. Give booleans, True = trained on."
             )
         mask = mask.astype(bool)
-    for name, values in (("target", phi), ("references", models)):
-        if np.isnan(values).any():
-            raise DataError(f"{name} holds NaN. Leave out records that a model could not answer.")
-    for which, side in (("trained", mask), ("did not train", ~mask))[0 if online else 1 :]:
-        fewest = int(side.sum(axis=0).min(initial=len(models)))
-        if fewest < least:
-            raise DataError(
-                f"Some record has {fewest} reference models that {which} on it; {least} are "
-                "needed. Give more reference models, or online=False where none trained on it."
-            )
-    end = _end(models)
-    return phi.clip(-end, end), models.clip(-end, end), mask
+    return mask
 
 
-def _end(models: Matrix) -> float:
-    finite = np.abs(models[np.isfinite(models)])
-    return (float(finite.max()) if finite.size else 0.0) + float(np.log(2))
-
-
-def _in_chunks(
-    score: Callable[[Scores, Matrix, Sequence[Mask]], Scores],
-    target: Scores,
-    references: Matrix,
-    sides: tuple[Mask, ...],
-) -> Scores:
-    """Return the scores of all records, computed for some columns at a time."""
-    found = np.empty(len(target))
-    for start in range(0, len(target), _COLUMNS):
-        part = slice(start, start + _COLUMNS)
-        found[part] = score(target[part], references[:, part], [side[:, part] for side in sides])
-    return found
-
-
-def _moments(models: Matrix, side: Mask) -> tuple[Scores, Scores, Scores]:
-    """Return mean, variance and number of one side's models, per record."""
-    count = side.sum(axis=0)
-    mean = (models * side).sum(axis=0) / count
-    variance = ((models - mean) ** 2 * side).sum(axis=0) / np.maximum(count - 1, 1)
-    return mean, variance, count.astype(np.float64)
-
-
-def _log_student_t(z: Scores, freedom: Scores) -> Scores:
-    """Return the log-density of Student's t distribution."""
-    constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - np.log(np.pi * freedom) / 2
-    density: Scores = constant - (freedom + 1) / 2 * np.log1p(z**2 / freedom)
-    return density
-
-
-def pooled_variance(models: Matrix, side: Mask) -> float:
-    """Return the mean over all records of one side's variances."""
-    total = 0.0
-    for start in range(0, models.shape[1], _COLUMNS):
-        part = slice(start, start + _COLUMNS)
-        total += float(_moments(models[:, part], side[:, part])[1].sum())
-    return float(total / max(models.shape[1], 1))
+def highest_finite(values: Float[np.ndarray, "..."]) -> float:
+    """Return the largest finite absolute value, 0 if there is none."""
+    sizes = np.abs(values)
+    sizes[np.isinf(sizes)] = 0
+    return float(sizes.max(initial=0.0))

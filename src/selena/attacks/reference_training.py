@@ -6,41 +6,38 @@ given record and half did not, which shows both ways in which the target may ans
 
 The pool is the known records and the candidates (`MembershipSets.candidates`: shuffled, with new
 ids and without membership). Known records are halved like candidates, so that thresholds fitted on
-them apply. A tenth of the known non-members is set aside as validation records. One confidence per
-record and model is kept.
+them apply. A tenth of the known non-members is set aside as validation records. What is kept is a
+`ReferenceMatrix`: confidences per record and model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import log
 from shutil import rmtree
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selena.attacks.pool_index import PoolIndex, content_names
+from selena.attacks.pool_index import content_names
+from selena.attacks.reference_copies import Copies
+from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.data.subjects import count_units, join_subjects, units
-from selena.errors import DataError
+from selena.errors import ConfigError, DataError
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.pools.choose import is_remote, open_cluster
 from selena.pools.pool import Pool
 from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.signals import confidence
+from selena.training.batches import in_chunks
 from selena.training.executor import for_a_worker
 from selena.types import MembershipSets, Records, TargetModel, concatenate
 from selena.workspace import Workspace
-
-SURE = 100.0
-"""Confidences are cut here: what a float32 probability can say in log-odds ends near 100."""
-
-_HALF_A_STEP = log(2)
 
 
 @runtime_checkable
@@ -68,42 +65,6 @@ class SideBySide(Protocol):
     ) -> Sequence[TargetModel]:
         """Return a model for each mask, trained on the records that it marks."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class ReferenceModels:
-    """What the reference models answer about the records of their pool.
-
-    Attributes:
-        confidences: of each model in the label of each record, models x records: log-odds,
-            bounded by `end`.
-        inside: whether the model trained on the record, models x records; half of them did.
-        index: finds a record of the pool.
-        end: log-odds in either direction end here, those of a probability of 0 or 1 too.
-    """
-
-    confidences: Float[Tensor, "r n"]
-    inside: Bool[Tensor, "r n"]
-    index: PoolIndex
-    end: float = SURE
-
-    def about(self, records: Records) -> tuple[Float[Tensor, "r m"], Bool[Tensor, "r m"]]:
-        """Return confidences about some records of the pool, and which models trained on them.
-
-        Raises:
-            DataError: a record that was not in the pool.
-        """
-        places = self.index.places(records)
-        return self.confidences[:, places], self.inside[:, places]
-
-
-def clip_value(confidences: Float[Tensor, "..."]) -> float:
-    """Return where log-odds end that are as coarse as these: half a step above the last finite.
-
-    A forest of 100 trees says 0.99 or 1. Were the latter worth 100, it would drown all else.
-    """
-    finite = confidences[confidences.isfinite()].abs()
-    return min(SURE, (float(finite.max()) if len(finite) else 0.0) + _HALF_A_STEP)
 
 
 def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets]:
@@ -135,12 +96,9 @@ def train_reference_models(
     *,
     seed: int,
     workspace: Workspace,
-) -> ReferenceModels:
+    copies: Copies | None = None,
+) -> ReferenceMatrix:
     """Train `count` models by `defense` on halves of all records, known ones and candidates.
-
-    Halves come in complementary pairs, so each record is in exactly half of them. The workspace
-    keeps each model's confidences, so a killed process resumes after the last one. Attacks that
-    share a workspace share the models.
 
     Args:
         defense: how a model is trained.
@@ -149,88 +107,192 @@ def train_reference_models(
         count: how many, an even number.
         seed: root of all draws.
         workspace: device, progress and folder.
+        copies: changed copies that are asked about too.
 
     Raises:
         DataError: there are no candidates, no features, or too few records to halve.
+    """
+    pool = pool_of(known)
+    return train_reference_matrix(
+        defense, pool, validation, runs=count, seed=seed, copies=copies, workspace=workspace
+    )
+
+
+def pool_of(known: MembershipSets) -> Records:
+    """Return the records that reference models are halved over: known ones, then candidates.
+
+    Raises:
+        DataError: there are no candidates.
     """
     if known.candidates is None:
         raise DataError(
             "Reference models train on halves of the candidates, but "
             "`MembershipSets.candidates` is None. Give the records that will be scored."
         )
-    pool = concatenate(known.all_members, known.non_members, known.candidates)
-    sets = [tensor_digest(*each.tensors) for each in (pool, validation)]
+    return concatenate(known.all_members, known.non_members, known.candidates)
+
+
+def train_reference_matrix(
+    training: Training,
+    records: Records,
+    validation: Records,
+    *,
+    runs: int = 16,
+    seed: int = 0,
+    copies: Copies | None = None,
+    grow: ReferenceMatrix | None = None,
+    workspace: Workspace | None = None,
+) -> ReferenceMatrix:
+    """Train reference models on halves of `records`, and return what they answer about all.
+
+    Halves come in complementary pairs, so each record is in exactly half of the models. The
+    workspace keeps each model's confidences, so a killed process resumes after the last one.
+    Attacks that share a workspace share the models. Draws are named after their pair and run: ten
+    runs that are grown to twenty are the twenty that would have been trained at once. Networks that
+    train side by side may round otherwise, in the last digits of a log-odds.
+
+    Args:
+        training: how a model is trained: a defense, or an object with its `fit`.
+        records: the pool: every record that will be scored, members and others alike.
+        validation: records that no model trains on, for defenses that select on some.
+        runs: how many models, an even number.
+        seed: root of all draws.
+        copies: changed copies of each record that are asked about too.
+        grow: a matrix of the same training, records and seed, whose runs are kept.
+        workspace: device, progress and folder.
+
+    Raises:
+        DataError: too few records to halve, or `grow` is of other records, copies or draws.
+        ConfigError: `runs` is odd, or less than those of `grow`.
+    """
+    workspace = workspace or Workspace()
+    first = 0 if grow is None else grow.runs
+    if runs % 2 or runs < max(2, first):
+        raise ConfigError(
+            f"runs is {runs}; give an even number{f' from {first} on' if first else ''}: halves "
+            "come in pairs, and runs that are there stay."
+        )
+    sets = [tensor_digest(*each.tensors) for each in (records, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
     cluster = open_cluster(workspace, torch.get_num_threads()) if is_remote(workspace) else None
     numeric = cluster.named_conditions if cluster else numeric_environment(workspace.device)
+    asked = [] if copies is None else [copies]
+    parts = [training, sets, seed, runs, code, numeric, *asked, *([first] if first else [])]
+    names = content_names(records.x, records.y)
+    inside = draw_halves(records, runs, seed=seed)
+    if grow is not None:
+        _check_same(grow, names, inside, copies)
+        if grow.runs == runs:
+            return replace(grow, names=names)
     work = _Work(
-        defense=defense,
-        pool=pool,
+        defense=training,
+        pool=records,
         validation=validation,
-        inside=draw_halves(pool, count, seed=seed),
-        seeds=[child_seed(seed, "reference run", run) for run in range(count)],
-        name=f"reference-{fingerprint(defense, sets, seed, count, code, numeric)[:24]}",
+        inside=inside,
+        numbers=range(first, runs),
+        seeds=[child_seed(seed, "reference run", run) for run in range(runs)],
+        copies=copies,
+        name=f"reference-{fingerprint(*parts)[:24]}",
         workspace=workspace,
         cluster=cluster,
     )
-    return workspace.share(work.name, work.done)
+    found = workspace.share(work.name, work.done)
+    return found if grow is None else replace(grow, names=names, copies=copies).join(found)
+
+
+def _check_same(
+    grow: ReferenceMatrix, names: np.ndarray, inside: Bool[Tensor, "r n"], copies: Copies | None
+) -> None:
+    """Raise `DataError` unless a matrix can be the first runs of what would be trained at once."""
+    same_names = grow.names is None or np.array_equal(grow.names, names)
+    drawn = inside[: grow.runs].numpy()
+    if not same_names or not np.array_equal(grow.inside, drawn):
+        raise DataError(
+            "The matrix to grow is of other records, or its halves were drawn by another seed. "
+            "Give the records and the seed that it was trained with."
+        )
+    if fingerprint(grow.copies) != fingerprint(copies):
+        raise DataError("The matrix to grow was asked about other copies. Give copies=its copies.")
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The reference models of one attack, trained or to be trained."""
+    """Reference models that are trained or to be trained: those of some numbers."""
 
     defense: Training
     pool: Records
     validation: Records
     inside: Bool[Tensor, "r n"]
+    numbers: Sequence[int]
     seeds: Sequence[int]
+    copies: Copies | None
     name: str
     workspace: Workspace
     cluster: Pool | None
 
-    def done(self) -> ReferenceModels:
-        """Return all models' answers; what is kept is not trained again."""
-        count, artifacts = len(self.seeds), {}
-        for run in range(count):
+    def done(self) -> ReferenceMatrix:
+        """Return these models' answers; what is kept is not trained again."""
+        artifacts: dict[int, Tensor] = {}
+        for run in self.numbers:
             artifact = self.workspace.load(f"{self.name}-{run}")
             if artifact is not None:
                 artifacts[run] = artifact["confidences"]
-        with self.workspace.progress.step(f"{count} reference models", count) as bar:
+        with self.workspace.progress.step(
+            f"{len(self.numbers)} reference models", len(self.numbers)
+        ) as bar:
             bar.advance(len(artifacts))
-            for run, found in self._answers([run for run in range(count) if run not in artifacts]):
+            for run, found in self._answers([run for run in self.numbers if run not in artifacts]):
                 artifacts[run] = found
                 self.workspace.save(f"{self.name}-{run}", {"confidences": artifacts[run]})
-                self._clear(run)
+                self._clear(str(run))
                 bar.advance()
         self._clear()
-        confidences = torch.stack([artifacts[run] for run in range(count)])
-        end = clip_value(confidences)
-        return ReferenceModels(confidences.clamp(-end, end), self.inside, PoolIndex(self.pool), end)
+        names = content_names(self.pool.x, self.pool.y)
+        confidences = torch.stack([artifacts[run] for run in self.numbers])
+        mine = self.inside[list(self.numbers)]
+        return ReferenceMatrix(confidences.numpy(), mine.numpy(), names, self.copies)
 
-    def _answers(self, runs: Sequence[int]) -> Iterator[tuple[int, Float[Tensor, " n"]]]:
+    def _answers(self, runs: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield the confidences of the models of these numbers about the pool."""
-        if runs and _goes_side_by_side(self.defense):
-            # All, also where some are done: fewer side by side would round otherwise.
-            models = self.defense.fit_side_by_side(
-                self.pool,
-                list(self.inside),
-                self.validation,
-                seeds=self.seeds,
-                workspace=self._room("all"),
-            )
-            yield from ((run, _confidences(models[run], self.pool)) for run in runs)
+        if _goes_side_by_side(self.defense):
+            size = getattr(self.defense, "most_side_by_side", lambda _: len(self.numbers))
+            for part in in_chunks(len(self.numbers), max(1, size(self.pool))):
+                yield from self._side_by_side(self.numbers[part], runs)
         elif self.cluster is not None and runs:
             there = for_a_worker(self.workspace)
-            tasks = [_Run(self.defense, run, self.seeds[run], there) for run in runs]
+            tasks = [_Run(self.defense, run, self.seeds[run], self.copies, there) for run in runs]
             records = [tuple(t.numpy() for t in r.tensors) for r in (self.pool, self.validation)]
             shared = [*records, self.inside.numpy()]
             for number, found in self.cluster.run(_train_and_ask, tasks, shared):
                 yield runs[number], torch.tensor(found)
         else:
             for run in runs:
-                task = _Run(self.defense, run, self.seeds[run], self._room(str(run)))
+                room = self._room(str(run))
+                task = _Run(self.defense, run, self.seeds[run], self.copies, room)
                 yield run, task.confidences(self.pool, self.validation, self.inside)
+
+    def _side_by_side(
+        self, group: Sequence[int], wanted: Sequence[int]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the confidences of the wanted models of a group that trains as one ensemble.
+
+        It trains whole, also where some are done: fewer side by side would round otherwise.
+        """
+        assert _goes_side_by_side(self.defense)
+        if not set(group) & set(wanted):
+            return
+        room = f"from-{group[0]}"
+        models = self.defense.fit_side_by_side(
+            self.pool,
+            [self.inside[run] for run in group],
+            self.validation,
+            seeds=[self.seeds[run] for run in group],
+            workspace=self._room(room),
+        )
+        for run, model in zip(group, models, strict=True):
+            if run in wanted:
+                yield run, _confidences(model, self.pool, self.copies)
+        self._clear(room)
 
     def _room(self, name: str) -> Workspace:
         """Return a workspace for what is trained on the way."""
@@ -239,11 +301,10 @@ class _Work:
             self.workspace, folder=folder and folder / self.name / name, touched=set(), shared={}
         )
 
-    def _clear(self, run: int | None = None) -> None:
-        """Delete what one model, or all, left behind: 16 trainings take space."""
+    def _clear(self, room: str = "") -> None:
+        """Delete what some models, or all, left behind: 16 trainings take space."""
         if self.workspace.folder is not None:
-            room = self.workspace.folder / self.name
-            rmtree(room if run is None else room / str(run), ignore_errors=True)
+            rmtree(self.workspace.folder / self.name / room, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +314,7 @@ class _Run:
     defense: Training
     number: int
     seed: int
+    copies: Copies | None
     workspace: Workspace
 
     @property
@@ -262,11 +324,11 @@ class _Run:
 
     def confidences(
         self, pool: Records, validation: Records, inside: Bool[Tensor, "r n"]
-    ) -> Float[Tensor, " n"]:
+    ) -> Tensor:
         """Train it and return its confidences about the pool."""
         train = pool.take(inside[self.number])
         model = self.defense.fit(train, validation, seed=self.seed, workspace=self.workspace)
-        return _confidences(model, pool)
+        return _confidences(model, pool, self.copies)
 
 
 def _train_and_ask(run: _Run, pool: Any, validation: Any, inside: Any) -> np.ndarray:
@@ -275,11 +337,16 @@ def _train_and_ask(run: _Run, pool: Any, validation: Any, inside: Any) -> np.nda
     return run.confidences(*records, torch.from_numpy(inside)).numpy()
 
 
-def _confidences(model: TargetModel, pool: Records) -> Float[Tensor, " n"]:
-    """Return its confidences about the pool; a class without a column it never saw: p = 0."""
-    logits = model.logits(pool.x)
-    absent = int(pool.y.max()) + 1 - logits.shape[1]
-    return confidence(pad(logits, (0, max(0, absent)), value=-torch.inf), pool.y)
+def _confidences(model: TargetModel, pool: Records, copies: Copies | None) -> Tensor:
+    """Return its confidences about the pool, n or n x queries."""
+    classes = int(pool.y.max()) + 1
+
+    def ask(x: Tensor) -> Tensor:
+        logits = model.logits(x)
+        # A class without a column was never seen: p = 0.
+        return pad(logits, (0, max(0, classes - logits.shape[1])), value=-torch.inf)
+
+    return confidence(ask(pool.x), pool.y) if copies is None else copies.ask(ask, pool)
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:

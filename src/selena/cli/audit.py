@@ -75,6 +75,14 @@ def audit_command(
         ),
     ] = False,
     attack_names: options.Attacks = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of a reference matrix, .npz, .parquet or .csv: confidences of reference "
+            "models about the records, which the family reference-model then uses "
+            "(docs/audit.md)."
+        ),
+    ] = None,
     fpr: Annotated[
         float | None,
         typer.Option(
@@ -108,6 +116,7 @@ def audit_command(
     }
     about_audit = {
         "attacks": options.comma_separated(attack_names) or None,
+        "references": references,
         "fpr": fpr,
         "device": device,
     }

@@ -32,7 +32,7 @@ _FEATURES: Mapping[FeatureKind, str] = {
 _READS = {"label": "labels", "logits": "probabilities", "gradient": "gradients"}
 # A plan or the registry sets these, not `defense_settings` and `attack_settings`.
 _GIVEN = {"network", "num_classes", "recipe", "base", "distillation"}
-_GIVEN |= {"signal", "mode", "inputs", "statistic"}
+_GIVEN |= {"signal", "mode", "inputs", "statistic", "online"}
 
 
 @dataclass(frozen=True)

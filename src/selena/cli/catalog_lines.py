@@ -199,7 +199,7 @@ def _neighbors(attack: Any) -> str:
 
 
 def _reference(attack: Any) -> str:
-    return f"{attack.runs} trainings of the target, which `lira` and `rmia` share"
+    return f"{attack.runs} trainings of the target, which the attacks of this family share"
 
 
 _ONCE = "1 query per record"
@@ -307,5 +307,35 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
             f"{attack.runs} trainings of the target, shared with `lira` and `rmia`; 1 query per "
             "record and per known record"
         ),
+    ),
+    "bavaria": (
+        "LiRA with variances that lean on those of all records: for few trainings",
+        "Braennvall 2026",
+        _reference,
+    ),
+    "base": (
+        "`rmia` by another derivation, from the training's posterior",
+        "Lassila et al. 2025",
+        _reference,
+    ),
+    "lira_offline": (
+        "How unusually confident it is for trainings that did not see it",
+        "Carlini et al. 2022",
+        _reference,
+    ),
+    "rmia_offline": (
+        "The probability of its label over what trainings that did not see it lead to expect",
+        "Zarifzadeh et al. 2024",
+        _reference,
+    ),
+    "bavaria_offline": (
+        "`lira_offline` with variances that lean on those of all records",
+        "Braennvall 2026",
+        _reference,
+    ),
+    "base_offline": (
+        "The probability of its label over the mean of that in trainings that did not see it",
+        "Lassila et al. 2025",
+        _reference,
     ),
 }  # fmt: skip

@@ -5,13 +5,21 @@ Tang et al., USENIX Security 2022, Section 4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
+from selena.checks import check_records
 from selena.content.near_duplicates import NearDuplicates, check_near_duplicates
-from selena.defenses.split_ai import SplitAI, check_sizes, mean_prediction
+from selena.defenses.split_ai import (
+    SplitAI,
+    check_sizes,
+    draw_non_model_sets,
+    mean_prediction,
+)
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed
 from selena.training.engine import fit_networks
@@ -21,6 +29,8 @@ from selena.training.plans import Plan
 from selena.training.recipe import Recipe
 from selena.types import Dataset, Records
 from selena.workspace import Workspace
+
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,79 @@ class Selena:
             workspace=workspace,
         )
         return NetworkModel(student, self.num_classes, workspace.device)
+
+    def fit_side_by_side(
+        self,
+        records: Records,
+        masks: Sequence[Bool[Tensor, " n"]],
+        validation: Records,
+        *,
+        seeds: Sequence[int],
+        workspace: Workspace,
+    ) -> list[NetworkModel]:
+        """Return the model of each mask, trained on the records that it marks.
+
+        All sub-models of all masks train as one ensemble, and then all students. Each model is what
+        `fit` makes of its records, except for rounding.
+        """
+        check_records(records, num_classes=self.num_classes, what="training records")
+        parts = [torch.nonzero(mask).squeeze(1) for mask in masks]
+        runs = list(zip(parts, seeds, strict=True))
+        sets = [
+            draw_non_model_sets(
+                records.take(rows),
+                self.n_submodels,
+                self.n_nonmodels,
+                near_duplicates=self.near_duplicates,
+                seed=seed,
+            )
+            for rows, seed in runs
+        ]
+        jobs = [
+            Job(f"submodel-{i}", rows[~mine.without(i)], child_seed(seed, "submodel", i))
+            for (rows, seed), mine in zip(runs, sets, strict=True)
+            for i in range(self.n_submodels)
+        ]
+        held_out = Examples(validation.x, validation.y)
+        networks = fit_networks(
+            self.network,
+            Examples(records.x, records.y),
+            jobs,
+            self.recipe,
+            validation=held_out,
+            description=f"Split-AI, {len(jobs)} sub-models",
+            workspace=workspace,
+        )
+        teachers = (networks[i * self.n_submodels :][: self.n_submodels] for i in range(len(runs)))
+        soft_labels = [
+            mean_prediction(teacher, records.x[rows], mine, self.num_classes, workspace.device)
+            for teacher, rows, mine in zip(teachers, parts, sets, strict=True)
+        ]
+        # A record has other soft labels in each run: the runs' records stand one after another.
+        places = torch.arange(sum(map(len, parts))).split([len(rows) for rows in parts])
+        students = fit_networks(
+            self.network,
+            Examples(records.x[torch.cat(parts)], torch.cat(soft_labels)),
+            [
+                Job("student", mine, child_seed(seed, "student"))
+                for mine, seed in zip(places, seeds, strict=True)
+            ],
+            self.distillation,
+            validation=held_out,
+            description=f"Self-distillation, {len(runs)} students",
+            workspace=workspace,
+        )
+        return [NetworkModel(network, self.num_classes, workspace.device) for network in students]
+
+    def most_side_by_side(self, records: Records) -> int:
+        """Return how many runs over halves of `records` fit into memory together.
+
+        Their sub-models and their copies of the records take a gigabyte at most.
+        """
+        parameters = sum(each.numel() for each in self.network().parameters())
+        networks = 4 * parameters * (self.n_submodels + 1)
+        features = records.x.nbytes // 2 + 4 * self.num_classes * len(records)
+        return max(1, _MOST_BYTES // max(1, networks + features))
 
     def restore(self, state: dict[str, Tensor]) -> NetworkModel:
         """Rebuild the protected model from its `state`."""

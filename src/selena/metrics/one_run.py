@@ -12,27 +12,31 @@ number of correct guesses:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from math import exp
+from functools import lru_cache, partial
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float64, Num
 from scipy.optimize import brentq
-from scipy.special import bdtrc, expit, gammaln, log_ndtr, ndtr, ndtri
+from scipy.special import bdtrc, betaincinv, expit, gammaln, log_expit, log_ndtr, logit, ndtr, ndtri
 
 from selena.errors import ConfigError
 from selena.metrics.inputs import check_scores
 
-SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
-"""Of all canaries, so many are guessed at either end; the bound counts that it is the best one.
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.19, 0.25, 0.32, 0.38, 0.45)
+"""Of all canaries, so many are guessed at either end; the bound is the best of them, and pays.
 
 Less than a half: coins rarely fall evenly, and then perfect knowledge would still guess some wrong.
 """
 
+GAUSSIAN_SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
+"""The same for the Gaussian bound, which divides its error among them."""
+
 _LARGEST, _PRECISION = 50.0, 1e-4
+_MOST_SHIFTS = 64
 
 
 @dataclass(frozen=True)
@@ -63,27 +67,43 @@ def epsilon_lower_bound(
     *,
     delta: float = 1e-5,
     confidence: float = 0.95,
+    guesses: int | None = None,
 ) -> EpsilonBound:
-    """Return the best lower bound among five numbers of guesses; the error is divided among them.
+    """Return the best lower bound among twelve numbers of guesses, and pay for the choice exactly.
 
     The highest scores are guessed to be members, as many of the lowest non-members. Among equal
     scores the wrong ones are guessed, so that ties prove nothing.
+
+    Each number of guesses has a bound of its own, and the best of them is too good. Guesses are
+    made from the surest on, and by Theorem 5.2 of Steinke et al. their successes are jointly
+    dominated by independent coins that fall right with probability e^eps / (1 + e^eps). So it is
+    known how often the best of all numbers is as good as the one seen, and no error has to be
+    divided among them. Of delta the theorem's correction is made for the probability of that event.
 
     Args:
         scores: of canaries, higher = member.
         truth: True for those that were trained on, each by a fair coin of its own.
         delta: in [0, 1).
         confidence: of the bound.
+        guesses: how many canaries are guessed, members and non-members together, where that was
+            settled before any score was seen: then nothing is paid for a choice.
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
-        ConfigError: `delta` or `confidence` out of range.
+        ConfigError: `delta`, `confidence` or `guesses` out of range.
     """
-
-    def rejects(error: float, m: int, guesses: int, correct: int, epsilon: float) -> bool:
-        return _likelihood(m, guesses, correct, epsilon, delta) < error
-
-    return _best_bound(scores, truth, delta, confidence, rejects)
+    highest, lowest = _right_guesses(scores, truth, delta, confidence)
+    m = len(highest)
+    if guesses is not None and (not 2 <= guesses <= m or guesses % 2):
+        raise ConfigError(f"guesses is {guesses}; give an even number from 2 to {m // 2 * 2}.")
+    sizes = tuple(sorted({_ends(share, m) for share in SHARES}))
+    if guesses is not None:
+        sizes = (guesses // 2,)
+    error = 1 - confidence
+    found = [(2 * k, int(highest[:k].sum() + lowest[:k].sum())) for k in sizes]
+    best = max(found, key=lambda each: (_limit(*each, error), each[0]))
+    value = _joint_bound(m, tuple(2 * k for k in sizes), *best, delta, error)
+    return EpsilonBound(value, delta, *best)
 
 
 def gaussian_epsilon_lower_bound(
@@ -96,8 +116,8 @@ def gaussian_epsilon_lower_bound(
     """Return the best lower bound on the epsilon of a Gaussian trade-off curve.
 
     The bound rejects mu-Gaussian differential privacy for all mu below some value, and states the
-    epsilon that this mu has at `delta` (Dong, Roth & Su 2022, Corollary 2.13). Guesses are made and
-    paid for as in `epsilon_lower_bound`.
+    epsilon that this mu has at `delta` (Dong, Roth & Su 2022, Corollary 2.13). Guesses are made as
+    in `epsilon_lower_bound`, and five numbers of them share the error.
 
     Args:
         scores: of canaries, higher = member.
@@ -111,37 +131,117 @@ def gaussian_epsilon_lower_bound(
     """
     if not delta > 0:
         raise ConfigError(f"A Gaussian mechanism has no epsilon at delta={delta}; give delta > 0.")
-    found = _best_bound(scores, truth, delta, confidence, _rejects_gaussian)
-    return replace(found, epsilon=epsilon_of_gaussian(found.epsilon, delta))
+    highest, lowest = _right_guesses(scores, truth, delta, confidence)
+    m, error = len(highest), (1 - confidence) / len(GAUSSIAN_SHARES)
+    best: EpsilonBound | None = None
+    for share in GAUSSIAN_SHARES:
+        k = _ends(share, m)
+        correct = int(highest[:k].sum() + lowest[:k].sum())
+        least = 0.0 if best is None else best.epsilon
+        rejects = partial(_rejects_gaussian, error, m, 2 * k, correct)
+        value = _largest_rejected(rejects, least)
+        if best is None or value > least:
+            best = EpsilonBound(value, delta, 2 * k, correct)
+    assert best is not None
+    return replace(best, epsilon=epsilon_of_gaussian(best.epsilon, delta))
 
 
-def _best_bound(
-    scores: Num[np.ndarray, " m"],
-    truth: Bool[np.ndarray, " m"],
-    delta: float,
-    confidence: float,
-    rejects: Callable[[float, int, int, int, float], bool],
-) -> EpsilonBound:
-    """Return the largest bound that some number of guesses gives; `rejects` tests one value."""
+def _right_guesses(
+    scores: Num[np.ndarray, " m"], truth: Bool[np.ndarray, " m"], delta: float, confidence: float
+) -> tuple[Bool[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
+    """Return whether each guess is right, from the surest on: of members, and of non-members."""
     scores = check_scores(scores, truth)
     if not 0 <= delta < 1 or not 0 < confidence < 1:
         raise ConfigError(
             f"A bound needs delta in [0, 1) and confidence in (0, 1); got {delta}, {confidence}."
         )
-    m = len(scores)
-    highest = truth[np.lexsort((truth, -scores))]
-    lowest = ~truth[np.lexsort((~truth, scores))]
-    error = (1 - confidence) / len(SHARES)
-    best: EpsilonBound | None = None
-    for share in SHARES:
-        k = min(max(1, round(share * m)), m // 2)
-        correct = int(highest[:k].sum() + lowest[:k].sum())
-        least = 0.0 if best is None else best.epsilon
-        value = _largest_rejected(partial(rejects, error, m, 2 * k, correct), least)
-        if best is None or value > least:
-            best = EpsilonBound(value, delta, 2 * k, correct)
-    assert best is not None
-    return best
+    return truth[np.lexsort((truth, -scores))], ~truth[np.lexsort((~truth, scores))]
+
+
+def _ends(share: float, m: int) -> int:
+    """Return how many canaries are guessed at either end."""
+    return min(max(1, round(share * m)), m // 2)
+
+
+def _limit(guesses: int, correct: int, error: float) -> float:
+    """Return the log-odds that this many right guesses alone would show, at a part of the error.
+
+    A part, since the best of several is taken; which part decides how numbers of guesses compare.
+    """
+    if correct == 0:
+        return -np.inf
+    return float(logit(betaincinv(correct, guesses - correct + 1, error / 4)))
+
+
+@lru_cache(maxsize=4096)
+def _joint_bound(
+    m: int, sizes: Sequence[int], guesses: int, correct: int, delta: float, error: float
+) -> float:
+    """Return the largest epsilon under which the best of several numbers of guesses is too good.
+
+    The statistic, the largest `_limit`, rises with each right guess. So its probability rises with
+    epsilon, and what is rejected is an interval from 0 on.
+    """
+    seen = _limit(guesses, correct, error)
+    if correct == 0:
+        return 0.0
+    p = float(expit(seen))
+    checks = []
+    for size in sizes:
+        tail = bdtrc(np.arange(-1.0, size), size, p)  # of at least 0, 1, ... right guesses
+        tail[0] = 1.0
+        enough = tail <= error / 4 * (1 + 1e-9)
+        checks.append((size, int(enough.argmax()) if enough.any() else size + 1))
+
+    def rejects(epsilon: float) -> bool:
+        # Most values are settled without looking at delta.
+        if _crossing(checks, epsilon, 0) >= error:
+            return False
+        return _chance(checks, m, delta, epsilon) < error
+
+    return _largest_rejected(rejects, 0.0)
+
+
+def _chance(checks: Sequence[tuple[int, int]], m: int, delta: float, epsilon: float) -> float:
+    """Return how often, at most, one of some counts is reached: (guesses, right ones).
+
+    Theorem 5.2 with that event in the place of one count: j guesses may be right by delta alone.
+    """
+    at_once, rise = _crossing(checks, epsilon, 0), 0.0
+    for j in range(1, _MOST_SHIFTS + 1):
+        if delta == 0 or (1 - at_once) / j <= rise:
+            break
+        rise = max(rise, (_crossing(checks, epsilon, j) - at_once) / j)
+    else:
+        rise = max(rise, (1 - at_once) / (_MOST_SHIFTS + 1))
+    return min(1.0, at_once + 2 * m * delta * rise)
+
+
+def _crossing(checks: Sequence[tuple[int, int]], epsilon: float, shift: int) -> float:
+    """Return how often coins reach one of some counts: (tosses, right ones less `shift`)."""
+    counts, first, before, crossed = np.ones(1), 0, 0, 0.0
+    for tosses, enough in checks:
+        step, low = _binomial(tosses - before, epsilon)
+        counts, first, before = np.convolve(counts, step), first + low, tosses
+        cut = max(0, enough - shift - first)
+        crossed += float(counts[cut:].sum())
+        counts = counts[:cut]
+        if not len(counts):
+            break
+    return min(1.0, crossed)
+
+
+def _binomial(n: int, epsilon: float) -> tuple[Float64[np.ndarray, " w"], int]:
+    """Return probabilities of right guesses among n, but for less than 1e-20, and the first count.
+
+    A guess is right with log-odds epsilon.
+    """
+    right, wrong = float(expit(epsilon)), float(expit(-epsilon))
+    around, spread = n * right, 10 * sqrt(n * right * wrong) + 50
+    low, high = max(0, int(around - spread)), min(n, int(around + spread) + 1)
+    counts = np.arange(low, high + 1)
+    logs = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
+    return np.exp(logs + counts * log_expit(epsilon) + (n - counts) * log_expit(-epsilon)), low
 
 
 def _largest_rejected(rejects: Callable[[float], bool], least: float) -> float:
@@ -183,23 +283,3 @@ def epsilon_of_gaussian(mu: float, delta: float) -> float:
     if excess(0.0) <= 0:
         return 0.0
     return float(brentq(excess, 0.0, mu * (mu + 40), xtol=1e-9))
-
-
-def _likelihood(m: int, guesses: int, correct: int, epsilon: float, delta: float) -> float:
-    """Return a bound on the probability of at least `correct` right guesses (Theorem 5.2)."""
-    if correct == 0:
-        return 1.0
-    right = float(expit(epsilon))
-    pure = float(bdtrc(correct - 1, guesses, right))
-    counts = np.arange(correct - 1, -1, -1)
-    # log(1 - expit(e)) = -e - log(1 + exp(-e)): written so that it stays finite.
-    log_wrong = -epsilon - np.log1p(exp(-epsilon))
-    logs = (
-        gammaln(guesses + 1)
-        - gammaln(counts + 1)
-        - gammaln(guesses - counts + 1)
-        + counts * np.log(right)
-        + (guesses - counts) * log_wrong
-    )
-    below = np.cumsum(np.exp(logs)) / np.arange(1, correct + 1)
-    return min(1.0, pure + 2 * m * delta * float(below.max()))

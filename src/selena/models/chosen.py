@@ -24,7 +24,8 @@ def check_attacks(attacks: Sequence[str | Attack]) -> None:
             raise ConfigError(
                 f"{attack} repeats the model's training, which its name does not tell. Pass "
                 "selena.ReferenceModelAttack(training): selena.EstimatorTraining(classifier) for "
-                "a classifier of scikit-learn, or an object of your own (docs/audit.md)."
+                "a classifier of scikit-learn, or an object of your own (docs/audit.md); or give "
+                "references, a matrix of models that are trained."
             )
         if not isinstance(attack, str) and not hasattr(attack, "fit"):
             raise ConfigError(

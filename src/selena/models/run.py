@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_predictions_suffice, run_audit
@@ -38,6 +39,7 @@ from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
 from selena.models.network import network_input
 from selena.models.pool import Given, Pool, gather
+from selena.models.references import bind_to_pool, bind_to_predictions, with_references
 from selena.models.targets import (
     AnswerTable,
     LabelledTable,
@@ -64,6 +66,7 @@ def audit(
     factory: Callable[[], nn.Module] | None = None,
     num_classes: int | None = None,
     attacks: Sequence[str | Attack] | str = ("direct",),
+    references: ReferenceMatrix | str | Path | None = None,
     known_fraction: float = 0.5,
     deduplicate: bool = False,
     fpr: float = 0.01,
@@ -105,6 +108,10 @@ def audit(
         factory: builds the network of a `.safetensors` file.
         num_classes: C, to be compared with what the model answers.
         attacks: names or families of attacks as the registry has them, or attacks.
+        references: a matrix of reference models' confidences about these records, or its file:
+            LiRA, RMIA, BASE and BaVarIA then train nothing. Of a matrix without names the columns
+            are the rows of predictions, or the members and then the non-members. Its family of
+            attacks is added unless `attacks` names some of it.
         known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
             knows and fits on; the others are scored. Predictions alone say themselves.
         deduplicate: leave out, on both sides, records that are on both; without, they are an error.
@@ -142,6 +149,7 @@ def audit(
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
+    attacks = with_references(attacks, references)
     check_attacks(attacks)
     workspace = workspace or Workspace()
     if device is not None:
@@ -244,6 +252,7 @@ def _audit_model(
         None if inputs is None else inputs.features,
         reading.num_classes,
     )
+    chosen = bind_to_pool(chosen, x, classes, pool.features)
 
     answers = ask_all(model, pool.features, order)
     reading = read(answers, order)
@@ -311,4 +320,5 @@ def _audit_predictions(
     chosen = chosen_attacks(
         affordable(attacks, len(table.labels)), split.train, None, table.num_classes
     )
+    chosen = bind_to_predictions(chosen, split)
     return run_audit(table, split, chosen, seed=seed, workspace=workspace)

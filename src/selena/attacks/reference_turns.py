@@ -1,0 +1,95 @@
+"""One pool, every model in turn the target of the others (Carlini et al. 2022, Section V)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool
+
+from selena.attacks.reference_matrix import ReferenceMatrix
+from selena.attacks.reference_scores import Answers, evaluate
+from selena.attacks.reference_statistics import Scores, StatisticName, StatisticSettings
+from selena.errors import ConfigError
+from selena.seeding import numpy_generator
+
+
+def scores_in_turn(
+    matrix: ReferenceMatrix,
+    target: int,
+    statistic: StatisticName = "lira",
+    settings: StatisticSettings | None = None,
+    *,
+    runs: int | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Return the score of each record where one of the matrix's models is the target.
+
+    Where half of the models saw each record, the others alone would give the target's truth away: a
+    record that it trained on is left with one such model less. So of each record one model of the
+    other side is left out too: the model of the complementary half if there is one, else one that
+    is drawn per record.
+
+    Args:
+        matrix: the pool.
+        target: number of the model that is attacked.
+        statistic: "lira", "rmia", "base" or "bavaria".
+        settings: of the statistic; by default those of `StatisticSettings`.
+        runs: how many of the others are reference models, by default all; with complementary halves
+            an even number.
+        seed: root of the draws.
+
+    Raises:
+        ConfigError: no such model, or more `runs` than there are others.
+        DataError: a record has too few models on a side that is needed.
+    """
+    settings = settings or StatisticSettings()
+    settings.check(statistic)
+    if not 0 <= target < matrix.runs:
+        raise ConfigError(f"target is {target}; the matrix has runs 0 to {matrix.runs - 1}.")
+    mirror = _mirror(matrix, target)
+    others = [run for run in _after(matrix, target) if run not in (target, mirror)]
+    if runs is not None:
+        if not 1 <= runs <= len(others):
+            raise ConfigError(
+                f"runs is {runs}; beside the target there are {len(others)} reference models. "
+                "Train more, or ask for fewer."
+            )
+        others = others[:runs]
+    chosen = matrix.take(runs=others)
+    asked = matrix.confidences[target].reshape(len(matrix), matrix.queries)
+    least = 1 if statistic in ("rmia", "base") else 2
+    answers = chosen.answers(asked, np.arange(len(matrix)), online=settings.online, least=least)
+    if mirror is None:
+        answers = _evened(answers, chosen.inside, matrix.inside[target], settings.online, seed)
+    share = settings.shares_variance(statistic, len(others))
+    return evaluate(answers, settings.bind(statistic), share=share)
+
+
+def _mirror(matrix: ReferenceMatrix, target: int) -> int | None:
+    """Return the model that trained on what the target did not, if there is one."""
+    complement = ~matrix.inside[target]
+    same = np.flatnonzero((matrix.inside == complement).all(axis=1))
+    return int(same[0]) if len(same) else None
+
+
+def _after(matrix: ReferenceMatrix, target: int) -> list[int]:
+    """Return all runs in pairs, beginning with the pair after the target's."""
+    first = (target // 2 * 2 + 2) % max(matrix.runs, 1)
+    runs = range(matrix.runs)
+    return [*runs[first:], *runs[:first]]
+
+
+def _evened(
+    answers: Answers,
+    inside: Bool[np.ndarray, "r n"],
+    truth: Bool[np.ndarray, " n"],
+    online: bool,
+    seed: int,
+) -> Answers:
+    """Return the answers without one model per record, of the side that the target is not on."""
+    draws = numpy_generator(seed, "evened").random(inside.shape)
+    # The target's own side has lost it already.
+    out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
+    used = np.ones_like(inside)
+    used[out, np.arange(inside.shape[1])] = False
+    sides = (inside & used if online else None, ~inside & used)
+    return Answers(answers.target, answers.references, sides, answers.end)
