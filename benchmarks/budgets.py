@@ -34,12 +34,11 @@ from selena.metrics.roc import roc_curve
 from selena.networks.mlp import MLP
 from selena.training.recipe import Recipe
 from selena.types import Records
-from selena.workspace import Workspace
 
 POOL, VALIDATION, TARGETS, SEED = 2000, 200, 8, 0
 BUDGETS = (4, 16, 64)
 FPRS = (0.01, 0.001)
-RUNS = {"undefended": 66, "dp_sgd": 66, "selena": 66}
+DEFENSES = ("undefended", "dp_sgd", "selena")
 ATTACKS = {
     "lira": ("lira", StatisticSettings()),
     "rmia": ("rmia", StatisticSettings()),
@@ -63,32 +62,36 @@ def defenses(features: int, classes: int) -> dict[str, Any]:
 
 
 def matrix_of(
-    name: str, training: Any, pool: Records, validation: Records, folder: Path
+    name: str, training: Any, pool: Records, validation: Records, folder: Path, most: int
 ) -> tuple[ReferenceMatrix, dict[str, Any]]:
-    """Return the pool's matrix, trained or found, with what one training costs and is worth."""
+    """Return the pool's matrix, trained, grown or found, with what one training costs and is worth.
+
+    It grows in two steps, so that smaller budgets need not wait for the largest.
+    """
     file, facts = folder / f"{name}.npz", folder / f"{name}.json"
-    if not file.exists():
+    matrix = ReferenceMatrix.load(file) if file.exists() else None
+    spent = json.loads(facts.read_text(encoding="utf-8")) if file.exists() else {}
+    for runs in (min(18, most), most):
+        if matrix is not None and matrix.runs >= runs:
+            continue
         wall, processor = time.perf_counter(), time.process_time()
         matrix = train_reference_matrix(
-            training, pool, validation, runs=RUNS[name], seed=SEED, workspace=Workspace()
+            training, pool, validation, runs=runs, seed=SEED, grow=matrix
         )
-        seconds = time.perf_counter() - wall
-        processor = time.process_time() - processor
-        half = torch.from_numpy(matrix.inside[0])
-        model = training.fit(pool.take(half), validation, seed=SEED)
-        right = (model.logits(pool.x).argmax(dim=1) == pool.y).double()
+        spent["wall_seconds"] = spent.get("wall_seconds", 0) + time.perf_counter() - wall
+        spent["cpu_seconds"] = spent.get("cpu_seconds", 0) + time.process_time() - processor
+        if "test_accuracy" not in spent:
+            half = torch.from_numpy(matrix.inside[0])
+            model = training.fit(pool.take(half), validation, seed=SEED)
+            right = (model.logits(pool.x).argmax(dim=1) == pool.y).double()
+            spent["train_accuracy"] = float(right[half].mean())
+            spent["test_accuracy"] = float(right[~half].mean())
         matrix.save(file)
-        write_json(
-            facts,
-            {
-                "runs": RUNS[name],
-                "wall_seconds_per_run": seconds / RUNS[name],
-                "cpu_seconds_per_run": processor / RUNS[name],
-                "train_accuracy": float(right[half].mean()),
-                "test_accuracy": float(right[~half].mean()),
-            },
-        )
-    return ReferenceMatrix.load(file), json.loads(facts.read_text(encoding="utf-8"))
+        write_json(facts, spent)
+    assert matrix is not None
+    cost = {f"{each}_per_run": spent[each] / matrix.runs for each in spent if "seconds" in each}
+    accuracies = {each: spent[each] for each in spent if "accuracy" in each}
+    return matrix, {"runs": matrix.runs, **cost, **accuracies}
 
 
 def figures(scores: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, Any]:
@@ -128,7 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder of Location30's archive")
     parser.add_argument("--folder", type=Path, default=Path("runs/budgets"))
-    parser.add_argument("--defense", action="append", choices=list(RUNS))
+    parser.add_argument("--defense", action="append", choices=DEFENSES)
+    parser.add_argument("--runs", type=int, default=66, help="models per defense")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     data = load("location30", data_dir=options.data_dir)
@@ -140,7 +144,7 @@ def main() -> None:
     for name, training in defenses(pool.x.shape[1], data.num_classes).items():
         if options.defense and name not in options.defense:
             continue
-        matrix, cost = matrix_of(name, training, pool, validation, options.folder)
+        matrix, cost = matrix_of(name, training, pool, validation, options.folder, options.runs)
         found[name] = {**cost, "rows": rows_of(matrix)}
         print(name, cost)
         for row in found[name]["rows"]:
