@@ -2,8 +2,9 @@
 
 jaxtyping's import hook decorates every function of the package. Its checks of a call take longer
 than most of these functions, half of the suite's time; to prepare a function for them takes
-milliseconds more. So a function is prepared when it is first called. `SELENA_CHECKED_CALLS` gives
-another number of calls; continuous integration gives a large one.
+milliseconds more. So a function is prepared when it is first called, and one that is defined in
+another, hence anew in each call, is not checked at all. With `SELENA_CHECK_EVERY_CALL=1`, as
+continuous integration has it, every call of every function is checked.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Any
 
 import jaxtyping
 
-CALLS = int(os.environ.get("SELENA_CHECKED_CALLS", "2"))
+CALLS = 2
 _check_every_call = jaxtyping.jaxtyped
 _tests = 0
 
 
 def install() -> None:
     """Let jaxtyping's hook decorate what is imported from now on by this module."""
-    jaxtyping.jaxtyped = _decorator  # type: ignore[assignment]
+    if not os.environ.get("SELENA_CHECK_EVERY_CALL"):
+        jaxtyping.jaxtyped = _decorator  # type: ignore[assignment]
 
 
 def begin_test() -> None:
@@ -37,6 +39,8 @@ def _decorator(*, typechecker: Any) -> Callable[[Any], Any]:
 
 
 def _decorate(check: Callable[[Any], Any], found: Any) -> Any:
+    if "<locals>" in found.__qualname__:
+        return found
     if isinstance(found, type):
         if is_dataclass(found) and "__init__" in vars(found):
             type.__setattr__(found, "__init__", _first_calls(check, vars(found)["__init__"]))

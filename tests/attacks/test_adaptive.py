@@ -145,7 +145,7 @@ def test_shadow_answers_equal_records_once(
 def test_shadow_answers_members_by_their_non_models(
     split: AuditSplit, workspace: Workspace
 ) -> None:
-    shadow = train_shadow(SPLIT_AI, split.known, shadow_seed=0, workspace=workspace)
+    shadow = train_shadow(QUICK, split.known, shadow_seed=0, workspace=workspace)
     members = split.known.members
     for i in range(3):
         rows = torch.nonzero(shadow.sets.excluded[i]).squeeze(1).tolist()
@@ -174,9 +174,9 @@ def test_direction_is_found_on_known_records(
     split: AuditSplit, workspace: Workspace, signal: str
 ) -> None:
     def scores(known: MembershipSets, members: Records, direction: str) -> np.ndarray:
-        shadow = train_shadow(SPLIT_AI, split.known, shadow_seed=0, workspace=workspace)
+        shadow = train_shadow(QUICK, split.known, shadow_seed=0, workspace=workspace)
         oracle = MeteredOracle(Copycat(shadow, members), "logits")
-        attack = ShadowDistanceAttack(SPLIT_AI, signal, direction)  # type: ignore[arg-type]
+        attack = ShadowDistanceAttack(QUICK, signal, direction)  # type: ignore[arg-type]
         scorer = attack.fit(oracle, known, seed=0, workspace=workspace)
         return scorer.score(split.evaluation.members).numpy()
 
@@ -195,7 +195,7 @@ def test_infinite_answers_give_finite_scores(split: AuditSplit, workspace: Works
             answer = torch.full((len(x), CLASSES), -torch.inf)
             return answer.scatter(1, x.sum(dim=1, keepdim=True) % CLASSES, 0.0)
 
-    for attack in (ShadowDistanceAttack(SPLIT_AI), IndirectQueryAttack("flip", copies=2)):
+    for attack in (ShadowDistanceAttack(QUICK), IndirectQueryAttack("flip", copies=2)):
         oracle = MeteredOracle(Certain(), "logits")
         scorer = attack.fit(oracle, split.known, seed=0, workspace=workspace)
         assert torch.isfinite(scorer.score(split.evaluation.members)).all()
@@ -236,8 +236,8 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="signal"):
         IndirectQueryAttack("flip", signal="entropy")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="signal"):
-        ShadowDistanceAttack(SPLIT_AI, "cosine")  # type: ignore[arg-type]
+        ShadowDistanceAttack(QUICK, "cosine")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="direction"):
-        ShadowDistanceAttack(SPLIT_AI, direction="up")  # type: ignore[arg-type]
+        ShadowDistanceAttack(QUICK, direction="up")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="inputs"):
-        ShadowNeuralAttack(SPLIT_AI, "sum")  # type: ignore[arg-type]
+        ShadowNeuralAttack(QUICK, "sum")  # type: ignore[arg-type]

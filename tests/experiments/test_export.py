@@ -86,6 +86,7 @@ def test_a_network_answers_the_same(trained: Callable[..., RunFolder], tmp_path:
     check(trained("digits", "selena"), tmp_path / "model.onnx")
 
 
+@pytest.mark.deep
 def test_standardized_network_answers_the_same(
     trained: Callable[..., RunFolder], tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_file_that_answers_otherwise_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.deep
 def test_the_command_says_what_was_checked(
     trained: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_planted_leak_is_found_and_no_other(kind: str, tmp_path: Path) -> None
     assert auc(tight) == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.deep
 @pytest.mark.filterwarnings("ignore")  # those of the exporter
 def test_what_pytorch_exports(tmp_path: Path) -> None:
     for module in ("onnx", "onnxruntime", "onnxscript"):
