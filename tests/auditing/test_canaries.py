@@ -227,7 +227,7 @@ def test_reports_show_them_in_every_form() -> None:
     )
     assert '<h2 id="canaries">' in page
     assert "Canaries show how exposed" in page
-    assert "canaries, it finds 100.0\u00a0%" in page
+    assert "wrong label, it finds 100.0" in page
     # Though of ordinary records nothing leaks: what canaries prove is a leak.
     assert report.verdict.figure == "epsilon"
     assert f'<article class="card level-{report.verdict.level}">' in page
