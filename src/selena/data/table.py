@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,11 +165,12 @@ def read_table(path: Path, label_column: str, subject_column: str | None = None)
                 "another with --subject-column."
             )
     features = _features_of(file.names, words)
+    texts: list[int] = []
     try:
-        texts: list[int] = []
         cells = file.read(features, words, np.float32)
     except DataError:
-        texts = file.texts(features)
+        with suppress(DataError):  # what is wrong with the file was found above
+            texts = file.texts(features)
         if not texts:
             raise
         features = [place for place in features if place not in texts]

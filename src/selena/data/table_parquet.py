@@ -69,6 +69,13 @@ class ParquetFile(TableFile):
         check_unpacked(self.path, size, self.path.stat().st_size, "its table")
         return super().read(numbers, words, kind, gaps)
 
+    def texts(self, places: Sequence[int]) -> list[int]:
+        """See `TableFile`."""
+        texts = [place for place in places if is_text(self.schema.field(place).type)]
+        for place in texts:
+            self._check_column(place, False)
+        return super().texts(texts) if texts else []
+
     def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
         from pyarrow import parquet
 
