@@ -205,7 +205,13 @@ def finished(study: Any) -> tuple[Trial, ...]:
     """Return the finished trials of a study of Optuna."""
     state = _optuna().trial.TrialState.COMPLETE
     return tuple(
-        Trial(each.number, dict(each.params), *each.values, run=each.user_attrs["run"])
+        Trial(
+            each.number,
+            dict(each.params),
+            accuracy=each.values[0],
+            leakage=each.values[1],
+            run=each.user_attrs["run"],
+        )
         for each in study.get_trials(deepcopy=False, states=[state])
     )
 
