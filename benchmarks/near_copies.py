@@ -1,6 +1,7 @@
 """How near a copy must be to be found, what that costs, and what a copy gives away at a distance.
 
     python -m benchmarks.near_copies --data-dir DIR --json FILE [--seeds 1 2 3] [--find-only]
+    python -m benchmarks.near_copies --json FILE --tables
 
 Location30 with canaries: each record in training that has a wrong label gets a copy with the same
 label that differs in some bits. "found" counts pairs that `near_duplicates="auto"` links, and
@@ -12,6 +13,7 @@ are few sub-models and reference models.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -133,14 +135,56 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+def tables(results: dict[str, Any]) -> str:
+    """Return the results as two Markdown tables, in percent."""
+    lines = ["| near_duplicates | " + " | ".join(f"{d} bits" for d in DISTANCES) + " | ordinary |"]
+    lines.append("| --- " * (len(DISTANCES) + 2) + "|")
+    for near in FOUND_BY:
+        cells, rows = [], [r for r in results["found"] if r["near_duplicates"] == near]
+        for distance in DISTANCES:
+            same = [r for r in rows if r["distance"] == distance]
+            share = sum(r["pairs_found"] for r in same) / sum(r["pairs"] for r in same)
+            cells.append(f"{100 * share:.1f}")
+        ordinary = sum(r["ordinary_linked"] for r in rows) / sum(r["ordinary"] for r in rows)
+        lines.append(f"| {near} | {' | '.join(cells)} | {100 * ordinary:.2f} |")
+    lines += [
+        "",
+        "| copy at | exact, TPR | exact, AUC | auto, TPR | auto, AUC |",
+        "| --- " * 5 + "|",
+    ]
+    found = {(r["distance"], r["near_duplicates"]): r for r in results["leak"]["by_distance"]}
+
+    def cell(distance: int | None, near: str, name: str) -> str:
+        figure = found[distance, near][name] if (distance, near) in found else None
+        if figure is None:
+            return "–"
+        return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f}"
+
+    for distance in (None, *DISTANCES):
+        what = "no copy" if distance is None else f"{distance} bits"
+        cells = [
+            cell(distance, near, name)
+            for near in ("exact", "auto")
+            for name in ("tpr_at_1_percent_fpr", "auc")
+        ]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of the archive")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("downloads"), help="folder of the archive"
+    )
     parser.add_argument("--json", type=Path, required=True, help="where to write the results")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--find-only", action="store_true", help="train nothing")
+    parser.add_argument("--tables", action="store_true", help="print what the file holds")
     parser.add_argument("--work", type=Path, help="folder for networks, to go on after a stop")
     given = parser.parse_args()
+    if given.tables:
+        print(tables(json.loads(given.json.read_text(encoding="utf-8"))))
+        return
     dataset = case(given.data_dir, 0, None, "auto").dataset()
     results: dict[str, Any] = {
         "command": "python -m benchmarks.near_copies --data-dir DIR --json FILE "

@@ -13,6 +13,7 @@ from typing import Any
 
 from selena.auditing.choice import choose, chosen_figure
 from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
+from selena.auditing.near_copies import NearCopies
 from selena.auditing.presenter import presenter
 from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.verdict import Verdict, verdict
@@ -116,6 +117,8 @@ class AuditReport:
         inputs: what was audited: SHA-256 of "records", of "predictions" where a model is known by
             its answers, of "model" where its weights are known, and the "version" of selena.
         model_queries: what a function was asked; no part of the JSON, as times are none.
+        near_copies: how many near copies there are among the records of `selena.audit`; no part of
+            the JSON either.
     """
 
     train_accuracy: Accuracy
@@ -124,6 +127,7 @@ class AuditReport:
     setup: AuditSetup
     inputs: Mapping[str, str] = field(default_factory=dict)
     model_queries: ModelQueries | None = None
+    near_copies: NearCopies | None = None
 
     def __repr__(self) -> str:
         if not self.attacks:

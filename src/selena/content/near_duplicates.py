@@ -96,7 +96,7 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
         ConfigError: a setting that is none.
     """
     check_near_duplicates(near_duplicates)
-    records = x if isinstance(x, Vectors) or _are_images(x) else vectors_of(x)
+    records = x if isinstance(x, Vectors) or are_images(x) else vectors_of(x)
     n = len(records)
     few = n < (FEWEST_RECORDS if near_duplicates == "auto" else 2)
     if near_duplicates == "exact" or few:
@@ -119,7 +119,8 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
     return _links(mine, rows[mine, place], distances[mine, place], limit)
 
 
-def _are_images(x: Any) -> bool:
+def are_images(x: Any) -> bool:
+    """Return whether records are an array of four dimensions: images with channels."""
     return len(getattr(x, "shape", ())) == 4
 
 
@@ -181,7 +182,7 @@ def join_near(
     if near_duplicates == "exact":
         return units
     _, rows = np.unique(contents, return_index=True)
-    different = x[rows] if _are_images(x) else vectors_of(x).take(rows)
+    different = x[rows] if are_images(x) else vectors_of(x).take(rows)
     links = find_near_duplicates(different, near_duplicates)
     return join_units(units, rows[links.first], rows[links.second], links.distances)
 

@@ -37,6 +37,7 @@ from selena.models.chosen import (
 from selena.models.containers import Rows
 from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
+from selena.models.near import count_near_copies, warn_of_near_copies
 from selena.models.network import network_input
 from selena.models.pool import Given, Pool, gather
 from selena.models.references import bind_to_pool, bind_to_predictions, with_references
@@ -142,10 +143,10 @@ def audit(
         StoreError: the folder of answers cannot be read or written.
 
     Warns:
-        AuditWarning: too few records for `fpr`; records that count as one, were left out, or seem
-            to be filtered on one side; a model that answers the same record differently, or all
-            records alike; labels that are not the most probable ones; answers that may be read in
-            two ways.
+        AuditWarning: too few records for `fpr`; records that count as one, were left out, seem to
+            be filtered on one side, or have near copies; a model that answers the same record
+            differently, or all records alike; labels that are not the most probable ones; answers
+            that may be read in two ways.
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
@@ -238,6 +239,8 @@ def _audit_model(
     warn_of_unsteady(alone, among[:_PROBED])
     steady = asking.compare(pool.features.take(few), among, alone)
     warn_of_equal_rows(pool)
+    near_copies = count_near_copies(pool)
+    warn_of_near_copies(near_copies, pool)
     classes = pool.classes(model.names, reading.num_classes, model.what)
     inputs = _inputs(pool, attacks)
     # Without features to change, x is where a record's answer stands: in the order of asking.
@@ -271,7 +274,8 @@ def _audit_model(
         target = LabelledTable(logits, torch.from_numpy(labels))
     else:
         target = _live(model if steady else asking.fresh, reading, inputs, workspace.device)
-    return run_audit(target, split, chosen, seed=seed, workspace=workspace)
+    report = run_audit(target, split, chosen, seed=seed, workspace=workspace)
+    return replace(report, near_copies=near_copies)
 
 
 def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:

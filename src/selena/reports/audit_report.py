@@ -29,7 +29,8 @@ __all__ = [
 def as_text(report: AuditReport) -> str:
     """Return the table and notes that `print(report)` shows."""
     audit = report.to_json()
-    asked = [] if report.model_queries is None else [str(report.model_queries)]
+    told = (report.near_copies, report.model_queries)
+    asked = [text for text in map(str, filter(None, told)) if text]
     return terminal.as_text(terminal.audit_table(audit), [*terminal.audit_notes(audit), *asked])
 
 
