@@ -35,7 +35,11 @@ MODELS = [
     TorchClassifier((8,), epochs=10, batch_size=32, learning_rate=0.1, random_state=0),
 ]
 
-pytestmark = pytest.mark.usefixtures("short_walks")
+pytestmark = [
+    pytest.mark.usefixtures("short_walks"),
+    # Scalers stand outside on purpose.
+    pytest.mark.filterwarnings("ignore:X looks as if:selena.errors.AuditWarning"),
+]
 
 
 @pytest.fixture

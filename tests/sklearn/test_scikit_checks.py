@@ -28,6 +28,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 # Checks pass wrong types on purpose; type checks would answer before the estimator does.
 @pytest.mark.deep
 @pytest.mark.usefixtures("unchecked", "short_walks")
+@pytest.mark.filterwarnings("ignore:X looks as if:selena.errors.AuditWarning")  # scaled by checks
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
     [
         SelenaClassifier(EXACT, n_submodels=3, n_nonmodels=1),

@@ -108,6 +108,9 @@ class SelenaClassifier(ProbabilityClassifier):
             ConfigError: not 1 <= L < K, an estimator or student without
                 `predict_proba`, an unknown `near_duplicates`, or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
+
+        Warns:
+            AuditWarning: `X` bears the traces of a scaler or of TF-IDF that was fitted before.
         """
         check_counts(self.n_submodels, self.n_nonmodels)
         check_near_duplicates(self.near_duplicates)

@@ -25,6 +25,7 @@ from selena.sklearn.checks import (
     check_training,
 )
 from selena.sklearn.fitting import aligned_proba, fit_hard
+from selena.sklearn.outside import warn_of_outside
 from selena.sklearn.records import check_queries, take
 
 _KEY_BYTES = 16
@@ -118,6 +119,9 @@ class SplitAIClassifier(ProbabilityClassifier):
             ConfigError: not 1 <= L < K, an estimator without `predict_proba`, an unknown
                 `near_duplicates`, or fewer than two classes.
             ValueError: whatever scikit-learn raises for malformed input.
+
+        Warns:
+            AuditWarning: `X` bears the traces of a scaler or of TF-IDF that was fitted before.
         """
         k, l = check_counts(self.n_submodels, self.n_nonmodels)  # noqa: E741 - the paper's letter
         check_near_duplicates(self.near_duplicates)
@@ -125,6 +129,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         X, y, weight, subjects = check_training(
             self, X, y, sample_weight, subjects, **data_checks(self)
         )
+        warn_of_outside(X)
         self.n_nonmodels_ = l
         self.key_ = check_random_state(self.random_state).bytes(_KEY_BYTES)
         self.shared_draws_ = share_draws(
