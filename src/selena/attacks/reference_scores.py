@@ -187,7 +187,9 @@ def bavaria_scores(
     reference models; the mean has a flat one. The score is the log-ratio of the two Student-t
     predictive densities; offline it is the t-statistic of the target among the models that did not
     train on the record. So a record's own spread counts as soon as there is evidence for it, and no
-    number of models has to be chosen at which it begins to.
+    number of models has to be chosen at which it begins to. Student's tails are heavy: an answer
+    that is unlike those of all reference models, on either side, tells little. Use LiRA for a
+    target that was trained in another way than they were.
 
     Args:
         target: n log-odds of the label by the target model, or n x queries.
