@@ -160,7 +160,8 @@ def tables(results: dict[str, Any]) -> str:
             return "–"
         return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f}"
 
-    for distance in (None, *DISTANCES):
+    distances: list[int | None] = [None, *DISTANCES]
+    for distance in distances:
         what = "no copy" if distance is None else f"{distance} bits"
         cells = [
             cell(distance, near, name)

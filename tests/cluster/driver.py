@@ -46,7 +46,7 @@ def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
     submit = vars(ray_pool)["_submit"]
 
     def counting(node: Any, needs: Any, function: Any, *arguments: Any) -> Any:
-        if function is ray_pool.work:
+        if function is vars(ray_pool)["work"]:
             sent.append(len(arguments[0].what))
         return submit(node, needs, function, *arguments)
 

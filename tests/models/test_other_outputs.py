@@ -184,7 +184,7 @@ def test_settings_out_of_range_are_refused() -> None:
     f, y = regressor()
     for wrong in ({"tolerance": 0.0}, {"known_fraction": 1.0}, {"references": np.zeros((4, N))}):
         with pytest.raises(ConfigError):
-            audit_regression(f, y, MEMBER, **wrong)  # type: ignore[arg-type]
+            audit_regression(f, y, MEMBER, **wrong)
 
 
 @pytest.mark.parametrize(

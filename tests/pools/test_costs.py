@@ -43,5 +43,5 @@ def test_page_shows_the_costs() -> None:
             assert float(number) == pytest.approx(hours[name], rel=0.02)
     (minutes,) = [line for line in PAGE.splitlines() if line.startswith("| minutes |")]
     at_once = COSTS["selena_on_purchase100"]["core, AVX2, float32"]
-    for cell, name in zip(minutes.split("|")[2:-1], (1, 2, 4, 8, 25), strict=True):
-        assert float(cell) == pytest.approx(at_once[f"minutes_on_{name}"], rel=0.02)
+    for cell, cores in zip(minutes.split("|")[2:-1], (1, 2, 4, 8, 25), strict=True):
+        assert float(cell) == pytest.approx(at_once[f"minutes_on_{cores}"], rel=0.02)

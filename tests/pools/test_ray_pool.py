@@ -99,7 +99,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRay]:
     fake = FakeRay({"a": 2.0 * NEEDS.threads, "b": 2.0 * NEEDS.threads, "head": 0.0})
     exceptions = ModuleType("ray.exceptions")
     vars(exceptions).update(RayError=RayError, RayTaskError=RayTaskError)
-    monkeypatch.setitem(sys.modules, "ray", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions)
     monkeypatch.setattr(ray_pool, "_submit", fake.submit)
     yield fake

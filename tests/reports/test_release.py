@@ -190,8 +190,8 @@ def test_a_browser_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     def run(*_: Any, **__: Any) -> subprocess.CompletedProcess[bytes]:
         return subprocess.CompletedProcess([], 1, b"", b"no display\n")
 
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: name)
-    monkeypatch.setattr(pdf.subprocess, "run", run)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("subprocess.run", run)
     with pytest.raises(StoreError, match=r"printed no PDF \(no display\)"):
         pdf.as_pdf("<p>")
 

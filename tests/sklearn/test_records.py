@@ -156,7 +156,7 @@ def test_texts(kind: Any) -> None:
 
 def test_a_network_learns_a_sparse_matrix() -> None:
     rng = np.random.default_rng(0)
-    X = sparse.random_array((60, 30), density=0.2, rng=rng, format="csc")
+    X: Any = sparse.random_array((60, 30), density=0.2, rng=rng, format="csc")
     y = np.arange(60) % 2
     network = clone(NETWORK).set_params(random_state=0)
     dense = clone(network).fit(X.toarray(), y).predict_proba(X.toarray())

@@ -50,7 +50,7 @@ def steps(network_factory: Any, records: Records, soft_labels: Any) -> nn.Module
     target = records.y if soft_labels is None else soft_labels
     for _ in range(3):
         optimizer.zero_grad()
-        cross_entropy(network(as_input(records.x)), target).backward()  # type: ignore[no-untyped-call]
+        cross_entropy(network(as_input(records.x)), target).backward()
         optimizer.step()
     return network
 

@@ -333,8 +333,8 @@ class _Run:
 
 def _train_and_ask(run: _Run, pool: Any, validation: Any, inside: Any) -> np.ndarray:
     """Do what a worker does for one reference model."""
-    records = (Records(*map(torch.from_numpy, arrays)) for arrays in (pool, validation))
-    return run.confidences(*records, torch.from_numpy(inside)).numpy()
+    asked, beside = (Records(*map(torch.from_numpy, arrays)) for arrays in (pool, validation))
+    return run.confidences(asked, beside, torch.from_numpy(inside)).numpy()
 
 
 def _confidences(model: TargetModel, pool: Records, copies: Copies | None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
@@ -73,5 +75,5 @@ def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
 
 def _width(x: Vectors) -> float:
     """Return how many columns a product of two records costs."""
-    values = x.values
+    values: Any = x.values
     return float(values.nnz / max(1, len(x)) if sparse.issparse(values) else x.width)

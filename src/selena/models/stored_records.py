@@ -188,7 +188,7 @@ def _tables(value: Any) -> Iterator[Shaped[np.ndarray, "m d"]]:
     if isinstance(value, Tensor):
         value = value.detach().cpu().to_dense().float().numpy()
     elif sparse.issparse(value):
-        value = sparse.csr_matrix(value).toarray()
+        value = value.toarray()
     elif type(value).__name__.startswith(_TREES):
         value = np.asarray(value.data)
     elif hasattr(value, "iloc") or hasattr(value, "to_arrow"):

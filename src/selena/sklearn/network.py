@@ -214,6 +214,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tensor(array: Any) -> Tensor:
+    dense: Any = array
+    if sparse.issparse(dense):
+        dense = sparse.csr_array(dense).toarray()
     # A copy: PyTorch warns of arrays that must not be written to.
-    dense = array.toarray() if sparse.issparse(array) else array
     return torch.from_numpy(np.array(dense, dtype=np.float32))

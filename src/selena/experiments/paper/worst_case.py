@@ -264,7 +264,7 @@ def _spread(rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the standard deviation over seeds, or over the models of a single one."""
     if len(rows) == 1:
         return float(rows[0]["test_accuracy_sd"])
-    return stdev(row["test_accuracy"] for row in rows)
+    return stdev(float(row["test_accuracy"]) for row in rows)
 
 
 def _cell(found_by_seed: Sequence[Mapping[str, Any]]) -> Cell:
