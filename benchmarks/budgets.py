@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from selena.attacks.reference_matrix import ReferenceMatrix
-from selena.attacks.reference_statistics import StatisticSettings
+from selena.attacks.reference_statistics import StatisticName, StatisticSettings
 from selena.attacks.reference_training import train_reference_matrix
 from selena.attacks.reference_turns import scores_in_turn
 from selena.data.load import load
@@ -39,7 +39,7 @@ POOL, VALIDATION, TARGETS, SEED = 2000, 200, 8, 0
 BUDGETS = (4, 16, 64)
 FPRS = (0.01, 0.001)
 DEFENSES = ("undefended", "dp_sgd", "selena")
-ATTACKS = {
+ATTACKS: dict[str, tuple[StatisticName, StatisticSettings]] = {
     "lira": ("lira", StatisticSettings()),
     "rmia": ("rmia", StatisticSettings()),
     "bavaria": ("bavaria", StatisticSettings()),

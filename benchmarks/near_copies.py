@@ -161,10 +161,10 @@ def tables(results: dict[str, Any]) -> str:
         return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f}"
 
     distances: list[int | None] = [None, *DISTANCES]
-    for distance in distances:
-        what = "no copy" if distance is None else f"{distance} bits"
+    for copy_at in distances:
+        what = "no copy" if copy_at is None else f"{copy_at} bits"
         cells = [
-            cell(distance, near, name)
+            cell(copy_at, near, name)
             for near in ("exact", "auto")
             for name in ("tpr_at_1_percent_fpr", "auc")
         ]

@@ -61,14 +61,12 @@ def fitted(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def lira_online(case: Case) -> np.ndarray:
     seen, unseen = fitted(case)
-    ratio: np.ndarray = norm.logpdf(case[0], *seen) - norm.logpdf(case[0], *unseen)
-    return ratio
+    return np.asarray(norm.logpdf(case[0], *seen) - norm.logpdf(case[0], *unseen))
 
 
 def lira_offline(case: Case) -> np.ndarray:
     """The one-sided probability, which float64 rounds to 1 where a member is far out."""
-    probability: np.ndarray = norm.cdf(case[0], *fitted(case)[1])
-    return probability
+    return np.asarray(norm.cdf(case[0], *fitted(case)[1]))
 
 
 def probability(phi: np.ndarray | float) -> Any:
@@ -107,10 +105,9 @@ def bavaria(case: Case, *, online: bool) -> np.ndarray:
         variance = (PRIOR * pooled + (count - 1) * deviation**2) / freedom
         found.append((freedom, mean, np.sqrt(variance * (1 + 1 / count))))
     (_, mean, scale), phi = found[1], case[0]
-    scores: np.ndarray = (phi - mean) / scale
     if online:
-        scores = student_t.logpdf(phi, *found[0]) - student_t.logpdf(phi, *found[1])
-    return scores
+        return np.asarray(student_t.logpdf(phi, *found[0]) - student_t.logpdf(phi, *found[1]))
+    return np.asarray((phi - mean) / scale)
 
 
 def tied_at_the_top(scores: np.ndarray, truth: np.ndarray) -> float:

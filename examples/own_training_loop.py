@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 import selena
 from selena.networks import NetworkFactory
+from selena.types import Defense
 
 WORDS, LENGTH, WIDTH, CLASSES = 50, 12, 32, 4
 K, L = 5, 2
@@ -144,7 +145,7 @@ def main() -> None:
     audits = {}
     for name, rank in (("all weights", 0), ("adapters", 4)):
         factory = Pretrained(rank)
-        defenses = {
+        defenses: dict[str, Defense] = {
             f"undefended, {name}": selena.Undefended(factory, CLASSES, recipe),
             f"selena, {name}": selena.Selena(
                 factory, CLASSES, recipe, recipe, n_submodels=K, n_nonmodels=L

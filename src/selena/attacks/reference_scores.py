@@ -307,7 +307,8 @@ def evaluate(
             if pooled is not None:
                 common = pooled[query]
             scores[part] += statistic(phi, models, sides, common)
-    return scores / answers.target.shape[1]
+    scores /= answers.target.shape[1]
+    return scores
 
 
 def pooled_variances(answers: Answers) -> list[list[float]]:

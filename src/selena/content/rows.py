@@ -50,10 +50,10 @@ def row_bytes(X: Any) -> Iterator[bytes]:
             yield b"".join(b"%d:" % len(part) + part for part in parts)
         return
     if sparse.issparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "buifc"):
+        rows: Any = X
         for part in in_chunks(count_rows(X), _CHUNK):
-            yield from _canonical(
-                X[part] if sparse.issparse(X) else X[part].reshape(len(X[part]), -1)
-            )
+            some = rows[part]
+            yield from _canonical(some if sparse.issparse(X) else some.reshape(len(some), -1))
         return
     if isinstance(X, Tensor):
         yield from row_bytes(X.detach().cpu().float().numpy())

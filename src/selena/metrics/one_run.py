@@ -101,9 +101,9 @@ def epsilon_lower_bound(
         sizes = (guesses // 2,)
     error = 1 - confidence
     found = [(2 * k, int(highest[:k].sum() + lowest[:k].sum())) for k in sizes]
-    best = max(found, key=lambda each: (_limit(*each, error), each[0]))
-    value = _joint_bound(m, tuple(2 * k for k in sizes), *best, delta, error)
-    return EpsilonBound(value, delta, *best)
+    best, right = max(found, key=lambda each: (_limit(each[0], each[1], error), each[0]))
+    value = _joint_bound(m, tuple(2 * k for k in sizes), best, right, delta, error)
+    return EpsilonBound(value, delta, best, right)
 
 
 def gaussian_epsilon_lower_bound(

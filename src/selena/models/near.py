@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from scipy import sparse
 
 from selena.auditing.near_copies import NearCopies
 from selena.content.near_duplicates import are_images, find_near_duplicates
@@ -75,5 +72,5 @@ def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
 
 def _width(x: Vectors) -> float:
     """Return how many columns a product of two records costs."""
-    values: Any = x.values
-    return float(values.nnz / max(1, len(x)) if sparse.issparse(values) else x.width)
+    stored = getattr(x.values, "nnz", None)  # of a sparse matrix
+    return float(x.width if stored is None else stored / max(1, len(x)))

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -188,7 +188,7 @@ def _tables(value: Any) -> Iterator[Shaped[np.ndarray, "m d"]]:
     if isinstance(value, Tensor):
         value = value.detach().cpu().to_dense().float().numpy()
     elif sparse.issparse(value):
-        value = value.toarray()
+        value = cast(Any, value).toarray()
     elif type(value).__name__.startswith(_TREES):
         value = np.asarray(value.data)
     elif hasattr(value, "iloc") or hasattr(value, "to_arrow"):

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float64
-from scipy import sparse
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import (
     check_array,
@@ -214,8 +213,6 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tensor(array: Any) -> Tensor:
-    dense: Any = array
-    if sparse.issparse(dense):
-        dense = sparse.csr_array(dense).toarray()
+    dense = array if isinstance(array, np.ndarray) else array.toarray()
     # A copy: PyTorch warns of arrays that must not be written to.
     return torch.from_numpy(np.array(dense, dtype=np.float32))
