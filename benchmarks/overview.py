@@ -13,6 +13,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from selena.auditing.figure import Figure, figures_of
+from selena.data.audit_pool import KINDS
 from selena.files import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -45,6 +46,10 @@ SHOWN = {
 """What each result is called, by its file."""
 
 
+WORST = {"location30-worst-case/worst-case": "Location30"}
+"""What each worst case is called, by its file."""
+_ATTACKS = ("lira", "rmia")
+
 PLANTED = {
     "location30-canaries": "mislabelled",
     "location30-canaries-twins": "with near-duplicates",
@@ -65,7 +70,8 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    for name, make in (("results", results), ("canaries", canaries), ("speed", speed)):
+    tables = {"worst": worst, "results": results, "canaries": canaries, "speed": speed}
+    for name, make in tables.items():
         start = MARK.format(name)
         before, _, rest = page.partition(start)
         _, found, after = rest.partition(END)
@@ -74,6 +80,29 @@ def fill(page: str) -> str:
         text = "".join(f"| {' | '.join(line)} |\n" for line in make())
         page = f"{before}{start}{text}{END}{after}"
     return page
+
+
+def worst() -> list[Sequence[str]]:
+    """Return what LiRA and RMIA find of each kind of record, one line per defense."""
+    titles = ("Data", "Defense", "Test accuracy", *(kind.capitalize() for kind in KINDS))
+    lines: list[Sequence[str]] = [[*titles, "JSON"], ["---"] * (len(titles) + 1)]
+    for name, data in WORST.items():
+        by_defense: dict[str, list[dict[str, Any]]] = {}
+        for row in _read(name)["rows"]:
+            by_defense.setdefault(row["defense"], []).append(row)
+        for defense, rows in by_defense.items():
+            missed = "" if all(row["meets_target"] for row in rows) else " ↓"
+            accuracy = _mean([100 * row["test_accuracy"] for row in rows]) + missed
+            cells = [_both(rows, kind) for kind in KINDS]
+            link = f"[worst-case]({name}.json)"
+            lines.append([data, defense.replace("_", " "), accuracy, *cells, link])
+    return lines
+
+
+def _both(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Return the TPR by LiRA and by RMIA."""
+    attacks = [[100 * row["attacks"][name][kind]["tpr"] for row in rows] for name in _ATTACKS]
+    return " / ".join(_mean(values) for values in attacks)
 
 
 def results() -> list[Sequence[str]]:
