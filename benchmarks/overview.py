@@ -70,7 +70,7 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    tables = {"worst": worst, "results": results, "canaries": canaries, "speed": speed}
+    tables = {"results": results, "worst": worst, "canaries": canaries, "speed": speed}
     for name, make in tables.items():
         start = MARK.format(name)
         before, _, rest = page.partition(start)
