@@ -18,7 +18,7 @@ from selena import attacks, defenses
 from selena.registry import DEFENSES
 
 PUBLIC = [name for name in selena.__all__ if not name.startswith("__")]
-SETTINGS_OF_A_DEFENSE = {"NoiseSearch"}
+SETTINGS = {"Copies", "NoiseSearch", "ReferenceMatrix"}  # of defenses and attacks
 POSITIONAL_NUMBERS = {"MLP": 2}
 """As `torch.nn.Linear`, an `MLP` takes its inputs and outputs by position."""
 
@@ -81,18 +81,19 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize("package", [attacks, defenses])
 def test_a_package_gives_all_its_classes(package: ModuleType) -> None:
     listed = set(package.__all__)
-    public = {name for name in listed - SETTINGS_OF_A_DEFENSE if not name.endswith("_scores")}
+    public = {name for name in listed - SETTINGS if name[0].isupper()}
     assert classes_with_fit(package) - BASES == public
     assert public <= set(selena.__all__)
     assert all(getattr(package, name) is not None for name in listed)
 
 
 def test_every_attack_is_called_an_attack() -> None:
-    assert all(name.endswith(("Attack", "_scores")) for name in attacks.__all__)
+    classes = [name for name in set(attacks.__all__) - SETTINGS if name[0].isupper()]
+    assert all(name.endswith("Attack") for name in classes)
 
 
 def test_a_defense_is_called_as_in_the_registry() -> None:
-    classes = {name.lower() for name in set(defenses.__all__) - SETTINGS_OF_A_DEFENSE}
+    classes = {name.lower() for name in set(defenses.__all__) - SETTINGS}
     assert classes == {name.replace("_", "") for name in DEFENSES} - {"labeloutput"}
 
 

@@ -113,7 +113,7 @@ def answering(values: Any) -> Any:
     ("model", "message"),
     [
         (answering([2.0, -1.0, 0.5]), r"look like logits: pass output='logits'"),
-        (answering([0.9, 0.8, 0.1]), "divide each row by its sum; several labels"),
+        (answering([0.9, 0.8, 0.1]), "divide each row by its sum; for several labels"),
         (answering([0.5, 0.5, np.nan]), "not finite.*member"),
         (answering([-7.0]), "output='logits'"),
         (lambda x: np.ones((3, 2)), r"answered 8 records with an array of shape \(3, 2\)"),

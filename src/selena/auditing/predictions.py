@@ -54,7 +54,7 @@ class Predictions:
             numbered anew. All of a subject must be members or none, and known or none.
     """
 
-    probabilities: Float[np.ndarray, "n c"]
+    probabilities: Float[np.ndarray, "n c"] | Float[np.ndarray, " n"]
     labels: Int[np.ndarray, " n"]
     member: Bool[np.ndarray, " n"]
     known: Bool[np.ndarray, " n"]

@@ -206,7 +206,7 @@ class _Sides:
             )
         numbers = None if subjects is None else number_subjects(np.asarray(subjects))
         if known is not None:
-            return cls(members, _mask(known, n, "known"), numbers)
+            return cls(members, _mask(known, n, "known"), numbers)._checked()
         if not 0 < fraction < 1:
             raise ConfigError(f"known_fraction is {fraction}; it must be in (0, 1).")
         whose = -1 - np.arange(n)
@@ -217,7 +217,17 @@ class _Sides:
             persons = np.unique(whose[side])
             order = numpy_generator(seed, "known", name).permutation(persons)
             chosen |= side & np.isin(whose, order[: round(fraction * len(order))])
-        return cls(members, chosen, numbers)
+        return cls(members, chosen, numbers)._checked()
+
+    def _checked(self) -> _Sides:
+        for known, which in ((self.known, "known"), (~self.known, "scored")):
+            for member, who in ((self.member, "members"), (~self.member, "non-members")):
+                if not (known & member).any():
+                    raise DataError(
+                        f"There are no {which} {who}. Thresholds are fitted on known records and "
+                        "scored on the others: both need members and non-members."
+                    )
+        return self
 
     def split(self, x: Float64[np.ndarray, "n s"]) -> AuditSplit:
         """Return records whose features are their signals."""

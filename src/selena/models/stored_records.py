@@ -70,7 +70,7 @@ class StoredPart:
     by_kind: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredRecords:
     """What `find_stored_records` found.
 
@@ -130,7 +130,9 @@ def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
                 told = None if records is None else len(equal)
                 parts.append(StoredPart(where or what, owner, len(rows), told, by_kind))
     n = None if records is None else len(contain(records, "records"))
-    return StoredRecords(what, tuple(parts), n, None if n is None else len(found))
+    return StoredRecords(
+        model=what, parts=tuple(parts), records=n, found=None if n is None else len(found)
+    )
 
 
 @dataclass(frozen=True, eq=False)
