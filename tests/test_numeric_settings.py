@@ -16,7 +16,7 @@ from selena.environment import (
     report_numeric_differences,
 )
 from selena.experiments.pipeline import Case, DataSettings, train
-from selena.training import engine
+from selena.training import executor
 from selena.workspace import Workspace
 
 CASE = Case(
@@ -37,7 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on there are more threads."""
     here = processor.numeric_environment
-    for module in (environment, engine):
+    for module in (environment, executor):
         monkeypatch.setattr(
             module, "numeric_environment", lambda *where: {**here(*where), "threads": 99}
         )

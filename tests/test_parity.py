@@ -27,11 +27,10 @@ ALLOWED = {
     ("modified entropy", "largest difference"): (0, 1e-12),
     ("RMIA", "rank correlation"): (0.9999, 1),
     **{
-        (what, measure): limits
-        for what in ("LiRA", "RMIA", "BASE", "BaVarIA")
-        for how in (" online", " offline")
+        (f"{attack} {how}", measure): limits
+        for attack in ("LiRA", "RMIA", "BASE", "BaVarIA")
+        for how in ("online", "offline")
         for measure, limits in OF_REFERENCES.items()
-        for what in (what + how,)
     },
     ("ROC curve", "largest difference"): (0, 1e-12),
     ("AUC", "difference"): (0, 1e-12),

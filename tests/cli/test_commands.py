@@ -47,7 +47,7 @@ def test_help_and_version_wait_for_nothing(argument: str) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("selena re", {"report", "reproduce"}),
+        ("selena re", {"release-report", "report", "reproduce"}),
         ("selena export --on", {"--onnx"}),
         ("selena reproduce ta", {"table2"}),
     ],

@@ -95,7 +95,7 @@ def test_a_registry_gates_on_an_audit(tmp_path: Path, monkeypatch: pytest.Monkey
         audit = report(leak)
         run = client.create_run("0").info.run_id
         assert log_audit(audit, uri, run_id=run) == run
-        version = client.create_model_version("churn", source="models:/churn", run_id=run)
+        version = client.create_model_version("churn", source=f"runs:/{run}/privacy", run_id=run)
         found = client.get_run(version.run_id).data
         assert found.tags["privacy.verdict"] == audit.verdict.level
         assert found.tags["privacy.model"] == audit.inputs["model"]

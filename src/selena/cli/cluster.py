@@ -16,7 +16,11 @@ from selena.pools.remote import Conditions
 from selena.training.executor import worker_count, worker_threads
 from selena.workspace import Workspace
 
-cluster_app = typer.Typer(help="Check a cluster.", add_completion=False, no_args_is_help=True)
+cluster_app = typer.Typer(
+    help="Check which machines of a cluster may take part.",
+    add_completion=False,
+    no_args_is_help=True,
+)
 
 
 @cluster_app.callback()

@@ -53,7 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tune": (
         "selena tune --dataset digits --trials 20",
         "selena tune --dataset digits --defense selena --n-nonmodels 1:20 --limit 0.1",
-        "selena tune --dataset own.csv --metric tpr@fpr=0.01 --epochs 5:50 --out tuning",
+        "selena tune --dataset own.csv --epochs 5:50 --out tuning",
     ),
     "export": (
         "selena export runs/digits-selena-seed0-0123456789ab --onnx model.onnx",
@@ -68,7 +68,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "reproduce": (
         "selena reproduce table2 --plan",
         "selena reproduce figure4 --dataset location30",
-        "selena reproduce ablation --scale paper --device cuda",
         "selena reproduce worst-case --dataset location30 --defense selena,pate",
     ),
     "cluster": (
