@@ -134,6 +134,7 @@ def test_a_report_that_no_command_wrote_names_none() -> None:
     assert text.endswith("\nCommand: `c`; seeds 0, 1.\n")
 
 
+@pytest.mark.deep
 def test_models_attacked_by_different_families(tmp_path: Path) -> None:
     fewer = row_of(attack("boundary", LEAK, family="label-only"), defense="mine")
     draw_report([fewer, row()], tmp_path / "figure.png")

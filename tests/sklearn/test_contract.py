@@ -371,6 +371,7 @@ def leak(model: Any, X: Any, y: Any, members: Any) -> float:
     return float((np.array(rates[0]) - np.array(rates[1])).max())
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("estimator", "leaks"), [(DecisionTreeClassifier(), 0.2), (RandomForestClassifier(30), 0.45)]
 )

@@ -133,6 +133,7 @@ def test_missing_values_pass_where_taken() -> None:
         SelenaClassifier(tree, n_submodels=4, n_nonmodels=2, student=LINEAR).fit(X, y)
 
 
+@pytest.mark.deep
 # One of each way to heed weights: as such, by the last step's name, by repeated rows, in the loss.
 @pytest.mark.parametrize(
     "estimator",

@@ -126,6 +126,7 @@ def fit(workspace: Workspace) -> list[dict[str, Tensor]]:
     return [network.state_dict() for network in networks]
 
 
+@pytest.mark.deep
 @unlike_here
 def test_a_pool_trains_the_same_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "cpu_count", lambda: 64)  # as many threads for each worker
