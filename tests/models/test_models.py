@@ -223,6 +223,7 @@ def test_a_pipeline_of_frames_and_string_labels(kind: str) -> None:
     assert report.best("direct").figures.summary.advantage > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:The model keeps training records")
 def test_labels_go_by_the_classes_of_the_estimator() -> None:
     (x, y), (other_x, other_y) = sides()
     leaking = KNeighborsClassifier(50, weights="distance").fit(x, np.array([30, 10, 20])[y])
@@ -233,6 +234,7 @@ def test_labels_go_by_the_classes_of_the_estimator() -> None:
     assert report.train_accuracy.value == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:The model keeps training records")
 def test_a_grid_search_over_sparse_records() -> None:
     from scipy import sparse
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 import selena
+from selena import AuditWarning, audit
 from selena.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -135,3 +137,15 @@ def test_records_hidden_in_attributes_are_found() -> None:
 def test_no_records_are_an_error() -> None:
     with pytest.raises(DataError, match="no records"):
         selena.find_stored_records(NEIGHBORS, X[:0])
+
+
+def test_an_audit_warns_of_records_in_the_model() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 4)), np.arange(80) % 2
+    sides = (x[:40], y[:40]), (x[40:], y[40:])
+    nearest = make_pipeline(StandardScaler(), KNeighborsClassifier(3)).fit(*sides[0])
+    with pytest.warns(AuditWarning, match=r"_fit_X of KNeighborsClassifier holds 40 rows"):
+        audit(nearest, *sides, attacks="confidence", fpr=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        audit(LogisticRegression().fit(*sides[0]), *sides, attacks="confidence", fpr=1.0)

@@ -41,6 +41,7 @@ from selena.models.near import count_near_copies, warn_of_near_copies
 from selena.models.network import network_input
 from selena.models.pool import Given, Pool, gather
 from selena.models.references import bind_to_pool, bind_to_predictions, with_references
+from selena.models.stored_records import warn_of_stored_records
 from selena.models.targets import (
     AnswerTable,
     LabelledTable,
@@ -144,9 +145,9 @@ def audit(
 
     Warns:
         AuditWarning: too few records for `fpr`; records that count as one, were left out, seem to
-            be filtered on one side, or have near copies; a model that answers the same record
-            differently, or all records alike; labels that are not the most probable ones; answers
-            that may be read in two ways.
+            be filtered on one side, or have near copies; an estimator that keeps training
+            records; a model that answers the same record differently, or all records alike;
+            labels that are not the most probable ones; answers that may be read in two ways.
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
@@ -175,6 +176,7 @@ def audit(
             "others of the same population."
         )
     check_settings(batch_size, retries, cache)
+    warn_of_stored_records(model)
     with opened(model, factory=factory, device=workspace.device) as asked:
         asking = Asking(asked, batch_size=batch_size, retries=retries, cache=cache)
         pool = gather(

@@ -32,6 +32,7 @@ from scipy import sparse
 from torch import Tensor
 
 from selena.errors import DataError
+from selena.models.checks import warn
 from selena.models.containers import contain
 from selena.training.batches import as_input
 from selena.types import Records
@@ -133,6 +134,21 @@ def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
     return StoredRecords(
         model=what, parts=tuple(parts), records=n, found=None if n is None else len(found)
     )
+
+
+def warn_of_stored_records(model: Any) -> None:
+    """Warn where a scikit-learn estimator keeps training records by construction."""
+    if not hasattr(model, "get_params"):
+        return
+    kept = [part for part in find_stored_records(model).parts if part.by_kind]
+    if kept:
+        first = kept[0]
+        warn(
+            f"The model keeps training records: {first.where} of {first.kind} holds {first.rows:,} "
+            "rows. Whoever gets its file can read them, whatever attacks find; "
+            "selena.find_stored_records lists all such parts.",
+            above=-1,
+        )
 
 
 @dataclass(frozen=True, eq=False)
