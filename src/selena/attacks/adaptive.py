@@ -190,8 +190,8 @@ class ShadowNeuralAttack:
         split_ai: how the attacker imitates the defender's Split-AI.
         inputs: "difference" of the two vectors (the paper's first), or "both" (its second).
         towers: of "both", how many towers of the attack network see the vectors: 1 for both
-            together, or 2, one each, as in the authors' network. Two start more slowly and miss
-            leaks in small sets that one finds.
+            together, or 2, one each, as in the authors' network. Two may find more, but from a few
+            dozen known records they learn nothing.
         network: how the attack network is trained.
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
     """

@@ -57,6 +57,8 @@ def _by_references(name: str) -> bool:
 
 def bind_to_predictions(attacks: Sequence[Attack], split: AuditSplit) -> list[Attack]:
     """Return the attacks with matrices whose columns are the rows of a table of predictions."""
+    if not any(isinstance(each, ReferenceMatrixAttack) for each in attacks):
+        return list(attacks)
     parts = [split.known.all_members, split.known.non_members]
     parts += [split.evaluation.all_members, split.evaluation.non_members]
     records = concatenate(*parts)
