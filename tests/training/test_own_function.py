@@ -148,13 +148,17 @@ def test_what_is_no_trained_network_is_an_error(train: Any, message: str) -> Non
         Undefended(NETWORK, CLASSES, Recipe(train=train)).fit(TRAIN, VALIDATION)
 
 
-def test_defenses_with_losses_or_loops_refuse_it() -> None:
+def test_losses_and_selection_refuse_it() -> None:
     with pytest.raises(ConfigError, match="changes the loss"):
         RelaxLoss(NETWORK, CLASSES, OWN).fit(TRAIN, VALIDATION)
-    with pytest.raises(ConfigError, match="loop of its own"):
-        DPSGD(NETWORK, CLASSES, OWN).fit(TRAIN, VALIDATION)
     with pytest.raises(ConfigError, match="no selection and no augmentation"):
         Recipe(train=own_loop, selection="validation")
+
+
+def test_a_defense_with_its_own_loop_refuses_it() -> None:
+    pytest.importorskip("opacus", reason="needs the extra `dp`")
+    with pytest.raises(ConfigError, match="loop of its own"):
+        DPSGD(NETWORK, CLASSES, OWN).fit(TRAIN, VALIDATION)
 
 
 DRAWN: list[Tensor] = []
