@@ -52,5 +52,7 @@ def test_every_python_block_runs(block: str, folder: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs(command: str, folder: Path) -> None:
     words = shlex.split(command, comments=True)[1:]
+    if words[0] == "tune":
+        pytest.importorskip("optuna", reason="needs the extra `tune`")
     found = (sorted(glob(word, root_dir=folder)) or [word] for word in words)
     selena(*chain.from_iterable(found), cwd=folder)
