@@ -26,7 +26,8 @@ from selena.defenses.single import fit_single
 from selena.defenses.split_ai import SplitAIModel, mean_prediction
 from selena.experiments.paper.task import QUICK, PaperTask
 from selena.experiments.paper.worst_case import SIZES, WorstCase
-from selena.experiments.paper.worst_case_pool import figures, train_pool
+from selena.experiments.paper.worst_case_figures import figures
+from selena.experiments.paper.worst_case_pool import train_pool
 from selena.files import write_json
 from selena.registry import build_defense
 from selena.seeding import child_seed

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from typer.testing import CliRunner
 
 from selena.cli import app
@@ -22,7 +23,8 @@ from selena.experiments.paper.budget import defense_trainings, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.paper.worst_case import Sizes, WorstCase
-from selena.experiments.paper.worst_case_pool import Answers, scores
+from selena.experiments.paper.worst_case_figures import FPR, _figures_of_kind, scores
+from selena.experiments.paper.worst_case_pool import Answers
 from selena.experiments.paper.worst_case_tuning import KNOBS, Knob, candidates, tune
 from selena.metrics.one_run import EpsilonBound
 from selena.metrics.roc import roc_curve
@@ -183,3 +185,22 @@ def test_the_command_line_shows_the_plan(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "mist, seed 0" in found.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_intervals_of_few_canaries_cover() -> None:
+    """8 models and 50 records, as in the quick scale; the bound is six standard deviations off."""
+    effect, spread, draws = 2.5, 0.5, np.random.default_rng(0)
+    scale = float(np.hypot(1, spread))
+    tpr = norm.sf(norm.isf(FPR) - effect / scale)
+    auc = norm.cdf(effect / scale / np.sqrt(2))
+    covered = np.zeros(2)
+    for seed in range(800):
+        pairs = draws.random((4, 50)) < 0.5
+        coins = np.stack([pairs, ~pairs], axis=1).reshape(8, 50)
+        values = draws.normal(size=(1, 50)) * spread + draws.normal(size=(8, 50)) + effect * coins
+        figure = _figures_of_kind(values, coins, seed)
+        for i, (true, name) in enumerate([(tpr, "tpr_interval"), (auc, "auc_interval")]):
+            low, high = figure[name]
+            covered[i] += low <= true <= high
+    assert (covered >= 800 * 0.95 - 6 * (800 * 0.95 * 0.05) ** 0.5).all()

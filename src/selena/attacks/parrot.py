@@ -33,7 +33,12 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from selena.attacks.pool_index import PoolIndex, content_names
-from selena.attacks.reference_training import Training, set_aside, train_reference_models
+from selena.attacks.reference_training import (
+    Training,
+    check_runs,
+    set_aside,
+    train_reference_models,
+)
 from selena.errors import ConfigError
 from selena.signals import confidence
 from selena.training.batches import as_input, in_chunks
@@ -74,8 +79,7 @@ class ParrotAttack:
     def __post_init__(self) -> None:
         if self.nearest < 1:
             raise ConfigError(f"nearest is {self.nearest}; it must be at least 1.")
-        if self.runs < 4 or self.runs % 2:
-            raise ConfigError(f"runs is {self.runs}; give an even number from 4 on.")
+        check_runs(self.runs)
 
     def fit(
         self,

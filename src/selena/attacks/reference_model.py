@@ -27,6 +27,7 @@ from selena.attacks.reference_scores import evaluate, shares_beaten
 from selena.attacks.reference_statistics import StatisticName, StatisticSettings
 from selena.attacks.reference_training import (
     Training,
+    check_runs,
     pool_of,
     set_aside,
     train_reference_models,
@@ -77,11 +78,7 @@ class ReferenceModelAttack(StatisticSettings):
                 "Undefended(...), and a scikit-learn classifier as EstimatorTraining(classifier)."
             )
         self.check(self.statistic)
-        if self.runs < 4 or self.runs % 2:
-            raise ConfigError(
-                f"runs is {self.runs}; give an even number from 4 on: halves of the records come "
-                "in pairs, and a variance takes two values."
-            )
+        check_runs(self.runs)
         if self.copies < 0:
             raise ConfigError(f"copies is {self.copies}; give 0 for none, or how many.")
 

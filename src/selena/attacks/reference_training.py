@@ -67,6 +67,15 @@ class SideBySide(Protocol):
         ...
 
 
+def check_runs(runs: int) -> None:
+    """Raise `ConfigError` unless `runs` is even and at least 4."""
+    if runs < 4 or runs % 2:
+        raise ConfigError(
+            f"runs is {runs}; give an even number from 4 on: halves of the records come in pairs, "
+            "and a variance takes two values."
+        )
+
+
 def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets]:
     """Return a tenth of the known non-members, at least one, and the rest of what is known.
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from selena.data.canaries import _near_copies
+from selena.data.canaries import draw_near_copies
 from selena.data.subjects import units
 from selena.errors import ConfigError, DataError
 from selena.seeding import torch_generator
@@ -100,7 +100,7 @@ def draw_audit_pool(
     )
     near, half, exact = (torch.nonzero(kind == place).squeeze(1) for place in (2, 3, 4))
     copied = torch.cat([near, half])
-    near_copies = _near_copies(audited.take(copied), population.x, None, seed)
+    near_copies = draw_near_copies(audited.take(copied), population.x, None, seed)
     labels = near_copies.y.clone()
     labels[len(near) :: 2] = drawn.y[half[::2]]
     exact_copies = replace(audited.take(exact), ids=-1 - audited.ids[exact])

@@ -106,9 +106,9 @@ def plant_canaries(
     members, twins = canaries.take(inside), None
     if kind == "grouped-twins":
         members = replace(members, subjects=_new_subjects(split, len(members)))
-        twins = _near_copies(members, test.x, distance, seed)
+        twins = draw_near_copies(members, test.x, distance, seed)
     if kind == "twins":
-        twins = replace(_near_copies(members, test.x, distance, seed), subjects=None)
+        twins = replace(draw_near_copies(members, test.x, distance, seed), subjects=None)
     return replace(
         split,
         evaluation=replace(split.evaluation, non_members=test.take(left)),
@@ -124,7 +124,7 @@ def _new_subjects(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
     return torch.arange(first, first + count)
 
 
-def _near_copies(
+def draw_near_copies(
     records: Records, population: Shaped[Tensor, "m *features"], distance: float | None, seed: int
 ) -> Records:
     """Return a copy of each record that differs a little; its number is that of no record."""

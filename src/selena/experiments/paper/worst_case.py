@@ -20,15 +20,8 @@ from selena.experiments.paper.figures import notes
 from selena.experiments.paper.plots import Point, Value, draw_worst_case
 from selena.experiments.paper.runs import Tell
 from selena.experiments.paper.task import PaperTask
-from selena.experiments.paper.worst_case_pool import (
-    ATTACKS,
-    DELTA,
-    FPR,
-    Arena,
-    figures,
-    found,
-    train_pool,
-)
+from selena.experiments.paper.worst_case_figures import ATTACKS, DELTA, FPR, figures
+from selena.experiments.paper.worst_case_pool import Arena, found, train_pool
 from selena.experiments.paper.worst_case_tuning import (
     GIVEN_UP,
     TOLERANCE,
@@ -215,8 +208,12 @@ def _news(row: Mapping[str, Any]) -> str:
 def _document(
     worst: WorstCase, dataset: Dataset, rows: list[dict[str, Any]], command: str
 ) -> Document:
+    arena = worst.arena(dataset, worst.task.seeds[0])
     settings = {
         **worst.task.describe(),
+        "reference": len(arena.tuning),
+        "validation": len(arena.validation),
+        "test": len(arena.test),
         "sizes": asdict(worst.sizes),
         "defenses": list(worst.defenses),
         "target": worst.target,
@@ -310,8 +307,8 @@ def _caption(worst: WorstCase) -> str:
     spread = (
         "± is the standard deviation over seeds."
         if several
-        else "In parentheses the 95 % interval of the TPR by resampling records, and ± of the "
-        "accuracy is the standard deviation over models; one seed."
+        else "In parentheses the 95 % interval of the TPR, and ± of the accuracy is the standard "
+        "deviation over models; one seed."
     )
     return (
         f"Each cell: TPR at {percent(FPR)} % FPR / AUC, in percent. Each defense trains "

@@ -1,43 +1,27 @@
-"""One pool of models per defense, each the target of all the others: what LiRA and RMIA find.
+"""One pool of models per defense, trained on the same base records and on audited ones by coins.
 
 After Aerni, Zhang & Tramèr (CCS 2024), Section 4. Every model trains on all base records and on
-the audited records that its coins mark. Each model in turn is the target. Its reference models are
-all others but its complement, so that as many trained on a record as did not, whatever the
-target's coins say.
+the audited records that its coins mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from shutil import rmtree
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.auditing.run import accuracy
-from selena.data.audit_pool import KINDS, AuditPool, draw_audit_pool, draw_coins
+from selena.data.audit_pool import AuditPool, draw_audit_pool, draw_coins
 from selena.data.split import Partition, audit_split
 from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
-from selena.metrics.one_run import gaussian_epsilon_lower_bound
-from selena.metrics.roc import roc_curve
 from selena.processor import numeric_environment
-from selena.seeding import child_seed, numpy_generator
+from selena.seeding import child_seed
 from selena.signals import confidence
 from selena.types import Dataset, Defense, Records, TargetModel
 from selena.workspace import Workspace
-
-ATTACKS: dict[str, Callable[..., Float64[np.ndarray, " n"]]] = {
-    "lira": lira_scores,
-    "rmia": rmia_scores,
-}
-FPR = 0.01
-DELTA = 1e-5
-_RESAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,72 +140,3 @@ def fit_apart(
     if room is not None:
         rmtree(room, ignore_errors=True)
     return model
-
-
-def scores(
-    answers: Answers, inside: Bool[Tensor, "models n"], attack: str
-) -> Float64[np.ndarray, "models n"]:
-    """Return the score of each audited record by each model as the target."""
-    phi, coins = answers.confidences.double().numpy(), inside.numpy()
-    rows = []
-    for target in range(len(phi)):
-        others = [run for run in range(len(phi)) if run // 2 != target // 2]
-        rows.append(ATTACKS[attack](phi[target], phi[others], coins[others]))
-    return np.stack(rows)
-
-
-def figures(answers: Answers, arena: Arena) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the figures of each attack on each kind of record.
-
-    Each kind has its AUC and its TPR at 1 % FPR over all pairs of a model and a record, with 95 %
-    intervals by resampling records; and the median over the models of the epsilon that each alone
-    proves (of the Gaussian trade-off curve).
-    """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    coins = arena.inside.numpy()
-    for attack in ATTACKS:
-        values = scores(answers, arena.inside, attack)
-        found[attack] = {}
-        for place, kind in enumerate(KINDS):
-            rows = np.flatnonzero(arena.pool.kind.numpy() == place)
-            one = _figures_of_kind(values[:, rows], coins[:, rows], child_seed(arena.seed, kind))
-            found[attack][kind] = one
-    return found
-
-
-def _figures_of_kind(
-    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"], seed: int
-) -> dict[str, Any]:
-    auc, tpr = _auc_and_tpr(values, coins)
-    generator, n = numpy_generator(seed, "resamples"), values.shape[1]
-    resampled = []
-    for _ in range(_RESAMPLES):
-        rows = generator.integers(n, size=n)
-        resampled.append(_auc_and_tpr(values[:, rows], coins[:, rows]))
-    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    bounds = [
-        gaussian_epsilon_lower_bound(one, truth, delta=DELTA).epsilon
-        for one, truth in zip(values, coins, strict=True)
-        if truth.any() and not truth.all()
-    ]
-    return {
-        "auc": auc,
-        "auc_interval": [float(low[0]), float(high[0])],
-        "tpr": tpr,
-        "tpr_interval": [float(low[1]), float(high[1])],
-        "fpr": FPR,
-        "records": n,
-        "models": len(values),
-        "members_scored": int(coins.sum()),
-        "non_members_scored": int((~coins).sum()),
-        "epsilon_median": float(np.median(bounds)) if bounds else 0.0,
-    }
-
-
-def _auc_and_tpr(
-    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"]
-) -> tuple[float, float]:
-    curve = roc_curve(values.ravel(), coins.ravel())
-    allowed = int(FPR * curve.non_members + 1e-9)
-    corner = int(np.searchsorted(curve.false_positives, allowed, side="right")) - 1
-    return curve.auc, int(curve.true_positives[corner]) / curve.members
