@@ -19,6 +19,7 @@ from selena.content.near_duplicates import (
     join_near,
     join_units,
 )
+from selena.data.load import load
 from selena.errors import AuditWarning, ConfigError
 from selena.seeding import numpy_generator
 
@@ -94,11 +95,20 @@ def test_missing_values_are_a_value() -> None:
 
 
 def test_several_copies_of_one_record_are_one_unit() -> None:
-    x = np.concatenate([bits(), *(flipped(bits()[:COPIED], i) for i in range(1, 5))])
-    units = units_of(torch.from_numpy(x)).reshape(-1)
+    few = 3  # with their copies 15 of 312 records, below a twentieth
+    x = np.concatenate([bits(), *(flipped(bits()[:few], i) for i in range(1, 5))])
+    units = units_of(torch.from_numpy(x))
     for i in range(4):
-        assert (units[:COPIED] == units[N + i * COPIED : N + (i + 1) * COPIED]).all()
-    assert others_linked(units[: N + COPIED]) == 0
+        assert (units[:few] == units[N + i * few : N + (i + 1) * few]).all()
+    assert (np.bincount(units)[units[few:N]] == 1).all()
+
+
+def test_many_groups_of_close_records_are_no_copies() -> None:
+    middles = bits(60)
+    x = np.concatenate([bits(), *(flipped(middles, i) for i in range(1, 5))])
+    assert len(find_near_duplicates(x)) == 0
+    assert len(find_near_duplicates(x, 12.0)) > 0  # a distance says so
+    assert (units_of(torch.from_numpy(x)) == np.arange(len(x))).all()
 
 
 @pytest.mark.parametrize("width", [2, 5, 30])
@@ -232,3 +242,9 @@ def test_copies_of_texts_and_of_mixed_rows_are_found() -> None:
     found = find_near_duplicates(rows + changed, 1.01)
     linked = {*zip(found.first.tolist(), found.second.tolist(), strict=True)}
     assert {(i, N + i) for i in range(COPIED)} <= linked
+
+
+@pytest.mark.parametrize("name", ["purchase100-synthetic", "texas100-synthetic"])
+def test_rare_sub_populations_are_no_copies(name: str) -> None:
+    records = load(name, size=2000).records
+    assert len(find_near_duplicates(records.x.numpy()[:1000])) == 0

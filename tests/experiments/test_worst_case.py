@@ -18,7 +18,11 @@ from selena.cli import app
 from selena.data.audit_pool import KINDS, draw_coins
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError
-from selena.experiments.paper import worst_case, worst_case_pool, worst_case_tuning
+from selena.experiments.paper import (
+    worst_case,
+    worst_case_figures,
+    worst_case_tuning,
+)
 from selena.experiments.paper.budget import defense_trainings, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask
@@ -51,9 +55,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick() -> Iterator[None]:
     """Few resamples, and a bound that takes no search: both are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worst_case_pool, "_RESAMPLES", 3)
+        patch.setattr(worst_case_figures, "_RESAMPLES", 3)
         bound = EpsilonBound(0.5, 1e-5, 2, 2)
-        patch.setattr(worst_case_pool, "gaussian_epsilon_lower_bound", lambda *_, **__: bound)
+        patch.setattr(worst_case_figures, "gaussian_epsilon_lower_bound", lambda *_, **__: bound)
         yield
 
 

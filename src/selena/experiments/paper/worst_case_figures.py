@@ -5,9 +5,9 @@ as many trained on a record as did not, whatever the target's coins say.
 
 An interval has the outer ends of two. One takes pairs of a model and a record for independent and
 counts that the threshold was estimated; the other resamples records, some of which any model gives
-away. Simulated with 8 models and 50 records per kind, resampling alone covers as little as 83 %
-and both together 96 % or more. With 64 models and 125 records of very unequal difficulty, pairs
-alone cover 48 % and both together 85 %: too little.
+away. With few models the two together cover 95 %, which resampling alone does not
+(tests/experiments/test_worst_case.py). With 64 models and records of very unequal difficulty they
+may cover less.
 """
 
 from __future__ import annotations
