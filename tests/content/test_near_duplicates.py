@@ -244,7 +244,10 @@ def test_copies_of_texts_and_of_mixed_rows_are_found() -> None:
     assert {(i, N + i) for i in range(COPIED)} <= linked
 
 
-@pytest.mark.parametrize("name", ["purchase100-synthetic", "texas100-synthetic"])
+@pytest.mark.parametrize(
+    "name",
+    ["purchase100-synthetic", pytest.param("texas100-synthetic", marks=pytest.mark.deep)],
+)
 def test_rare_sub_populations_are_no_copies(name: str) -> None:
     records = load(name, size=2000).records
     assert len(find_near_duplicates(records.x.numpy()[:1000])) == 0
