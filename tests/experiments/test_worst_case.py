@@ -27,7 +27,7 @@ from selena.experiments.paper.budget import defense_trainings, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.paper.worst_case import Sizes, WorstCase
-from selena.experiments.paper.worst_case_figures import FPR, _figures_of_kind, scores
+from selena.experiments.paper.worst_case_figures import _figures_of_kind, resolved_fpr, scores
 from selena.experiments.paper.worst_case_pool import Answers
 from selena.experiments.paper.worst_case_tuning import KNOBS, Knob, candidates, tune
 from selena.metrics.one_run import EpsilonBound
@@ -141,6 +141,7 @@ def test_every_kind_has_figures_of_both_attacks(document: Document) -> None:
                 one = row["attacks"][attack][kind]
                 assert 0 <= one["tpr_interval"][0] <= one["tpr_interval"][1] <= 1
                 assert one["epsilon_median"] == 0.5
+                assert one["fpr"] == SIZES.fpr
                 assert one["members_scored"] == one["non_members_scored"] == 3 * one["records"]
     assert len(document.table.lines) == 2 * len(NAMES)
 
@@ -191,19 +192,29 @@ def test_the_command_line_shows_the_plan(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_reported_fpr_is_resolved() -> None:
+    assert [resolved_fpr(n) for n in (5, 199, 200, 1000, 10_000)] == [0.1, 0.1, 0.05, 0.01, 0.001]
+    assert SIZES.fpr == 0.1
+    assert {name: sizes.fpr for name, sizes in worst_case.SIZES.items()} == {
+        "paper": 0.01,
+        "quick": 0.05,
+    }
+
+
 @pytest.mark.slow
-def test_intervals_of_few_canaries_cover() -> None:
+@pytest.mark.parametrize("fpr", [0.01, 0.05])
+def test_intervals_of_few_canaries_cover(fpr: float) -> None:
     """8 models and 50 records, as in the quick scale; the bound is six standard deviations off."""
     effect, spread, draws = 2.5, 0.5, np.random.default_rng(0)
     scale = float(np.hypot(1, spread))
-    tpr = norm.sf(norm.isf(FPR) - effect / scale)
+    tpr = norm.sf(norm.isf(fpr) - effect / scale)
     auc = norm.cdf(effect / scale / np.sqrt(2))
     covered = np.zeros(2)
     for seed in range(800):
         pairs = draws.random((4, 50)) < 0.5
         coins = np.stack([pairs, ~pairs], axis=1).reshape(8, 50)
         values = draws.normal(size=(1, 50)) * spread + draws.normal(size=(8, 50)) + effect * coins
-        figure = _figures_of_kind(values, coins, seed)
+        figure = _figures_of_kind(values, coins, fpr, seed)
         for i, (true, name) in enumerate([(tpr, "tpr_interval"), (auc, "auc_interval")]):
             low, high = figure[name]
             covered[i] += low <= true <= high

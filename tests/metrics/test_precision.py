@@ -19,8 +19,6 @@ def test_precision_and_recall_count_the_accused() -> None:
     nobody = precision_and_recall(np.zeros(4, dtype=bool), FOUND)
     assert isnan(nobody.precision)
     assert nobody.precision_interval == (0.0, 1.0)
-    with pytest.raises(DataError, match="one decision per record"):
-        precision_and_recall(FOUND[:2], FOUND)
 
 
 def test_precision_at_k_looks_at_the_highest() -> None:
@@ -28,8 +26,14 @@ def test_precision_at_k_looks_at_the_highest() -> None:
     assert [precision_at_k(scores, FOUND, k)[0] for k in (1, 2, 3, 4)] == [1, 1, 2 / 3, 0.5]
     with pytest.raises(ConfigError, match="k is 5"):
         precision_at_k(scores, FOUND, 5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_lengths_that_disagree_are_data_errors() -> None:
+    with pytest.raises(DataError, match="one decision per record"):
+        precision_and_recall(FOUND[:2], FOUND)
     with pytest.raises(DataError, match="one mark per record"):
-        precision_at_k(scores, FOUND[:3], 1)
+        precision_at_k(np.array([4.0, 1.0, 3.0, 2.0]), FOUND[:3], 1)
 
 
 def test_precision_at_k_of_ties_is_that_of_chance() -> None:

@@ -73,7 +73,7 @@ def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) 
     return figure
 
 
-def draw_worst_case(points: Sequence[Point], *, title: str) -> Figure:
+def draw_worst_case(points: Sequence[Point], *, title: str, fpr: float) -> Figure:
     """Draw test accuracy against the highest TPR on any kind of record: a marker per defense."""
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     panel = figure.subplots()
@@ -90,10 +90,10 @@ def draw_worst_case(points: Sequence[Point], *, title: str) -> Figure:
             markersize=7,
             label=plain(point.label.replace("_", " ")),
         )
-    panel.axhline(1, linestyle=":", color="grey", label="random guess of membership")
+    panel.axhline(100 * fpr, linestyle=":", color="grey", label="random guess of membership")
     panel.set(
         xlabel="test accuracy (%)",
-        ylabel="highest TPR at 1 % FPR, any kind, LiRA or RMIA (%)",
+        ylabel=f"highest TPR at {100 * fpr:g} % FPR, any kind, LiRA or RMIA (%)",
         ylim=(0, 102),
     )
     panel.set_title(plain(title))

@@ -20,7 +20,12 @@ from selena.experiments.paper.figures import notes
 from selena.experiments.paper.plots import Point, Value, draw_worst_case
 from selena.experiments.paper.runs import Tell
 from selena.experiments.paper.task import PaperTask
-from selena.experiments.paper.worst_case_figures import ATTACKS, DELTA, FPR, figures
+from selena.experiments.paper.worst_case_figures import (
+    ATTACKS,
+    DELTA,
+    figures,
+    resolved_fpr,
+)
 from selena.experiments.paper.worst_case_pool import Arena, found, train_pool
 from selena.experiments.paper.worst_case_tuning import (
     GIVEN_UP,
@@ -59,6 +64,11 @@ class Sizes:
     canaries: int = 125
     trials: int = 8
     plan: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fpr(self) -> float:
+        """The FPR that is reported: one that the scored non-members of each kind resolve."""
+        return resolved_fpr(self.models // 2 * min(self.ordinary, self.canaries))
 
 
 SIZES = {
@@ -167,7 +177,7 @@ def run(
     dataset, workspace = worst.task.load(), worst.workspace(runs, progress)
     for name in worst.defenses:
         worst.candidates(dataset, name)  # an error now, not after hours
-    rows = []
+    rows, sizes = [], worst.sizes
     for seed in worst.task.seeds:
         arena = worst.arena(dataset, seed)
         target = worst.target
@@ -183,7 +193,7 @@ def run(
                 **_tuning(tuned, target),
                 "test_accuracy": fmean(answers.accuracies),
                 "test_accuracy_sd": stdev(answers.accuracies),
-                "attacks": figures(answers, arena),
+                "attacks": figures(answers, arena, sizes.fpr),
             }
             rows.append(row)
             tell(f"{name}, seed {seed}: {_news(row)}")
@@ -227,6 +237,7 @@ def _document(
         figure=draw_worst_case(
             [_point(each) for each in by_name.values()],
             title=f"Privacy in the worst case against utility, {dataset.name}",
+            fpr=worst.sizes.fpr,
         ),
         notes=[_caption(worst), *notes(worst.task)[1:]],
         settings=settings,
@@ -311,7 +322,7 @@ def _caption(worst: WorstCase) -> str:
         "deviation over models; one seed."
     )
     return (
-        f"Each cell: TPR at {percent(FPR)} % FPR / AUC, in percent. Each defense trains "
+        f"Each cell: TPR at {100 * sizes.fpr:g} % FPR / AUC, in percent. Each defense trains "
         f"{sizes.models} models; each in turn is the target of the others. A coin per model "
         f"decides which of {sizes.ordinary} ordinary records and {sizes.canaries} canaries of each "
         "other kind it trains on. All canaries are mislabelled; copies are trained on whenever "

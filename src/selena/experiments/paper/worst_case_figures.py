@@ -23,7 +23,7 @@ from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.data.audit_pool import KINDS
 from selena.experiments.paper.worst_case_pool import Answers, Arena
 from selena.metrics.intervals import Interval, auc_interval
-from selena.metrics.low_fpr import tpr_at_fpr
+from selena.metrics.low_fpr import needed_non_members, tpr_at_fpr
 from selena.metrics.one_run import gaussian_epsilon_lower_bound
 from selena.metrics.roc import roc_curve
 from selena.seeding import child_seed, numpy_generator
@@ -32,9 +32,14 @@ ATTACKS: dict[str, Callable[..., Float64[np.ndarray, " n"]]] = {
     "lira": lira_scores,
     "rmia": rmia_scores,
 }
-FPR = 0.01
+FPRS = (0.001, 0.01, 0.05, 0.1)
 DELTA = 1e-5
 _RESAMPLES = 200
+
+
+def resolved_fpr(non_members: int) -> float:
+    """Return the lowest of `FPRS` that so many scored non-members resolve; the highest if none."""
+    return next((fpr for fpr in FPRS if non_members >= needed_non_members(fpr)), FPRS[-1])
 
 
 def scores(
@@ -49,10 +54,10 @@ def scores(
     return np.stack(rows)
 
 
-def figures(answers: Answers, arena: Arena) -> dict[str, dict[str, dict[str, Any]]]:
+def figures(answers: Answers, arena: Arena, fpr: float) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the figures of each attack on each kind of record.
 
-    Each kind has its AUC and its TPR at 1 % FPR over all pairs of a model and a record, with 95 %
+    Each kind has its AUC and its TPR at `fpr` over all pairs of a model and a record, with 95 %
     intervals; and the median over the models of the epsilon that each alone proves (of the Gaussian
     trade-off curve).
     """
@@ -63,17 +68,20 @@ def figures(answers: Answers, arena: Arena) -> dict[str, dict[str, dict[str, Any
         found[attack] = {}
         for place, kind in enumerate(KINDS):
             rows = np.flatnonzero(arena.pool.kind.numpy() == place)
-            one = _figures_of_kind(values[:, rows], coins[:, rows], child_seed(arena.seed, kind))
-            found[attack][kind] = one
+            seed = child_seed(arena.seed, kind)
+            found[attack][kind] = _figures_of_kind(values[:, rows], coins[:, rows], fpr, seed)
     return found
 
 
 def _figures_of_kind(
-    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"], seed: int
+    values: Float64[np.ndarray, "models n"],
+    coins: Bool[np.ndarray, "models n"],
+    fpr: float,
+    seed: int,
 ) -> dict[str, Any]:
     curve = roc_curve(values.ravel(), coins.ravel())
-    tpr = tpr_at_fpr(curve, FPR)
-    of_records = _by_resampling(values, coins, seed)
+    tpr = tpr_at_fpr(curve, fpr)
+    of_records = _by_resampling(values, coins, fpr, seed)
     bounds = [
         gaussian_epsilon_lower_bound(one, truth, delta=DELTA).epsilon
         for one, truth in zip(values, coins, strict=True)
@@ -84,7 +92,7 @@ def _figures_of_kind(
         "auc_interval": _around(auc_interval(values.ravel(), coins.ravel()), of_records[0]),
         "tpr": tpr.tpr,
         "tpr_interval": _around(tpr.interval, of_records[1]),
-        "fpr": FPR,
+        "fpr": fpr,
         "records": values.shape[1],
         "models": len(values),
         "members_scored": int(coins.sum()),
@@ -94,7 +102,10 @@ def _figures_of_kind(
 
 
 def _by_resampling(
-    values: Float64[np.ndarray, "models n"], coins: Bool[np.ndarray, "models n"], seed: int
+    values: Float64[np.ndarray, "models n"],
+    coins: Bool[np.ndarray, "models n"],
+    fpr: float,
+    seed: int,
 ) -> tuple[Interval, Interval]:
     """Return what AUC and TPR range over when records are drawn anew."""
     generator, n = numpy_generator(seed, "resamples"), values.shape[1]
@@ -102,7 +113,7 @@ def _by_resampling(
     for _ in range(_RESAMPLES):
         rows = generator.integers(n, size=n)
         curve = roc_curve(values[:, rows].ravel(), coins[:, rows].ravel())
-        found.append((curve.auc, tpr_at_fpr(curve, FPR).tpr))
+        found.append((curve.auc, tpr_at_fpr(curve, fpr).tpr))
     low, high = np.quantile(found, [0.025, 0.975], axis=0)
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 

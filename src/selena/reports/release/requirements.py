@@ -1,7 +1,7 @@
 """What two documents ask about a model, and what an audit can say about it.
 
-Paragraphs and numbers stand only where their wording was read. A finding is evidence for whoever
-assesses a model, never a statement that it complies.
+Paragraphs and numbers stand only where their wording was read, of the opinion as others quote it.
+A finding is evidence for whoever assesses a model, never a statement that it complies.
 
 Sources: European Data Protection Board, Opinion 28/2024 on certain data protection aspects related
 to the processing of personal data in the context of AI models, 17 December 2024; OWASP, Artificial
