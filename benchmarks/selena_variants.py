@@ -196,7 +196,7 @@ def main() -> None:
             name = label if label in VARIANTS else "SELENA"
             defense: Any = Variant(base, name, given.runs / "artifacts" / "sub-models")
             answers = train_pool(defense, arena, workspace)
-            found = figures(answers, arena)
+            found = figures(answers, arena, worst.sizes.fpr)
             kinds = {a: {k: v for k, v in of.items() if k in SHOWN} for a, of in found.items()}
             accuracy = fmean(answers.accuracies)
             rows.append({"variant": label, "seed": seed, "test_accuracy": accuracy, **kinds})
