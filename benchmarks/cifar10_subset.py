@@ -60,13 +60,18 @@ def write_archive(
     )
     for number, artifact in enumerate(artifacts, start=1):
         batches[f"data_batch_{number}"] = batch(*artifact)
-    with atomic_path(folder / ARCHIVE) as path, tarfile.open(path, "w:gz") as tar:
-        for name, values in batches.items():
+    return pack(folder / ARCHIVE, {f"{FOLDER}/{name}": each for name, each in batches.items()})
+
+
+def pack(archive: Path, files: dict[str, dict[str, Any]]) -> Path:
+    """Write each file as a pickle of its values; photographs do not compress, so fast is best."""
+    with atomic_path(archive) as path, tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        for name, values in files.items():
             content = pickle.dumps(values, protocol=2)  # the published files' own
-            entry = tarfile.TarInfo(f"{FOLDER}/{name}")
+            entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return folder / ARCHIVE
+    return archive
 
 
 def batch(images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks import cifar10_subset
+from benchmarks import cifar10_subset, cifar100_archive
 from selena.data import cifar
 from selena.data.load import load
 from selena.data.split import audit_split
@@ -79,6 +81,34 @@ def test_registered_name_takes_published_archive_only(
         load(form.name, data_dir=tmp_path)
     published = replace(form, md5=md5(path.read_bytes()).hexdigest())
     assert published.load(data_dir=tmp_path).name == form.name
+
+
+def test_same_images_in_another_archive(tmp_path: Path) -> None:
+    files = cifar100_files()
+    first = cifar.read(pack(tmp_path / "first.tar.gz", files))
+    known = replace(cifar.CIFAR100, content=cifar.content_digest(first))
+    train = files["cifar-100-python/train"]
+    train["data"], train["fine_labels"] = train["data"][::-1].copy(), train["fine_labels"][::-1]
+    path = pack(tmp_path / known.archive, files)
+    dataset = known.load(data_dir=tmp_path)
+    assert (dataset.name, dataset.records.y[0]) == ("cifar100", 99)
+    for change in ("label", "pixel", "side", "file"):
+        other = {name: dict(values) for name, values in files.items()}
+        train, test = other["cifar-100-python/train"], other["cifar-100-python/test"]
+        if change == "label":
+            train["fine_labels"] = [0, *train["fine_labels"][1:]]
+        elif change == "pixel":
+            train["data"] = train["data"] ^ np.eye(*train["data"].shape, dtype=np.uint8)
+        elif change == "side":
+            for key in ("data", "fine_labels"):
+                both = [*train[key], *test[key]]
+                test[key], train[key] = both[:60], both[60:]
+            train["data"], test["data"] = np.stack(train["data"]), np.stack(test["data"])
+        else:
+            del other["cifar-100-python/test"]
+        pack(path, other)
+        with pytest.raises(DataError, match="truncated, changed or another one"):
+            known.load(data_dir=tmp_path)
 
 
 def test_archive_by_path_is_a_users_own(tmp_path: Path) -> None:
@@ -185,3 +215,40 @@ def test_real_images(shared: Callable[[str], Path], tmp_path: Path) -> None:
     for axis in (2, 3):
         assert float(x.diff(dim=axis).abs().mean()) < strangers / 3
     assert x.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0.491, 0.482, 0.447], abs=0.03)
+
+
+def webp_images(source: Path, rows: list[int]) -> tuple[list[np.ndarray], list[int]]:
+    with np.load(source) as arrays:
+        starts = [0, *arrays["lengths"].cumsum()]
+        files = [bytes(arrays["webp"][starts[row] : starts[row + 1]]) for row in rows]
+        labels = [int(arrays["labels"][row]) for row in rows]
+    return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files], labels
+
+
+def test_lossless_images_come_back(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    source = shared("data/cifar100/test.npz").parent
+    records = cifar.read(cifar100_archive.convert(source, tmp_path, most=20)).records
+    assert tuple(records.x.shape) == (100, 3, 32, 32)
+    for first, name in ((0, "train_0"), (60, "train_3"), (80, "test")):
+        images, labels = webp_images(source / f"{name}.npz", [0, 7, 19])
+        for row, image, label in zip((0, 7, 19), images, labels, strict=True):
+            assert np.array_equal(records.x[first + row].permute(1, 2, 0).numpy(), image)
+            assert records.y[first + row] == label
+
+
+@pytest.mark.deep
+def test_all_of_cifar100(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    source = shared("data/cifar100/test.npz").parent
+    cifar100_archive.convert(source, tmp_path)
+    dataset = load("cifar100", data_dir=tmp_path)  # every pixel and label, by the digest
+    records, classes = dataset.records, np.load(source / "test.npz")["classes"].tolist()
+    assert (len(records), dataset.n_members, dataset.name) == (60_000, 50_000, "cifar100")
+    assert records.y[:50_000].bincount().tolist() == [500] * 100
+    assert records.y[50_000:].bincount().tolist() == [100] * 100
+    x = records.x[:50_000].double() / 255
+    # As published everywhere, of the training images.
+    assert x.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0.5071, 0.4865, 0.4409], abs=5e-5)
+    assert classes == sorted(classes)
+    redder = (x[:, 0] - x[:, 2]).mean(dim=(1, 2))
+    for name, sign in (("orange", 1), ("sunflower", 1), ("sea", -1), ("cloud", -1)):
+        assert sign * redder[records.y[:50_000] == classes.index(name)].mean() > 0.05
