@@ -33,6 +33,7 @@ from tests.attacks.test_all_attacks import CASES as ATTACKS
 from tests.attacks.test_all_attacks import Case, global_summary
 from tests.defenses.test_all_defenses import CASES as DEFENSES
 from tests.defenses.test_all_defenses import TEST, TRAIN, VALIDATION
+from tests.experiments.gpu_row import rehearse
 from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -148,6 +149,13 @@ def test_a_run_is_attacked_where_it_was_trained(
     )
     assert done.exit_code == 0, done.output
     assert set(asked) == {"cuda"}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_row_of_cifar100_runs_in_small(tmp_path: Path) -> None:
+    plan = {"architecture": "small_resnet"}
+    rows = rehearse(tmp_path, "cuda", plan=plan, attacks=["direct", "adaptive"])
+    assert [row["defense"] for row in rows] == ["undefended", "selena"]
 
 
 @pytest.mark.parametrize("case", ATTACKS, ids=[f"{c.attack.name}-{c.kind}" for c in ATTACKS])

@@ -17,6 +17,16 @@ def test_rate_warms_up_and_decays_at_milestones() -> None:
     assert recipe.rate_at(9, 0, 5) == pytest.approx(0.004)
 
 
+def test_one_cycle_rises_and_falls_to_almost_nothing() -> None:
+    recipe = Recipe(learning_rate=0.1, epochs=10, warmup_epochs=2, schedule="one_cycle")
+    assert recipe.rate_at(0, 0, 5) == pytest.approx(0.01)
+    assert recipe.rate_at(1, 4, 5) == recipe.rate_at(2, 0, 5) == pytest.approx(0.1)
+    assert recipe.rate_at(6, 0, 5) == pytest.approx(0.05)
+    assert recipe.rate_at(9, 4, 5) == pytest.approx(0.1 / 40)
+    whole = [recipe.rate_at(epoch, step, 5) for epoch in range(2, 10) for step in range(5)]
+    assert sum(whole) == pytest.approx(0.1 * 41 / 2)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -31,6 +41,8 @@ def test_rate_warms_up_and_decays_at_milestones() -> None:
         {"optimizer": "lion"},
         {"precision": "float8"},
         {"selection": "test"},
+        {"schedule": "cosine"},
+        {"schedule": "one_cycle", "milestones": (3,)},
         {"loss": "hinge"},
         {"augmentation": "cutout"},
     ],

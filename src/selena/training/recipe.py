@@ -17,6 +17,7 @@ from selena.training.losses import Loss, LossName
 from selena.types import Records
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["steps", "one_cycle"]
 
 
 @runtime_checkable
@@ -60,6 +61,9 @@ class Recipe:
         milestones: epochs from which the rate is multiplied by `decay`, once each.
         decay: factor at each milestone.
         warmup_epochs: epochs over which the rate rises linearly from 0, step by step.
+        schedule: after the warm-up, "steps" keeps the rate and lowers it at the milestones, and
+            "one_cycle" lets it fall linearly, step by step, to almost 0 at the last one (Smith &
+            Topin 2018, Section 3; momentum stays).
         precision: "bfloat16" computes in bf16 with float32 master weights; "auto" does so where
             the processor has bf16 instructions; inference is always float32.
         selection: which epoch's weights are returned, "last" or the best on "validation".
@@ -83,6 +87,7 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     decay: float = 0.2
     warmup_epochs: int = 0
+    schedule: Schedule = "steps"
     precision: Precision = "auto"
     selection: Literal["last", "validation"] = "last"
     loss: LossName | Loss = "cross_entropy"
@@ -103,6 +108,12 @@ class Recipe:
                 f"warmup_epochs={self.warmup_epochs}."
             )
         _one_of("optimizer", self.optimizer, ("adam", "sgd"))
+        _one_of("schedule", self.schedule, get_args(Schedule))
+        if self.schedule == "one_cycle" and self.milestones:
+            raise ConfigError(
+                f"The schedule one_cycle has no milestones, but milestones={self.milestones}. Set "
+                "milestones to an empty list."
+            )
         _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         _one_of("selection", self.selection, ("last", "validation"))
         if isinstance(self.augmentation, str):
@@ -119,6 +130,9 @@ class Recipe:
         """Return the learning rate of `step` (of `steps`) in `epoch`, both from 0."""
         if epoch < self.warmup_epochs:
             return self.learning_rate * (epoch * steps + step + 1) / (self.warmup_epochs * steps)
+        if self.schedule == "one_cycle":
+            falling = self.epochs - self.warmup_epochs
+            return self.learning_rate * (1 - (epoch - self.warmup_epochs + step / steps) / falling)
         passed = sum(epoch >= milestone for milestone in self.milestones)
         return self.learning_rate * self.decay**passed
 
