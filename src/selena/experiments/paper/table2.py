@@ -45,13 +45,21 @@ def items(task: PaperTask) -> list[Item]:
         Item(
             f"{case.defense}, seed {seed}",
             case,
-            # Adaptive attacks know how SELENA works, and no other defense.
-            FAMILIES if case.defense == "selena" else FAMILIES[:2],
+            _attacks(task, case.defense),
             bundle=f"seed {seed}",
         )
         for seed in task.seeds
         for case in cases(settings, seed)
     ]
+
+
+def _attacks(task: PaperTask, defense: str) -> tuple[str, ...]:
+    label_only = task.label_only
+    if defense == "memguard":
+        # It answers no gradients, and its labels are those of the undefended model.
+        label_only = tuple(name for name in label_only if name != "boundary")
+    # Adaptive attacks know how SELENA works, and no other defense.
+    return ("direct", *label_only, *(("adaptive",) if defense == "selena" else ()))
 
 
 def plan(task: PaperTask, runs: Path) -> list[PlanLine]:
@@ -83,7 +91,7 @@ def run(
             title=f"Privacy against utility, {dataset}",
             published_label=_published_label(dataset),
         ),
-        notes=[_CAPTION, *notes(task), *_about_published(dataset)],
+        notes=[_CAPTION, *_about_images(task), *notes(task), *_about_published(dataset)],
         settings=settings,
         data={
             **results.to_json(command),
@@ -173,6 +181,16 @@ def _about_published(dataset: str) -> list[str]:
             "synthetic stand-in: they stand here for orientation, not as a target."
         )
     return found
+
+
+def _about_images(task: PaperTask) -> list[str]:
+    if "boundary" not in task.label_only:
+        return []
+    return [
+        "Label-only counts distances to the decision boundary by Carlini and Wagner, as the paper "
+        "does; they read gradients, which MemGuard does not answer. Its labels, and so these "
+        "distances, are those of the undefended model."
+    ]
 
 
 def _of(rows: Sequence[dict[str, Any]], defense: str) -> list[dict[str, Any]]:

@@ -27,6 +27,9 @@ class Scale:
         size: number of records of a synthetic set; None for as many as the real set has.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
         image_plan: further ones where the records are images.
+        image_members: most members where the records are images; None for `members`.
+        image_label_only: label-only attacks where the records are images, by name or family; the
+            paper counts distances by Carlini and Wagner among them.
         defense_settings: changes to hyperparameters of defenses, by name.
         attack_settings: the same of attacks.
         ablation_k: numbers K of sub-models to compare, each with L = 0.4 K.
@@ -39,6 +42,8 @@ class Scale:
     size: int | None = None
     plan: dict[str, Any] = field(default_factory=dict)
     image_plan: dict[str, Any] = field(default_factory=dict)
+    image_members: int | None = None
+    image_label_only: tuple[str, ...] = ("label-only", "boundary")
     defense_settings: dict[str, Any] = field(default_factory=dict)
     attack_settings: dict[str, Any] = field(default_factory=dict)
     ablation_k: tuple[int, ...] = (5, 10, 15, 25, 35)
@@ -46,6 +51,15 @@ class Scale:
 
 
 PAPER = Scale("paper", paper_partition=True)
+
+_FEW_STEPS: dict[str, Any] = {
+    "batch_size": 64,
+    "epochs": 12,
+    "warmup_epochs": 2,
+    "milestones": (),
+    "schedule": "one_cycle",
+    "augmentation": "none",
+}
 
 # Small enough for two cores and ten minutes, large enough that the defenses can be told apart.
 QUICK = Scale(
@@ -59,14 +73,18 @@ QUICK = Scale(
         "distillation": {"batch_size": 128, "epochs": 40},
         "adversary": {"attack_batches": 5},
     },
+    # Images as they are: in so few epochs no network would learn changed ones by heart.
     image_plan={
         "architecture": "small_resnet",
-        "training": {"epochs": 15, "milestones": (10, 13)},
-        "distillation": {"epochs": 15, "milestones": (10, 13)},
+        "training": _FEW_STEPS,
+        "distillation": _FEW_STEPS,
     },
+    image_members=5_000,
+    image_label_only=("augmentation", "gaussian_noise", "boundary"),
     attack_settings={
         "flip_noise": {"flips": (1, 2, 4, 8, 16, 30), "copies": 25},
-        "gaussian_noise": {"copies": 25},
+        "gaussian_noise": {"sigmas": (0.1, 0.3, 1.0), "copies": 16},
+        "boundary": {"steps": 15, "searches": 2},
         "neural": {"epochs": 60},
         "shadow_neural_difference": {"network": {"epochs": 60}},
         "shadow_neural_both": {"network": {"epochs": 60}},
@@ -122,8 +140,8 @@ class PaperTask:
         dataset, scale = self.load(), self.scale
         if scale.paper_partition and _has_paper_partition(dataset):
             data = replace(self._records, partition="paper")
-        elif scale.members is not None:
-            data = replace(self._records, n_members=min(scale.members, dataset.n_members))
+        elif (members := self._most_members) is not None:
+            data = replace(self._records, n_members=min(members, dataset.n_members))
         else:
             data = self._records
         changes = scale.plan
@@ -139,6 +157,17 @@ class PaperTask:
             defense_settings=scale.defense_settings,
             attack_settings=scale.attack_settings,
         )
+
+    @property
+    def label_only(self) -> tuple[str, ...]:
+        """The label-only attacks, by name or family."""
+        images = self.load().features == "image"
+        return self.scale.image_label_only if images else ("label-only",)
+
+    @property
+    def _most_members(self) -> int | None:
+        images = self.load().features == "image"
+        return (images and self.scale.image_members) or self.scale.members
 
     @property
     def _records(self) -> DataSettings:
