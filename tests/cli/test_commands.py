@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import typer
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from selena.cli import app
 from selena.cli import run as run_module
 from selena.cli.examples import EXAMPLES
 from selena.cli.main import COMMANDS, RENAMED_OPTIONS, load
-from selena.errors import ConfigError, DataError
+from selena.errors import AuditWarning, ConfigError, DataError
 from selena.experiments.pipeline import RunSettings
 from selena.experiments.store import RunFolder
 from tests.test_cli import CONFIG, selena
@@ -158,3 +160,12 @@ def test_train_prints_a_line_per_stage(tmp_path: Path, monkeypatch: pytest.Monke
     stages = re.findall(r"^ +[0-9.]+ min  (.*)$", done.stderr, re.MULTILINE)
     assert stages == [f"{name}, seed 0" for name in ("undefended", "split_ai", "selena")]
     assert done.stdout.splitlines() == [str(tmp_path / "made")] * 3
+
+
+def test_every_command_warns_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        warnings.warn("delta is large", AuditWarning, stacklevel=1)
+
+    monkeypatch.setattr(sys.modules[load.__module__], "load", lambda name: command)
+    found = CliRunner().invoke(app, ["env"])
+    assert (found.exit_code, found.stderr) == (0, "Warning: delta is large\n")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +20,7 @@ from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit, show_written, wide_console
 from selena.environment import describe_environment
 from selena.errors import ConfigError, unknown_name
-from selena.escaping import printable
 from selena.files import together, write_json, write_text
-from selena.reports.console import SafeConsole
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import run_of_audit
 from selena.workspace import Workspace
@@ -125,13 +121,12 @@ def audit_command(
         "seed": seed,
         "workspace": Workspace(progress=RichProgress()),
     }
-    with _warnings_in_a_line():
-        if predictions and not model:
-            report = _audit_predictions(predictions, _given(about_model), settings)
-        elif model and not predictions:
-            report = _audit_model(model, _given(about_model), settings)
-        else:
-            raise ConfigError("Give either --predictions, or --model with --members.")
+    if predictions and not model:
+        report = _audit_predictions(predictions, _given(about_model), settings)
+    elif model and not predictions:
+        report = _audit_model(model, _given(about_model), settings)
+    else:
+        raise ConfigError("Give either --predictions, or --model with --members.")
     result, verdicts = report.to_json(), gate.judge(report)
     # Files first: the terminal may be gone.
     with together():
@@ -222,19 +217,3 @@ def load_factory(text: str) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f"--factory {text!r} is a {type(found).__name__}; it must be callable.")
     return found  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _warnings_in_a_line() -> Iterator[None]:
-    """Show each warning as one line: its message, without a place in this code."""
-    from selena.models import AuditWarning
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = printable(f"Warning: {message}")
-        console.print(text, style="yellow", markup=False, highlight=False)
-
-    console = SafeConsole(stderr=True, soft_wrap=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", AuditWarning)
-        warnings.showwarning = show
-        yield

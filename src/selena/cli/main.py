@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 from selena.cli.examples import epilog
 from selena.cli.exit_codes import verdicts_own_their_codes
 from selena.cli.stopping import Stopped, stoppable
+from selena.cli.warning_lines import warnings_in_a_line
 from selena.errors import SelenaError
 from selena.escaping import printable, printable_lines
 from selena.pools.shared_memory import clear_shared_memory
@@ -155,7 +156,9 @@ class _LazyCommand(TyperCommand):
         command.epilog = epilog(self.name)
         known = {name for parameter in command.params for name in parameter.opts}
         current = [_current_option(argument, known) for argument in args]
-        return command.make_context(info_name, current, parent, **extra)
+        context = command.make_context(info_name, current, parent, **extra)
+        context.with_resource(warnings_in_a_line())
+        return context
 
 
 def _current_option(argument: str, known: Collection[str]) -> str:
