@@ -14,10 +14,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # As many files of tests at once as there are cores, each on one thread: most tests are too small
-# to share out. Tests of a file stay together, since some use what others made. Compiled tests are
-# kept, wherever the environment asks for none: compiling takes every process ten seconds.
-SIDE_BY_SIDE = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto \
-	--dist loadfile
+# to share out. Tests of a file stay together, since some use what others made.
+SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Tests whose figures a processor computes. Those marked `slow` or `browser` stay out.
 NUMERIC := tests/training tests/networks tests/attacks tests/defenses tests/sklearn tests/test_golden.py \
@@ -63,6 +61,9 @@ $(READY): pyproject.toml constraints.txt
 	rm -f $@
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Bytecode is kept, wherever the environment asks for none: compiling takes each process ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-fast test-deep test-processors fuzz test-slow test-kills test-interop test-libraries test-browser test-cuda
 .PHONY: test-cluster check lint types format bench docs dist clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,13 @@ def module_exists(package: Path, module: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def imported_modules(package: Path, file: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, module below the package) of every import, however deep or conditional."""
+@cache
+def imported_modules(package: Path, file: Path) -> list[tuple[int, str]]:
+    """Return (line, module below the package) of every import, however deep or conditional."""
+    return list(_imported_modules(package, file))
+
+
+def _imported_modules(package: Path, file: Path) -> Iterator[tuple[int, str]]:
     parents = file.relative_to(package).parent.parts
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
