@@ -190,6 +190,9 @@ def with_value(value: Any, *places: str) -> Callable[[dict[str, Any]], object]:
         with_value(10**400, "test_accuracy", "n"),
         with_value(7, "inputs", "records"),
         with_value({"family": "direct", "access": "logits", "settings": {}}, "attacks", "third"),
+        with_value([], "stored_records"),
+        with_value({"model": "A", "parts": [{}], "records": 1, "found": 0}, "stored_records"),
+        with_value({"model": "A", "parts": [], "records": "1", "found": 0}, "stored_records"),
     ],
 )
 def test_an_edited_description_is_refused(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
-from torch import nn
+from torch import Tensor, nn
 
 import selena
 from selena import AuditWarning, audit
@@ -149,3 +150,30 @@ def test_an_audit_warns_of_records_in_the_model() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audit(LogisticRegression().fit(*sides[0]), *sides, attacks="confidence", fpr=1.0)
+
+
+@pytest.mark.filterwarnings("ignore:The model keeps training records")
+@pytest.mark.parametrize("model", [NEIGHBORS, LogisticRegression()], ids=["kept", "not"])
+def test_a_saved_audit_says_what_is_stored(model: Any, tmp_path: Path) -> None:
+    members, others = (X, Y), (OTHERS, np.arange(30) % 2)
+    report = audit(model.fit(*members), members, others, attacks="confidence", fpr=1.0)
+    assert report.stored_records == selena.find_stored_records(model, X)
+    loaded = selena.AuditReport.load(report.save(tmp_path / "r.selena"))
+    assert loaded.stored_records == report.stored_records
+    assert ("Do not release it" in str(loaded)) == (model is NEIGHBORS)
+
+
+def test_a_network_that_keeps_its_members_is_named() -> None:
+    class Memory(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = nn.Parameter(torch.from_numpy(X[3:5]).float())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.float() @ self.kept.T
+
+    sides = (X, Y), (OTHERS, np.arange(30) % 2)
+    with pytest.warns(AuditWarning, match="kept of Memory holds 2 rows"):
+        report = audit(Memory(), *sides, output="logits", attacks="confidence", fpr=1.0)
+    assert report.stored_records is not None
+    assert report.stored_records.found == 2

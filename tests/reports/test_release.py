@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import subprocess
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from selena import find_stored_records, model_card_section, write_release_report
 from selena.auditing.report import AuditReport
+from selena.auditing.stored_records import StoredPart, StoredRecords
 from selena.cli.main import load
 from selena.errors import ConfigError, DataError, StoreError
 from selena.escaping import printable
@@ -28,12 +29,9 @@ from tests.reports.test_page import read, shape, words
 LEAK = levels([400, 400, 200], [550, 450, 0])
 
 
-@dataclass(frozen=True)
-class Check:
-    passes: bool
-
-    def __str__(self) -> str:
-        return "KNN fails: it contains training records."
+def stored(passes: bool) -> StoredRecords:
+    part = StoredPart("_fit_X", "KNeighborsClassifier", 40, 40, by_kind=True)
+    return StoredRecords(model="KNN", parts=() if passes else (part,), records=40, found=0)
 
 
 def from_yaml(text: str) -> Any:
@@ -86,7 +84,9 @@ def test_names_are_text_in_the_document() -> None:
 
 
 def test_a_stored_record_is_in_the_document(found: AuditReport) -> None:
-    text = words(read(render_release_report(found, title="T", stored_records=Check(False))))
+    text = words(
+        read(render_release_report(replace(found, stored_records=stored(False)), title="T"))
+    )
     assert "KNN fails: it contains training records." in text
     assert "Stored records: found, see above" in text
     assert "Training records stored inside of the model." not in text
@@ -98,9 +98,10 @@ def test_a_model_that_keeps_records_is_named(found: AuditReport) -> None:
     x = np.arange(20.0)[:, None]
     model = KNeighborsClassifier(1).fit(x, np.arange(20) % 2)
     check = find_stored_records(model, x)
-    text = words(read(render_release_report(found, title="T", stored_records=check)))
+    found = replace(found, stored_records=check)
+    text = words(read(render_release_report(found, title="T")))
     assert "KNeighborsClassifier fails: it contains training records." in text
-    card = from_yaml(model_card_section(found, stored_records=check))
+    card = from_yaml(model_card_section(found))
     assert card["membership_privacy"]["stored_records"] == {"passes": False}
 
 
@@ -169,7 +170,7 @@ def test_the_key_names_the_rows(found: AuditReport, tmp_path: Path) -> None:
 
 
 def test_the_model_card_is_yaml(found: AuditReport) -> None:
-    card = from_yaml(model_card_section(found, stored_records=Check(True)))
+    card = from_yaml(model_card_section(replace(found, stored_records=stored(True))))
     section = card["membership_privacy"]
     assert section["verdict"] == "severe"
     assert section["figures"]["auc"]["value"] == found.auc.value

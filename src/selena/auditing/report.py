@@ -16,6 +16,7 @@ from selena.auditing.figure import EPSILON, METRICS, Figure, tpr_metric
 from selena.auditing.near_copies import NearCopies
 from selena.auditing.presenter import presenter
 from selena.auditing.results import AttackResult, AuditSetup, Variant
+from selena.auditing.stored_records import StoredRecords
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
 from selena.escaping import shorten
@@ -119,6 +120,8 @@ class AuditReport:
         model_queries: what a function was asked; no part of the JSON, as times are none.
         near_copies: how many near copies there are among the records of `selena.audit`; no part of
             the JSON either.
+        stored_records: the members that the model carries inside (`selena.find_stored_records`);
+            None where nobody looked. Saved with the report, no part of the JSON.
     """
 
     train_accuracy: Accuracy
@@ -128,6 +131,7 @@ class AuditReport:
     inputs: Mapping[str, str] = field(default_factory=dict)
     model_queries: ModelQueries | None = None
     near_copies: NearCopies | None = None
+    stored_records: StoredRecords | None = None
 
     def __repr__(self) -> str:
         if not self.attacks:

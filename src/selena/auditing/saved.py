@@ -15,6 +15,7 @@ from torch import Tensor
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import AuditSetup, attack_result
 from selena.auditing.scoring import AttackScores, pack_scores, unpack_scores
+from selena.auditing.stored_records import StoredRecords
 from selena.errors import DataError, StoreError
 from selena.files import atomic_path
 from selena.types import Access, Family
@@ -37,11 +38,16 @@ _DESCRIBED: dict[str, Any] = {
 _MOST, _MOST_CLASSES = 2**53, 10**7
 """Numbers beyond which a description is not believed; each class takes memory."""
 _ATTACK = {"family": str, "access": str, "settings": dict}
+_COUNT = int | None
+_STORED = {"model": str, "parts": list, "records": _COUNT, "found": _COUNT}
+_PART = {"where": str, "kind": str, "rows": int, "equal": _COUNT, "by_kind": bool}
 
 
 def describe_report(report: AuditReport) -> dict[str, Any]:
     """Return what a report holds besides scores, as JSON-able data."""
+    stored = report.stored_records
     return {
+        **({} if stored is None else {"stored_records": stored.to_json()}),
         "setup": asdict(report.setup),
         "inputs": dict(report.inputs),
         "train_accuracy": report.train_accuracy.to_json(),
@@ -70,7 +76,7 @@ def described_report(
     def named(part: str) -> dict[str, Any]:
         return {name: described[part][name] for name in _DESCRIBED[part]}
 
-    setup = AuditSetup(**named("setup"))
+    setup, stored = AuditSetup(**named("setup")), described.get("stored_records")
     return AuditReport(
         Accuracy.of(**named("train_accuracy")),
         Accuracy.of(**named("test_accuracy")),
@@ -82,6 +88,7 @@ def described_report(
         },
         setup,
         described["inputs"],
+        stored_records=None if stored is None else StoredRecords.of(stored),
     )
 
 
@@ -110,7 +117,16 @@ def check_described(described: object, where: str = "") -> str:
             return wrong
         if about["family"] not in get_args(Family) or about["access"] not in get_args(Access):
             return f"attacks.{name} has an unknown family or access"
-    return ""
+    return _check_stored(described.get("stored_records"))
+
+
+def _check_stored(stored: object) -> str:
+    if stored is None:
+        return ""
+    wrong = mismatch(stored, _STORED, "stored_records")
+    parts = stored["parts"] if isinstance(stored, dict) and not wrong else []
+    wrongs = [mismatch(part, _PART, f"stored_records.parts[{i}]") for i, part in enumerate(parts)]
+    return next(filter(None, [wrong, *wrongs]), "")
 
 
 def save_report(report: AuditReport, path: Path) -> Path:
@@ -196,4 +212,6 @@ _WORDS = {
     float: "a number",
     bool: "true or false",
     dict: "an object",
+    list: "a list",
+    _COUNT: "a whole number or null",
 }

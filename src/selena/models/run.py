@@ -41,7 +41,7 @@ from selena.models.near import count_near_copies, warn_of_near_copies
 from selena.models.network import network_input
 from selena.models.pool import Given, Pool, gather
 from selena.models.references import bind_to_pool, bind_to_predictions, with_references
-from selena.models.stored_records import warn_of_stored_records
+from selena.models.stored_records import find_stored_records, warn_of_stored_records
 from selena.models.targets import (
     AnswerTable,
     LabelledTable,
@@ -84,7 +84,7 @@ def audit(
     Use `audit` for a finished model and the records it was and was not trained on; use `run_audit`
     for a target model that was trained on an `AuditSplit`.
 
-    Direct attacks need one answer a record: the model is asked in shuffled batches, and about a
+    Direct attacks need one answer per record: the model is asked in shuffled batches, and about a
     few records again, to see whether it answers alike. Attacks that need more ask it about changed
     records, for which features must be dense numbers.
 
@@ -145,9 +145,9 @@ def audit(
 
     Warns:
         AuditWarning: too few records for `fpr`; records that count as one, were left out, seem to
-            be filtered on one side, or have near copies; an estimator that keeps training
-            records; a model that answers the same record differently, or all records alike;
-            labels that are not the most probable ones; answers that may be read in two ways.
+            be filtered on one side, or have near copies; a model that keeps training records,
+            answers the same record differently, or answers all records alike; labels that are not
+            the most probable ones; answers that may be read in two ways.
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
@@ -176,13 +176,18 @@ def audit(
             "others of the same population."
         )
     check_settings(batch_size, retries, cache)
-    warn_of_stored_records(model)
     with opened(model, factory=factory, device=workspace.device) as asked:
         asking = Asking(asked, batch_size=batch_size, retries=retries, cache=cache)
         pool = gather(
             members, non_members, scale=asked.target is None, deduplicate=deduplicate, seed=seed
         )
         pool.check_finite(missing=asked.missing)
+        inside = model if hasattr(model, "get_params") else asked.network
+        stored = None
+        if inside is not None:
+            known = pool.features.take((pool.member & pool.used).nonzero()[0])
+            stored = find_stored_records(inside, known)
+            warn_of_stored_records(stored)
         report = _audit_model(
             asking,
             pool,
@@ -193,7 +198,7 @@ def audit(
             seed=seed,
             workspace=workspace,
         )
-        return replace(report, model_queries=asking.queries)
+        return replace(report, model_queries=asking.queries, stored_records=stored)
 
 
 @dataclass(frozen=True, eq=False)

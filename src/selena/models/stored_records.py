@@ -31,6 +31,7 @@ from jaxtyping import Shaped
 from scipy import sparse
 from torch import Tensor
 
+from selena.auditing.stored_records import StoredPart, StoredRecords
 from selena.errors import DataError
 from selena.models.checks import warn
 from selena.models.containers import contain
@@ -50,59 +51,6 @@ _KEPT = (
 _TREES = ("KDTree", "BallTree")
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type, ModuleType, np.dtype)
 _DEEPEST = 40
-
-
-@dataclass(frozen=True)
-class StoredPart:
-    """A part of a model that keeps records.
-
-    Attributes:
-        where: path to it from the model, as "steps[1][1]._fit_X".
-        kind: the class that holds it.
-        rows: number of rows that it holds.
-        equal: how many of the given records are among them; None where none were given.
-        by_kind: whether it keeps training records by construction.
-    """
-
-    where: str
-    kind: str
-    rows: int
-    equal: int | None
-    by_kind: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredRecords:
-    """What `find_stored_records` found.
-
-    Attributes:
-        model: class of the model.
-        parts: parts that keep records; none in a model that passes.
-        records: number of records that were looked for; None where only kinds were looked at.
-        found: how many of them are in the model.
-    """
-
-    model: str
-    parts: tuple[StoredPart, ...]
-    records: int | None
-    found: int | None
-
-    @property
-    def passes(self) -> bool:
-        """Whether no part of the model keeps records, as far as these checks see."""
-        return not self.parts
-
-    def __str__(self) -> str:
-        if self.passes:
-            looked = (
-                "by kind" if self.records is None else f"by kind, and for {self.records:,} rows"
-            )
-            return f"{self.model} passes: no stored record was found ({looked})."
-        lines = [f"{self.model} fails: it contains training records. Do not release it."]
-        for part in self.parts:
-            equal = "" if part.equal is None else f", {part.equal:,} of the records given"
-            lines.append(f"  {part.where} ({part.kind}): {part.rows:,} rows{equal}")
-        return "\n".join(lines)
 
 
 def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
@@ -136,13 +84,10 @@ def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
     )
 
 
-def warn_of_stored_records(model: Any) -> None:
-    """Warn where a scikit-learn estimator keeps training records by construction."""
-    if not hasattr(model, "get_params"):
-        return
-    kept = [part for part in find_stored_records(model).parts if part.by_kind]
-    if kept:
-        first = kept[0]
+def warn_of_stored_records(found: StoredRecords) -> None:
+    """Warn where a model keeps training records."""
+    if found.parts:
+        first = found.parts[0]
         warn(
             f"The model keeps training records: {first.where} of {first.kind} holds {first.rows:,} "
             "rows. Whoever gets its file can read them, whatever attacks find; "

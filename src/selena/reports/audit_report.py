@@ -29,7 +29,9 @@ __all__ = [
 def as_text(report: AuditReport) -> str:
     """Return the table and notes that `print(report)` shows."""
     audit = report.to_json()
-    told = (report.near_copies, report.model_queries)
+    stored = report.stored_records
+    kept = None if stored is None or stored.passes else stored
+    told = (kept, report.near_copies, report.model_queries)
     asked = [text for text in map(str, filter(None, told)) if text]
     return terminal.as_text(terminal.audit_table(audit), [*terminal.audit_notes(audit), *asked])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selena.auditing.report import AuditReport
+from selena.auditing.stored_records import StoredRecords
 from selena.environment import describe_environment
 from selena.errors import ConfigError
 from selena.files import atomic_path, together, write_text
@@ -21,7 +22,6 @@ from selena.reports.release.facts import (
     NOT_TESTED,
     SMALL,
     Pseudonym,
-    StoredCheck,
     figure_lines,
     identity,
     not_tested,
@@ -44,7 +44,6 @@ def write_release_report(
     path: str | Path,
     *,
     title: str = "Release report",
-    stored_records: StoredCheck | None = None,
     records_key: str | Path | None = None,
 ) -> Path:
     """Write one document for whoever decides whether a model may leave.
@@ -57,7 +56,6 @@ def write_release_report(
         report: an audit of the model.
         path: file to write; its suffix, ".html" or ".pdf", gives the format.
         title: heading, as the model's name.
-        stored_records: what `selena.find_stored_records` found; None says that it was not tested.
         records_key: CSV file to write that says which row each pseudonym is. It stays inside: it
             is not for whoever gets the document.
 
@@ -74,7 +72,7 @@ def write_release_report(
             f"A release report is {' or '.join(_KINDS)}, not {path.suffix or 'without a suffix'}. "
             "Give the output another name."
         )
-    html = render_release_report(report, title=title, stored_records=stored_records)
+    html = render_release_report(report, title=title)
     is_pdf = path.suffix.lower() == ".pdf"
     text = as_pdf(html) if is_pdf else html.encode("utf-8", errors="backslashreplace")
     with together():
@@ -89,7 +87,6 @@ def render_release_report(
     report: AuditReport,
     *,
     title: str,
-    stored_records: StoredCheck | None = None,
     written: date | None = None,
 ) -> str:
     """Return the document as HTML; the same input on the same day gives the same text."""
@@ -97,7 +94,7 @@ def render_release_report(
     models = runs_by_model([run_of_audit(report, name="model")])
     families = ordered_families(list(report.families))
     environment = describe_environment()
-    stored = NOT_TESTED if stored_records is None else str(stored_records)
+    stored = report.stored_records
     versions = [
         ("Report written with", f"selena {__version__}, Python {environment['python']}"),
         ("Report written", (written or datetime.now(UTC).date()).isoformat()),
@@ -121,16 +118,16 @@ def render_release_report(
             small=SMALL,
             subjects=subjects(report),
             gap=str(overfitting(report)),
-            stored=stored,
-            not_tested=not_tested(report, stored_records),
-            requirements=requirements(report, _stored_words(stored_records)),
+            stored=NOT_TESTED if stored is None else str(stored),
+            not_tested=not_tested(report),
+            requirements=requirements(report, _stored_words(stored)),
             identity=identity(report, versions),
-            card=model_card_section(report, stored_records=stored_records),
+            card=model_card_section(report),
         )
     )
 
 
-def _stored_words(stored: StoredCheck | None) -> str:
+def _stored_words(stored: StoredRecords | None) -> str:
     if stored is None:
         return NOT_TESTED
     return "none found" if stored.passes else "found, see above"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Protocol, get_args, runtime_checkable
+from typing import get_args
 
 from selena.auditing.figure import EPSILON, Figure, chance
 from selena.auditing.report import AuditReport
@@ -20,15 +20,6 @@ SHOWN = 20
 SMALL = 10
 """A class with fewer members is called small."""
 NOT_TESTED = "not tested"
-
-
-@runtime_checkable
-class StoredCheck(Protocol):
-    """What a check of stored records found; its text says it in words."""
-
-    @property
-    def passes(self) -> bool:
-        """Whether no stored record was found."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ def _line(figure: Figure) -> tuple[str, str, str, str, str]:
     )
 
 
-def not_tested(report: AuditReport, stored: StoredCheck | None) -> list[str]:
+def not_tested(report: AuditReport) -> list[str]:
     """Return what this audit did not look at."""
     missing = [family for family in get_args(Family) if family not in report.families]
     few = [
@@ -175,7 +166,11 @@ def not_tested(report: AuditReport, stored: StoredCheck | None) -> list[str]:
     return [
         *(f"{_FAMILIES.get(family, family)} attacks." for family in missing),
         *(["Records planted to be learned by heart (canaries)."] if report.epsilon is None else []),
-        *(["Training records stored inside of the model."] if stored is None else []),
+        *(
+            ["Training records stored inside of the model."]
+            if report.stored_records is None
+            else []
+        ),
         *([f"Too few non-members for a narrow interval: {', '.join(few)}."] if few else []),
         "Attribute inference, model inversion, and reconstruction of records.",
         "Extraction of the model, and attacks by whoever took part in training.",

@@ -7,10 +7,10 @@ from typing import Any
 
 from selena.auditing.report import AuditReport
 from selena.escaping import printable
-from selena.reports.release.facts import NOT_TESTED, StoredCheck, not_tested, overfitting
+from selena.reports.release.facts import NOT_TESTED, not_tested, overfitting
 
 
-def model_card_section(report: AuditReport, *, stored_records: StoredCheck | None = None) -> str:
+def model_card_section(report: AuditReport) -> str:
     """Return what a model card should say about membership privacy, as YAML.
 
     The one key at the top is `membership_privacy`. Shares are in [0, 1]; intervals hold with 95 %
@@ -18,10 +18,9 @@ def model_card_section(report: AuditReport, *, stored_records: StoredCheck | Non
 
     Args:
         report: an audit of the model.
-        stored_records: what `selena.find_stored_records` found; None says that it was not tested.
     """
-    gap = overfitting(report)
-    stored: Any = NOT_TESTED if stored_records is None else {"passes": stored_records.passes}
+    gap, found = overfitting(report), report.stored_records
+    stored: Any = NOT_TESTED if found is None else {"passes": found.passes}
     return _yaml(
         {
             "membership_privacy": {
@@ -48,7 +47,7 @@ def model_card_section(report: AuditReport, *, stored_records: StoredCheck | Non
                 },
                 "records": report.counts(),
                 "stored_records": stored,
-                "not_tested": not_tested(report, stored_records),
+                "not_tested": not_tested(report),
                 "inputs": dict(report.inputs),
             }
         }
