@@ -39,8 +39,8 @@ os.environ["SELENA_CACHE"] = tempfile.mkdtemp(prefix="selena-tests-")
 atexit.register(shutil.rmtree, os.environ["SELENA_CACHE"], ignore_errors=True)
 
 # The first example of a test pays for imports and caches, so deadlines only raise false alarms.
-# CI takes the same 100 examples each time; elsewhere each run draws 50 others.
-settings.register_profile("default", deadline=None, max_examples=50)
+# CI takes the same 100 examples each time; elsewhere each run draws 25 others.
+settings.register_profile("default", deadline=None, max_examples=25)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
