@@ -15,6 +15,7 @@ from selena.sklearn.checks import check_counts, check_estimator, check_training
 from selena.sklearn.fitting import aligned_proba, fit_soft
 from selena.sklearn.records import check_queries
 from selena.sklearn.split import SplitAIClassifier, base_or_default, data_checks, tags_of
+from selena.sklearn.student import usual_student
 
 
 class SelenaClassifier(ProbabilityClassifier):
@@ -36,10 +37,12 @@ class SelenaClassifier(ProbabilityClassifier):
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
         near_duplicates: which training records share their non-models because they are near copies;
             see `SplitAIClassifier`.
-        student: what learns the soft labels, a classifier with `predict_proba`; None for a copy
-            of `estimator`. One with `fit_soft` (`TorchClassifier`) learns them as they are; any
-            other is fitted on each record once per class, weighted by its probability; one that
-            takes no weights on about `max_expansion` rows per record, repeated in proportion.
+        student: what learns the soft labels, a classifier with `predict_proba`. None for a network
+            (`TorchClassifier`) in the place of forests and boosting, which leak more as their own
+            students, and for a copy of any other `estimator`. A student with `fit_soft` (a
+            `TorchClassifier`) learns soft labels as they are; any other is fitted on each record
+            once per class, weighted by its probability; one that takes no weights on about
+            `max_expansion` rows per record, repeated in proportion.
         n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
             on it. A `joblib.parallel_config` is used as it is.
         random_state: int, `RandomState` or None; one number gives the same copies here and in
@@ -116,10 +119,12 @@ class SelenaClassifier(ProbabilityClassifier):
         check_near_duplicates(self.near_duplicates)
         check_scalar(self.max_expansion, "max_expansion", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
-        student = check_estimator(base if self.student is None else self.student, "student")
+        if self.student is not None:
+            check_estimator(self.student, "student")
         X, y, weight, subjects = check_training(
             self, X, y, sample_weight, subjects, **data_checks(self)
         )
+        student = usual_student(base, X) if self.student is None else self.student
         split_ai = SplitAIClassifier(
             base,
             n_submodels=self.n_submodels,
@@ -151,5 +156,5 @@ class SelenaClassifier(ProbabilityClassifier):
 
     def __sklearn_tags__(self) -> Tags:
         base = base_or_default(self.estimator)
-        student = base if self.student is None else self.student
+        student = usual_student(base) if self.student is None else self.student
         return tags_of(super().__sklearn_tags__(), base, student)
