@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +36,7 @@ SMALL = replace(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Hold a small archive that passes for the published one."""
     archive = pack(tmp_path / cifar.CIFAR100.archive, cifar100_files(train=100, test=24))
     content = cifar.content_digest(cifar.read(archive))
