@@ -64,6 +64,7 @@ def test_quick_scale_of_images(folder: Path) -> None:
     assert (plan.architecture, plan.n_submodels, plan.n_nonmodels) == ("small_resnet", 10, 4)
     assert plan.training == plan.distillation
     assert (plan.training.optimizer, plan.training.schedule) == ("sgd", "one_cycle")
+    assert plan.adversary.alpha == 1.0
     assert (QUICK.image_members, task.settings(["selena"]).data.n_members) == (5_000, 100)
 
 
