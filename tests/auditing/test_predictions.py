@@ -334,6 +334,24 @@ def test_attacks_share_all_but_scores() -> None:
             assert np.shares_memory(a, b)
 
 
+def test_bytes_that_an_audit_keeps_per_record() -> None:
+    """docs/reliability.md counts them."""
+    table = Predictions(**arrays(1200))
+    split = table.split()
+    report = run_audit(table, split, ATTACKS[1:3], seed=0)
+    kept: dict[int, int] = {}
+    held = [table.probabilities, table.labels, table.member, table.known, table._order]
+    for sets in (split.known, split.evaluation):
+        for records in (sets.members, sets.non_members):
+            held += [tensor.numpy() for tensor in records.tensors]
+    for result in report.attacks.values():
+        for part in (result.scores.calibration, result.scores.evaluation):
+            held += [part.scores, part.truth, part.labels, part.ids]
+    for array in held:
+        kept[array.__array_interface__["data"][0]] = array.nbytes
+    assert sum(kept.values()) / 1200 == 3 * 8 + 14 + 24 + 17 + 2 * 8
+
+
 def test_single_precision_of_a_table_is_kept(tmp_path: Path) -> None:
     columns = {name: pa.array(values) for name, values in table().items()}
     for name in ("p0", "p1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from selena import reading
+from selena.data.open_table import open_table
 from selena.data.tabular import load_file
 from selena.errors import ConfigError, DataError
 from tests.data.tables import X, Y, csv, npz, parquet
@@ -105,3 +107,22 @@ def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SELENA_MAX_ROWS", "many")
     with pytest.raises(ConfigError, match="SELENA_MAX_ROWS='many' in the environment"):
         load_file(npz(tmp_path, x=X, y=Y))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_stands_in_memory_once(kind: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 9, (150_000, 8)).astype(np.float64)
+    if kind == "parquet":
+        path = parquet(tmp_path, **{f"c{i}": x[:, i] for i in range(8)})
+    else:
+        path = tmp_path / "own.csv"
+        np.savetxt(path, x, fmt="%d", delimiter=",", header=",".join("abcdefgh"), comments="")
+    table = open_table(path)
+    tracemalloc.start()
+    try:
+        cells = table.read(range(8), (), np.float64)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(cells.numbers, x)
+    assert peak < 1.5 * x.nbytes

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selena.data import table_csv
 from selena.data.open_table import open_table
 from selena.data.tabular import load_file
 from selena.errors import DataError
@@ -86,6 +87,16 @@ def test_numbers_are_read_exactly(
     np.testing.assert_array_equal(cells.numbers, x)
     assert cells.words[0].tolist() == [str(i % 3) for i in range(50)]
     assert (file.row(0), file.row(49)) == (2, 51)
+
+
+def test_a_row_may_be_longer_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_csv, "_BLOCK", 100)
+    monkeypatch.setattr(table_csv, "_HEADERS", 1)
+    labels = ["short"] * 50 + ["long" * 100] + ["short"] * 50
+    rows = [f"{i},{label}" for i, label in enumerate(labels)]
+    cells = open_table(csv(tmp_path, "\n".join(["a,label", *rows]))).read([0], [1], np.float64)
+    assert cells.numbers[:, 0].tolist() == list(range(101))
+    assert cells.words[0].tolist() == labels
 
 
 @pytest.mark.parametrize(

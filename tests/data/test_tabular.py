@@ -10,6 +10,7 @@ import pytest
 import torch
 from pyarrow import parquet as pq
 
+from selena.data import table_parquet
 from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import KINDS, X, Y, kinds, npz, parquet, written
@@ -274,3 +275,15 @@ def test_subjects_of_a_parquet_file(tmp_path: Path) -> None:
     records = load_file(path, subject_column="who").records
     assert records.x.tolist() == [[1.5], [2.5], [3.5]]
     assert subjects_of(records).tolist() == [1, 0, 1]
+
+
+def test_columns_read_in_turns_stay_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_parquet, "_COLUMNS", 2)
+    x = np.random.default_rng(0).normal(size=(30, 7)).astype(np.float32)
+    columns = {f"c{i}": x[:, i] for i in range(7)}
+    path = parquet(tmp_path, **columns, label=np.arange(30) % 3)
+    records = load_file(path).records
+    np.testing.assert_array_equal(records.x.numpy(), x)
+    assert records.y.tolist() == [i % 3 for i in range(30)]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from selena.training.memory import keep_freed_memory
+from selena.training.memory import keep_freed_memory, release_freed_memory
 
 # How many blocks of 16 MB, as a step asks for, the system was asked for by themselves.
 PROGRAM = """
@@ -63,6 +63,7 @@ def test_training_keeps_the_memory_it_frees() -> None:
 def test_other_systems_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not keep_freed_memory.__wrapped__()
+    release_freed_memory()
 
 
 def test_what_the_environment_settles_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from selena.errors import DataError
 from selena.reading import border, check_is_file
 from selena.seeding import numpy_generator
 from selena.training.batches import in_chunks
+from selena.training.memory import release_freed_memory
 from selena.types import AuditSplit, MembershipSets, Records
 
 _LOG = logging.getLogger(__name__)
@@ -128,12 +129,15 @@ class Predictions:
 
     def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
         """Return the logarithms of the rows that `x` stands for (float64, -inf for 0)."""
+        if len(x) * self.num_classes >= _CHUNK:
+            release_freed_memory()  # of the chunk before
         rows = torch.from_numpy(self._order)[x[:, 0]]
         return torch.from_numpy(self.probabilities)[rows].double().log_()
 
     @cached_property
-    def _order(self) -> Int64[np.ndarray, " n"]:
-        return numpy_generator(0, "order of predictions").permutation(len(self.labels))
+    def _order(self) -> Int[np.ndarray, " n"]:
+        order = numpy_generator(0, "order of predictions").permutation(len(self.labels))
+        return order.astype(np.int32 if len(order) < 2**31 else np.int64)  # half of the memory
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -162,6 +166,8 @@ def read_predictions(path: Path) -> Predictions:
             )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+        finally:
+            release_freed_memory()
 
 
 def _subject_name(path: Path, names: Sequence[str], name: str, before: str) -> list[str]:
@@ -173,6 +179,8 @@ def _subject_name(path: Path, names: Sequence[str], name: str, before: str) -> l
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
+    import pyarrow as pa
+
     table = open_table(path)
     names = table.names
     width = len({name for name in names if re.fullmatch(r"p[0-9]{1,7}", name)})
@@ -186,6 +194,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     wanted += _subject_name(path, names, "subject", "group")
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
+    pa.default_memory_pool().release_unused()  # what Arrow took to decode, which it would keep
     label, member, known, *subjects = (
         _spelled(words, name, path, table.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)

@@ -16,6 +16,8 @@ from selena.reading import Limits, border, described
 _NO_CSV = "this is no CSV text in UTF-8"
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _LARGEST_BLOCK = (1 << 31) - 1  # bytes that Arrow can parse at once
+# Bytes, and lengths of the header, that Arrow parses at once; it holds dozens of blocks.
+_BLOCK, _HEADERS = 1 << 20, 256
 
 
 @dataclass(frozen=True)
@@ -63,26 +65,45 @@ class CsvFile(TableFile):
 
     def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
         import pyarrow as pa
-        from pyarrow import csv as arrow
 
         wanted = list(map(str, (*numbers, *words)))
-        try:
-            reader = arrow.open_csv(
-                self.path,
-                arrow.ReadOptions(
-                    column_names=list(map(str, range(len(self.names)))),
-                    skip_rows=self.header,
-                    block_size=min(Limits.from_environment().line, _LARGEST_BLOCK),
-                ),
-                arrow.ParseOptions(newlines_in_values=True),
-                arrow.ConvertOptions(
-                    include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
-                ),
-            )
-            for batch in reader:
-                yield pa.RecordBatch.from_arrays(list(map(_stripped, batch.columns)), wanted)
-        except (pa.ArrowException, OSError) as error:
-            self._explain(error, (*numbers, *words))
+        most = min(Limits.from_environment().line, _LARGEST_BLOCK)
+        usual = min(most, max(_BLOCK, _HEADERS * sum(map(len, self.names))))
+        done = 0
+        for size in (usual, most):  # a row that is longer than a block needs a larger one
+            seen = 0
+            try:
+                for batch in self._parsed(wanted, size):
+                    fresh = batch.slice(max(0, done - seen))
+                    seen += batch.num_rows
+                    if len(fresh):
+                        done = seen
+                        yield pa.RecordBatch.from_arrays(
+                            list(map(_stripped, fresh.columns)), wanted
+                        )
+                return
+            except (pa.ArrowException, OSError) as error:
+                if size == most:
+                    self._explain(error, (*numbers, *words))
+                    return
+
+    def _parsed(self, wanted: Sequence[str], block_size: int) -> Any:
+        """Return Arrow's batches of the columns at these places, all of text."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow
+
+        return arrow.open_csv(
+            self.path,
+            arrow.ReadOptions(
+                column_names=list(map(str, range(len(self.names)))),
+                skip_rows=self.header,
+                block_size=block_size,
+            ),
+            arrow.ParseOptions(newlines_in_values=True),
+            arrow.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
+            ),
+        )
 
     def _explain(self, error: Exception, places: Iterable[int]) -> None:
         """Raise `DataError` for the first row that Arrow cannot read; do nothing if there is none.

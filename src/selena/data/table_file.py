@@ -70,25 +70,25 @@ class TableFile(ABC):
             DataError: a cell is missing or no number, the rows differ in length, or the file is
                 damaged.
         """
-        blocks = [np.empty((0, len(numbers)), kind)]
+        table = np.empty((0, len(numbers)), kind)
         found: list[list[NDArray[Any]]] = [[] for _ in words]
         start = 0
         for batch in self._batches(numbers, words):
-            block = np.empty((batch.num_rows, len(numbers)), kind)
             columns = [
                 _filled(column) if place in gaps else column
                 for place, column in zip([*numbers, *words], batch.columns, strict=True)
             ]
             for place, column in zip([*numbers, *words], columns, strict=True):
                 self._refuse_missing(column, place, start)
+            # Grown in place: parts joined at the end would stand in memory twice.
+            table.resize((start + batch.num_rows, len(numbers)), refcheck=False)
             with np.errstate(over="ignore"):  # what is infinite is refused with its row later
                 for i, place in enumerate(numbers):
-                    block[:, i] = self._numbers(columns[i], place, start)
-            blocks.append(block)
+                    table[start:, i] = self._numbers(columns[i], place, start)
             for part, column in zip(found, columns[len(numbers) :], strict=True):
                 part.append(_decoded(column))
             start += batch.num_rows
-        return Cells(np.concatenate(blocks), [self._joined(part) for part in found])
+        return Cells(table, [self._joined(part) for part in found])
 
     def texts(self, places: Sequence[int]) -> list[int]:
         """Return which of some columns hold text: most of their cells that are not empty.
