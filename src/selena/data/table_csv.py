@@ -16,8 +16,9 @@ from selena.reading import Limits, border, described
 _NO_CSV = "this is no CSV text in UTF-8"
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _LARGEST_BLOCK = (1 << 31) - 1  # bytes that Arrow can parse at once
-# Bytes, and lengths of the header, that Arrow parses at once; it holds dozens of blocks.
-_BLOCK, _HEADERS = 1 << 20, 256
+# Bytes, and lengths of the header, that Arrow parses at once: it holds dozens of blocks, and each
+# column of each costs a fixed time.
+_BLOCK, _HEADERS = 1 << 20, 1 << 14
 
 
 @dataclass(frozen=True)
