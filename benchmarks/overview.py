@@ -41,6 +41,7 @@ SHOWN = {
     "purchase100-synthetic-table2/table2": "Purchase100, synthetic",
     "purchase100-synthetic-small/report": "Purchase100, synthetic, 2,000 members",
     "cifar10-subset/report": "CIFAR-10, 2,000 images",
+    "cifar100-subset/report": "CIFAR-100, 1,000 images",
     "gpu/cifar10/report": "CIFAR-10, 20,000 images",
 }
 """What each result is called, by its file."""
