@@ -89,7 +89,7 @@ test-processors: $(READY) ## Run the numeric tests as other processors would: PR
 		-m 'not slow and not browser' $(if $(findstring SUMS,$(ON-$(name))),-p tests.other_sums) $(PYTEST_ARGS) \
 		$(NUMERIC) &&) true
 
-fuzz: $(READY) ## Feed 120,000 changed files to every loader (minutes; FUZZ_ARGS takes --inputs and names)
+fuzz: $(READY) ## Feed 120,000 changed files to all loaders in turn (minutes; FUZZ_ARGS takes --inputs and names)
 	$(BIN)/python -m tests.fuzzing.run $(FUZZ_ARGS)
 
 test-slow: $(READY) ## Run the slow tests

@@ -27,7 +27,7 @@ def disagreements(root: Path) -> list[str]:
         if line not in citation.splitlines():
             found.append(f"CITATION.cff has no line `{line}`.")
     wheel = f"selena_privacy-{version}-py3-none-any.whl"
-    for name in ("README.md", "examples/github-actions-gate.yml"):
+    for name in ("README.md", "docs/index.md", "examples/github-actions-gate.yml"):
         if wheel not in _read(root / name):
             found.append(f"{name} does not install {wheel}.")
     return found

@@ -10,7 +10,13 @@ import pytest
 from publish.ready import disagreements
 
 ROOT = Path(__file__).resolve().parents[1]
-TOLD = ("CHANGELOG.md", "CITATION.cff", "README.md", "examples/github-actions-gate.yml")
+TOLD = (
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "README.md",
+    "docs/index.md",
+    "examples/github-actions-gate.yml",
+)
 
 
 def test_version_and_date_agree_everywhere() -> None:
