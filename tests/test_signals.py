@@ -162,8 +162,9 @@ def test_errors_name_rows_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_signals_copy_one_chunk(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_copy_a_chunk_per_thread(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selena.signals._CHUNK", 1 << 12, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     logits, labels = torch.zeros(5_000, 50), torch.zeros(5_000, dtype=torch.int64)
     SIGNALS[name](logits[:2], labels[:2])  # what is imported or cached at the first call
     tracemalloc.start()
