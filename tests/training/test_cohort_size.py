@@ -18,7 +18,7 @@ from selena.workspace import Workspace
 from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
 
 RECORDS = toy_records(80)
-LARGE = MLP(FEATURES, CLASSES, hidden=(1024, 512))
+LARGE = MLP(FEATURES, CLASSES, hidden=(2048, 1024))
 
 
 def ensemble(k: int, factory: NetworkFactory = NETWORK, recipe: Recipe = RECIPE) -> Ensemble:
@@ -36,7 +36,7 @@ def test_large_networks_train_in_turn() -> None:
 
 
 def test_large_batches_make_large_steps() -> None:
-    assert cohort_size(ensemble(5, recipe=replace(RECIPE, batch_size=1 << 16)), Workspace()) == 1
+    assert cohort_size(ensemble(5, recipe=replace(RECIPE, batch_size=1 << 18)), Workspace()) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

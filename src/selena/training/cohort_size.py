@@ -25,8 +25,9 @@ from selena.training.task import build
 from selena.workspace import Workspace
 
 # Operations per step of one network up to which a processor gains by a stack: at 2e7 a stack of 4
-# took 0.4 to 0.7 of the time, at 2e8 as much as one at a time, at 4e8 twice as much.
-_SMALL_STEP = 5e7
+# took 0.4 to 0.7 of the time, at 1.2e8 one of 16 took 0.8, at 2e8 as much as one at a time, at 4e8
+# twice as much (`python -m benchmarks.cohort_sizes`).
+_SMALL_STEP = 1.5e8
 # Networks in one stack on a processor. Long training is cut finer, for all cores to have a part.
 _SHORT_STACK, _LONG_STACK = 16, 4
 # Networks with convolutions fill a GPU; more of them at once than this only take its memory.
