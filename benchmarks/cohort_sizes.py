@@ -2,11 +2,11 @@
 
     python -m benchmarks.cohort_sizes [--repeats N] [--only SHAPE ...] [--json FILE]
 
-Sixteen networks of each shape train an epoch by the rule and by each fixed size, in turns, so that
-other work on the machine hits all alike. The ratio is the rule's median time over that of the
-fastest size, chosen with the same times: 1 where the rule is the fastest. On a noisy machine the
-best of five equal sizes looks a little faster than it is, so ratios are too high rather than too
-low.
+Sixteen networks of each shape train by each fixed size in turns, so that other work on the machine
+hits all alike; the rule takes one of these sizes. The ratio is the rule's median time over that of
+the fastest size, chosen with the same times: 1 where the rule is the fastest. On a noisy machine
+the best of five equal sizes looks a little faster than it is, so ratios are too high rather than
+too low.
 """
 
 from __future__ import annotations

@@ -177,3 +177,30 @@ def test_a_network_that_keeps_its_members_is_named() -> None:
         report = audit(Memory(), *sides, output="logits", attacks="confidence", fpr=1.0)
     assert report.stored_records is not None
     assert report.stored_records.found == 2
+
+
+@pytest.mark.parametrize("common", [True, False], ids=["common", "members alone"])
+def test_rows_that_non_members_have_are_no_evidence(common: bool) -> None:
+    """A constant of the network equals a row of members: of both sides, it says nothing."""
+
+    class Basis(nn.Module):
+        basis: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("basis", torch.eye(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.float() @ self.basis
+
+    x, other = (RNG.normal(size=(40, 3)) for _ in range(2))
+    x[0] = [1.0, 0.0, 0.0]
+    if common:
+        other[0] = x[0]
+    y = np.arange(40) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AuditWarning)
+        sides = (x, y), (other, 1 - y)  # the other label: equal records are refused
+        report = audit(Basis(), *sides, output="logits", attacks="confidence", fpr=1.0)
+    assert report.stored_records is not None
+    assert report.stored_records.passes == common

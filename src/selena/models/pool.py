@@ -65,8 +65,18 @@ class Pool:
         Raises:
             DataError: a record holds what cannot be compared.
         """
-        keys = digests(self.features.values, self.name)
-        return number_contents(list(zip(keys, self.labels.tolist(), strict=True)))
+        return number_contents(list(zip(self._keys, self.labels.tolist(), strict=True)))
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return digests(self.features.values, self.name)
+
+    @cached_property
+    def members_alone(self) -> Int64[np.ndarray, " m"]:
+        """Rows of the members with features that no non-member has, left out or not."""
+        theirs = set(self._keys[self.members :])
+        mine = [key not in theirs for key in self._keys[: self.members]]
+        return np.flatnonzero(mine & self.used[: self.members])
 
     @property
     def used(self) -> Bool[np.ndarray, " n"]:

@@ -185,8 +185,9 @@ def audit(
         inside = model if hasattr(model, "get_params") else asked.network
         stored = None
         if inside is not None:
-            known = pool.features.take((pool.member & pool.used).nonzero()[0])
-            stored = find_stored_records(inside, known)
+            # A row that non-members have too is one of few values, such as 1 beside 0.
+            alone = pool.members_alone
+            stored = find_stored_records(inside, pool.features.take(alone) if len(alone) else None)
             warn_of_stored_records(stored)
         report = _audit_model(
             asking,
