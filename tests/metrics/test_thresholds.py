@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from selena.errors import DataError
 from selena.metrics import (
+    KnownScores,
     Threshold,
-    cross_fitted_accuracy,
     fit_class_thresholds,
     fit_threshold,
 )
@@ -109,7 +109,7 @@ def test_cross_fitting_does_not_reward_noise() -> None:
     called = rule.decide(noise, labels)
     fitted = (called[truth].mean() + (~called[~truth]).mean()) / 2
     crossed = [
-        cross_fitted_accuracy(noise, truth, labels, classes, per_class=True, seed=seed)
+        KnownScores(noise, truth, labels, classes).cross_fitted_accuracy(per_class=True, seed=seed)
         for seed in range(8)
     ]
     assert fitted > 0.66
@@ -122,20 +122,22 @@ def test_cross_fitting_finds_a_leak_and_repeats_itself(per_class: bool) -> None:
     leak = truth * 1.0 + labels * (10 if per_class else 0)
 
     def accuracy(seed: int) -> float:
-        return cross_fitted_accuracy(leak, truth, labels, 3, per_class=per_class, seed=seed)
+        known = KnownScores(leak, truth, labels, 3)
+        return known.cross_fitted_accuracy(per_class=per_class, seed=seed)
 
     assert accuracy(0) == 1.0
     noisy = leak + np.random.default_rng(0).normal(size=200)
+    known = KnownScores(noisy, truth, labels, 3)
     one, again, other = (
-        cross_fitted_accuracy(noisy, truth, labels, 3, per_class=per_class, seed=seed)
-        for seed in (1, 1, 2)
+        known.cross_fitted_accuracy(per_class=per_class, seed=seed) for seed in (1, 1, 2)
     )
     assert one == again != other
 
 
 def test_cross_fitting_works_with_two_of_each() -> None:
     truth = np.array([True, False, True, False])
-    accuracy = cross_fitted_accuracy(truth * 1.0, truth, np.arange(4), 4, per_class=True, seed=0)
+    known = KnownScores(truth * 1.0, truth, np.arange(4), 4)
+    accuracy = known.cross_fitted_accuracy(per_class=True, seed=0)
     assert accuracy == 1.0
 
 
@@ -146,6 +148,8 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="Label 2 of record 0"):
         Threshold(np.array([0.0, 1.0])).decide(scores, np.array([2, 0, 0]))
     with pytest.raises(DataError, match="known non-members are too"):
-        cross_fitted_accuracy(scores, truth, np.zeros(3, dtype=int), 1, per_class=False, seed=0)
+        KnownScores(scores, truth, np.zeros(3, dtype=int), 1).cross_fitted_accuracy(
+            per_class=False, seed=0
+        )
     with pytest.raises(DataError, match="NaN"):
         fit_threshold(np.array([0.0, np.nan, 1.0]), truth)

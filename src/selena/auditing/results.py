@@ -25,12 +25,7 @@ from selena.metrics.one_run import (
 )
 from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import Summary, summarize
-from selena.metrics.thresholds import (
-    Threshold,
-    cross_fitted_accuracy,
-    fit_class_thresholds,
-    fit_threshold,
-)
+from selena.metrics.thresholds import KnownScores, Threshold
 from selena.types import Access, Family, MembershipSets
 
 _BINS = 60
@@ -236,37 +231,37 @@ def attack_result(
 
     Thresholds, one for all classes and one per class, are fitted on the calibration records.
     """
-    known, scored = scores.calibration, scores.evaluation
-
-    def decide(threshold: Threshold) -> Bool[np.ndarray, " n"]:
-        return threshold.decide(scored.scores, scored.labels)
-
-    def variant(threshold: Threshold) -> Variant:
-        return Variant(
-            summary=summary.with_decisions(decide(threshold), scored.truth),
-            known_accuracy=cross_fitted_accuracy(
-                known.scores,
-                known.truth,
-                known.labels,
-                setup.num_classes,
-                per_class=threshold.per_class,
-                seed=setup.seed,
-            ),
-            known_records=len(known.truth),
-        )
-
-    threshold = fit_threshold(known.scores, known.truth)
-    per_class = fit_class_thresholds(known.scores, known.truth, known.labels, setup.num_classes)
-    summary = summarize(scored.scores, decide(threshold), scored.truth)
+    fitted, scored = _fitted(scores.calibration, setup), scores.evaluation
+    threshold, _ = fitted["global"]
+    summary = summarize(scored.scores, threshold.decide(scored.scores, scored.labels), scored.truth)
     return AttackResult(
         name=name,
         family=family,
         access=access,
         settings=settings,
-        variants={"global": variant(threshold), "per_class": variant(per_class)},
+        variants={
+            variant: Variant(
+                summary.with_decisions(rule.decide(scored.scores, scored.labels), scored.truth),
+                known_accuracy,
+                known_records=len(scores.calibration.truth),
+            )
+            for variant, (rule, known_accuracy) in fitted.items()
+        },
         scores=scores,
         canaries=_on_canaries(scores.canaries, threshold, setup),
     )
+
+
+def _fitted(known: Scored, setup: AuditSetup) -> dict[str, tuple[Threshold, float]]:
+    """Return the threshold and its cross-fitted accuracy, of all classes and per class."""
+    scores = KnownScores(known.scores, known.truth, known.labels, setup.num_classes)
+    return {
+        variant: (
+            scores.threshold(per_class=per_class),
+            scores.cross_fitted_accuracy(per_class=per_class, seed=setup.seed),
+        )
+        for variant, per_class in (("global", False), ("per_class", True))
+    }
 
 
 def _on_canaries(

@@ -22,8 +22,8 @@ from selena.metrics.precision import (
 from selena.metrics.roc import Roc, roc_curve
 from selena.metrics.summary import LOW_FPRS, Summary, summarize
 from selena.metrics.thresholds import (
+    KnownScores,
     Threshold,
-    cross_fitted_accuracy,
     fit_class_thresholds,
     fit_threshold,
 )
@@ -32,6 +32,7 @@ __all__ = [
     "LOW_FPRS",
     "EpsilonBound",
     "Interval",
+    "KnownScores",
     "PrecisionRecall",
     "Roc",
     "Summary",
@@ -40,7 +41,6 @@ __all__ = [
     "advantage_interval",
     "auc_interval",
     "clopper_pearson",
-    "cross_fitted_accuracy",
     "epsilon_lower_bound",
     "fit_class_thresholds",
     "fit_threshold",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Integer, Num
 
 from selena.errors import DataError
 
@@ -41,7 +41,7 @@ def check_scores(
     return scores
 
 
-def check_labels(labels: Int[np.ndarray, " n"], num_classes: int) -> None:
+def check_labels(labels: Integer[np.ndarray, " n"], num_classes: int) -> None:
     """Raise `DataError` unless every label lies in [0, num_classes)."""
     outside = (labels < 0) | (labels >= num_classes)
     if outside.any():

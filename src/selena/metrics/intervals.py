@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Num
 from scipy.special import betainccinv, betaincinv, expit, logit, ndtri
 
 from selena.errors import ConfigError, DataError
-from selena.metrics.inputs import check_scores
+from selena.metrics.roc import Roc, roc_curve
 
 Interval = tuple[float, float]
 """Lower and upper end."""
@@ -146,7 +146,8 @@ def auc_interval(
         DataError: a score is NaN, or members or non-members are lacking.
         ConfigError: `confidence` outside (0, 1), or `comparisons` below 1.
     """
-    return interval_of_auc(*delong(scores, truth), confidence=confidence, comparisons=comparisons)
+    statistics = delong(roc_curve(scores, truth))
+    return interval_of_auc(*statistics, confidence=confidence, comparisons=comparisons)
 
 
 def interval_of_auc(
@@ -172,33 +173,26 @@ def interval_of_auc(
     return float(expit(center - half)), float(expit(center + half))
 
 
-def delong(
-    scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
-) -> tuple[float, float, int]:
-    """Return the AUC, DeLong's variance of it (0 where undefined), and min(members, non-members).
-
-    Raises:
-        DataError: a score is NaN, or members or non-members are lacking.
-    """
-    scores = check_scores(scores, truth)
-    members, non_members = int(truth.sum()), int((~truth).sum())
-    _, place = np.unique(scores, return_inverse=True)
-    sizes = int(place.max()) + 1
+def delong(curve: Roc) -> tuple[float, float, int]:
+    """Return the AUC, DeLong's variance (0 where undefined), and min(members, non-members)."""
+    members, non_members = curve.members, curve.non_members
+    hits, alarms = np.diff(curve.true_positives), np.diff(curve.false_positives)
     # Share of the other set that lies below (members) or above (non-members), ties half.
-    below = (_ranks(place[~truth], sizes) / non_members)[place[truth]]
-    above = (1 - _ranks(place[truth], sizes) / members)[place[~truth]]
+    below = 1 - (curve.false_positives[:-1] + alarms / 2) / non_members
+    above = (curve.true_positives[:-1] + hits / 2) / members
     fewest = min(members, non_members)
     variance = 0.0
     if fewest > 1:
-        variance = float(below.var(ddof=1) / members + above.var(ddof=1) / non_members)
-    return float(below.mean()), variance, fewest
+        variance = _variance(below, hits) / members + _variance(above, alarms) / non_members
+    return curve.auc, variance, fewest
 
 
-def _ranks(places: Int[np.ndarray, " n"], sizes: int) -> Float[np.ndarray, " m"]:
-    """Return for each of `sizes` places how many of `places` lie below it, those on it half."""
-    counts = np.bincount(places, minlength=sizes)
-    ranks: Float[np.ndarray, " m"] = np.cumsum(counts) - counts / 2
-    return ranks
+def _variance(values: Float[np.ndarray, " m"], counts: Int[np.ndarray, " m"]) -> float:
+    """Return the sample variance of `values`, each of which was seen `counts` times."""
+    seen = int(counts.sum())
+    values = values - values[counts > 0][0]  # equal ones have no variance, whatever rounds
+    mean = np.dot(values, counts) / seen
+    return float(np.dot((values - mean) ** 2, counts) / (seen - 1))
 
 
 def _error(confidence: float, comparisons: int) -> float:

@@ -87,9 +87,13 @@ def roc_curve(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> R
     """
     scores = check_scores(scores, truth)
     order = np.argsort(-scores)  # equal scores are one corner, in whatever order
-    falling = scores[order]
+    return roc_of_sorted(scores[order], truth[order])
+
+
+def roc_of_sorted(falling: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Roc:
+    """Return the ROC curve of scores that are sorted, highest first, and hold no NaN; O(n)."""
     last_of_score = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
-    true_positives = np.cumsum(truth[order])[last_of_score]
+    true_positives = np.cumsum(truth)[last_of_score]
     false_positives = last_of_score + 1 - true_positives
     return Roc(
         falling[last_of_score],

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from selena.errors import DataError
-from selena.metrics.intervals import Interval, advantage_interval, auc_interval
+from selena.metrics.intervals import Interval, advantage_interval, delong, interval_of_auc
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
 from selena.metrics.roc import roc_curve
 
@@ -144,7 +144,9 @@ def summarize(
             comparisons=comparisons,
         ),
         auc=curve.auc,
-        auc_interval=auc_interval(scores, truth, confidence=confidence, comparisons=comparisons),
+        auc_interval=interval_of_auc(
+            *delong(curve), confidence=confidence, comparisons=comparisons
+        ),
         tpr_at_fpr={
             fpr: tpr_at_fpr(curve, fpr, confidence=confidence, comparisons=comparisons)
             for fpr in fprs

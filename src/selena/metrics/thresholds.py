@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Integer, Num, Shaped
 
 from selena.errors import DataError
 from selena.metrics.inputs import check_labels, check_scores
-from selena.metrics.roc import roc_curve
+from selena.metrics.roc import roc_of_sorted
 from selena.seeding import numpy_generator
 
 
@@ -35,7 +35,7 @@ class Threshold:
         return len(self.values) > 1
 
     def decide(
-        self, scores: Num[np.ndarray, " n"], labels: Int[np.ndarray, " n"]
+        self, scores: Num[np.ndarray, " n"], labels: Integer[np.ndarray, " n"]
     ) -> Bool[np.ndarray, " n"]:
         """Return True for each record that is called a member.
 
@@ -50,13 +50,116 @@ class Threshold:
         return decisions
 
 
+class KnownScores:
+    """Scores of records whose membership and class are known: sorted once, fitted on many times.
+
+    Args:
+        scores: one per record, higher = member; infinite ones are allowed.
+        truth: True where the record is a member.
+        labels: true classes, in [0, num_classes).
+        num_classes: number of classes.
+
+    Raises:
+        DataError: a score is NaN, members or non-members are lacking, or a label lies outside
+            [0, num_classes).
+    """
+
+    def __init__(
+        self,
+        scores: Num[np.ndarray, " n"],
+        truth: Bool[np.ndarray, " n"],
+        labels: Int[np.ndarray, " n"],
+        num_classes: int,
+    ) -> None:
+        scores = check_scores(scores, truth)
+        check_labels(labels, num_classes)
+        order = np.argsort(-scores)
+        self._labels = labels  # in the order given, which draws go by
+        self._truth = truth
+        self._num_classes = num_classes
+        self._order = order
+        self._sorted = _Sorted(scores[order], truth[order], _small(labels, num_classes)[order])
+
+    def threshold(self, *, per_class: bool) -> Threshold:
+        """Return the threshold of the best balanced accuracy, or one per class.
+
+        A class that lacks members or non-members here gets the threshold fitted on all classes.
+        """
+        return self._fit(self._sorted, per_class)
+
+    def cross_fitted_accuracy(self, *, per_class: bool, seed: int) -> float:
+        """Return the balanced accuracy of thresholds on records that they were not fitted on.
+
+        Two folds, stratified by membership and class: each half is decided by thresholds fitted on
+        the other. With it the best attack of a family is chosen on known records alone.
+
+        Raises:
+            DataError: fewer than two members or non-members.
+        """
+        ranked, half = self._sorted, self._second_half(seed)[self._order]
+        right = {True: 0, False: 0}
+        for fold in (half, ~half):
+            rule = self._fit(ranked.take(fold), per_class)
+            rest = ranked.take(~fold)
+            decided = rule.decide(rest.scores, rest.labels)
+            right[True] += int(decided[rest.truth].sum())
+            right[False] += int((~decided[~rest.truth]).sum())
+        members = int(ranked.truth.sum())
+        return (right[True] / members + right[False] / (len(ranked.truth) - members)) / 2
+
+    def _fit(self, ranked: _Sorted, per_class: bool) -> Threshold:
+        everybody = _best(ranked.scores, ranked.truth)
+        if not per_class:
+            return Threshold(np.array([everybody]))
+        values = np.full(self._num_classes, everybody)
+        by_class = ranked.take(np.argsort(ranked.labels, kind="stable"))  # still falling in each
+        ends = np.cumsum(np.bincount(ranked.labels, minlength=self._num_classes))
+        start = 0
+        for label, end in enumerate(ends.tolist()):
+            truth = by_class.truth[start:end]
+            if truth.any() and not truth.all():
+                values[label] = _best(by_class.scores[start:end], truth)
+            start = end
+        return Threshold(values)
+
+    def _second_half(self, seed: int) -> Bool[np.ndarray, " n"]:
+        """Return which records form the second half: every other one of each set and class."""
+        truth, members = self._truth, int(self._truth.sum())
+        others = len(truth) - members
+        if min(members, others) < 2:
+            raise DataError(
+                f"{members} known members and {others} known non-members are too few to fit "
+                "thresholds on: give at least two of each, and more where an attack sets some "
+                "aside to train on others (neural)."
+            )
+        shuffled = numpy_generator(seed, "cross-fit").permutation(len(truth))
+        sets = _small(self._labels + truth * self._num_classes, 2 * self._num_classes)[shuffled]
+        strata = shuffled[np.argsort(sets, kind="stable")]
+        second = np.empty(len(truth), dtype=bool)
+        for rows in (strata[:others], strata[others:]):  # non-members first
+            second[rows] = np.arange(len(rows)) % 2 == 1
+        return second
+
+
+@dataclass(frozen=True, eq=False)
+class _Sorted:
+    """Scores, highest first, and the facts about their records."""
+
+    scores: Float[np.ndarray, " n"]
+    truth: Bool[np.ndarray, " n"]
+    labels: Integer[np.ndarray, " n"]
+
+    def take(self, rows: Shaped[np.ndarray, " m"]) -> _Sorted:
+        return _Sorted(self.scores[rows], self.truth[rows], self.labels[rows])
+
+
 def fit_threshold(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Threshold:
     """Return the threshold of the best balanced accuracy, in O(n log n).
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
     """
-    return Threshold(np.array([_best(scores, truth)]))
+    return fit_class_thresholds(scores, truth, np.zeros(len(truth), dtype=np.int64), 1)
 
 
 def fit_class_thresholds(
@@ -73,63 +176,19 @@ def fit_class_thresholds(
         DataError: a score is NaN, members or non-members are lacking altogether, or a label
             lies outside [0, num_classes).
     """
-    check_labels(labels, num_classes)
-    values = np.full(num_classes, _best(scores, truth))
-    order = np.argsort(labels, kind="stable")
-    ends = np.cumsum(np.bincount(labels, minlength=num_classes))[:-1]
-    for label, rows in enumerate(np.split(order, ends)):
-        if truth[rows].any() and not truth[rows].all():
-            values[label] = _best(scores[rows], truth[rows])
-    return Threshold(values)
+    return KnownScores(scores, truth, labels, num_classes).threshold(per_class=num_classes > 1)
 
 
-def cross_fitted_accuracy(
-    scores: Num[np.ndarray, " n"],
-    truth: Bool[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"],
-    num_classes: int,
-    *,
-    per_class: bool,
-    seed: int,
-) -> float:
-    """Return the balanced accuracy of thresholds on records that they were not fitted on.
-
-    Two folds, stratified by membership and class: each half is decided by thresholds fitted on
-    the other. With it the best attack of a family is chosen on known records alone.
-
-    Raises:
-        DataError: a score is NaN, a label is out of range, or there are fewer than two members
-            or non-members.
-    """
-    scores = check_scores(scores, truth)
-    check_labels(labels, num_classes)
-    if min(truth.sum(), (~truth).sum()) < 2:
-        raise DataError(
-            f"{int(truth.sum())} known members and {int((~truth).sum())} known non-members are too "
-            "few to fit thresholds on: give at least two of each, and more where an attack sets "
-            "some aside to train on others (neural)."
-        )
-    shuffled = numpy_generator(seed, "cross-fit").permutation(len(scores))
-    strata = shuffled[np.lexsort((labels[shuffled], truth[shuffled]))]
-    second = np.empty(len(scores), dtype=bool)
-    for members in (False, True):  # alternate in each set, so that both halves hold some of it
-        rows = strata[truth[strata] == members]
-        second[rows] = np.arange(len(rows)) % 2 == 1
-    decisions = np.empty(len(scores), dtype=bool)
-    for half in (second, ~second):
-        if per_class:
-            rule = fit_class_thresholds(scores[half], truth[half], labels[half], num_classes)
-        else:
-            rule = fit_threshold(scores[half], truth[half])
-        decisions[~half] = rule.decide(scores[~half], labels[~half])
-    return float((decisions[truth].mean() + (~decisions[~truth]).mean()) / 2)
-
-
-def _best(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:
-    curve = roc_curve(scores, truth)
+def _best(falling: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:
+    curve = roc_of_sorted(falling, truth)
     # Integers: equal advantages compare equal, and the last of them is the lowest threshold.
     # The curve ends at advantage 0, so its start, where nobody is a member, is never needed.
     advantage = (
         curve.true_positives[1:] * curve.non_members - curve.false_positives[1:] * curve.members
     )
     return float(curve.thresholds[::-1][np.argmax(advantage[::-1])])
+
+
+def _small(numbers: Int[np.ndarray, " n"], count: int) -> Integer[np.ndarray, " n"]:
+    """Return numbers in [0, count) in 16 bits where these suffice: sorting such takes no log n."""
+    return numbers.astype(np.uint16 if count <= 1 << 16 else np.int64)
