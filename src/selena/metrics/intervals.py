@@ -6,7 +6,7 @@ All are two-sided. `comparisons` divides the error probability among that many i
 
 from __future__ import annotations
 
-from math import sqrt
+from math import hypot, sqrt
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -114,12 +114,23 @@ def difference_interval(
         DataError: no trials, or a proportion outside [0, 1].
         ConfigError: `confidence` outside (0, 1), or `comparisons` below 1.
     """
-    low, high = wilson(first, first_trials, confidence=confidence, comparisons=comparisons)
-    below, above = wilson(second, second_trials, confidence=confidence, comparisons=comparisons)
+    of_first = wilson(first, first_trials, confidence=confidence, comparisons=comparisons)
+    of_second = wilson(second, second_trials, confidence=confidence, comparisons=comparisons)
+    low, high = joined_difference(first, of_first, second, of_second)
+    return max(-1.0, low), min(1.0, high)
+
+
+def joined_difference(
+    first: float, of_first: Interval, second: float, of_second: Interval
+) -> Interval:
+    """Return the interval of first - second from the intervals of two independent figures.
+
+    Each end adds in squares how far the figures may be from theirs (Newcombe 1998, method 10).
+    """
     difference = first - second
     return (
-        max(-1.0, difference - sqrt((first - low) ** 2 + (above - second) ** 2)),
-        min(1.0, difference + sqrt((high - first) ** 2 + (second - below) ** 2)),
+        difference - hypot(first - of_first[0], of_second[1] - second),
+        difference + hypot(of_first[1] - first, second - of_second[0]),
     )
 
 

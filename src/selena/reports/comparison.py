@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from selena.auditing.figure import tpr_metric
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError, DataError
 from selena.escaping import shorten
-from selena.metrics.intervals import Interval
+from selena.metrics.intervals import Interval, joined_difference
 from selena.reports.page.model_runs import ModelRuns, baseline_of, runs_by_model
 from selena.reports.page.runs import Run, run_of_audit
 from selena.reports.results import Results
@@ -119,9 +118,8 @@ def _changes(base: ModelRuns, model: ModelRuns) -> list[str]:
 
 
 def _difference(first: float, of_first: Interval, second: float, of_second: Interval) -> str:
-    """Return second - first in points; the interval adds both (Newcombe 1998, method 10)."""
-    low = second - first - hypot(second - of_second[0], of_first[1] - first)
-    high = second - first + hypot(of_second[1] - second, first - of_first[0])
+    """Return second - first in points, with its interval."""
+    low, high = joined_difference(second, of_second, first, of_first)
     return f"{100 * (second - first):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
