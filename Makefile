@@ -19,7 +19,7 @@ SIDE_BY_SIDE = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --d
 
 # Tests whose figures a processor computes. Those marked `slow` or `browser` stay out.
 NUMERIC := tests/training tests/networks tests/attacks tests/defenses tests/sklearn tests/test_golden.py \
-	tests/test_signals.py tests/test_processor.py
+	tests/environment/test_processor.py
 
 # Processors that one processor can stand for: name, environment. Each takes another number of threads
 # and another order of tests. A limit above what the processor has changes nothing. The sums of

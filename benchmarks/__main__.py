@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import attacks, flips, membership_networks, memguard, thresholds, training
-from selena.files import write_json
+from selena.files.writing import write_json
 
 
 def main() -> None:

@@ -31,13 +31,14 @@ from selena.attacks import (
     ThresholdAttack,
     lt_iqr_scores,
 )
+from selena.attacks.signals import confidence
 from selena.auditing.report import AuditReport
 from selena.auditing.run import accuracy, run_audit
 from selena.auditing.scoring import Scored
 from selena.data import audit_split, load
 from selena.defenses import Undefended
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics import (
     fit_threshold,
     loss_true_negative_rate,
@@ -46,7 +47,6 @@ from selena.metrics import (
 )
 from selena.models.attribute_inference import infer_attribute
 from selena.registry import build_defense
-from selena.signals import confidence
 from selena.training.loss_trace import LossTrace
 from selena.training.plans import PLANS
 from selena.types import Attack, AuditSplit, Dataset, Defense, TargetModel

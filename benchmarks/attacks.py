@@ -29,14 +29,14 @@ from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack, IndirectScorer
+from selena.attacks.signals import confidence
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
-from selena.files import write_json
+from selena.environment.processor import processor_name
+from selena.files.writing import write_json
 from selena.networks.mlp import MLP
-from selena.processor import processor_name
 from selena.seeding import seeded
-from selena.signals import confidence
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
 from selena.types import Attack, Records, Scorer

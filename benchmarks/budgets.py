@@ -27,8 +27,8 @@ from selena.data.load import load
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.roc import roc_curve
 from selena.networks.mlp import MLP

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from selena.files import atomic_path
+from selena.files.writing import atomic_path
 from selena.seeding import numpy_generator
 
 ARCHIVE = "cifar-10-subset.tar.gz"

@@ -26,11 +26,11 @@ from typing import Any
 
 import torch
 
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
+from selena.environment.fingerprint import tensor_digest
 from selena.experiments.paper import table2
 from selena.experiments.paper.task import PaperTask, scale_named
-from selena.files import write_json
-from selena.fingerprint import tensor_digest
+from selena.files.writing import write_json
 from selena.networks.mlp import MLP
 from selena.pools.choose import Machines
 from selena.seeding import torch_generator

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.networks.mlp import MLP
 from selena.training.executor import operations_per_record
 from selena.training.plans import PLANS

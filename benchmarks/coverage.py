@@ -25,8 +25,8 @@ from scipy import stats
 from selena.auditing.report import Accuracy
 from selena.auditing.run import _trials
 from selena.auditing.scoring import _means
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics import (
     LOW_FPRS,
     Interval,
@@ -43,6 +43,8 @@ from selena.metrics.intervals import joined_difference
 Draw = np.random.Generator
 Covered = Counter[str]
 """How many intervals covered the true value, by figure."""
+Figure = tuple[float, Interval]
+"""A value and its interval."""
 
 
 @dataclass(frozen=True)
@@ -259,26 +261,26 @@ def change(laws: tuple[str, str], n: int, draw: Draw, covered: Covered) -> None:
     before, after = (LAWS[name] for name in laws)
     first, second = audited(before, n, draw), audited(after, n, draw)
     (hits, alarms), (left, rest) = before.tail(before.cut), after.tail(after.cut)
-    for figure, (was, of_was), (now, of_now), true in [
-        (
-            "advantage",
-            (first.advantage, first.advantage_interval),
-            (second.advantage, second.advantage_interval),
-            (left - rest) - (hits - alarms),
-        ),
-        (
-            "AUC",
-            (first.auc, first.auc_interval),
-            (second.auc, second.auc_interval),
-            after.auc - before.auc,
-        ),
-        *(
-            (at(fpr), *((point.tpr, point.interval) for point in points), after.tpr(fpr) - old)
-            for fpr, old in ((fpr, before.tpr(fpr)) for fpr in LOW_FPRS)
-            for points in [(first.tpr_at_fpr[fpr], second.tpr_at_fpr[fpr])]
-        ),
-    ]:
-        note(covered, figure, joined_difference(now, of_now, was, of_was), true)
+
+    def compared(figure: str, was: Figure, now: Figure, true: float) -> None:
+        note(covered, figure, joined_difference(*now, *was), true)
+
+    compared(
+        "advantage",
+        (first.advantage, first.advantage_interval),
+        (second.advantage, second.advantage_interval),
+        (left - rest) - (hits - alarms),
+    )
+    compared(
+        "AUC",
+        (first.auc, first.auc_interval),
+        (second.auc, second.auc_interval),
+        after.auc - before.auc,
+    )
+    for fpr in LOW_FPRS:
+        was, now = first.tpr_at_fpr[fpr], second.tpr_at_fpr[fpr]
+        true = after.tpr(fpr) - before.tpr(fpr)
+        compared(at(fpr), (was.tpr, was.interval), (now.tpr, now.interval), true)
 
 
 def search(candidates: int, n: int, draw: Draw, covered: Covered) -> None:
@@ -357,7 +359,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    rows, lowest = [], dict[str, tuple[float, str]]()
+    rows: list[dict[str, object]] = []
+    lowest: dict[str, tuple[float, str]] = {}
     for setting in (*attacks(), *others()):
         covered = setting.covered(options.repetitions, options.seed)
         detail = {"what": setting.what, "detail": setting.detail, "n": setting.n}

@@ -22,8 +22,8 @@ from benchmarks.rates import matmul_rate
 from selena.attacks.neighbors import flip_patterns
 from selena.data import audit_split, load
 from selena.defenses.undefended import Undefended
+from selena.environment.processor import has_fast_bfloat16
 from selena.networks.mlp import MLP
-from selena.processor import has_fast_bfloat16
 from selena.training.flips import FlipPass
 from selena.training.inference import predict
 from selena.training.linear_stack import linear_stack

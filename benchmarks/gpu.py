@@ -27,8 +27,8 @@ from selena.auditing.run import run_audit
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
 from selena.registry import build_attacks
 from selena.seeding import torch_generator

@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional
 
 from benchmarks.gpu import rate, seconds
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.networks import NetworkFactory
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
 from selena.training.compiled import compiled

@@ -21,7 +21,7 @@ from selena.attacks.robustness import fitted_accuracy
 from selena.defenses.memguard import MemGuardModel, searchable
 from selena.experiments.pipeline import Case
 from selena.experiments.store import RunFolder
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.seeding import torch_generator
 from selena.types import Records
 

@@ -26,9 +26,9 @@ import numpy as np
 from selena.auditing.report import AuditReport
 from selena.content.keyed import group_by_content
 from selena.content.near_duplicates import NearDuplicates, join_near
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
 from selena.experiments.pipeline import Case, DataSettings, attack, train
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.types import Dataset
 from selena.workspace import Workspace
 

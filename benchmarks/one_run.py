@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics import epsilon_lower_bound, gaussian_epsilon_lower_bound
 from selena.metrics.one_run import GAUSSIAN_SHARES, epsilon_of_gaussian
 

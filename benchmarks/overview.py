@@ -14,7 +14,7 @@ from typing import Any
 
 from selena.auditing.figure import Figure, figures_of
 from selena.data.audit_pool import KINDS
-from selena.files import write_text
+from selena.files.writing import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 MARK = "<!-- {}: python -m benchmarks.overview -->\n"

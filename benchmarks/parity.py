@@ -26,18 +26,18 @@ from benchmarks import parity_references
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.attacks.reference_training import train_reference_models
+from selena.attacks.signals import confidence, modified_entropy
 from selena.data.load import load
 from selena.data.split import audit_split
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.undefended import Undefended
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.one_run import epsilon_lower_bound
 from selena.metrics.roc import roc_curve as library_curve
 from selena.metrics.thresholds import fit_class_thresholds
 from selena.networks.mlp import MLP
-from selena.signals import confidence, modified_entropy
 from selena.training.recipe import Recipe
 from selena.types import MembershipSets, concatenate
 from selena.workspace import Workspace

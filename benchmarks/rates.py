@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.training.linear_stack import linear
 
 _SIDE = 1024

@@ -24,17 +24,17 @@ from torch import Tensor
 from selena.defenses.selena import Selena
 from selena.defenses.single import fit_single
 from selena.defenses.split_ai import SplitAIModel, mean_prediction
+from selena.environment.version import __version__
 from selena.experiments.paper.task import QUICK, PaperTask
 from selena.experiments.paper.worst_case import SIZES, WorstCase
 from selena.experiments.paper.worst_case_figures import figures
 from selena.experiments.paper.worst_case_pool import train_pool
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.registry import build_defense
 from selena.seeding import child_seed
 from selena.training.forward import Forward
 from selena.training.losses import per_example_loss
 from selena.types import Records, TargetModel
-from selena.version import __version__
 from selena.workspace import Workspace
 
 SHOWN = ("ordinary", "mislabelled", "near copy", "exact duplicate")

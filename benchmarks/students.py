@@ -34,8 +34,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.roc import roc_curve
 from selena.seeding import child_seed, numpy_generator

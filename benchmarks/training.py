@@ -32,10 +32,10 @@ from benchmarks.turns import common_options, take_turns, tell, timed
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import draw_non_model_sets
+from selena.environment.processor import has_fast_bfloat16
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
-from selena.processor import has_fast_bfloat16
 from selena.seeding import child_seed, torch_generator
 from selena.training import executor
 from selena.training.batches import as_input

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.rates import matmul_rate
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 
 T = TypeVar("T")
 

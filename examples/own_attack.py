@@ -21,8 +21,8 @@ from torch import Tensor
 
 import selena
 from selena.attacks.holdout import hold_out
+from selena.attacks.signals import confidence
 from selena.networks import NetworkFactory
-from selena.signals import confidence
 from selena.types import Access, Attack, Family, Needs, Oracle, TargetModel
 
 

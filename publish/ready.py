@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def disagreements(root: Path) -> list[str]:
     """Return where the version or its date is told differently, a sentence for each place."""
-    version = runpy.run_path(str(root / "src/selena/version.py"))["__version__"]
+    version = runpy.run_path(str(root / "src/selena/environment/version.py"))["__version__"]
     found = []
     dated = re.search(r"^## \[(\d\S*)\] - (\S+)$", _read(root / "CHANGELOG.md"), re.MULTILINE)
     newest, date = dated.groups() if dated else (None, None)
@@ -37,9 +37,9 @@ def main() -> None:
     """Exit with what stands in the way of releasing the tag, if anything does."""
     (tag,) = sys.argv[1:]
     found = disagreements(ROOT)
-    version = runpy.run_path(str(ROOT / "src/selena/version.py"))["__version__"]
+    version = runpy.run_path(str(ROOT / "src/selena/environment/version.py"))["__version__"]
     if tag != f"v{version}":
-        found.append(f"The tag is {tag}; src/selena/version.py says {version}.")
+        found.append(f"The tag is {tag}; src/selena/environment/version.py says {version}.")
     if not tomllib.loads(_read(ROOT / "pyproject.toml"))["tool"]["selena"]["repository"]:
         found.append("`repository` under [tool.selena] in pyproject.toml is empty.")
     if found:

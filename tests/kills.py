@@ -30,7 +30,7 @@ from scipy.special import softmax
 from selena.cli import main
 from selena.experiments.paper import task
 from selena.experiments.store import RunFolder
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.models import asking, audit
 from tests.auditing.verdicts import predictions, write_npz
 from tests.experiments.conftest import TINY

@@ -20,7 +20,7 @@ from selena.errors import SelenaError
 from selena.experiments.pipeline import Case, DataSettings, RunSettings
 from selena.experiments.results import read_results, run
 from selena.experiments.store import RunFolder, _digest_of, _seal
-from selena.files import file_sha256
+from selena.files.writing import file_sha256
 from selena.workspace import Workspace
 
 QUICK = {"epochs": 2, "precision": "float32"}

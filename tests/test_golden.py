@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.signals import SIGNALS, SignalName
 from selena.attacks.threshold import ThresholdAttack
 from selena.metrics import Summary, fit_class_thresholds, fit_threshold, summarize
-from selena.signals import SIGNALS, SignalName
 from selena.types import Attack, MembershipSets, Records
 
 SMALL = Path(__file__).parent / "golden" / "small.json"

@@ -16,22 +16,15 @@ MAX_LINES = 400
 
 # The rooms of the house. A room imports from the levels below its own, and from itself.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "escaping", "files", "processor", "version"),
-    (
-        "seeding",
-        "workspace",
-        "user_code",
-        "fingerprint",
-        "config",
-        "reading",
-    ),
+    ("errors", "environment", "seeding"),
+    ("files",),
+    ("workspace", "config"),
     ("types",),
-    ("checks",),
-    ("data", "networks", "metrics", "signals", "pools"),
+    ("data", "networks", "metrics", "pools"),
     ("training",),
     ("content",),
     ("defenses", "attacks"),
-    ("auditing", "environment"),
+    ("auditing",),
     ("registry", "reports"),
     ("models", "experiments"),
     ("tracking",),
@@ -39,8 +32,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 # Arrows between two rooms of one level, to a room or to one module of it.
 SIDEWAYS = {
-    ("fingerprint", "user_code"),
-    ("config", "reading"),
     ("attacks", "defenses.split_ai"),  # an adaptive attack imitates the defense
     ("__init__", "sklearn"),
     ("__main__", "cli"),
@@ -183,7 +174,7 @@ def test_architecture_page_shows_these_rooms() -> None:
 def build(root: Path, files: dict[str, str]) -> Path:
     """Build a small package; all its files but the given ones are empty."""
     package = root / "selena"
-    rest = ["version", "types", "signals", "networks/mlp", "attacks/plain"]
+    rest = ["environment/version", "types", "attacks/signals", "networks/mlp", "attacks/plain"]
     rest += ["defenses/split_ai", "defenses/selena"]
     for name, source in (dict.fromkeys(rest, "") | files).items():
         file = package / f"{name}.py"
@@ -206,7 +197,7 @@ def build(root: Path, files: dict[str, str]) -> Path:
         ("defenses/memguard", "from selena.attacks.plain import g"),
         ("auditing/run", "from selena.attacks.plain import g"),
         ("auditing/run", "from selena.defenses.split_ai import SplitAI"),
-        ("metrics", "import selena.signals"),
+        ("metrics", "import selena.attacks.signals"),
         ("data/split", "from selena import networks"),
     ],
 )
@@ -221,7 +212,7 @@ def test_wrong_arrow_is_found(tmp_path: Path, file: str, source: str) -> None:
         ("attacks/adaptive", "from selena.defenses.split_ai import SplitAI"),
         ("attacks/adaptive", "from selena.attacks.plain import g\nfrom . import plain"),
         ("auditing/run", "import numpy\nfrom selena.types import Records"),
-        ("cli", "from selena import types\nfrom selena.version import __version__"),
+        ("cli", "from selena import types\nfrom selena.environment.version import __version__"),
         ("__init__", "from selena.types import Records"),
     ],
 )

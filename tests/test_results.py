@@ -12,7 +12,7 @@ import pytest
 from benchmarks import overview
 from selena.auditing.figure import figures_of
 from selena.experiments.paper import table2
-from selena.files import json_text
+from selena.files.writing import json_text
 from selena.reports.markdown import render_markdown
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from selena.checks import check_records, check_same_features
 from selena.content.non_model_sets import NonModelSets
+from selena.data.checks import check_records, check_same_features
 from selena.errors import DataError
 from selena.seeding import torch_generator
 from selena.types import AuditSplit, MembershipSets, Records, concatenate

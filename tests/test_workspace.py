@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selena import files
 from selena.errors import ConfigError, StoreError
+from selena.files import writing as files
 from selena.workspace import Silent, Workspace, check_device
 
 PIECE = {"weight": torch.arange(6.0).reshape(2, 3).T, "rows": torch.tensor([3, 1])}

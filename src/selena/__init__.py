@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from selena.auditing.presenter import present_by
-from selena.version import __version__
+from selena.environment.version import __version__
 
 present_by("selena.reports.audit_report")
 

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from selena.errors import ConfigError, unknown_name
-from selena.reading import Limits, border
+from selena.files.reading import Limits, border
 
 _LOG = logging.getLogger(__name__)
 _RENAMED = {

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from selena.errors import DataError
-from selena.escaping import shorten
+from selena.files.escaping import shorten
 from selena.workspace import Workspace
 
 Access = Literal["label", "logits", "gradient"]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from selena.errors import ConfigError, StoreError
-from selena.files import atomic_path, sweep
+from selena.files.writing import atomic_path, sweep
 
 T = TypeVar("T")
 

@@ -25,8 +25,8 @@ from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
+from selena.environment.fingerprint import fingerprint
 from selena.errors import AccessError, DataError
-from selena.fingerprint import fingerprint
 from selena.networks.mlp import MLP
 from selena.registry import ATTACKS, build_attacks
 from selena.training.plans import Plan

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import selena
 from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.neural import NeuralAttack
-from selena.attacks.signal import SignalAttack
+from selena.attacks.signal_attack import SignalAttack
 from selena.auditing.run import run_audit
 from selena.errors import ConfigError
 from selena.registry import ATTACKS, AttackEntry, prediction_attacks

@@ -16,12 +16,12 @@ from selena.attacks import Copies, ReferenceMatrix, lira_scores, scores_in_turn
 from selena.attacks.pool_index import content_names
 from selena.attacks.reference_model import ReferenceMatrixAttack, ReferenceModelAttack
 from selena.attacks.reference_training import train_reference_matrix
+from selena.attacks.signals import confidence
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.undefended import Undefended
+from selena.environment.fingerprint import describe, fingerprint
 from selena.errors import ConfigError, DataError
-from selena.fingerprint import describe, fingerprint
 from selena.metrics import roc_curve
-from selena.signals import confidence
 from selena.types import MembershipSets, Records, concatenate
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 

@@ -24,6 +24,7 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_models,
 )
+from selena.attacks.signals import confidence
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.predictions import Predictions
@@ -40,7 +41,6 @@ from selena.networks.mlp import MLP
 from selena.pools.remote import TaskNeeds, Terms, conditions_here, work
 from selena.registry import build_attacks
 from selena.seeding import child_seed
-from selena.signals import confidence
 from selena.training import engine
 from selena.training.model import NetworkModel
 from selena.training.plans import Plan

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from selena.attacks.signals import SIGNALS, SignalName
 from selena.attacks.threshold import ThresholdAttack
 from selena.errors import AccessError, ConfigError
-from selena.signals import SIGNALS, SignalName
 from selena.types import Attack, MembershipSets, Records
 
 LOGITS = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 2.0], [-1.0, 4.0]])

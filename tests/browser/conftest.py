@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from selena.files import write_text
+from selena.files.writing import write_text
 from selena.reports.page.render import render_page
 from tests.reports.made import HOSTILE, run, runs
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from selena import write_release_report
-from selena.escaping import printable
+from selena.files.escaping import printable
 from tests.reports.made import HOSTILE, report
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from selena.escaping import printable
 from selena.experiments.paper.document import Document, TextTable, as_csv
+from selena.files.escaping import printable
 from selena.reports.junit import junit_xml
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
@@ -22,10 +22,10 @@ from selena.reports.results import Results
 from selena.reports.table import Cell
 from selena.reports.terminal import results_text
 from tests.auditing.verdicts import predictions, verdict, write_npz
+from tests.files.test_escaping import CONTROLS, render
 from tests.names import HOSTILE
 from tests.reports.made import run
 from tests.test_cli import selena
-from tests.test_escaping import CONTROLS, render
 
 NAME = "\n".join(HOSTILE)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from selena.environment.fingerprint import tensor_digest
 from selena.errors import SelenaError
-from selena.fingerprint import tensor_digest
 from selena.networks.mlp import MLP
 from selena.pools import ray_pool
 from selena.seeding import torch_generator

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from selena.files import file_sha256
+from selena.files.writing import file_sha256
 from tests.cluster.driver import FEATURES, NETWORKS, train
 from tests.cluster.hosts import Cluster, cluster
 

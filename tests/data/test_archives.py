@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selena import reading
 from selena.data.archives import open_member, read_members
 from selena.errors import DataError
+from selena.files import reading
 
 CONTENT = np.random.default_rng(0).bytes(50_000)
 

@@ -9,7 +9,7 @@ import pytest
 
 from selena.data.download import fetch
 from selena.errors import DataError
-from selena.files import CACHE_VARIABLE, cache_folder
+from selena.files.writing import CACHE_VARIABLE, cache_folder
 from tests.data.site import Site, serve
 
 CONTENT = bytes(range(256)) * 40

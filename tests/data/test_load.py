@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selena.checks import check_records
 from selena.data import DATASETS, audit_split, data_digest, load
+from selena.data.checks import check_records
 from selena.errors import ConfigError, DataError
 
 

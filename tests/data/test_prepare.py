@@ -13,7 +13,7 @@ from selena.cli import app
 from selena.data import purchase, texas
 from selena.data.prepare import prepare
 from selena.errors import ConfigError, DataError
-from selena.files import CACHE_VARIABLE
+from selena.files.writing import CACHE_VARIABLE
 from tests.data import bit_archives
 from tests.data.site import Site, serve
 

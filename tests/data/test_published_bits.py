@@ -13,7 +13,7 @@ from selena.data import label_first, load, purchase, texas
 from selena.data.label_first import Block
 from selena.data.published_bits import PublishedBits
 from selena.errors import DataError, StoreError
-from selena.files import CACHE_VARIABLE, file_sha256
+from selena.files.writing import CACHE_VARIABLE, file_sha256
 from tests.data import bit_archives
 
 SETS = [(purchase.PURCHASE100, bit_archives.purchase), (texas.TEXAS100, bit_archives.texas)]

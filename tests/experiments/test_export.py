@@ -21,7 +21,7 @@ from selena.experiments import export
 from selena.experiments.export import TOLERANCE, export_onnx
 from selena.experiments.pipeline import Case, DataSettings, train
 from selena.experiments.store import RunFolder
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.seeding import numpy_generator
 from selena.training.batches import as_input
 from selena.workspace import Workspace

@@ -15,7 +15,7 @@ from torch import nn
 import selena
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.auditing.report import AuditReport
-from selena.checks import are_probabilities
+from selena.data.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 from selena.models import AuditWarning, audit
 

@@ -13,9 +13,9 @@ import pytest
 
 from selena.auditing.scoring import Scored
 from selena.errors import DataError
-from selena.escaping import printable
 from selena.experiments.results import read_results
 from selena.experiments.store import RunFolder
+from selena.files.escaping import printable
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import Run, run_of_audit
 from selena.reports.results import Results

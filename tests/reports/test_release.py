@@ -16,7 +16,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.stored_records import StoredPart, StoredRecords
 from selena.cli.main import load
 from selena.errors import ConfigError, DataError, StoreError
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.reports.release import pdf
 from selena.reports.release.document import render_release_report
 from selena.reports.release.facts import overfitting, pseudonyms, small_classes

@@ -15,8 +15,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 import selena
 from selena.attacks.reference_training import train_reference_models
+from selena.environment.fingerprint import fingerprint
 from selena.errors import ConfigError, DataError
-from selena.fingerprint import fingerprint
 from selena.sklearn import SplitAIClassifier
 from selena.sklearn.training import EstimatorTraining
 from selena.types import MembershipSets, Records

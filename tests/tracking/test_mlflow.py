@@ -13,9 +13,9 @@ from selena.auditing.figure import TPR_AT_FPR, figures_of
 from selena.auditing.report import AuditReport
 from selena.auditing.verdict import LEVELS
 from selena.errors import ConfigError
-from selena.escaping import log_name, printable
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
+from selena.files.escaping import log_name, printable
 from selena.reports.page.runs import Run
 from selena.reports.results import Results
 from selena.tracking.mlflow import log_audit, log_results, metrics

@@ -17,10 +17,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
+from selena.environment.processor import numeric_environment
 from selena.pools import local
 from selena.pools.pool import Pool
-from selena.processor import numeric_environment
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.executor import (

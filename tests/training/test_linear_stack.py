@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from selena.environment.processor import has_fused_kernels
 from selena.networks.mlp import MLP
-from selena.processor import has_fused_kernels
 from selena.seeding import seeded, torch_generator
 from selena.training import linear_stack as linear_stack_module
 from selena.training.forward import forward_in

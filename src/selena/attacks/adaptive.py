@@ -25,8 +25,8 @@ from torch import Tensor
 from selena.attacks.neural import NeuralAttack, NeuralFitting, NeuralScorer
 from selena.attacks.robustness import fitted_accuracy
 from selena.defenses.split_ai import SplitAI, SplitAIModel
+from selena.environment.fingerprint import fingerprint, tensor_digest
 from selena.errors import ConfigError
-from selena.fingerprint import fingerprint, tensor_digest
 from selena.seeding import child_seed
 from selena.training.memo import MemoizedTarget
 from selena.training.plans import Plan

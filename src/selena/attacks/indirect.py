@@ -24,8 +24,8 @@ from selena.attacks.neighbors import (
     judge_neighbors,
 )
 from selena.attacks.robustness import check_strengths, fitted_accuracy
+from selena.attacks.signals import SIGNALS
 from selena.errors import ConfigError
-from selena.signals import SIGNALS
 from selena.training.plans import Plan
 from selena.types import (
     Access,
@@ -61,7 +61,7 @@ class IndirectQueryAttack:
             default small ones of the kind.
         copies: neighbors per record, 8 at most for shifts; how many of them are averaged (1, 2, 4
             and so on) is chosen on known records together with the size.
-        signal: what is read from an answer; see `selena.signals`.
+        signal: what is read from an answer; see `selena.attacks.signals`.
         max_batch: records asked about at once; bounds memory, changes no result.
     """
 

@@ -39,8 +39,8 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_models,
 )
+from selena.attacks.signals import confidence
 from selena.errors import ConfigError
-from selena.signals import confidence
 from selena.training.batches import as_input, in_chunks
 from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records, concatenate
 from selena.workspace import Workspace

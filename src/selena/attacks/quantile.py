@@ -31,10 +31,10 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from selena.attacks.holdout import check_share, hold_out
+from selena.attacks.signals import confidence
 from selena.errors import ConfigError
 from selena.networks.score_network import ScoreNetwork
 from selena.seeding import child_seed
-from selena.signals import confidence
 from selena.training.batches import as_input
 from selena.training.engine import fit_networks
 from selena.training.forward import Forward

@@ -24,8 +24,8 @@ from selena.attacks.neighbors import (
     image_shifts,
     judge_neighbors,
 )
+from selena.attacks.signals import confidence
 from selena.errors import ConfigError
-from selena.signals import confidence
 from selena.training.batches import as_input
 from selena.types import Records
 from selena.workspace import Progress, Silent

@@ -13,8 +13,8 @@ from selena.data.npz import read_npz
 from selena.data.open_table import open_table
 from selena.data.table_file import place_of
 from selena.errors import ConfigError, DataError
-from selena.files import atomic_path
-from selena.reading import border, check_is_file
+from selena.files.reading import border, check_is_file
+from selena.files.writing import atomic_path
 
 _COPIES = ("kind", "count", "size", "seed")
 

@@ -32,8 +32,8 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_models,
 )
+from selena.attacks.signals import confidence
 from selena.errors import ConfigError
-from selena.signals import confidence
 from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Progress, Silent, Workspace
 

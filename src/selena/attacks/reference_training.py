@@ -26,14 +26,14 @@ from torch.nn.functional import pad
 from selena.attacks.pool_index import content_names
 from selena.attacks.reference_copies import Copies
 from selena.attacks.reference_matrix import ReferenceMatrix
+from selena.attacks.signals import confidence
 from selena.data.subjects import count_units, join_subjects, units
+from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.environment.processor import numeric_environment
 from selena.errors import ConfigError, DataError
-from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
 from selena.pools.choose import is_remote, open_cluster
 from selena.pools.pool import Pool
-from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
-from selena.signals import confidence
 from selena.training.batches import in_chunks
 from selena.training.executor import for_a_worker
 from selena.types import MembershipSets, Records, TargetModel, concatenate
@@ -182,7 +182,7 @@ def train_reference_matrix(
             "come in pairs, and runs that are there stay."
         )
     sets = [tensor_digest(*each.tensors) for each in (records, validation)]
-    code = code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn")
+    code = code_digest(*TRAINING_CODE, "attacks", "sklearn")
     cluster = open_cluster(workspace, torch.get_num_threads()) if is_remote(workspace) else None
     numeric = cluster.named_conditions if cluster else numeric_environment(workspace.device)
     asked = [] if copies is None else [copies]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from selena.attacks.signal import SignalAttack
+from selena.attacks.signal_attack import SignalAttack
+from selena.attacks.signals import SIGNALS, SignalName
 from selena.errors import unknown_name
-from selena.signals import SIGNALS, SignalName
 from selena.types import Access, Oracle
 
 
@@ -23,7 +23,7 @@ class ThresholdAttack(SignalAttack):
 
     Attributes:
         signal: "correctness" (needs the predicted label only), "confidence", "entropy" or
-            "modified_entropy"; see `selena.signals`.
+            "modified_entropy"; see `selena.attacks.signals`.
     """
 
     signal: SignalName

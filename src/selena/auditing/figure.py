@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selena.errors import ConfigError
-from selena.escaping import shorten
+from selena.files.escaping import shorten
 from selena.metrics.intervals import Interval
 from selena.metrics.summary import LOW_FPRS
 

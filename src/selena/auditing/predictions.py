@@ -20,14 +20,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 from torch import Tensor
 
-from selena.checks import are_probabilities
 from selena.data.cells import as_number, listed, shown
+from selena.data.checks import are_probabilities
 from selena.data.npz import read_npz
 from selena.data.open_table import open_table
 from selena.data.subjects import number_subjects
 from selena.data.table_file import place_of
 from selena.errors import DataError
-from selena.reading import border, check_is_file
+from selena.files.reading import border, check_is_file
 from selena.seeding import numpy_generator
 from selena.training.batches import in_chunks
 from selena.training.memory import release_freed_memory

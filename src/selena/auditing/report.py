@@ -19,7 +19,7 @@ from selena.auditing.results import AttackResult, AuditSetup, Variant
 from selena.auditing.stored_records import StoredRecords
 from selena.auditing.verdict import Verdict, verdict
 from selena.errors import ConfigError, unknown_name
-from selena.escaping import shorten
+from selena.files.escaping import shorten
 from selena.metrics.intervals import Interval, clopper_pearson, wilson
 from selena.metrics.summary import Summary
 from selena.types import Family

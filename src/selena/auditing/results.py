@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from selena.auditing.oracle import DELTA
 from selena.auditing.scoring import AttackScores, Scored
-from selena.escaping import shorten
+from selena.files.escaping import shorten
 from selena.metrics.intervals import ONE_SIGMA
 from selena.metrics.low_fpr import tpr_band
 from selena.metrics.one_run import (

@@ -15,10 +15,11 @@ from selena.auditing.oracle import AnsweredModel, labelling, stated_delta
 from selena.auditing.report import Accuracy, AuditReport
 from selena.auditing.results import attack_result, audit_setup
 from selena.auditing.scoring import AuditContext, balanced, score_attacks
-from selena.checks import check_records, check_same_features
+from selena.data.checks import check_records, check_same_features
 from selena.data.subjects import units
+from selena.environment.fingerprint import describe, fingerprint, tensor_digest
+from selena.environment.version import __version__
 from selena.errors import ConfigError, DataError, unknown_name
-from selena.fingerprint import describe, fingerprint, tensor_digest
 from selena.metrics.intervals import normal_quantile
 from selena.training.batches import in_answer_chunks
 from selena.training.memo import MemoizedTarget
@@ -34,7 +35,6 @@ from selena.types import (
     TargetModel,
     concatenate,
 )
-from selena.version import __version__
 from selena.workspace import Workspace
 
 _PARTS = ("name", "family", "access", "needs", "fit")

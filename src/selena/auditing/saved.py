@@ -17,7 +17,7 @@ from selena.auditing.results import AuditSetup, attack_result
 from selena.auditing.scoring import AttackScores, pack_scores, unpack_scores
 from selena.auditing.stored_records import StoredRecords
 from selena.errors import DataError, StoreError
-from selena.files import atomic_path
+from selena.files.writing import atomic_path
 from selena.types import Access, Family
 
 _KEY = "selena-report/1"

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from selena.auditing.oracle import MeteredOracle, labelling
 from selena.data.subjects import count_units, units
+from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.environment.processor import numeric_environment
 from selena.errors import DataError, StoreError
-from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
-from selena.processor import numeric_environment
 from selena.seeding import child_seed, torch_generator
 from selena.training.memo import MemoizedTarget
 from selena.types import (
@@ -32,7 +32,7 @@ from selena.types import (
 from selena.workspace import Workspace
 
 # Code that decides what a score is; what is made of scores is computed anew each time.
-_SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "signals.py", "metrics")
+_SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "metrics")
 
 _LARGE = 1e300  # a sum of some million of them is finite
 _OF_SCORED = {"scores": "float64", "truth": "bool", "labels": "int64", "ids": "int64"}

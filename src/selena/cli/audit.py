@@ -18,9 +18,9 @@ from selena.cli import options
 from selena.cli.gate import Gate
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_audit, show_written, wide_console
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
 from selena.errors import ConfigError, unknown_name
-from selena.files import together, write_json, write_text
+from selena.files.writing import together, write_json, write_text
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import run_of_audit
 from selena.workspace import Workspace

@@ -8,8 +8,8 @@ import typer
 
 from selena.cli import options
 from selena.errors import ClusterError
-from selena.escaping import printable
-from selena.files import write_json
+from selena.files.escaping import printable
+from selena.files.writing import write_json
 from selena.pools.choose import Machines, open_cluster
 from selena.pools.ray_pool import look
 from selena.pools.remote import Conditions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from selena.cli import options
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 
 
 def env_command(

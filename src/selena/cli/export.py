@@ -9,9 +9,9 @@ import typer
 
 from selena.cli import options
 from selena.cli.progress import RichProgress
-from selena.escaping import shown_path
 from selena.experiments.export import export_onnx
 from selena.experiments.store import RunFolder
+from selena.files.escaping import shown_path
 
 
 def export_command(

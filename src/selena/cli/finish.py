@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from selena.cli.show import show_rows, show_written
-from selena.files import together, write_json
+from selena.files.writing import together, write_json
 from selena.reports.results import Results
 
 

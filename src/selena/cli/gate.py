@@ -14,10 +14,10 @@ from selena.auditing.gate import Bound, ConditionResult, check_bound, exit_code,
 from selena.auditing.report import AuditReport
 from selena.cli.exit_codes import Judged
 from selena.cli.show import show_verdicts, show_written
+from selena.environment.version import __version__
 from selena.errors import ConfigError
-from selena.files import write_text
+from selena.files.writing import write_text
 from selena.reports.junit import junit_xml
-from selena.version import __version__
 
 
 @dataclass(frozen=True)

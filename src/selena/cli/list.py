@@ -14,7 +14,7 @@ from selena.cli import options
 from selena.cli.catalog import SECTIONS, Entry, Section, catalog, markdown_table
 from selena.cli.show import show_written, wide_console
 from selena.errors import unknown_name
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.reports.console import literal
 
 ALL = "all"

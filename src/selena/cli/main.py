@@ -20,11 +20,11 @@ from selena.cli.examples import epilog
 from selena.cli.exit_codes import verdicts_own_their_codes
 from selena.cli.stopping import Stopped, stoppable
 from selena.cli.warning_lines import warnings_in_a_line
+from selena.environment.version import __version__
 from selena.errors import SelenaError
-from selena.escaping import printable, printable_lines
+from selena.files.escaping import printable, printable_lines
 from selena.pools.shared_memory import clear_shared_memory
 from selena.reports.console import SafeConsole
-from selena.version import __version__
 
 COMMANDS = {
     "demo": (

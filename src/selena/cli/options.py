@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from selena.auditing.conditions import METRICS
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.registry import ATTACKS, DATASETS, DEFENSES, EVERY_FLIP, FAMILIES
 
 

@@ -10,7 +10,7 @@ from selena.cli import options
 from selena.cli.progress import RichProgress
 from selena.cli.stopping import keeps_downloads_in
 from selena.data.prepare import ALL, PUBLISHED, prepare
-from selena.files import cache_folder
+from selena.files.writing import cache_folder
 
 
 def prepare_command(

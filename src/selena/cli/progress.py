@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.reports.console import SafeConsole
 from selena.workspace import Step
 

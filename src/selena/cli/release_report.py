@@ -10,7 +10,7 @@ import typer
 from selena.auditing.report import AuditReport
 from selena.cli.show import show_written, wide_console
 from selena.experiments.store import RunFolder
-from selena.files import together, write_text
+from selena.files.writing import together, write_text
 from selena.reports.release.document import write_release_report
 from selena.reports.release.model_card import model_card_section
 

@@ -18,11 +18,11 @@ from selena.cli import options
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_written, wide_console
 from selena.cli.stopping import keeps_work_in
-from selena.escaping import printable
 from selena.experiments.paper import ablation, figure4, table2, worst_case
 from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask, scale_named
+from selena.files.escaping import printable
 from selena.pools.choose import Machines
 from selena.reports.console import literal
 

@@ -16,7 +16,6 @@ from selena.cli.show import wide_console
 from selena.cli.stopping import keeps_work_in
 from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
 from selena.config import merged, override, read_toml
-from selena.escaping import shown_path
 from selena.experiments.pipeline import (
     DataSettings,
     RunSettings,
@@ -27,7 +26,8 @@ from selena.experiments.pipeline import (
 )
 from selena.experiments.results import collect, make_workspace, run
 from selena.experiments.store import RunFolder
-from selena.files import write_json
+from selena.files.escaping import shown_path
+from selena.files.writing import write_json
 from selena.workspace import check_device
 
 _RUNS = Path("runs")

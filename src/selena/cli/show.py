@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from selena.auditing.gate import ConditionResult, exit_code
-from selena.escaping import printable
-from selena.files import is_standard_output
+from selena.files.escaping import printable
+from selena.files.writing import is_standard_output
 from selena.reports.console import SafeConsole, literal
 from selena.reports.table import canary_words
 from selena.reports.terminal import (

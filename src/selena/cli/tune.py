@@ -17,7 +17,7 @@ from selena.config import override, read_toml
 from selena.errors import ConfigError
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.tuning import Space, Trial, Tuning, tune
-from selena.files import write_json
+from selena.files.writing import write_json
 from selena.reports.tradeoff import draw_tradeoff
 
 _OUT = Path("tuning")

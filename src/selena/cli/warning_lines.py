@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from selena.errors import AuditWarning
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.reports.console import SafeConsole
 
 

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from selena.errors import DataError
-from selena.reading import border, check_is_file, check_unpacked
+from selena.files.reading import border, check_is_file, check_unpacked
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 from selena.errors import DataError
-from selena.files import CACHE_VARIABLE, cache_folder
+from selena.files.writing import CACHE_VARIABLE, cache_folder
 from selena.workspace import Progress, Silent
 
 _TIMEOUT_SECONDS = 30

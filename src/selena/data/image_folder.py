@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from selena.errors import DataError
-from selena.reading import border, check_is_file, check_limit
+from selena.files.reading import border, check_is_file, check_limit
 from selena.types import Dataset, Records
 
 _NO_IMAGE = "this is no PNG or JPEG image, or a damaged one"

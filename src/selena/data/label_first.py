@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from selena.errors import DataError
-from selena.reading import border
+from selena.files.reading import border
 
 # Lines parsed at once: bounds the memory beyond the result to some tens of MB.
 _BLOCK = 512

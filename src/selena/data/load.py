@@ -9,8 +9,8 @@ from pathlib import Path
 from selena.data import bundled, cifar, location, purchase, synthetic, texas
 from selena.data.image_folder import load_folder
 from selena.data.tabular import READERS, load_file
+from selena.environment.fingerprint import tensor_digest
 from selena.errors import ConfigError, DataError, unknown_name
-from selena.fingerprint import tensor_digest
 from selena.types import Dataset, Records
 from selena.workspace import Progress
 

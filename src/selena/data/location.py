@@ -13,7 +13,7 @@ import torch
 from selena.data.archives import open_member
 from selena.data.download import fetch
 from selena.data.label_first import longest_row, read_label_first
-from selena.reading import bounded_lines
+from selena.files.reading import bounded_lines
 from selena.types import Dataset, Records
 from selena.workspace import Progress
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selena.data.cells import listed
 from selena.errors import DataError
-from selena.reading import border, check_is_file, check_limit, check_unpacked
+from selena.files.reading import border, check_is_file, check_limit, check_unpacked
 
 _SUFFIX = ".npy"
 _PLAIN = "buifcUSMm"  # kinds of types that hold values, not addresses

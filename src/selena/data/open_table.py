@@ -8,7 +8,7 @@ from selena.data.table_csv import CsvFile
 from selena.data.table_file import TableFile
 from selena.data.table_parquet import ParquetFile
 from selena.errors import DataError
-from selena.reading import check_is_file
+from selena.files.reading import check_is_file
 
 
 def open_table(path: Path) -> TableFile:

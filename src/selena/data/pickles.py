@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from selena.errors import DataError
-from selena.reading import border
+from selena.files.reading import border
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")

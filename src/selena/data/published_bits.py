@@ -20,7 +20,7 @@ from torch import Tensor
 from selena.data.download import fetch
 from selena.data.label_first import Block
 from selena.errors import DataError, StoreError
-from selena.files import atomic_path, cache_folder, file_sha256, write_json
+from selena.files.writing import atomic_path, cache_folder, file_sha256, write_json
 from selena.types import Dataset, Records
 from selena.workspace import Progress, Silent, Step
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from selena.data.archives import open_member
 from selena.data.label_first import Block, label_first_blocks, longest_row
 from selena.data.published_bits import PublishedBits
-from selena.reading import bounded_lines
+from selena.files.reading import bounded_lines
 
 _CLASSES = 100
 _BITS = 600

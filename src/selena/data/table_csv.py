@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from selena.data.cells import listed
 from selena.data.table_file import TableFile
 from selena.errors import DataError
-from selena.reading import Limits, border, described
+from selena.files.reading import Limits, border, described
 
 _NO_CSV = "this is no CSV text in UTF-8"
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from selena.data.cells import as_number, listed, shown
 from selena.errors import DataError
-from selena.reading import check_limit
+from selena.files.reading import check_limit
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from selena.data.table_file import Cells, TableFile, is_text, place_of
 from selena.errors import DataError
-from selena.reading import border, check_limit, check_unpacked
+from selena.files.reading import border, check_limit, check_unpacked
 
 _NO_PARQUET = "this is no Parquet file, or a damaged one"
 _ROWS = 1 << 16  # read at once

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from selena.data.open_table import unknown_suffix
 from selena.data.table import RecordTable, read_arrays, read_table
-from selena.reading import border, check_is_file
+from selena.files.reading import border, check_is_file
 from selena.types import Dataset
 
 READERS: dict[str, Callable[[Path, str, str | None], RecordTable]] = {

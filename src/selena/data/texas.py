@@ -14,7 +14,7 @@ from selena.data.archives import open_member
 from selena.data.label_first import Block, label_first_blocks, longest_row
 from selena.data.published_bits import PublishedBits
 from selena.errors import DataError
-from selena.reading import bounded_lines
+from selena.files.reading import bounded_lines
 
 _FEATURES = "texas/100/feats"
 _LABELS = "texas/100/labels"

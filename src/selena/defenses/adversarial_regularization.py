@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selena.checks import check_records, check_same_features
+from selena.data.checks import check_records, check_same_features
 from selena.errors import ConfigError, TrainingError
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selena.checks import check_records, check_same_features
+from selena.data.checks import check_records, check_same_features
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory

@@ -21,7 +21,7 @@ from jaxtyping import Float, Shaped
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from selena.checks import check_records
+from selena.data.checks import check_records
 from selena.errors import AuditWarning, ConfigError, StoreError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from selena.defenses.single import SingleNetwork, fit_single
 from selena.defenses.undefended import Undefended
+from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.environment.processor import numeric_environment
 from selena.errors import ConfigError, StoreError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
-from selena.processor import numeric_environment
 from selena.training.job import Job
 from selena.training.model import NetworkModel, restore_network
 from selena.training.recipe import Recipe

@@ -14,8 +14,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selena.checks import check_records
 from selena.content.keyed import uniform_by_content
+from selena.data.checks import check_records
 from selena.defenses.filtered import FilteredModel
 from selena.defenses.ranking import sort_ascending, unsort
 from selena.defenses.single import fit_single

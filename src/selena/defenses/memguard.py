@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from selena.checks import check_records
 from selena.content.keyed import uniform_by_content
+from selena.data.checks import check_records
 from selena.defenses.memguard_noise import NoiseSearch
 from selena.defenses.ranking import keep_argmax, sort_ascending, unsort
 from selena.errors import ConfigError, StoreError

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from selena.checks import check_records
+from selena.data.checks import check_records
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
 from selena.seeding import torch_generator

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from selena.checks import check_records, check_same_features
+from selena.data.checks import check_records, check_same_features
 from selena.defenses.single import SingleNetwork
 from selena.errors import ConfigError
 from selena.training.batches import as_input

@@ -21,8 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selena.checks import check_records, check_same_features
 from selena.content.keyed import uniform_by_content
+from selena.data.checks import check_records, check_same_features
 from selena.defenses.dp_sgd import DPModel
 from selena.defenses.single import fit_single
 from selena.errors import ConfigError, StoreError, unknown_name

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from selena.checks import check_records
 from selena.content.near_duplicates import NearDuplicates, check_near_duplicates
+from selena.data.checks import check_records
 from selena.defenses.split_ai import (
     SplitAI,
     check_sizes,

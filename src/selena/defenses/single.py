@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from selena.checks import check_records
+from selena.data.checks import check_records
 from selena.networks import NetworkFactory
 from selena.training.cohort import OnEpoch
 from selena.training.engine import fit_networks

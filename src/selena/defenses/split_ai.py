@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from selena.checks import check_records
 from selena.content.keyed import ContentIndex, content_digests, group_by_content
 from selena.content.lookup import l_of_k
 from selena.content.near_duplicates import NearDuplicates, check_near_duplicates, join_near
 from selena.content.non_model_sets import NonModelSets
+from selena.data.checks import check_records
 from selena.data.subjects import join_subjects
 from selena.errors import ConfigError, StoreError
 from selena.networks import NetworkFactory

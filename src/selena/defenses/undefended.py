@@ -9,7 +9,7 @@ from typing import ClassVar
 from jaxtyping import Bool
 from torch import Tensor
 
-from selena.checks import check_records
+from selena.data.checks import check_records
 from selena.defenses.single import SingleNetwork
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job

@@ -24,14 +24,14 @@ from selena.defenses.hamp import HAMPModel
 from selena.defenses.memguard import MemGuardModel
 from selena.defenses.output_filters import TopKModel
 from selena.defenses.split_ai import SplitAIModel
+from selena.environment.version import __version__
 from selena.errors import ConfigError, StoreError
 from selena.experiments.pipeline import Case
 from selena.experiments.store import RunFolder
-from selena.files import atomic_path
+from selena.files.writing import atomic_path
 from selena.training.batches import as_input
 from selena.training.model import NetworkModel
 from selena.types import Dataset, StoredModel
-from selena.version import __version__
 from selena.workspace import Progress
 
 TOLERANCE = 1e-4

@@ -15,11 +15,15 @@ from selena.data.canaries import CanaryKind, check_canaries, plant_canaries
 from selena.data.load import data_digest, load
 from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
-from selena.environment import note_numeric_settings, numeric_settings, report_numeric_differences
+from selena.environment.fingerprint import code_digest, fingerprint
 from selena.errors import ConfigError, StoreError
 from selena.experiments.copies import warn_of_copies
+from selena.experiments.numeric_settings import (
+    note_numeric_settings,
+    numeric_settings,
+    report_numeric_differences,
+)
 from selena.experiments.store import RunFolder
-from selena.fingerprint import code_digest, fingerprint
 from selena.pools.choose import Machines
 from selena.registry import build_attacks, build_defense
 from selena.seeding import child_seed

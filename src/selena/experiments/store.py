@@ -28,12 +28,12 @@ from torch import Tensor
 from selena.auditing.report import AuditReport
 from selena.auditing.saved import describe_report, described_report
 from selena.auditing.scoring import AttackScores, unpack_scores
+from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.environment.version import __version__
 from selena.errors import DataError, SelenaError, StoreError
 from selena.experiments.manifest import check_audited, check_manifest
-from selena.files import file_sha256, json_text, write_json, write_text
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.files.writing import file_sha256, json_text, write_json, write_text
 from selena.types import Defense, StoredModel
-from selena.version import __version__
 from selena.workspace import save_tensors
 
 SCHEMA = "selena-run-folder/2"

@@ -15,6 +15,7 @@ from typing import Any
 from selena.auditing.figure import Figure as ReportedFigure
 from selena.auditing.figure import chance
 from selena.config import merged
+from selena.environment.fingerprint import fingerprint
 from selena.errors import ConfigError, StoreError
 from selena.experiments.pipeline import (
     RunSettings,
@@ -27,7 +28,6 @@ from selena.experiments.pipeline import (
 )
 from selena.experiments.results import make_workspace
 from selena.experiments.store import RunFolder
-from selena.fingerprint import fingerprint
 from selena.seeding import child_seed
 from selena.workspace import Progress, Silent
 

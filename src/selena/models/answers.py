@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from selena.checks import are_probabilities
+from selena.data.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 
 Output = Literal["logits", "probabilities"]

@@ -11,7 +11,7 @@ from selena.data.labels import check_words, spelled_numbers
 from selena.data.npz import read_npz
 from selena.data.open_table import unknown_suffix
 from selena.data.table import read_table
-from selena.reading import border, check_is_file
+from selena.files.reading import border, check_is_file
 
 _LABEL = "label"
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selena.errors import ConfigError, DataError
+from selena.files.reading import border, check_is_file, described
 from selena.models.containers import contain
-from selena.reading import border, check_is_file, described
 
 
 @contextmanager

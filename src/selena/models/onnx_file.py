@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from selena.errors import ConfigError, DataError
+from selena.files.reading import border, check_is_file
 from selena.models.containers import contain
-from selena.reading import border, check_is_file
 from selena.training.batches import in_chunks
 
 _TYPES: dict[str, type] = {

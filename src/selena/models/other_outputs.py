@@ -9,7 +9,7 @@ reference models LiRA on residuals (Carlini et al. 2022, Algorithms 1 and 2, wit
 place of the log-odds).
 
 Several labels per record: each label is a decision of two classes. Signals of the decisions, as in
-`selena.signals`, are added up over labels; the loss is the sum of cross-entropies.
+`selena.attacks.signals`, are added up over labels; the loss is the sum of cross-entropies.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from scipy.special import log_expit
 from torch import Tensor
 
 from selena.attacks.reference_scores import lira_scores
-from selena.attacks.signal import SignalAttack
+from selena.attacks.signal_attack import SignalAttack
+from selena.attacks.signals import SIGNALS
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.data.subjects import number_subjects
 from selena.errors import ConfigError, DataError
 from selena.models.checks import warn_of_few
 from selena.seeding import numpy_generator
-from selena.signals import SIGNALS
 from selena.types import Access, AuditSplit, Family, MembershipSets, Oracle, Records
 
 _MOST = 40.0

@@ -14,7 +14,7 @@ from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.auditing.predictions import Predictions, read_predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import check_predictions_suffice, run_audit
-from selena.checks import are_probabilities
+from selena.data.checks import are_probabilities
 from selena.errors import ConfigError, DataError
 from selena.models.answers import Numbers, OutputFormat, check_output, choose_format
 from selena.models.asking import Asking, check_settings

@@ -21,9 +21,9 @@ import cloudpickle
 import torch
 
 from selena import errors
+from selena.environment.fingerprint import TRAINING_CODE, code_digest
+from selena.environment.processor import numeric_environment
 from selena.errors import ClusterError, SelenaError
-from selena.fingerprint import TRAINING_CODE, code_digest
-from selena.processor import numeric_environment
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "safetensors")
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def conditions_here(needs: TaskNeeds) -> Conditions:
     return Conditions(
         numeric_environment(needs.device, needs.threads),
         {"Python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}},
-        code_digest(*TRAINING_CODE, "attacks", "signals.py", "sklearn"),
+        code_digest(*TRAINING_CODE, "attacks", "sklearn"),
     )
 
 

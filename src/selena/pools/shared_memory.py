@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from selena.files import hold
+from selena.files.writing import hold
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 2_000_000_000

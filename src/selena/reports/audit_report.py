@@ -11,7 +11,7 @@ from selena.auditing.figure import EPSILON, METRICS, Figure, chance, fpr_of, tpr
 from selena.auditing.report import AuditReport
 from selena.auditing.saved import load_report, save_report
 from selena.errors import ConfigError
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.reports import terminal
 from selena.reports.table import FEW, attack_words, percent
 

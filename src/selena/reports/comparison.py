@@ -14,7 +14,7 @@ from typing import Any
 from selena.auditing.figure import tpr_metric
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError, DataError
-from selena.escaping import shorten
+from selena.files.escaping import shorten
 from selena.metrics.intervals import Interval, joined_difference
 from selena.reports.page.model_runs import ModelRuns, baseline_of, runs_by_model
 from selena.reports.page.runs import Run, run_of_audit

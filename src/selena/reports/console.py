@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from selena.escaping import printable, printable_lines
+from selena.files.escaping import printable, printable_lines
 
 
 class SafeConsole(Console):

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from selena.auditing.figure import figures_of
-from selena.escaping import figure as plain
-from selena.files import atomic_path
+from selena.files.escaping import figure as plain
+from selena.files.writing import atomic_path
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from selena.auditing.gate import ConditionResult
-from selena.escaping import xml
+from selena.files.escaping import xml
 
 
 def junit_xml(

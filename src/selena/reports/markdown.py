@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selena.escaping import markdown, markdown_code
+from selena.files.escaping import markdown, markdown_code
 from selena.reports.table import (
     CANARY_TITLES,
     TITLES,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selena.environment import describe_environment
-from selena.files import together, write_json, write_text
+from selena.environment.description import describe_environment
+from selena.environment.version import __version__
+from selena.files.writing import together, write_json, write_text
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
 from selena.reports.page.runs import Run
 from selena.reports.table import summarize_rows
-from selena.version import __version__
 
 SCHEMA = "selena-run/2"
 

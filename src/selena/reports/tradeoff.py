@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from selena.escaping import figure as plain
-from selena.files import atomic_path
+from selena.files.escaping import figure as plain
+from selena.files.writing import atomic_path
 
 Point = tuple[float, float]
 """Accuracy and leakage, both as shares."""

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor, nn
 
-from selena.checks import are_probabilities
+from selena.data.checks import are_probabilities
 from selena.errors import ConfigError
 from selena.networks.mlp import MLP
 from selena.sklearn.base import Probabilities, ProbabilityClassifier

@@ -15,13 +15,13 @@ from typing import Any
 from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
 from selena.auditing.report import AuditReport
 from selena.auditing.verdict import LEVELS
+from selena.environment.version import __version__
 from selena.errors import ConfigError
-from selena.escaping import log_name, log_value
-from selena.files import write_text
+from selena.files.escaping import log_name, log_value
+from selena.files.writing import write_text
 from selena.reports.page.runs import run_of_audit
 from selena.reports.release.model_card import model_card_section
 from selena.reports.results import Results
-from selena.version import __version__
 
 LOCAL = "local"
 """Names the store that needs no server: mlflow.db beside the run folders."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.errors import ConfigError, TrainingError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
 from selena.training.batches import in_even_chunks
 from selena.training.cohort import OnEpoch

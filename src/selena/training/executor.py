@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from joblib import cpu_count
 
+from selena.environment.processor import numeric_environment
 from selena.networks import NetworkFactory
 from selena.pools.choose import is_remote, open_cluster, task_device
 from selena.pools.local import LocalPool
 from selena.pools.pool import Pool
-from selena.processor import numeric_environment
 from selena.training.cohort import OnEpoch
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from selena.processor import has_fast_bfloat16
+from selena.environment.processor import has_fast_bfloat16
 from selena.training.batches import as_input, in_chunks
 from selena.training.inference import predict
 from selena.training.linear_stack import Layer, activate, linear, linear_stack

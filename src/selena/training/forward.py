@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from selena.processor import has_fused_kernels
+from selena.environment.processor import has_fused_kernels
 from selena.training.linear_stack import fused_outputs, linear_stack
 
 Forward = Callable[[Tensor], Tensor]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from selena.processor import has_fused_kernels
+from selena.environment.processor import has_fused_kernels
 
 # PyTorch keeps a kernel for every number of rows it has met, some megabytes a network: batches are
 # filled up with zeros to a multiple of this.

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from selena.fingerprint import tensor_digest
+from selena.environment.fingerprint import tensor_digest
 from selena.types import TargetModel
 
 

@@ -8,10 +8,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
+from selena.environment.processor import numeric_environment
 from selena.errors import ConfigError
-from selena.fingerprint import code_digest, fingerprint, tensor_digest
 from selena.networks import NetworkFactory
-from selena.processor import numeric_environment
 from selena.seeding import seeded
 from selena.training.checkpoint import Part
 from selena.training.inference import accuracy

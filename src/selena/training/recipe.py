@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from selena.environment.processor import has_fast_bfloat16
 from selena.errors import ConfigError
 from selena.networks import NetworkFactory
-from selena.processor import has_fast_bfloat16
 from selena.training.augment import Augment, Augmentation
 from selena.training.losses import Loss, LossName
 from selena.types import Records

@@ -33,10 +33,10 @@ from selena.defenses.pate import PATE
 from selena.defenses.selena import Selena
 from selena.defenses.single import SingleNetwork
 from selena.defenses.split_ai import SplitAI
+from selena.environment.fingerprint import describe, fingerprint
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.store import RunFolder
-from selena.fingerprint import describe, fingerprint
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
 from selena.registry import build_attacks

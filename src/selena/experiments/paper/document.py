@@ -12,8 +12,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from selena.escaping import csv_cell, latex, markdown, markdown_code
-from selena.files import atomic_path, together, write_json, write_text
+from selena.files.escaping import csv_cell, latex, markdown, markdown_code
+from selena.files.writing import atomic_path, together, write_json, write_text
 from selena.reports.table import Cell
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from selena.attacks.signals import SignalName
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
+from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, plan_lines
 from selena.experiments.paper.document import Document, TextTable
@@ -25,8 +27,6 @@ from selena.experiments.results import make_workspace
 from selena.registry import build_attacks
 from selena.reports.table import Cell, accuracy_quantity
 from selena.seeding import child_seed
-from selena.signals import SignalName
-from selena.version import __version__
 from selena.workspace import Progress, Silent
 
 SCHEMA = "selena-figure4/2"

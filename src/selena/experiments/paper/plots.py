@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 
-from selena.escaping import figure as plain
+from selena.files.escaping import figure as plain
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -14,6 +14,7 @@ from typing import Any
 
 from selena.config import merged
 from selena.data.audit_pool import KINDS
+from selena.environment.version import __version__
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, total
 from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import notes
@@ -40,7 +41,6 @@ from selena.experiments.results import make_workspace
 from selena.reports.table import Cell, percent
 from selena.training.plans import Plan
 from selena.types import Dataset
-from selena.version import __version__
 from selena.workspace import Progress, Workspace, check_device
 
 SCHEMA = "selena-worst-case/1"

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from selena.attacks.signals import confidence
 from selena.auditing.run import accuracy
 from selena.data.audit_pool import AuditPool, draw_audit_pool, draw_coins
 from selena.data.split import Partition, audit_split
-from selena.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
-from selena.processor import numeric_environment
+from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
+from selena.environment.processor import numeric_environment
 from selena.seeding import child_seed
-from selena.signals import confidence
 from selena.types import Dataset, Defense, Records, TargetModel
 from selena.workspace import Workspace
 
@@ -92,7 +92,7 @@ class Answers:
 
 def kept_name(what: str, defense: Defense, arena: Arena, device: str) -> str:
     """Return what the finished work of one defense is kept under."""
-    code = code_digest(*TRAINING_CODE, "experiments/paper/worst_case_pool.py", "signals.py")
+    code = code_digest(*TRAINING_CODE, "attacks/signals.py", "experiments/paper/worst_case_pool.py")
     key = fingerprint(defense, arena.digest(), code, numeric_environment(device))
     return f"{what}-{key[:24]}"
 

@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from selena.auditing.report import AuditReport
 from selena.auditing.vulnerability import WIDEST, ClassLeakage, class_leakage
+from selena.environment.version import __version__
 from selena.errors import DataError
-from selena.escaping import html_value
+from selena.files.escaping import html_value
 from selena.reports.page import attack_table
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.drawing import Chart
@@ -30,7 +31,6 @@ from selena.reports.table import (
     canary_words,
     have_subjects,
 )
-from selena.version import __version__
 
 
 def render_page(

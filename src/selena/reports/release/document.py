@@ -10,9 +10,10 @@ from typing import Any
 
 from selena.auditing.report import AuditReport
 from selena.auditing.stored_records import StoredRecords
-from selena.environment import describe_environment
+from selena.environment.description import describe_environment
+from selena.environment.version import __version__
 from selena.errors import ConfigError
-from selena.files import atomic_path, together, write_text
+from selena.files.writing import atomic_path, together, write_text
 from selena.reports.page.charts import draw_roc
 from selena.reports.page.model_runs import ordered_families, runs_by_model
 from selena.reports.page.render import page_environment
@@ -34,7 +35,6 @@ from selena.reports.release.model_card import model_card_section
 from selena.reports.release.pdf import as_pdf
 from selena.reports.release.requirements import requirements
 from selena.reports.table import FEW
-from selena.version import __version__
 
 _KINDS = (".html", ".pdf")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from selena.auditing.report import AuditReport
-from selena.escaping import printable
+from selena.files.escaping import printable
 from selena.reports.release.facts import NOT_TESTED, not_tested, overfitting
 
 

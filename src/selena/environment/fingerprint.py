@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selena.user_code import held_values, is_users, user_code_digest
+from selena.environment.user_code import held_values, is_users, user_code_digest
 
 TRAINING_CODE = (
     "content",
@@ -31,7 +31,7 @@ TRAINING_CODE = (
     "networks",
     "training",
     "defenses",
-    "processor.py",
+    "environment/processor.py",
     "seeding.py",
     "types.py",
 )
@@ -106,7 +106,7 @@ def _describe_type(kind: type) -> dict[str, Any]:
     """Return a class's name, and the code of a user's own."""
     if is_users(kind):
         return {"type": kind.__qualname__, "code": user_code_digest(kind)}
-    within = kind.__module__.partition(".")[0] == __package__
+    within = kind.__module__.partition(".")[0] == "selena"
     return {"type": kind.__qualname__ if within else f"{kind.__module__}.{kind.__qualname__}"}
 
 
@@ -143,7 +143,7 @@ def code_digest(*rooms: str) -> str:
 
     A room is a folder or file of this package; by default those of `TRAINING_CODE`.
     """
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = sha256()
     for room in rooms or TRAINING_CODE:
         path = root / room

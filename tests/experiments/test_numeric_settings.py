@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from selena import environment, processor
-from selena.environment import (
+from selena.environment import processor
+from selena.experiments import numeric_settings as settings
+from selena.experiments.numeric_settings import (
     note_numeric_settings,
     numeric_settings,
     report_numeric_differences,
@@ -37,7 +38,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on there are more threads."""
     here = processor.numeric_environment
-    for module in (environment, executor):
+    for module in (settings, executor):
         monkeypatch.setattr(
             module, "numeric_environment", lambda *where: {**here(*where), "threads": 99}
         )

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from selena.defenses.undefended import Undefended
-from selena.fingerprint import describe, fingerprint
+from selena.environment.fingerprint import describe, fingerprint
 from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.workspace import Workspace
@@ -214,7 +214,7 @@ def test_another_process_finds_the_same_name(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from functools import partial\n"
-        "from selena.fingerprint import fingerprint\n"
+        "from selena.environment.fingerprint import fingerprint\n"
         "def maker(n):\n"
         "    return lambda x: x in {'one', 'two', 'three'} and n\n"
         "print(fingerprint(maker(3), partial(maker, 4), {'one', 'two', 'three'}))\n"

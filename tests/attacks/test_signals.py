@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from selena.attacks.signals import (
+    SIGNALS,
+    SignalName,
+    confidence,
+    correctness,
+    entropy,
+    modified_entropy,
+)
 from selena.errors import DataError
-from selena.signals import SIGNALS, SignalName, confidence, correctness, entropy, modified_entropy
 
 INF = math.inf
 LOGITS = st.one_of(st.floats(-60, 60), st.sampled_from([-INF, -1e30, -700.0, 0.0, 700.0, 1e30]))
@@ -146,12 +153,12 @@ def many() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("name", SIGNALS)
 def test_chunks_change_no_bit(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = SIGNALS[name](*many())
-    monkeypatch.setattr("selena.signals._CHUNK", 7 * 32)
+    monkeypatch.setattr("selena.attacks.signals._CHUNK", 7 * 32)
     assert torch.equal(SIGNALS[name](*many()), whole)
 
 
 def test_errors_name_rows_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selena.signals._CHUNK", 7 * 32)
+    monkeypatch.setattr("selena.attacks.signals._CHUNK", 7 * 32)
     logits, labels = many()
     labels[800] = 7
     with pytest.raises(DataError, match="Label 7 of record 800"):
@@ -163,7 +170,7 @@ def test_errors_name_rows_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_signals_copy_a_chunk_per_thread(name: SignalName, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selena.signals._CHUNK", 1 << 12, raising=False)
+    monkeypatch.setattr("selena.attacks.signals._CHUNK", 1 << 12, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     logits, labels = torch.zeros(5_000, 50), torch.zeros(5_000, dtype=torch.int64)
     SIGNALS[name](logits[:2], labels[:2])  # what is imported or cached at the first call

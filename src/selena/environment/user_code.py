@@ -25,7 +25,7 @@ _NOTES = {"__doc__", "__module__", "__firstlineno__", "__static_attributes__"}
 def is_users(value: Code) -> bool:
     """Return whether a function or class is neither of this nor of an installed package."""
     top = (value.__module__ or "").partition(".")[0]
-    if top == __package__ or top in sys.stdlib_module_names:
+    if top == "selena" or top in sys.stdlib_module_names:
         return False
     file = getattr(sys.modules.get(value.__module__), "__file__", None) or ""
     return not {"site-packages", "dist-packages"} & set(PurePath(file).parts)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selena import processor
-from selena.networks.mlp import MLP
-from selena.processor import (
+from selena.environment import processor
+from selena.environment.processor import (
     has_amx,
     has_fast_bfloat16,
     has_fused_kernels,
     numeric_environment,
 )
+from selena.networks.mlp import MLP
 from selena.training.engine import fit_networks
 from selena.training.inference import predict
 from selena.training.job import Examples, Job

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from selena import files
-from selena.files import (
+from selena.files import writing as files
+from selena.files.writing import (
     atomic_path,
     cache_folder,
     file_sha256,

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from selena.escaping import (
+from selena.files.escaping import (
     csv_cell,
     figure,
     latex,
