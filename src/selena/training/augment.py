@@ -1,4 +1,4 @@
-"""Random changes of images in training: each step shows another version of them."""
+"""Augmentation: random changes of records during training, drawn anew in each step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Augmentation = Literal["none", "crop_flip"]
 class Augment(Protocol):
     """Changes batches in training: a function that is set as `Recipe.augmentation`.
 
-    It draws from `generator` alone, which is named by network, epoch and step, so a resumed
-    training draws the same again. Networks that it serves are trained one at a time.
+    It draws from `generator` alone, whose seed names the network, epoch and step, so resumed
+    training repeats the same draws. Networks with such a function are trained one at a time.
     """
 
     def __call__(
@@ -28,13 +28,13 @@ class Augment(Protocol):
         """Return changed records.
 
         Args:
-            x: a batch as the records have it (images as uint8), on the training's device.
+            x: a batch of records as they are kept (images as uint8), on the training's device.
             generator: a CPU generator.
         """
 
 
 PADDING = 4
-"""Black pixels put around an image before it is cropped to its own size again."""
+"""Width in pixels of the black frame from which an image is cropped to its own size."""
 
 
 def random_crop_flip(
@@ -77,7 +77,7 @@ def crop_flip(
     right: Int[Tensor, " n"],
     mirrored: Bool[Tensor, " n"],
 ) -> Shaped[Tensor, "n c h w"]:
-    """Crop each image from its black frame, and mirror it left to right where told."""
+    """Crop each image from its black frame, and flip it left to right where `mirrored`."""
     n, channels, height, width = x.shape
     device = x.device
     columns = torch.arange(width, device=device)

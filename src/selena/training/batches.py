@@ -1,4 +1,4 @@
-"""From kept records to network input: bits and pixels stay uint8 until a batch is gathered."""
+"""Batches and network inputs; bits and pixels stay uint8 until a batch is gathered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 _ANSWERS = 1 << 22
-"""Numbers that a target model answers at once."""
+"""Numbers in the answer to one batch of a target model, at most."""
 
 
 def as_input(
@@ -17,8 +17,8 @@ def as_input(
 ) -> Float[Tensor, "n *features"]:
     """Return features as a network takes them.
 
-    Bits become 0.0 and 1.0, uint8 images (four dimensions) pixels in [0, 1]; both are exact in
-    bf16 or nearly so. Continuous features stay float32, whose digits they may need.
+    Bits become 0.0 and 1.0, and uint8 images (four dimensions) become pixels in [0, 1]; bf16
+    holds both almost exactly. Continuous features stay float32, since bf16 would cut digits.
     """
     if x.dtype == torch.uint8:
         return x.to(dtype) / 255 if x.ndim == 4 else x.to(dtype)
@@ -52,7 +52,7 @@ def in_chunks(n: int, size: int) -> Iterator[slice]:
 
 
 def in_answer_chunks(n: int, num_classes: int) -> Iterator[slice]:
-    """Yield slices that cover range(n), of as many records as a target model is asked at once.
+    """Yield slices that cover range(n), each of as many records as a target model gets at once.
 
     That bounds the memory for many records of many classes.
     """

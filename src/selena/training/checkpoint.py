@@ -12,7 +12,7 @@ Part = nn.Module | Optimizer
 
 
 def pack(parts: Mapping[str, Part]) -> dict[str, Tensor]:
-    """Return the state of all `parts`, each tensor's name beginning with its part's."""
+    """Return the tensors of all `parts`; each name begins with the name of its part."""
     return {
         f"{part}/{name}": tensor
         for part, value in parts.items()
@@ -21,13 +21,13 @@ def pack(parts: Mapping[str, Part]) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor], parts: Mapping[str, Part]) -> None:
-    """Give `parts` the state that `pack` returned."""
+    """Load the state that `pack` returned into `parts`."""
     for part, value in parts.items():
         value.load_state_dict(select(tensors, part))
 
 
 def select(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """Return the tensors of one part, named as the part itself names them."""
+    """Return the tensors of one part, without the part's name in front."""
     return {
         name.removeprefix(f"{part}/"): tensor
         for name, tensor in tensors.items()

@@ -1,7 +1,7 @@
-"""Networks that train side by side, step for step, each on its own batches.
+"""Cohorts: networks that train side by side, step for step, each on its own batches.
 
-A step's draws (which records, how they are cropped) are made on the CPU, the same for every
-device; what follows from them is one function of tensors, which a GPU records and replays.
+The random draws of a step (which records, how they are cropped) are made on the CPU, so they are
+the same on every device. The rest of a step is one function of tensors, which a GPU can replay.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from selena.training.stack import NetworkStates, Sequential, Stacked, convolves,
 from selena.workspace import Step, Workspace
 
 OnEpoch = Callable[[Job, int, nn.Module], None]
-"""Told after each epoch: the job, how many epochs lie behind it, and its network as it is."""
+"""Called after each epoch with the job, its number of finished epochs, and its network."""
 
 
 class Cohort:
@@ -68,9 +68,9 @@ class Cohort:
         self._epoch = self._step_number = 0
         self._losses = torch.zeros(len(states), device=device)
         self._dtype = recipe.compute_dtype(device)
-        # PyTorch's optimizers read rates in this precision, and no other.
+        # PyTorch's optimizers read the learning rate in this precision only.
         self._rate_dtype = torch.float64 if device.type == "cpu" else torch.float32
-        # Statistics are of float32 numbers, and a stack of them takes no others.
+        # Batch statistics are computed in float32, and a stack of them needs float32 inputs.
         exact = keeps_statistics(states[0].network)
         self._input_dtype = torch.float32 if exact else self._dtype
         self._compile = compile_networks
@@ -85,11 +85,11 @@ class Cohort:
             state.start()
             bar.advance(state.epochs_done)
         for epoch in range(min(state.epochs_done for state in self._lanes), self._recipe.epochs):
-            # A state whose checkpoint is further on than its neighbours' waits for them.
+            # A state whose checkpoint is further ahead waits for the others.
             active = [state for state in self._lanes if state.epochs_done == epoch]
             losses = self._run_epoch(epoch, active)
             for state in active:
-                # Before the checkpoint: an epoch that was reported is never skipped.
+                # Before the checkpoint is written: a resumed run must not skip the report.
                 if self._on_epoch is not None:
                     self._on_epoch(state.job, epoch + 1, state.network)
                 accuracy = self._validation_accuracy(state)
@@ -110,18 +110,18 @@ class Cohort:
 
     def _alone(self, network: nn.Module) -> Forward:
         if self._device.type == "cuda":
-            # The order of activations: weights need not be turned in each step.
+            # Activations are channels-last; weights in the same order need no conversion per step.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         forward = compiled(network, self._recipe.batch_size) if self._compile else network
         return forward_in(self._dtype, forward, self._device, higher_order=self._own_loss)
 
     @property
     def _own_loss(self) -> bool:
-        """Whether the loss is a defense's own: it may look further than tensors of one shape."""
+        """Whether the loss is a defense's own function; such a step cannot be recorded."""
         return not isinstance(self._recipe.loss, str)
 
     def _run_epoch(self, epoch: int, active: Sequence[NetworkState]) -> dict[NetworkState, float]:
-        """Train `active` states for an epoch; return each one's loss, mean over its batches."""
+        """Train `active` states for one epoch; return each one's mean loss over its batches."""
         for state in active:
             state.network.train()
         batches = {
@@ -151,7 +151,7 @@ class Cohort:
         return {state: sums[state] / len(batches[state]) for state in active}
 
     def _step(self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int) -> None:
-        """Move those of the states of a part that move in this step."""
+        """Take one step with the states of `part` that have a batch left in this epoch."""
         numbers = [i for i in range(part.start, part.stop) if self._lanes[i] in moving]
         rates = sorted({self._lanes[i].rate for i in numbers})
         movers = [[i for i in numbers if self._lanes[i].rate == rate] for rate in rates]
@@ -179,7 +179,7 @@ class Cohort:
         rates: Float[Tensor, " r"],
         crops: Int[Tensor, "3 g b"] | None = None,
     ) -> None:
-        """Apply the gradients of a part's batches to its `movers`, those of one rate together."""
+        """Apply the gradients to the `movers`: one list of states per learning rate."""
         x = self._x.index_select(0, rows.flatten())  # copies whole rows: ten times as fast as x[]
         if crops is not None:
             down, right, mirrored = crops.flatten(1)
@@ -193,7 +193,7 @@ class Cohort:
         try:
             losses.sum().backward()
         except RuntimeError:
-            # A pass that cannot be recorded leaves gradients, to which the next would add.
+            # A pass that cannot be recorded leaves gradients behind; drop them before the next.
             self._networks.collect_gradients(moving)
             for i in moving:
                 self._lanes[i].network.zero_grad()
@@ -204,7 +204,7 @@ class Cohort:
             step_optimizers([self._lanes[i].optimizer for i in numbers], rate)
 
     def _changed(self, x: Tensor, seed: int) -> Tensor:
-        """Return a batch as the recipe's own function changes it; such networks train alone."""
+        """Return a batch changed by the recipe's own function; such networks train alone."""
         assert not isinstance(self._recipe.augmentation, str)
         draws = torch_generator(seed, "augmentation", self._epoch, self._step_number)
         changed = self._recipe.augmentation(x, draws)
@@ -230,10 +230,11 @@ class Cohort:
         return self._recipe.loss(network, inputs[0], target[0], epoch=self._epoch)[None]
 
     def _calls(self, moving: dict[NetworkState, Int[Tensor, " _"]]) -> list[slice]:
-        """Return which states compute together: a whole stack, unless the gaps in it would show.
+        """Return which states compute together: the whole stack if that changes no result.
 
-        A gap, filled or standing still, does not change gradients, but it does change statistics;
-        states that keep such then compute one by one (in the last step of an epoch, mostly).
+        Where batches differ in size or a state is finished, filled-in records do not change
+        gradients, but they do change batch statistics. Networks that keep batch statistics then
+        compute one by one (mostly in the last step of an epoch).
         """
         even = len(moving) == len(self._lanes) and len(set(map(len, moving.values()))) == 1
         if self._stacked and (even or not keeps_statistics(self._lanes[0].network)):
@@ -243,10 +244,10 @@ class Cohort:
     def _rectangle(
         self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int
     ) -> tuple[Int[Tensor, "g b"], Float[Tensor, "g b"]]:
-        """Lay batches of unlike sizes side by side.
+        """Lay batches of different sizes side by side; return their rows and weights.
 
-        Gaps are filled with a record that the state may see anyway, at weight zero, so that no
-        state ever touches a record outside its rows.
+        Gaps are filled with a record from the state's own rows, at weight zero, so that no state
+        ever reads a record outside its rows.
         """
         states = self._lanes[part]
         width = max(size for state in states for size in self._sizes[state][step : step + 1])
@@ -262,7 +263,7 @@ class Cohort:
     def _crops(
         self, part: slice, moving: dict[NetworkState, Int[Tensor, " _"]], step: int, width: int
     ) -> Int[Tensor, "3 g b"]:
-        """Draw how each record of the rectangle is cropped; its filling is left as it is."""
+        """Draw how each record is cropped; records that fill gaps are not cropped."""
         states = self._lanes[part]
         crops = torch.full((3, len(states), width), PADDING)
         crops[2] = 0
@@ -281,7 +282,7 @@ class Cohort:
 
 @contextmanager
 def _beside(streams: Sequence[torch.cuda.Stream | None]) -> Iterator[None]:
-    """Let what streams do in the block follow all that came before, and precede what comes."""
+    """Make the streams wait for earlier work, and later work wait for the streams."""
     queues = [stream for stream in streams if stream is not None]
     for stream in queues:
         stream.wait_stream(torch.cuda.current_stream(stream.device))

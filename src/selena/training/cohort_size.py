@@ -1,8 +1,8 @@
-"""How many networks train side by side: a rule of device, network and batch, never of a clock.
+"""How many networks train side by side: a rule based on device, network and batch, not on time.
 
-A stack shares the price of starting each product, which is most of the price of small networks and
-on accelerators; on a processor a stack of large ones leaves the caches. A stack slows down networks
-with convolutions; those run as they are, on a GPU four at a time, each on a stream of its own.
+A stack starts one matrix product for all its networks. Starting products takes most of the time for
+small networks and on accelerators; on a processor a stack of large networks exceeds the caches.
+Convolutions are slower in a stack, so such networks run one by one, on a GPU four on own streams.
 Rounding differs between a stack and a lone network, so the answer depends on nothing that differs
 between two runs.
 """
@@ -24,13 +24,13 @@ from selena.training.stack import convolves, why_not_stackable
 from selena.training.task import build
 from selena.workspace import Workspace
 
-# Operations per step of one network up to which a processor gains by a stack: at 2e7 a stack of 4
-# took 0.4 to 0.7 of the time, at 1.2e8 one of 16 took 0.8, at 2e8 as much as one at a time, at 4e8
-# twice as much (`python -m benchmarks.cohort_sizes`).
+# Operations per step of one network up to which a stack is faster on a processor. Measured time of
+# a stack relative to one at a time: 0.4 to 0.7 at 2e7 (stack of 4), 0.8 at 1.2e8 (stack of 16),
+# 1 at 2e8, 2 at 4e8 (`python -m benchmarks.cohort_sizes`).
 _SMALL_STEP = 1.5e8
-# Networks in one stack on a processor. Long training is cut finer, for all cores to have a part.
+# Networks in one stack on a processor. Long training uses smaller stacks, so all cores have work.
 _SHORT_STACK, _LONG_STACK = 16, 4
-# Networks with convolutions fill a GPU; more of them at once than this only take its memory.
+# Networks with convolutions trained at once on a GPU: this many fill it, more only take memory.
 _CONVOLVING = 4
 
 _LOG = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Ensemble:
 def cohort_size(ensemble: Ensemble, workspace: Workspace) -> int:
     """Return how many of the ensemble's networks train side by side.
 
-    It is what `workspace.cohort_size` asks for. If that is 0: on an accelerator all (4 of those
-    with convolutions), on a processor up to 16 small ones, and large ones in turn.
+    It is `workspace.cohort_size` unless that is 0. Then it is all of them on an accelerator (4 with
+    convolutions); on a processor up to 16 small ones, and 1 for large ones.
     """
     jobs = ensemble.jobs
     size = workspace.cohort_size or len(jobs)

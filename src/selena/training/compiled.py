@@ -1,8 +1,8 @@
-"""Networks in kernels made for them, where training is long enough to repay the making.
+"""Compiled networks, where training is long enough to repay the time of compiling.
 
-PyTorch's compiler joins what a residual network does between two convolutions (batch
-normalisation, activation, sum) to one kernel: on a GPU a step takes a fifth less. The first network
-of an architecture takes it half a minute, all others share what it made.
+PyTorch's compiler fuses what a residual network does between two convolutions (batch normalisation,
+activation, sum) into one kernel: on a GPU a step takes a fifth less time. Compiling takes half a
+minute per architecture; all networks of that architecture share the result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from selena.training.job import Job
 from selena.training.recipe import Recipe
 from selena.training.stack import convolves
 
-# Steps of all networks together in which the compiled ones save about what compiling takes.
+# Steps of all networks together after which compiling has saved about the time that it took.
 _WORTH_COMPILING = 30_000
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 def worth_compiling(
     factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, device: torch.device
 ) -> bool:
-    """Return whether the jobs' networks are compiled; what is finished already does not matter."""
+    """Return whether to compile the jobs' networks; finished jobs count too (same result)."""
     if device.type != "cuda" or find_spec("triton") is None or not isinstance(recipe.loss, str):
         return False
     steps = recipe.epochs * sum(len(job.rows) // recipe.batch_size for job in jobs)
@@ -37,9 +37,9 @@ def worth_compiling(
 
 
 def compiled(network: nn.Module, batch_size: int) -> Forward:
-    """Return `network` as compiled for batches of one size; others it computes as it is.
+    """Return `network` compiled for batches of one size; other sizes run uncompiled.
 
-    Where the compiler fails, so it does for all.
+    After a failure of the compiler all batches run uncompiled.
     """
     fast, works = torch.compile(network, dynamic=False), True
 

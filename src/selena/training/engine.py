@@ -1,8 +1,8 @@
 """The training engine: fits K networks of one architecture on K sets of rows.
 
-A network's result depends on its own job alone (rows, seed) and never on which others train
-beside it: weights, batch order and dropout each have a seed named after job and epoch. So
-training K together equals training them apart, and killed training resumes without a trace.
+A network's result depends on its own job alone (rows, seed), never on which others train beside
+it: weights, batch order and dropout each have a seed named after job and epoch. So training K
+networks together equals training each alone, and resumed training equals uninterrupted training.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ def fit_networks(
     workspace: Workspace | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[nn.Module]:
-    """Fit one network a job and return them in order, in evaluation mode.
+    """Fit one network per job and return them in order, in evaluation mode.
 
     Args:
         factory: builds a freshly initialised network.
         examples: all records; each job trains on its own rows of them.
-        jobs: what to fit.
-        recipe: how.
+        jobs: rows and seed of each network.
+        recipe: how the networks are trained.
         validation: records with hard labels, for `recipe.selection == "validation"`.
-        description: what the progress bar says.
+        description: text of the progress bar.
         workspace: device, cohort size, progress, and the folder where finished networks and
-            checkpoints are kept; what is found there is not trained again.
+            checkpoints are kept; networks found there are not trained again.
         on_epoch: called after each epoch of each network, before its checkpoint is written.
-            Resumed training may repeat an epoch and then tells the same again; a network that
-            is found finished tells nothing.
+            Resumed training may repeat an epoch and then calls it again with the same values. It
+            is not called for a network that is found finished.
 
     Raises:
         TrainingError: a job without rows, a selection without validation records, or a loss that
             is no longer finite.
-        ConfigError: a training function under a loss or an observer that it would not know.
+        ConfigError: a training function together with `on_epoch` or a loss of the defense's own.
     """
     workspace = workspace or Workspace()
     if recipe.train is not None and (recipe.loss != "cross_entropy" or on_epoch is not None):
@@ -91,7 +91,7 @@ def fit_networks(
     tasks = []
     for part in parts:
         mine = tuple(jobs[part])
-        # Sums come out otherwise on another processor, and beside other numbers of networks.
+        # Rounding depends on the processor and on the number of networks side by side.
         keys = (fingerprint(what, how, len(mine), tensor_digest(j.rows), j.seed) for j in mine)
         tasks.append(kind(factory, mine, tuple(keys), recipe, examples, validation, worth))
     with workspace.progress.step(description, len(jobs) * recipe.epochs) as bar:

@@ -1,11 +1,11 @@
-"""Where the tasks of an ensemble run: in this process, in others of this machine, on a cluster.
+"""Where the tasks of an ensemble run: in this process, in other local processes, on a cluster.
 
-A task returns its weights. Workers of this machine keep artifacts and checkpoints in the folder
-themselves. Those of a cluster keep nothing; this process keeps what they return.
+A task returns its weights. Local workers write artifacts and checkpoints to the folder themselves.
+Workers of a cluster write nothing; this process keeps what they return.
 
 Each worker has as many threads as its share of the cores: at equal threads, any number of workers
-gives equal bytes. Who runs the tasks depends on what is asked for, never on what is finished
-already.
+gives equal bytes. The choice of place depends on all tasks, finished ones included, so a resumed
+run computes as the first one did.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from selena.training.recipe import Recipe
 from selena.training.task import TrainingTask, Weights
 from selena.workspace import NoLog, Silent, Step, Workspace
 
-# Operations below which starting processes, each of which imports PyTorch, is not worth it.
+# Operations from which starting processes is worth the time that each takes to import PyTorch.
 _WORTH_PROCESSES = 5e12
 Point = tuple[str, int, dict[str, float]]
 
@@ -42,9 +42,9 @@ class Place:
     """Where tasks run.
 
     Attributes:
-        pool: who runs them; None for this process.
-        numeric: what their bytes depend on there (`numeric_environment`).
-        keeps: whether the workers reach the workspace's folder and keep artifacts themselves.
+        pool: the workers that run them; None for this process.
+        numeric: the conditions there that results depend on (`numeric_environment`).
+        keeps: whether the workers can write artifacts to the workspace's folder.
     """
 
     pool: Pool | None
@@ -62,11 +62,11 @@ def run_tasks(
     """Return the weights of each task's networks.
 
     Args:
-        tasks: what to run; what `workspace` keeps of it is not run again.
-        workspace: whose.
-        bar: told of every epoch.
+        tasks: what to run; tasks whose networks `workspace` keeps are not run again.
+        workspace: device, folder and log.
+        bar: advanced by every epoch.
         place: where they run.
-        on_epoch: told after each epoch, in this process only.
+        on_epoch: called after each epoch; works in this process only.
     """
     kept = {number: task.finished(workspace) for number, task in enumerate(tasks)}
     found = {number: weights for number, weights in kept.items() if weights is not None}
@@ -84,7 +84,7 @@ def run_tasks(
 
 
 def choose_place(workspace: Workspace, tasks: int, *, shared_out: bool) -> Place:
-    """Return where so many tasks run; if not `shared_out`, in this process."""
+    """Return where `tasks` tasks run: in this process unless they are `shared_out`."""
     workers = min(worker_count(workspace), tasks) if shared_out else 1
     threads = worker_threads(workers, workspace.cores)
     if shared_out and is_remote(workspace):
@@ -104,24 +104,23 @@ def worker_count(workspace: Workspace) -> int:
 def worker_threads(workers: int, cores: int = 0) -> int:
     """Return how many threads each of `workers` processes computes with.
 
-    It is their share of `cores` (0 for those of this process), but never more than this process
-    computes with. On a cluster a task has as many as it would have here.
+    It is their share of `cores` (0: the cores of this process), but never more than this process
+    computes with. A task on a cluster has the same number as it would have here.
     """
     threads = torch.get_num_threads()
     return threads if workers == 1 else max(1, min(threads, (cores or cpu_count()) // workers))
 
 
 def there(workspace: Workspace, *, shared_out: bool) -> Workspace:
-    """Return the workspace as tasks find it: on the device of the machine that runs them."""
+    """Return the workspace with the device of the machine that runs the tasks."""
     elsewhere = shared_out and is_remote(workspace)
     return replace(workspace, device=task_device(workspace)) if elsewhere else workspace
 
 
 def for_a_worker(workspace: Workspace) -> Workspace:
-    """Return the workspace of a task on another machine: it keeps nothing there.
+    """Return the workspace of a task on another machine, without a folder.
 
-    What the task shares out in its turn it runs itself, with the threads that each part would
-    have here.
+    The task runs nested tasks itself, with as many threads as each of them would have here.
     """
     return replace(
         workspace,
@@ -139,7 +138,7 @@ def for_a_worker(workspace: Workspace) -> Workspace:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Compute with so many threads in the block."""
+    """Compute with `count` threads in the block."""
     before = torch.get_num_threads()
     if count != before:
         torch.set_num_threads(count)
@@ -157,7 +156,7 @@ def is_long(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> boo
 
 
 def operations_per_record(factory: NetworkFactory) -> float:
-    """Return about how many operations a record's step takes: 6 per weight."""
+    """Return about how many operations a step takes per record: 6 per weight."""
     with torch.device("meta"):
         return 6.0 * sum(parameter.numel() for parameter in factory().parameters())
 
@@ -177,7 +176,7 @@ class _Elsewhere:
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """What a worker returns: weights of each network, names of artifacts, points of curves."""
+    """What a worker returns: weights per network, names of artifacts, logged values."""
 
     weights: list[dict[str, np.ndarray]]
     touched: set[str]
@@ -197,13 +196,13 @@ def _in_pool(
     small = [
         _Elsewhere(replace(task, examples=_ELSEWHERE, validation=None), quiet) for task in tasks
     ]
-    # As arrays, which travel once; a tensor would be copied into every task.
+    # As arrays, which are sent once; tensors would be copied into every task.
     shared = [_arrays(tasks[0].examples), _arrays(tasks[0].validation)]
     for number, trained in place.pool.run(_train, small, shared):
         workspace.touched.update(trained.touched)
         for point in trained.points:
             workspace.log.scalars(*point)
-        # Copies: what arrived may lie in memory that a cluster's machine lends.
+        # Copies: a cluster may reuse the memory of the arrays that it returned.
         weights = [{k: torch.tensor(v) for k, v in net.items()} for net in trained.weights]
         if not place.keeps:
             tasks[number].keep(workspace, weights)
@@ -211,7 +210,7 @@ def _in_pool(
 
 
 class _Curves:
-    """Keeps what a worker would log for the process that asked."""
+    """Collects what a worker logs, for the process that started the task."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []

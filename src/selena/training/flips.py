@@ -1,8 +1,8 @@
-"""Predicted labels of bit-flipped copies of records, without computing each copy from its bits.
+"""Predicted labels of bit-flipped copies of records, with a cheaper first layer.
 
 A copy differs from its record in a few bits, so the first layer's output differs by those bits'
-columns of its weights: W(x ^ p) + b = (Wx + b) + sum over flipped i of (1 - 2 x_i) W_i. Of a
-network on 600 bits whose first layer is nearly half of the arithmetic, that leaves the other half.
+columns of its weights: W(x ^ p) + b = (Wx + b) + sum over flipped i of (1 - 2 x_i) W_i. For a
+network on 600 bits, whose first layer is nearly half of the arithmetic, that saves nearly half.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from selena.training.batches import as_input, in_chunks
 from selena.training.inference import predict
 from selena.training.linear_stack import Layer, activate, linear, linear_stack
 
-# Records a step: on a CPU the activations of a step then stay in its caches.
+# Records per step: on a CPU the activations of a step then stay in its caches.
 _CPU_ROWS, _GPU_ROWS = 512, 8_192
-# A label is settled where its lead over the next is more than `_SAFETY` times the largest error of
-# a lead among copies of `_SAMPLE` = (records, patterns of each); others are computed plainly.
+# A label counts as certain if its logit leads the next by more than `_SAFETY` times the largest
+# rounding error on `_SAMPLE` = (records, patterns of each); others are computed in float32.
 _SAMPLE, _SAFETY = (64, 4), 2.0
 _COPIES_BYTES = 1 << 24
 
@@ -37,10 +37,10 @@ def flipped_labels(
 ) -> Int[Tensor, "n k"]:
     """Return the labels that `network` predicts for each record under each pattern of flips.
 
-    They are those of `predict` on the flipped records. Networks that are no plain stack of linear
-    layers and activations are asked about just those. Where `device` has bf16 instructions most
-    copies are settled in bf16; those whose lead is within a multiple of the error that rounding
-    showed on a sample are computed again, plainly and in float32.
+    They equal the labels of `predict` on the flipped records. Networks other than plain stacks of
+    linear layers and activations do compute these records. Where `device` has bf16 instructions,
+    most copies are computed in bf16. Copies whose two largest logits are closer than a multiple of
+    the rounding error, measured on a sample, are computed again in float32.
     """
     stack = linear_stack(network)
     if stack is None or not (len(x) and len(flips)):
@@ -90,7 +90,7 @@ class FlipPass:
     def labels(
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
     ) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-        """Return the label of each copy, and by how much its logit leads the next."""
+        """Return the label of each copy, and the lead of its logit over the next largest."""
         labels = torch.empty(len(x), len(flips), dtype=torch.int64)
         leads = torch.empty(len(x), len(flips))
         patterns = [torch.nonzero(row).squeeze(1).to(self._device) for row in flips]
@@ -109,8 +109,8 @@ class FlipPass:
     ) -> float:
         """Return the lead within which `network` itself, in float32, may predict another label.
 
-        It is measured on an evenly spaced sample of the copies: the largest difference between
-        what two logits of a copy gain by rounding, times a margin.
+        It is measured on an evenly spaced sample of the copies: the largest rounding error of the
+        difference between two logits of a copy, times a margin.
         """
         rows, patterns = _evenly(len(x), _SAMPLE[0]), _evenly(len(flips), _SAMPLE[1])
         exact = predict(network, flip_bits(x[rows], flips[patterns]), device=str(self._device))
@@ -134,7 +134,7 @@ def _evenly(n: int, count: int) -> Int[Tensor, " m"]:
 def ask_flipped(
     labels: Callable[[Tensor], Tensor], x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
 ) -> Int[Tensor, "n k"]:
-    """Return what `labels` says of each record under each pattern of flips, memory bounded."""
+    """Return `labels` of each record under each pattern of flips, in batches of bounded memory."""
     rows = max(1, _COPIES_BYTES // max(1, x.shape[1] * len(flips)))
     parts = [labels(flip_bits(x[part], flips)) for part in in_chunks(len(x), rows)]
     return torch.cat([torch.empty(0, dtype=torch.int64), *parts]).view(len(x), len(flips))

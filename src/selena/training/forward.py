@@ -28,7 +28,7 @@ def forward_in(
         dtype: float32 or bfloat16.
         network: a network, or a function that computes several.
         device: where its weights are.
-        higher_order: gradients of gradients will be asked for, which fused kernels do not offer.
+        higher_order: whether gradients of gradients are needed; fused kernels do not offer them.
     """
     if dtype == torch.float32:
         return network

@@ -1,4 +1,4 @@
-"""What a trained network answers: float32, in batches that fit the caches, memory bounded."""
+"""Predictions of a trained network: float32, in batches that fit the caches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from selena.training.job import Examples
 from selena.training.linear_stack import answers, linear_stack
 from selena.training.memory import keep_freed_memory
 
-# Numbers of input a batch: on a CPU the activations of a convolution then stay in its caches,
-# which makes it three times as fast as batches of thousands; a GPU wants large ones.
+# Input numbers per batch. On a CPU the activations of a convolution then stay in the caches, which
+# is three times as fast as batches of thousands of records; a GPU is faster with large batches.
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 19, 1 << 24
 
 
@@ -33,9 +33,9 @@ def predict_rows(
     *,
     device: str = "cpu",
 ) -> Iterator[tuple[Int[Tensor, " b"], Float[Tensor, "b *out"]]]:
-    """Yield some of `rows` with the network's outputs for them, a batch at a time.
+    """Yield batches of `rows` with the network's outputs for them.
 
-    The batches are those of `predict(network, x[rows])`; none but the current one is held.
+    The batches are those of `predict(network, x[rows])`; only the current one is in memory.
     """
     for part in in_chunks(len(rows), _batch_size(x, device)):
         yield rows[part], _outputs(network, x[rows[part]], device)
@@ -59,6 +59,6 @@ def _outputs(
 
 
 def accuracy(network: nn.Module, examples: Examples, device: torch.device) -> float:
-    """Return the share of `examples` (of hard labels) that `network` predicts right."""
+    """Return the share of `examples` (with hard labels) that `network` predicts correctly."""
     predicted = predict(network, examples.x, device=str(device)).argmax(dim=1)
     return float((predicted == examples.target).double().mean())

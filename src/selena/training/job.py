@@ -1,4 +1,4 @@
-"""What the engine is given: jobs and examples."""
+"""Inputs of the training engine: jobs and examples."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Job:
 
         Args:
             name: what its kept artifact is called.
-            rows: which records it may see, by number or as a mask of all; it touches no others.
-                A mask is kept as bits, so that K jobs do not hold K x n numbers.
+            rows: the records that it trains on, by number or as a mask of all; it reads no
+                others. A mask is kept as bits, so that K jobs do not hold K x n numbers.
             seed: root of its draws.
         """
         self.name = name
@@ -33,7 +33,7 @@ class Job:
 
     @property
     def rows(self) -> Int[Tensor, " m"]:
-        """Which records it may see; of a mask, in rising order and made anew at each look."""
+        """Numbers of the records that it trains on; a mask gives them in ascending order."""
         if isinstance(self._rows, Tensor):
             return self._rows
         return torch.from_numpy(np.flatnonzero(np.unpackbits(self._rows)))
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs and what to learn.
+    """Inputs and targets.
 
     Attributes:
         x: features as in `Records`.

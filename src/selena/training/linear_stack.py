@@ -1,7 +1,7 @@
-"""Plain stacks of linear layers, and their passes in PyTorch's fused kernels for processors.
+"""Plain stacks of linear layers, computed by PyTorch's fused kernels for processors.
 
 One kernel multiplies, adds the bias and applies the activation before it rounds, so that the
-activation costs next to nothing: in answers in float32, and in training in bf16.
+activation costs next to nothing. Predictions use it in float32, training in bf16.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from selena.environment.processor import has_fused_kernels
 
-# PyTorch keeps a kernel for every number of rows it has met, some megabytes a network: batches are
-# filled up with zeros to a multiple of this.
+# PyTorch keeps one kernel per number of rows, some megabytes per network. So batches are padded
+# with zeros to a multiple of this.
 _ROWS = 64
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.ReLU: "relu"}
@@ -29,7 +29,7 @@ Layer = tuple[nn.Linear, str]
 def linear_stack(network: nn.Module) -> list[Layer] | None:
     """Return the layers of a plain stack of linear layers and activations, or None.
 
-    Plain is what computes nothing else: no layer of another type (subclasses may), no hook, and
+    A plain stack has no layers of other types (subclasses count as other types), no hooks, and
     only float32 parameters.
     """
     if type(network) is not nn.Sequential or _hooked(network):
@@ -73,7 +73,7 @@ def activate(x: Float[Tensor, "b n"], activation: str) -> Float[Tensor, "b n"]:
     if activation == "none":
         return x
     if x.dtype == torch.bfloat16 and _may_fuse(x):
-        # oneDNN takes less than half the time of PyTorch's own, both copies included.
+        # oneDNN's tanh takes less than half the time of PyTorch's, both copies included.
         return torch.tanh(x.to_mkldnn()).to_dense()
     if x.dtype == torch.float32 and x.device.type == "cpu":
         return _quick_tanh(x)
@@ -83,7 +83,7 @@ def activate(x: Float[Tensor, "b n"], activation: str) -> Float[Tensor, "b n"]:
 def _quick_tanh(x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     """Return tanh(x) = 2 sigmoid(2 x) - 1, to 2e-7.
 
-    With AVX2 PyTorch's sigmoid takes a quarter of the time of its tanh, all of this a half.
+    With AVX2 PyTorch's sigmoid takes a quarter of the time of its tanh; this function takes half.
     """
     output = (x + x).sigmoid_()
     output += output
@@ -105,7 +105,7 @@ def answers(stack: Sequence[Layer], x: Float[Tensor, "b *features"]) -> Float[Te
 
 
 def filled(x: Float[Tensor, "b m"]) -> Float[Tensor, "c m"]:
-    """Return `x` with rows of zeros up to a number that kernels are kept for."""
+    """Return `x` padded with rows of zeros to a number of rows that kernels are kept for."""
     missing = -len(x) % _ROWS
     return functional.pad(x, (0, 0, 0, missing)) if missing else x
 
@@ -115,7 +115,7 @@ def fused_outputs(
 ) -> Float[Tensor, "b out"]:
     """Return the outputs of a stack in training, computed in bf16 from its float32 weights.
 
-    Gradients reach the weights (in float32) and `x`; there are none of a second order.
+    Gradients reach the weights (in float32) and `x`; second-order gradients are not supported.
     """
     activations = [activation for _, activation in stack]
     parameters = [parameter for layer, _ in stack for parameter in (layer.weight, layer.bias)]
@@ -130,7 +130,7 @@ class _FusedStack(torch.autograd.Function):
     ) -> Tensor:
         inputs, weights = [filled(x.to(torch.bfloat16))], []
         layers = zip(parameters[::2], parameters[1::2], activations, strict=True)
-        # A layer is rounded when its turn comes, so that it need not leave the cache before.
+        # Each layer is rounded just before it is used, so that it is still in the cache.
         for weight, bias, activation in layers:
             assert weight is not None
             weights.append(weight.to(torch.bfloat16))
@@ -151,8 +151,8 @@ class _FusedStack(torch.autograd.Function):
         for i in reversed(range(depth)):
             gradient = _through(ctx.activations[i], gradient, outputs[i + 1])
             of_weight = torch.mm(gradient.t(), outputs[i]).float()
-            # Added up in float32 and rounded once, as the products are; asked for in float32 it
-            # would first copy the whole gradient.
+            # The sum is computed in float32 and rounded once, as the products are. With a float32
+            # result PyTorch would first copy the whole gradient.
             of_bias = gradient.sum(0).float() if ctx.has_bias[i] else None
             of_parameters[:0] = of_weight, of_bias
             if i or ctx.needs_input_grad[0]:

@@ -23,7 +23,7 @@ class LossTrace:
 
         model, trace = defense.fit_with_trace(train, validation)
 
-    In a loop of one's own, after each epoch:
+    In your own training loop, after each epoch:
 
         trace.add(network(train.x))
 
@@ -53,7 +53,7 @@ class LossTrace:
         self._keep(len(self._epochs) + 1, torch.as_tensor(logits).detach().cpu())
 
     def __call__(self, job: Job, epoch: int, network: nn.Module) -> None:
-        """Record what `fit_networks` tells after an epoch; one told twice is recorded once."""
+        """Record an epoch that `fit_networks` reports; an epoch reported twice counts once."""
         device = next((str(each.device) for each in network.parameters()), "cpu")
         self._keep(epoch, predict(network, self.records.x, device=device))
 

@@ -1,4 +1,4 @@
-"""What training minimises: named losses of one example, or a defense's own of a whole batch."""
+"""Training losses: named losses per example, or a defense's own loss of a whole batch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LossName = Literal["cross_entropy", "mse", "binary_cross_entropy"]
 
 @runtime_checkable
 class Loss(Protocol):
-    """A loss of a defense's own, which sees the whole batch, the network and the epoch.
+    """A defense's own loss, which sees the whole batch, the network and the epoch.
 
-    A frozen dataclass of its hyperparameters with this method, set as `Recipe.loss`:
+    It is a frozen dataclass of its hyperparameters with this method, set as `Recipe.loss`:
 
         def __call__(self, network, x, target, *, epoch): ...
 
     `network(x)` gives logits with gradients. The call returns one number, the loss of the batch;
     `selena.defenses.relaxloss` is an example. The loss may draw from PyTorch's global generators,
-    which the engine seeds each epoch, so networks that minimise one are trained one at a time.
+    which the engine seeds each epoch. So networks with such a loss are trained one at a time.
     """
 
     def __call__(

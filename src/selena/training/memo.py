@@ -1,4 +1,4 @@
-"""A target model that is asked about the same records again and again."""
+"""A target model that remembers its last answers, for attacks that ask the same again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from selena.types import TargetModel
 class MemoizedTarget:
     """A target model that remembers its last answers.
 
-    Several attacks ask about the same records; an ensemble or an output filter should work for
-    that only once. An oracle still counts each query. Of a target that answers at random
-    nothing may be remembered: asking again is an attack.
+    Several attacks ask about the same records; an ensemble or an output filter should compute
+    those answers only once. An oracle still counts each query. Do not wrap a target with random
+    answers: asking it again is an attack, and must give new answers.
     """
 
     def __init__(self, target: TargetModel, keep: int = 8) -> None:
-        """Wrap `target`, keeping its answers to the last `keep` batches; 0 asks each time.
+        """Wrap `target`, keeping its answers to the last `keep` batches; 0 keeps none.
 
-        A target that looks its answers up (`is_table`) is asked each time: that costs less than
-        remembering.
+        A target that looks its answers up (`is_table`) is asked each time, since a look-up costs
+        less than remembering.
         """
         self._target = target
         self._keep = 0 if getattr(target, "is_table", False) else keep
@@ -35,7 +35,7 @@ class MemoizedTarget:
         return self._target.num_classes
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return logits, remembered or asked for."""
+        """Return logits, from memory or from the target."""
         if self._keep == 0:
             return self._target.logits(x)
         name = tensor_digest(x)

@@ -1,4 +1,4 @@
-"""Memory that was freed: kept for the next step of training, or given back to the system."""
+"""Freed memory: kept for the next step of training, or given back to the system."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import cache
 
 # The numbers of glibc's options, from its malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# Blocks up to the first (the most that glibc takes) come from the heap, whose free end is given
-# back once it is larger than the second.
+# Blocks up to the first size (the largest that glibc accepts) come from the heap. The free end of
+# the heap is given back once it is larger than the second size.
 _LARGEST_BLOCK, _MOST_KEPT = 32 << 20, 512 << 20
-# Whoever sets one of these knows better.
+# Where a user sets one of these, glibc is left as it is.
 _SETTLED = {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Ask glibc not to return memory to the system that the next step asks for again.
+    """Make glibc keep freed memory, because the next step of training needs it again.
 
-    A step of training frees some megabytes. By default they go back, and come again page by page
-    and filled with zeros: hundreds of page faults a step, and thousands of a convolutional network.
+    A step of training frees some megabytes. By default they go back to the system, and return page
+    by page, filled with zeros: hundreds of page faults per step, thousands with convolutions.
 
     Returns:
-        Whether it was asked: not of other systems, nor where the environment settles the matter.
+        Whether glibc was told: False on other systems, and where the environment sets it.
     """
     if not _SETTLED.isdisjoint(os.environ):
         return False
@@ -36,9 +36,9 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> None:
-    """Give memory that was freed back to the system, where glibc would keep it.
+    """Give freed memory back to the system, where glibc would keep it.
 
-    What one stage of an audit leaves in pieces would stand beside what the next one takes.
+    Otherwise freed fragments of one stage of an audit add to the memory of the next stage.
     """
     with suppress(AttributeError, OSError, TypeError):  # another system
         ctypes.CDLL(None).malloc_trim(0)

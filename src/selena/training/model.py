@@ -1,4 +1,4 @@
-"""One trained network as a target model."""
+"""A target model of one trained network."""
 
 from __future__ import annotations
 

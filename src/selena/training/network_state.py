@@ -1,4 +1,4 @@
-"""One network on its way through training: optimizer, epochs done, best weights, kept artifacts."""
+"""The state of one network in training: optimizer, epochs done, best weights, artifacts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from selena.workspace import Workspace
 
 
 def artifact_name(job: Job, key: str) -> str:
-    """Return what a job's finished network is kept under."""
+    """Return the name under which a job's finished network is kept."""
     return f"{job.name}-{key[:24]}"
 
 
 class NetworkState:
-    """The state of one network in training, which can be written down and taken up again.
+    """The state of one network in training, which can be written to a checkpoint and resumed.
 
     Attributes:
         job: the rows and the seed.
         network: the network.
-        epochs_done: how many epochs lie behind it.
+        epochs_done: number of finished epochs.
         rate: learning rate of its last step.
     """
 
@@ -50,7 +50,7 @@ class NetworkState:
             network: the network.
             recipe: how it is trained.
             workspace: keeps the finished network and checkpoints.
-            beside: what else a checkpoint holds (an adversary that trains in step with it).
+            beside: other parts of a checkpoint (an adversary that trains in step with it).
         """
         self.job = job
         self._name = artifact_name(job, key)
@@ -67,7 +67,7 @@ class NetworkState:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer; there is one between `start` and `finish`."""
+        """The optimizer; it exists between `start` and `finish`."""
         assert self._optimizer is not None
         return self._optimizer
 
@@ -80,21 +80,21 @@ class NetworkState:
         return f"{self._name}-checkpoint"
 
     def load_finished(self) -> bool:
-        """Take over the finished network if it was kept; return whether it was."""
+        """Load the finished network if it was kept; return whether it was."""
         state = self._workspace.load(self._name)
         if state is None:
             return False
         self.network.load_state_dict(state)
         self.epochs_done = self._recipe.epochs
-        self._workspace.discard(self._checkpoint_name)  # left where that was not reached any more
+        self._workspace.discard(self._checkpoint_name)  # left over if a kill preceded its removal
         return True
 
     def start(self) -> None:
-        """Make the optimizer, and go on from a kept checkpoint if there is one.
+        """Make the optimizer, and resume from a kept checkpoint if there is one.
 
-        A state that was found finished only stands beside the others from here on.
+        A state that was found finished keeps its place in the cohort, but trains no more.
 
-        Call it once the parameters lie where they will stay.
+        Call it after the parameters are in their final place (a stack moves them).
         """
         keep_freed_memory()
         self._optimizer = Optimizer(self.network.parameters(), self._recipe)
@@ -107,7 +107,7 @@ class NetworkState:
         unpack(kept, self._parts)
 
     def step(self, rate: float) -> None:
-        """Apply the gradients that the network's parameters hold, and drop them."""
+        """Apply the gradients of the network's parameters, and drop them."""
         self.rate = rate
         self.optimizer.step(rate)
 
@@ -124,11 +124,11 @@ class NetworkState:
             self._last_checkpoint = time.monotonic()
 
     def finish(self) -> None:
-        """Settle on the selected weights, keep them, and drop the checkpoint."""
+        """Load the selected weights, keep them, and drop the checkpoint."""
         if self._best is not None:
             self.network.load_state_dict(self._best)
         for parameter in self.network.parameters():
-            # A stacked network's tensors are views into the stack, which ends here.
+            # A stacked network's tensors are views into the stack, whose memory is freed here.
             parameter.data = parameter.data.clone()
             parameter.grad = None
         for buffer in self.network.buffers():

@@ -1,8 +1,8 @@
-"""Adam and SGD for networks that train side by side: one call of PyTorch's fused kernels a step.
+"""Adam and SGD for networks that train side by side: one call of fused kernels per step.
 
-PyTorch's classes wrap the same kernels, but the first object made of one imports PyTorch's
-compiler, which takes every process seconds, and one object a network would start the kernels for
-each network anew, which takes small ones longer than what the kernels compute.
+PyTorch's classes wrap the same kernels, with two disadvantages. The first object of a class imports
+PyTorch's compiler, which takes seconds per process. And one object per network starts the kernels
+once per network, which for small networks takes longer than the computation.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
 class Optimizer:
-    """What an optimizer remembers of one network's parameters."""
+    """An optimizer of one network: its parameters and what it remembers of them."""
 
     def __init__(self, parameters: Iterable[Tensor], recipe: Recipe) -> None:
-        """Begin with nothing learned; the parameters stay where they lie from now on."""
+        """Start with an empty state; the parameters must not move in memory from now on."""
         self.recipe = recipe
         self.parameters = list(parameters)
         self.state = [_nothing(parameter, recipe) for parameter in self.parameters]
@@ -33,7 +33,7 @@ class Optimizer:
         step_optimizers([self], rate)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what is remembered, named `index.name`."""
+        """Return the optimizer's state, with names `index.name`."""
         return {
             f"{index}.{name}": tensor
             for index, entry in enumerate(self.state)
@@ -41,13 +41,13 @@ class Optimizer:
         }
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what another one returned by `state_dict`."""
+        """Load what `state_dict` returned."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(tensors[name])
 
 
 def step_optimizers(optimizers: Sequence[Optimizer], rate: float | Tensor) -> None:
-    """Apply the gradients that the parameters of optimizers of one recipe hold, and drop them.
+    """Take one step with several optimizers of one recipe, and drop the gradients.
 
     Args:
         optimizers: at least one.

@@ -1,9 +1,9 @@
-"""Networks that a function of the user trains: its loop, its optimizer, its augmentation.
+"""Networks trained by a function of the user, with its own loop, optimizer and augmentation.
 
-The function stands in a recipe, `Recipe(train=function)`, and so wherever a recipe does: in
-`Undefended`, `SplitAI` and `Selena`. Each network is one task. A finished one is kept under its
-fingerprint, which includes the function's code, so K trainings resume after a kill; a training
-that was killed in its middle begins again.
+The function is part of a recipe, `Recipe(train=function)`, so `Undefended`, `SplitAI`, `Selena` and
+others with a recipe can use it. Each network is one task. A finished network is kept under its
+fingerprint, which includes the function's code. After a kill, finished networks are not trained
+again; a network that was in training starts from the beginning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training loop of a defense's own, which a killed process resumes."""
+"""Resumable training for defenses that write their own training loop."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from selena.workspace import Workspace
 
 @runtime_checkable
 class Trains(Protocol):
-    """A defense that trains one network, as a frozen dataclass of all its settings."""
+    """A defense that trains one network: a frozen dataclass of all its settings."""
 
     @property
     def network(self) -> NetworkFactory:
-        """What builds the network."""
+        """Builds the network."""
 
     @property
     def recipe(self) -> Recipe:
@@ -37,7 +37,7 @@ class Trains(Protocol):
 
 
 class OwnLoop:
-    """Makes a training loop resumable: a killed run ends with the bytes of an undisturbed one.
+    """Makes a training loop resumable: a resumed run gives the same bytes as an undisturbed one.
 
     A defense that cannot train by `fit_single` writes the steps of one epoch itself. This is the
     whole of its `fit`:
@@ -61,13 +61,13 @@ class OwnLoop:
     names hold a digest of the defense's settings and code, the records, the seed and the
     processor, so other work never finds them. Two rules:
 
-    - Each random draw of an epoch comes from a generator named by the seed and the epoch. PyTorch's
-      global generators are such ones already.
-    - What else an epoch changes (another network, its optimizer) is in `beside`.
+    - Each random draw of an epoch comes from a generator whose seed names seed and epoch. PyTorch's
+      global generators are already seeded so.
+    - Anything else that an epoch changes (another network, its optimizer) is in `beside`.
 
     Attributes:
         network: the network in training, on `device`; the seed determines its initial weights.
-        rows: numbers of all rows of `train`.
+        rows: all row numbers of `train`.
         device: where it trains.
     """
 
@@ -89,7 +89,7 @@ class OwnLoop:
                 and selection.
             name: what the kept network and the progress bar are called.
             train: members.
-            validation: non-members, on which an epoch is selected where the recipe says so.
+            validation: non-members; they select the epoch if the recipe says so.
             seed: root of every draw.
             workspace: device, progress and folder.
             beside: other networks and optimizers that train in step.
@@ -120,7 +120,7 @@ class OwnLoop:
         """Train the epochs that are left and return the network, in evaluation mode.
 
         Args:
-            train_epoch: trains the epoch of this number, from 0.
+            train_epoch: trains one epoch; it is called with the epoch's number, from 0.
             first_choice: epochs before this one are not selected.
         """
         state, epochs = self._state, self._recipe.epochs
@@ -137,7 +137,7 @@ class OwnLoop:
         return self.network.eval()
 
     def step(self, rate: float) -> None:
-        """Apply the gradients of `network` by the recipe's optimizer, and drop them."""
+        """Apply the gradients of `network` with the recipe's optimizer, and drop them."""
         self._state.step(rate)
 
     def _accuracy(self) -> float | None:

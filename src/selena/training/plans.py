@@ -22,7 +22,7 @@ from selena.types import Dataset
 
 @dataclass(frozen=True)
 class Adversary:
-    """The inference network that adversarial regularization plays against, and the schedule.
+    """The attack network of adversarial regularization, and the schedule of the game.
 
     Attributes:
         alpha: weight of the adversary's gain in the classifier's loss.
@@ -41,7 +41,7 @@ class Adversary:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a defense needs to be told about training on one data set.
+    """All settings that a defense needs for training on one data set.
 
     Attributes:
         architecture: "mlp", or for images "resnet18" or "small_resnet".
@@ -53,12 +53,12 @@ class Plan:
         training: recipe of the undefended model and of every sub-model.
         distillation: recipe of the student.
         adversary: schedule of adversarial regularization.
-        shadow_epochs: epochs of the sub-models of an attacker who imitates Split-AI; None for
-            those of `training`.
+        shadow_epochs: epochs of the sub-models of an attacker who imitates Split-AI; None: as
+            many as `training` has.
         n_submodels: number of sub-models.
         n_nonmodels: number of sub-models that do not train on a record.
-        near_duplicates: "auto" finds near copies among training records, which then share their
-            non-models; "exact" takes equal records alone, a number is a distance.
+        near_duplicates: records that share their non-models. "auto" finds near-duplicates among
+            training records, "exact" only equal records; a number is the largest distance.
     """
 
     architecture: Literal["mlp", "resnet18", "small_resnet"] = "mlp"
@@ -136,7 +136,7 @@ PLANS: dict[str, Plan] = {
         distillation=_CIFAR100,
         adversary=Adversary(alpha=6.0, warm_up_epochs=4, attack_batches=1, learning_rate=0.1),
     ),
-    # The paper does not use these sets: its network, with steps fit to their size.
+    # The paper does not use these data sets: its network, with batches fit to their size.
     "location30": Plan(
         training=Recipe(batch_size=64, epochs=50),
         distillation=Recipe(batch_size=64, epochs=50),

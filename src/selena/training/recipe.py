@@ -1,4 +1,4 @@
-"""How a network is trained, as plain settings."""
+"""Recipes: how a network is trained, as plain settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Schedule = Literal["steps", "one_cycle"]
 class Train(Protocol):
     """A training loop of the user's own, set as `Recipe.train`.
 
-    Its code and what it holds are part of the fingerprint under which a trained network is kept.
+    Its code and the values it refers to are part of the fingerprint of the trained network.
     """
 
     def __call__(
@@ -38,11 +38,11 @@ class Train(Protocol):
         """Return a trained network.
 
         Args:
-            network_factory: builds the network; what is returned must have its architecture.
-            records: what to train on, and nothing else. With soft labels, `y` is the most probable
-                class of each and not the true one: a student must not see that.
+            network_factory: builds the network; the returned one must have its architecture.
+            records: the only records to train on. With soft labels, `y` is the most probable
+                class of each record and not the true one, which a student must not see.
             soft_labels: rows of probabilities to learn instead of `y`; None for hard labels.
-            seed: of this network. PyTorch's global generators are seeded with it already.
+            seed: seed of this network. PyTorch's global generators are already seeded with it.
             device: where to train, as "cpu" or "cuda".
         """
 
@@ -70,11 +70,11 @@ class Recipe:
         loss: "cross_entropy" (hard labels, or soft ones as rows of probabilities), "mse",
             "binary_cross_entropy" (of one logit), or a defense's own,
             `loss(network, x, target, *, epoch) -> scalar` (`selena.training.losses.Loss`).
-        augmentation: "crop_flip" shows images cropped and mirrored at random, another way in
-            each epoch; soft labels are those of the clean images. "none" shows them as they are.
-            Or a function of a batch and a generator (`selena.training.augment.Augment`).
+        augmentation: "crop_flip" crops and mirrors images at random, anew in each epoch; soft
+            labels are those of the clean images. "none" changes nothing. Or a function of a
+            batch and a generator (`selena.training.augment.Augment`).
         train: a function that trains the network, `train(network_factory, records, soft_labels,
-            seed, device) -> network`; the other settings are then its own affair (`Train`).
+            seed, device) -> network`; it then decides about the other settings (`Train`).
     """
 
     _: KW_ONLY

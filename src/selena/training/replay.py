@@ -1,8 +1,8 @@
-"""A step of training as a GPU wants it: recorded once, replayed from then on.
+"""Recorded training steps: a GPU records a step once (a CUDA graph) and then replays it.
 
-Starting a kernel takes the processor longer than many kernels take the GPU, and a step has some
-hundred. A recorded step (a CUDA graph) is started as one. `results/gpu/steps.json` holds times.
-What cannot be recorded runs as it is, and the log says why.
+A step has some hundred kernels, and starting one takes the processor longer than many take to run.
+A recorded step is started as a whole. `results/gpu/steps.json` holds times. A step that cannot be
+recorded runs unrecorded, and the log says why.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# The first calls run as they are: libraries choose kernels and make workspaces in them.
+# The first calls run unrecorded: in them libraries choose kernels and allocate workspaces.
 _WARM_UP = 3
 
 _LOG = logging.getLogger(__name__)
 
 
 def stream_on(device: torch.device) -> torch.cuda.Stream | None:
-    """Return a queue of its own for work on `device`, or None where work runs when it is called."""
+    """Return a new CUDA stream on `device`, or None on a device without streams."""
     if device.type != "cuda" or not torch.backends.cuda.is_built():
         return None
     return torch.cuda.Stream(device)
 
 
 class Replay:
-    """A function of tensors that always does the same work, on tensors that stay where they are."""
+    """A function of tensors that always does the same work, on tensors at fixed addresses."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Replay:
                 nothing, but changes other tensors in place.
             device: where it works.
             stream: the queue that its work joins (`stream_on`).
-            record: whether it may be recorded; what depends on more than tensors may not.
+            record: whether it may be recorded; a function of more than tensors may not.
         """
         self._function = function
         self._device = device
@@ -60,7 +60,7 @@ class Replay:
             self._function(*(tensor.to(self._device) for tensor in inputs))
             return
         with torch.cuda.stream(self._stream):
-            # From pinned memory: the processor goes on while they travel.
+            # From pinned memory, so that the processor does not wait for the copy.
             arrived = [t.pin_memory().to(self._device, non_blocking=True) for t in inputs]
             self._calls += 1
             if self._may_record and self._graph is None and self._calls > _WARM_UP:
@@ -73,7 +73,7 @@ class Replay:
             self._graph.replay()
 
     def _record(self, arrived: list[Tensor]) -> None:
-        """Record a call, which does nothing yet."""
+        """Record a call without running it."""
         self._inputs = [tensor.clone() for tensor in arrived]
         graph = torch.cuda.CUDAGraph()
         try:

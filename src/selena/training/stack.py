@@ -1,9 +1,9 @@
 """K networks of one architecture that compute side by side.
 
-`Stacked` keeps the weights of several in one tensor per layer, so that a step is one batched matrix
-product per layer instead of K small ones; each network's parameters are views into the stack, which
-lets an ordinary optimizer update each one by itself. `Sequential` runs each network as it is:
-alone, or beside others on a GPU, where one multiplies while another waits for memory.
+`Stacked` keeps the weights of several networks in one tensor per layer, so that a step is one
+batched matrix product per layer instead of K small ones. Each network's parameters are views into
+the stack, so an ordinary optimizer can update each network by itself. `Sequential` runs each
+network by itself; on a GPU one multiplies while another waits for memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NetworkStates(Protocol):
         ...
 
     def collect_gradients(self, states: Sequence[int]) -> None:
-        """After a backward pass, let the parameters of these networks hold their gradients."""
+        """After a backward pass, give the parameters of these networks their gradients."""
         ...
 
 
@@ -53,7 +53,7 @@ class Sequential:
         return output[None]
 
     def collect_gradients(self, states: Sequence[int]) -> None:
-        """Do nothing: the gradients are where they belong."""
+        """Do nothing: the parameters already hold their gradients."""
 
 
 class Stacked:
@@ -98,7 +98,7 @@ class Stacked:
         return forward_in(self._dtype, stack, x.device)(x)
 
     def collect_gradients(self, states: Sequence[int]) -> None:
-        """Point these networks' gradients into the stack's, and start the next pass from none."""
+        """Make these networks' gradients views into the stack's, and reset the stack's."""
         for name, weights in self._weights.items():
             gradient, weights.grad = weights.grad, None
             if gradient is not None:
@@ -108,12 +108,12 @@ class Stacked:
 
 
 def _in_float32(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return inputs of a module that keeps statistics: side by side it takes no bf16."""
+    """Return inputs in float32 for a module with statistics, which cannot stack in bf16."""
     return tuple(x.float() if isinstance(x, Tensor) else x for x in inputs)
 
 
 def keeps_statistics(network: nn.Module) -> bool:
-    """Return whether a batch changes more of `network` than its gradients."""
+    """Return whether `network` keeps statistics of its batches (batch normalisation)."""
     return next(network.buffers(), None) is not None
 
 
@@ -125,8 +125,8 @@ def convolves(network: nn.Module) -> bool:
 def why_not_stackable(network: nn.Module, x: Float[Tensor, "b *features"]) -> str | None:
     """Return why networks like this one must train one at a time, or None if they can stack.
 
-    Stacked networks share one stream of random numbers, so what draws (dropout) would no longer
-    equal its lone self. Whatever else a stack cannot compute shows when it is asked about `x`.
+    Stacked networks share one stream of random numbers, so a network that draws (dropout) would not
+    compute as it does alone. Other reasons are found by trying a stack on `x`.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -1,4 +1,4 @@
-"""A cohort of networks to train: the unit of work that may run anywhere, any time, again."""
+"""A training task: a cohort of networks to train, the unit of work that a worker gets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Weights = dict[str, Tensor]
 class TrainingTask:
     """Networks that train side by side.
 
-    It depends on nothing but itself: its jobs hold the seeds, its keys name the artifacts that it
-    keeps (finished networks, checkpoints) and finds again after it was killed.
+    A task needs nothing else: its jobs hold the seeds, and its keys name the artifacts (finished
+    networks, checkpoints) that it writes and finds again after a kill.
 
     Attributes:
         factory: builds a freshly initialised network.
         jobs: one per network.
-        keys: one a job, unique to architecture, data, rows, recipe and seed.
+        keys: one per job, unique to architecture, data, rows, recipe and seed.
         recipe: how they are trained.
         examples: all records.
         validation: records for the selection of an epoch, or None.
@@ -51,11 +51,11 @@ class TrainingTask:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the task in messages."""
         return ", ".join(job.name for job in self.jobs)
 
     def keep(self, workspace: Workspace, weights: Sequence[Weights]) -> None:
-        """Keep the networks' weights, which were trained elsewhere, as `run` would."""
+        """Keep weights that were trained elsewhere, as `run` does with its own."""
         for (job, key), each in zip(self._named, weights, strict=True):
             workspace.save(artifact_name(job, key), each)
 
@@ -68,7 +68,7 @@ class TrainingTask:
     def run(
         self, workspace: Workspace, bar: Step, on_epoch: OnEpoch | None = None
     ) -> list[Weights]:
-        """Train what is not finished yet and return every network's weights, on the CPU."""
+        """Train the unfinished networks and return every network's weights, on the CPU."""
         states = [
             NetworkState(
                 job,
@@ -83,7 +83,7 @@ class TrainingTask:
         if all(found):
             bar.advance(self.epochs)
         else:
-            # With the finished ones: the others' products are then those of undisturbed training.
+            # Finished networks stay in the cohort, so that the others round as without a kill.
             cohort = Cohort(
                 states,
                 self.examples,
@@ -105,6 +105,6 @@ class TrainingTask:
 
 
 def build(factory: NetworkFactory, seed: int, device: torch.device) -> nn.Module:
-    """Return a network whose initial weights are those of `seed`."""
+    """Return a network with initial weights drawn from `seed`."""
     with seeded(seed, "weights"):
         return factory().to(device)
