@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from selena.files import writing as files
 from selena.files.writing import (
     atomic_path,
     cache_folder,
@@ -25,6 +24,7 @@ from selena.files.writing import (
     write_json,
     write_text,
 )
+from selena.files.writing import writing as files
 
 
 def names(folder: Path) -> list[str]:
