@@ -1,4 +1,4 @@
-"""What a model answered, read as logits - or an error that says what it looks like."""
+"""Reads a model's answers as logits, or raises an error that says what they look like."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class OutputFormat:
 
     Attributes:
         output: what the numbers are.
-        columns: how many there are a record; a single one is about class 1 of two.
-        any_sum: whether rows of probabilities may have any sum above 0: each is divided by it.
+        columns: numbers per record; a single one is about class 1 of two.
+        any_sum: whether rows of probabilities may have any sum above 0. Each row is divided by it.
     """
 
     output: Output
@@ -42,7 +42,7 @@ class OutputFormat:
     def logits(self, values: Float[Tensor, "n w"]) -> Float[Tensor, "n c"]:
         """Return logits, or logarithms of probabilities (-inf for 0).
 
-        Rows of another sum need not be divided by it: softmax does that.
+        Rows that do not sum to 1 need no division here: softmax normalises them.
         """
         if self.columns == 1:
             rest = 1 - values if self.output == "probabilities" else torch.zeros_like(values)
@@ -97,9 +97,9 @@ def choose_format(
 
     Args:
         values: answers to all records, or to some of them.
-        output: "logits", "probabilities", or "auto": what every row looks like, and else
-            `default`.
-        default: what such a model answers with as a rule.
+        output: "logits", "probabilities", or "auto": "probabilities" if every row looks like
+            them, else `default`.
+        default: what this kind of model usually returns.
         num_classes: how many classes there are, where that is known.
         what: what messages call the model.
         any_sum: whether its probabilities may have any sum.
@@ -151,7 +151,7 @@ def as_numbers(answer: Any, n: int, what: str) -> Numbers:
 
 
 def failure(what: str, records: Any, n: int, error: Exception, more: str = "") -> DataError:
-    """Return the error for a model that failed on `n` records; `more` is what to say besides."""
+    """Return the error for a model that failed on `n` records; `more` ends the message."""
     return DataError(
         f"{what} failed on {n} records in a {type(records).__qualname__} of shape "
         f"{tuple(getattr(records, 'shape', (n,)))}: {type(error).__name__}: {error}{more}"

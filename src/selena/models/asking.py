@@ -1,8 +1,8 @@
-"""A function that may fail and may cost: asked in batches, asked again, and its answers kept.
+"""Asking a function that may fail and may cost money: batches, retries and a cache of answers.
 
 A folder of answers holds files of lines of JSON, one per record: the digest of the record's content
-and the model's answer. Every run appends to a file of its own and every batch is written when it is
-there, so that a killed run loses one batch at most; a line that was torn is asked about again.
+and the model's answer. Every run appends to its own file and writes each batch as soon as it has
+arrived, so a killed run loses one batch at most. The record of an incomplete line is asked again.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _LOG = logging.getLogger(__name__)
 
 # Seconds: the longest pause of our own, and the longest that a server may ask for.
 _LONGEST_PAUSE, _LONGEST_ASKED_FOR = 60.0, 3600.0
-# A request that is refused so will be refused again; these are the others between 400 and 499.
+# A status from 400 to 499 means that a repeated request fails too, except for these.
 _PASSING = {408, 409, 425, 429}
 _DIGEST_BYTES = 16
 
 
 class Asking:
-    """How a model is asked: a function in batches, with retries, and with answers that are kept.
+    """How a model is asked: functions in batches, with retries and a cache of answers.
 
     Attributes:
-        model: answers from what is kept, asks about other records and keeps those answers.
-        fresh: asks, whatever is kept, and keeps nothing.
+        model: answers from the cache; asks about other records and adds their answers to it.
+        fresh: always asks, and neither reads nor writes the cache.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class Asking:
         """Set up how `model` is asked.
 
         Args:
-            model: any model; without a function the settings must be left out.
+            model: any model; the other settings are for functions only.
             batch_size: records per call at most.
             retries: how often a call that failed is repeated.
-            cache: folder of answers, made where it is absent; one per model.
+            cache: folder of answers, made if it is absent; one per model.
 
         Raises:
-            ConfigError: a setting out of range, or given for something else than a function.
+            ConfigError: a setting out of range, or given for a model that is not a function.
             StoreError: the folder cannot be read.
         """
         _check(model, batch_size, retries, cache)
@@ -83,21 +83,21 @@ class Asking:
 
     @property
     def queries(self) -> ModelQueries | None:
-        """What a function was asked so far; None for other models."""
+        """Counts of the queries to a function so far; None for other models."""
         if not self._model.function:
             return None
         return ModelQueries(self._asked, self._from_cache, self._retried)
 
     def compare(self, records: Any, answers: Numbers, again: Float64[np.ndarray, "m w"]) -> bool:
-        """Return whether a few records were answered alike twice; keep their answers.
+        """Return whether a few records got the same answers twice; keep their answers.
 
         Args:
             records: the first of them were asked about twice.
-            answers: to all of them, asked for just now.
-            again: to the first of them, asked for just now.
+            answers: new answers to all of them.
+            again: new answers to the first of them.
 
         Raises:
-            DataError: the model is steady, and the folder holds other answers to these records.
+            DataError: the model repeats its answers, but the folder holds different ones.
         """
         steady = bool(same_answers(again, answers[: len(again)]).all())
         if self._kept is not None:
@@ -179,7 +179,7 @@ class _Kept:
             ) from error
 
     def _read(self, line: bytes) -> None:
-        """Take the answer that a whole line holds; what was torn is asked about again."""
+        """Take the answer from a complete line; the record of an incomplete one is asked again."""
         try:
             held = json.loads(line)
             digest = bytes.fromhex(held["record"])
@@ -190,7 +190,7 @@ class _Kept:
             self.answers.setdefault(digest, answer)
 
     def keep(self, digests: Sequence[bytes], answers: Numbers, what: str, steady: bool) -> None:
-        """Keep answers; raise `DataError` where a steady model answered otherwise before."""
+        """Keep answers; raise `DataError` if a deterministic model gave different ones before."""
         held = [i for i, digest in enumerate(digests) if digest in self.answers]
         if held and steady:
             before = self.get([digests[i] for i in held], what)
@@ -209,7 +209,7 @@ class _Kept:
         self.add([digests[i] for i in new], answers[new])
 
     def add(self, digests: Sequence[bytes], answers: Numbers) -> None:
-        """Keep answers; such as are no numbers are not written, and are asked for again."""
+        """Keep answers; those with NaN or infinity are not written, and are asked for again."""
         lines = []
         for digest, answer in zip(digests, answers, strict=True):
             self.answers[digest] = answer
@@ -229,7 +229,7 @@ class _Kept:
             ) from error
 
     def get(self, digests: Sequence[bytes], what: str) -> Numbers:
-        """Return answers that are kept."""
+        """Return the kept answers."""
         return _joined([self.answers[digest][None] for digest in digests], what)
 
 
@@ -263,7 +263,7 @@ def _is_answer(answer: np.ndarray) -> bool:
 
 
 def _digests(container: Container) -> list[bytes]:
-    """Return the digest of each record's content, which knows its container's kind."""
+    """Return the digest of each record's content and of its container's kind."""
     values = container.values
     kind = type(values)
     shape = tuple(getattr(values, "shape", ()))[1:]

@@ -1,8 +1,8 @@
-"""`selena.infer_attribute`: how well a model betrays a hidden attribute of its training records.
+"""`selena.infer_attribute`: how well a model reveals a hidden attribute of training records.
 
-The attack is that of `selena.attacks.attribute`. Its accuracy says little by itself: much of an
-attribute follows from the rest of a record, without any model. So two baselines stand beside it,
-and the accuracy on records that the model never saw.
+The attack is that of `selena.attacks.attribute`. Its accuracy says little by itself, because an
+attribute often follows from the rest of the record, without any model. So the report compares it
+with two baselines and with the accuracy on records that the model never saw.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _FEWEST, _PROBED = 4, 16
 
 @dataclass(frozen=True)
 class Share:
-    """How many guesses were right.
+    """The share of guesses that were right.
 
     Attributes:
-        value: their share, in [0, 1].
+        value: the share, in [0, 1].
         interval: its 95 % interval (Clopper-Pearson).
-        right: how many.
-        of: of how many records.
+        right: number of right guesses.
+        of: number of guesses.
     """
 
     value: float
@@ -54,7 +54,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeReport:
-    """What a model betrays about an attribute.
+    """What a model reveals about an attribute.
 
     Attributes:
         columns: columns that encode the attribute.
@@ -62,8 +62,8 @@ class AttributeReport:
         members: guesses on members, with the model.
         non_members: guesses on records that the model never saw, with the model.
         most_frequent: guesses on members by the attacker's most frequent value, without the model.
-        without_model: guesses on members by a classifier that the attacker fits to records of its
-            own, from the other features and the label, without the model.
+        without_model: guesses on members, from the other features and the label, by a classifier
+            that the attacker fits to its own records, without the model.
         advantage: accuracy on members minus that on non-members (Yeom et al. 2018):
             what being in the training set adds.
         advantage_interval: Newcombe's 95 % interval of it.
@@ -85,7 +85,7 @@ class AttributeReport:
 
     @property
     def beats_baselines(self) -> bool:
-        """Whether the model helps: its accuracy lies above both baselines' intervals."""
+        """Whether the model helps: the accuracy with it is above both baselines' intervals."""
         baselines = (self.most_frequent, self.without_model)
         return self.members.interval[0] > max(each.interval[1] for each in baselines)
 
@@ -119,27 +119,27 @@ def infer_attribute(
 ) -> AttributeReport:
     """Guess one attribute of members and of non-members from a model's answers.
 
-    The attacker knows everything of a record but the attribute, its label included, and half of the
-    non-members altogether: forests fitted to these say how likely each value is by the rest of a
-    record (the prior), and by the rest and the label (the baseline). The other half is guessed.
+    The attacker knows each record's other features and its label, and also knows half of the
+    non-members completely. Two forests fitted to that half predict the attribute: from the other
+    features (the prior), and from these and the label (the baseline). The other half is guessed.
 
     Args:
         model: any kind of model that `selena.audit` takes, except for predictions alone.
         members: `(x, y)` or `Records` of the training set; x holds dense numbers, one row each.
-        non_members: others of the same population.
+        non_members: other records of the same population, in the same form.
         attribute: the column of the attribute, or the columns of its one-hot encoding.
-        values: what the columns may hold, v or v x columns; by default what they hold in the
-            records, at most 50 values. A record that holds another counts as the nearest.
+        values: values that the columns may hold, v or v x columns; by default those in the
+            records, at most 50. A record with another value counts as the nearest one.
         output: as for `selena.audit`.
         num_classes: as for `selena.audit`.
         factory: as for `selena.audit`.
-        device: where a network answers.
-        seed: of the halves and of the baseline.
+        device: device of a network.
+        seed: seed of the halves and of the baseline.
 
     Raises:
-        DataError: records that are no tables of numbers, too few of them, a column that is not
-            there, more than 50 values, or answers that are no predictions.
-        ConfigError: no kind of model that can be asked.
+        DataError: records that are no table of numbers, too few records, an unknown column, more
+            than 50 values, or answers that are no predictions.
+        ConfigError: an object that is no model.
     """
     check_output(output)
     columns = (attribute,) if isinstance(attribute, int) else tuple(attribute)
@@ -234,11 +234,11 @@ def _impute(
     values: int,
     seed: int,
 ) -> Float[np.ndarray, "a v"]:
-    """Return log p(value | table) of records by a forest of 100 trees on the attacker's own.
+    """Return log p(value | table) per record, by a forest of 100 trees on the attacker's records.
 
-    A value that no tree votes for counts as half a vote, so that the model is heard.
+    A value without votes gets half a vote, so that the model's answers can still favor it.
     """
-    # Here, for it takes half a second to import.
+    # Imported here because the import takes half a second.
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(random_state=child_seed(seed, "imputation") % 2**32)

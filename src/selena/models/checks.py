@@ -1,4 +1,4 @@
-"""What an audit warns of: it can go on, but a figure may not mean what it seems to."""
+"""Warnings of an audit: it can go on, but a figure may be misleading."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from selena.models.pool import Pool
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
-# Pairs of equal records that one side should have, and its share of them, to be called one-sided.
+# Expected pairs of equal records on a side, and its largest share of them, to call it filtered.
 _PAIRS, _SHARE, _REPEATED = 20, 1 / 3, 10
 
 
 def warn(message: str, *, above: int = 0) -> None:
-    """Warn whoever called `audit`: three calls above a check, or some more."""
+    """Warn at the line that called `audit`: three calls above a check, plus `above`."""
     warnings.warn(message, AuditWarning, stacklevel=5 + above)
 
 
 def warn_of_few(split: AuditSplit, fpr: float) -> None:
-    """Warn where too few false positives are allowed at `fpr` to say which FPR a threshold has.
+    """Warn where `fpr` allows too few false positives to measure the FPR of a threshold.
 
     Raises:
         ConfigError: `fpr` outside (0, 1].
@@ -44,13 +44,13 @@ def warn_of_few(split: AuditSplit, fpr: float) -> None:
 def same_answers(
     first: Float64[np.ndarray, "n w"], again: Float64[np.ndarray, "n w"]
 ) -> Bool[np.ndarray, " n"]:
-    """Return which records were answered alike, except for rounding."""
+    """Return which records got the same answer twice, except for rounding."""
     close = np.isclose(first, again, rtol=_RELATIVE, atol=_ABSOLUTE)
     return np.asarray(close.all(axis=1))
 
 
 def warn_of_unsteady(first: Float64[np.ndarray, "n w"], again: Float64[np.ndarray, "n w"]) -> None:
-    """Warn where the same records were answered differently, alone and among others."""
+    """Warn where a record's answer changes with the other records in the batch."""
     same = same_answers(first, again)
     if not same.all():
         row = int(np.flatnonzero(~same)[0])
@@ -73,7 +73,7 @@ def warn_of_constant(answers: Float64[np.ndarray, "n w"]) -> None:
 
 
 def warn_of_equal_rows(pool: Pool) -> None:
-    """Warn where records were left out, count once, or seem to be filtered on one side alone."""
+    """Warn where records were left out, count once, or seem to be filtered on one side only."""
     if pool.left_out is not None:
         _warn_of_left_out(pool)
     repeated = [_repeated(pool, side & pool.used) for side in (pool.member, ~pool.member)]
@@ -108,7 +108,7 @@ def _warn_of_left_out(pool: Pool) -> None:
 def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
     """Warn where equal records are common on one side, rare on the other, and never on both.
 
-    Of records drawn alike, both sides have about as many pairs of equal ones, by size.
+    If both sides are drawn alike, their numbers of equal pairs differ only by the sides' sizes.
     """
     counts = [np.bincount(pool.contents[side]) for side in (pool.member, ~pool.member)]
     found = [float((each * (each - 1) / 2).sum()) for each in counts]
@@ -131,7 +131,7 @@ def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
 
 
 def _repeated(pool: Pool, side: Bool[np.ndarray, " n"]) -> int:
-    """Return how many records of a side equal one of another subject, or another that is alone."""
+    """Return how many records of a side equal a record of another subject (or of none)."""
     rows = np.flatnonzero(side)
     whose = -1 - rows
     if pool.subjects is not None:
@@ -142,7 +142,7 @@ def _repeated(pool: Pool, side: Bool[np.ndarray, " n"]) -> int:
 
 
 def warn_of_logits(answers: Float64[np.ndarray, "n w"], what: str) -> None:
-    """Warn where answers that were taken for logits look much like probabilities."""
+    """Warn where answers that are read as logits look like probabilities."""
     if ((answers >= 0) & (answers <= 1)).all():
         sums = answers.sum(axis=1)
         warn(

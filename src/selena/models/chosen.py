@@ -1,4 +1,4 @@
-"""Which attacks run, and on what: on answers alone, or on features that they may change."""
+"""Which attacks run, and whether they need only answers or also the records' features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selena.training.plans import PLANS
 from selena.types import Attack, Dataset, FeatureKind, Needs, Records, TrainingAttack
 
 _LOG = logging.getLogger(__name__)
-_MANY = 2_000_000  # records of a table; above it, families leave out what trains networks
+_MANY = 2_000_000  # in larger tables a family leaves out attacks that train networks
 
 
 def check_attacks(attacks: Sequence[str | Attack]) -> None:
@@ -47,7 +47,7 @@ def needs_of(attack: str | Attack) -> set[Needs]:
 
 
 def beyond_predictions(attacks: Sequence[str | Attack]) -> list[str]:
-    """Return the names of attacks, and of whole families, that predictions cannot serve."""
+    """Return the names of attacks and families that need more than predictions."""
     return [
         attack if isinstance(attack, str) else attack.name
         for attack in attacks
@@ -56,10 +56,10 @@ def beyond_predictions(attacks: Sequence[str | Attack]) -> list[str]:
 
 
 def affordable(attacks: Sequence[str | Attack], n: int) -> Sequence[str | Attack]:
-    """Return the attacks without those of a family that would ask a network about millions.
+    """Return the attacks without those of a family that would take too long for `n` records.
 
     Args:
-        attacks: attacks, names and families. An attack that is named itself stays.
+        attacks: attacks, names and families. An attack given by its own name stays.
         n: number of records.
     """
     if n <= _MANY:
@@ -76,7 +76,7 @@ def affordable(attacks: Sequence[str | Attack], n: int) -> Sequence[str | Attack
             kept[attack] = None
     if skipped := [name for name in left_out if name not in kept]:
         _LOG.warning(
-            "%s: left out, since scoring %s records by networks takes long. Name %s to run %s.",
+            "%s: left out, because networks score %s records slowly. Name %s to run %s.",
             ", ".join(skipped),
             f"{n:,}",
             *(("it", "it") if len(skipped) == 1 else ("them", "them")),
@@ -95,12 +95,12 @@ def chosen_attacks(
     features: FeatureKind | None,
     num_classes: int,
 ) -> list[Attack]:
-    """Return the attacks, those that were named set up for these records.
+    """Return the attacks; those given by name are built for these records.
 
     Args:
         attacks: attacks, names and families.
-        records: what is known, and what will be scored.
-        features: of what kind `records.x` is; None for numbers of rows in a table of predictions.
+        records: the known records and those to score.
+        features: kind of `records.x`; None if it holds row numbers of a table of predictions.
         num_classes: number of classes.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The containers that records come in, and all that an audit does with one.
+"""Containers of records (arrays, tensors, frames), and what an audit does with them.
 
-A model is asked with the container that it was given: a pipeline that selects columns by name needs
-its frame, a network its tensor. So records stay what they are; rows are taken from them, and two
-sets joined.
+A model gets records in the container that the user gave: a pipeline that selects columns by name
+needs a frame, a network a tensor. So records are not converted; an audit only takes rows of a
+container and joins two containers.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Container(Protocol):
         ...
 
     def take(self, rows: Rows) -> Any:
-        """Return the records at `rows`, in that order, in their own kind."""
+        """Return the records at `rows`, in that order, in the same kind of container."""
         ...
 
     def join(self, other: Any) -> Any:
-        """Return these records and then those of `other`, of the same kind, in that kind.
+        """Return these records followed by those of `other`, which has the same kind.
 
         Raises:
             DataError: the features of the two differ.
@@ -61,15 +61,15 @@ class Container(Protocol):
         ...
 
     def like(self, numbers: Numbers) -> Any:
-        """Return numbers in this kind, with its names of columns and, if they fit, its types."""
+        """Return `numbers` in this kind of container, with its column names and fitting types."""
         ...
 
 
 def contain(x: Any, what: str) -> Container:
-    """Return records in what they came in; `what` names them in messages.
+    """Return the container of records `x`; `what` names them in messages.
 
     Raises:
-        DataError: no known kind, or no records in it.
+        DataError: an unknown kind of container, or an empty one.
     """
     if isinstance(x, Mapping) and x and not hasattr(x, "iloc"):
         parts = {str(name): contain(part, f"{what}, {name!r}") for name, part in x.items()}
@@ -126,7 +126,7 @@ class _Torch:
     def take(self, rows: Rows) -> Any:
         if self.values.layout in (torch.strided, torch.sparse_coo):
             return self.values.index_select(0, torch.from_numpy(rows))
-        # PyTorch takes no rows of other sparse layouts.
+        # PyTorch cannot take rows of other sparse layouts.
         rest = self.values.to_sparse_coo().index_select(0, torch.from_numpy(rows))
         return rest.to_sparse(layout=self.values.layout)
 
@@ -142,7 +142,7 @@ class _Torch:
     def numbers(self) -> Numbers:
         if self.values.layout != torch.strided:
             raise DataError("the features are sparse; give them dense (x.to_dense())")
-        # NumPy knows no bfloat16, every value of which float32 holds.
+        # NumPy has no bfloat16; float32 holds all its values exactly.
         exact = self.values.float() if self.values.dtype == torch.bfloat16 else self.values
         return np.asarray(exact.numpy())
 
@@ -271,7 +271,7 @@ class _Polars:
         return frame.cast(dict(self.values.schema)) if _whole(numbers) else frame
 
 
-# Looked at in this order. Frames are known by what they can do: their libraries need not be there.
+# Tried in this order. Frames are recognized by their methods, without importing their libraries.
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Container]], ...] = (
     (lambda x: isinstance(x, Tensor), _Torch),
     (lambda x: isinstance(x, np.ndarray), _NumpyArray),
@@ -296,7 +296,7 @@ def _agree(ours: Any, theirs: Any, what: str) -> None:
 
 
 def _agree_on_digits(ours: Any, theirs: Any) -> None:
-    """Refuse float32 beside float64: a record on both sides would not be known again."""
+    """Refuse float32 beside float64: a record on both sides would not be recognized."""
     names = [str(dtype).lower().removeprefix("torch.") for dtype in (ours, theirs)]
     if names[0] != names[1] and _FLOATS.issuperset(names):
         raise DataError(
@@ -306,5 +306,5 @@ def _agree_on_digits(ours: Any, theirs: Any) -> None:
 
 
 def _whole(numbers: Numbers) -> bool:
-    """Whether no digit is lost where a column of a frame holds integers."""
+    """Whether an integer column of a frame can hold `numbers` exactly."""
     return bool((numbers == np.rint(numbers)).all())

@@ -1,7 +1,7 @@
-"""Records of several parts, and data sets of PyTorch, as an audit takes them.
+"""Dictionaries of inputs, and data sets of PyTorch, as records of an audit.
 
-A transformer is asked with a dictionary of tensors, a training loop has a `Dataset` or a
-`DataLoader`. A dictionary stays one; a data set is read once, in its own order.
+A transformer takes a dictionary of tensors; a training loop has a `Dataset` or a `DataLoader`. A
+dictionary stays a dictionary; a data set is read once, in its own order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from selena.errors import DataError
 
 LABELS = ("labels", "label", "y", "target")
-"""Keys under which the records of a data set may have their labels."""
+"""Keys under which a record of a data set may hold its label."""
 
 _READ_AT_ONCE = 256
 
@@ -47,7 +47,7 @@ class Parts:
         return {name: part.join(other[name]) for name, part in self.parts.items()}
 
     def numbers(self) -> Shaped[np.ndarray, "n *features"]:
-        """Raise `DataError`: several inputs are no array."""
+        """Raise `DataError`, since several inputs are not one array."""
         raise DataError("the features are several inputs; only answers to them can be attacked")
 
     def like(self, numbers: Shaped[np.ndarray, "n *features"]) -> Any:
@@ -56,22 +56,22 @@ class Parts:
 
 
 def is_dataset(given: object) -> bool:
-    """Return whether records come as a data set of PyTorch or a loader of one."""
+    """Return whether `given` is a data set of PyTorch or a loader of one."""
     return isinstance(given, DataLoader | Dataset)
 
 
 def read_dataset(given: Any, what: str) -> tuple[Any, Any]:
-    """Return features and labels of a data set, every record once.
+    """Return features and labels of a data set, each record once.
 
     Its records are pairs (x, y), or dictionaries with the labels under one of `LABELS`. A loader is
     read batch by batch. Where the data set changes its records at random, one draw is read.
 
     Args:
-        given: a map-style data set, or a loader of anything.
+        given: a map-style data set, or a loader of any data set.
         what: names it in messages.
 
     Raises:
-        DataError: no records, no labels, or a data set that cannot be counted.
+        DataError: no records, no labels, or a data set without a length.
     """
     if isinstance(given, DataLoader):
         batches = list(given)
@@ -90,7 +90,7 @@ def read_dataset(given: Any, what: str) -> tuple[Any, Any]:
 
 
 def _plain(record: Any) -> Any:
-    """Return a record whose lists of numbers are arrays, which are collated record by record."""
+    """Return a record with its lists of numbers as arrays, since PyTorch transposes lists."""
     if isinstance(record, Mapping):
         return {name: _plain(value) for name, value in record.items()}
     return np.asarray(record) if isinstance(record, list) else record

@@ -1,4 +1,4 @@
-"""Members or non-members from a file."""
+"""Reads members or non-members from a file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read_records(
 ) -> tuple[Shaped[np.ndarray, "..."], ...]:
     """Return features and labels of an `.npz`, `.csv` or `.parquet` file, as `audit` takes them.
 
-    `.npz` holds `x`, n x anything, and `y`, n. Of a table, `label_column` holds the labels and
-    all other columns are features, n x d as float32. Labels that all are whole numbers come as
-    int64, others as they are. Third come subjects, where `subject_column` names the column (or
-    array) that holds the subject id of each record.
+    `.npz` holds `x`, n x anything, and `y`, n. In a table, `label_column` holds the labels and all
+    other columns are features, n x d as float32. Labels become int64 if all are whole numbers,
+    else they stay as they are. With `subject_column`, the column (or array) of subject ids, the
+    ids are returned third.
 
     Raises:
         DataError: the file is absent, damaged, of another kind, or lacks something.
@@ -50,10 +50,10 @@ def read_records(
 
 
 def _whole(labels: np.ndarray) -> np.ndarray:
-    """Return labels that all are whole numbers, also spelled ones, as int64."""
+    """Return labels as int64 if all are whole numbers, written as numbers or as text."""
     if labels.dtype.kind not in "buifU":
         return labels
     numbers = spelled_numbers(labels)
     if numbers is None or not bool((np.abs(numbers) < 2**53).all()):
-        return labels  # names, or numbers that float64 cannot tell apart
+        return labels  # names, or numbers too large for float64 to hold exactly
     return numbers.astype(np.int64) if bool((numbers == np.rint(numbers)).all()) else labels

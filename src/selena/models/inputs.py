@@ -1,7 +1,7 @@
-"""Features as attacks change them, and back into what the model takes.
+"""Converts features to tensors that attacks may change, and back to what the model takes.
 
-An attack that asks about other inputs than the records - noisy, flipped, shifted ones - needs
-tensors in this library's kinds: bits, pixels or continuous numbers.
+An attack that asks about changed records (noisy, flipped, shifted) needs tensors of one of this
+library's kinds: bits, pixels or continuous numbers.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Inputs:
     """Records as tensors.
 
     Attributes:
-        x: n x anything; bits and pixels as uint8, others as floats of the type they had.
+        x: n x anything; bits and pixels as uint8, others as floats of their original type.
         features: their kind.
         given: the container they came in.
-        dtype: the type of number that it holds.
+        dtype: number type of the container.
     """
 
     x: Shaped[Tensor, "n *features"]
@@ -39,11 +39,11 @@ class Inputs:
 
     @property
     def scale(self) -> float:
-        """What a pixel in [0, 1] is multiplied with for the model: 255 where it takes bytes."""
+        """Factor from pixels in [0, 1] to the model's: 255 if it takes bytes, else 1."""
         return 255.0 if self.features == "image" and self.dtype == np.uint8 else 1.0
 
     def back(self, x: Shaped[Tensor, "m *features"]) -> Any:
-        """Return features, changed or not, in the container and units that the model takes."""
+        """Return features `x` in the container and units that the model takes."""
         numbers = x.detach().cpu().numpy()
         if self.scale != 1 and x.is_floating_point():
             numbers = np.rint(self.scale * numbers)
@@ -55,7 +55,7 @@ class Inputs:
 def as_inputs(features: Container) -> Inputs:
     """Return records as attacks take them.
 
-    Zeros and ones are bits. Images are n x channels x height x width, bytes or in [0, 1].
+    Zeros and ones become bits. Images are n x channels x height x width, bytes or in [0, 1].
 
     Raises:
         DataError: features that are no dense numbers, or images in another form.

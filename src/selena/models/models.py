@@ -1,4 +1,4 @@
-"""Every kind of model as one thing: something that is asked about records in their container."""
+"""Wraps every kind of model as one class, which is asked about records in their container."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Model:
     Attributes:
         what: what messages call it.
         ask: maps records, in the container they were given in, to answers.
-        default: what its answers are as a rule.
-        names: what its classes are called, in the order of its columns, where it says so.
-        num_classes: how many there are, where it says so.
-        predict: maps records to labels, where the model has labels of its own beside its answers.
+        default: what this kind of model usually returns, logits or probabilities.
+        names: names of its classes in the order of its columns, if it tells them.
+        num_classes: number of classes, if it tells it.
+        predict: maps records to labels, if the model predicts labels besides its answers.
         any_sum: whether its probabilities may have any sum (one model per class).
         missing: whether it may take missing values (NaN).
         network: the network behind it, whose gradients an attacker could read.
-        target: itself, if it is a target model of this library.
-        function: whether it is a function, which may ask a server: it may fail, and may cost.
-        batch_size: records per question at most, where that is settled.
+        target: the model itself, if it is a target model of this library.
+        function: whether it is a function, which may ask a server, fail, and cost money.
+        batch_size: most records per call, if the model has such a limit.
     """
 
     what: str
@@ -57,10 +57,10 @@ class Model:
 def opened(
     model: object, *, factory: Callable[[], nn.Module] | None, device: str
 ) -> Iterator[Model]:
-    """Yield `model` ready to be asked; a network answers on `device` and is given back as it was.
+    """Yield `model` ready to be asked; a network moves to `device` and is restored afterwards.
 
     Raises:
-        ConfigError: no kind of model that can be asked, a missing factory or package.
+        ConfigError: an object that is no model, or a missing factory or package.
         DataError: a file that is absent, damaged or of another architecture.
     """
     if factory is not None and not (isinstance(model, str | Path) and _suffix(model) == _WEIGHTS):
@@ -117,7 +117,7 @@ def _from_object(model: object) -> Model:
     if hasattr(model, "predict_proba") or (hasattr(model, "fit") and not callable(model)):
         return _estimator(model)
     if callable(model):
-        # What can be fitted and called, as a network of Keras, answers when called.
+        # An object that can be both fitted and called (a Keras network) is called.
         kind = "model" if hasattr(model, "fit") else "function"
         what = f"The {kind} {getattr(model, '__name__', name)}"
         return Model(what, model, "probabilities", missing=True, function=True)

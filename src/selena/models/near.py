@@ -1,4 +1,4 @@
-"""Near copies among the records of an audit: counted where that takes seconds, and warned of."""
+"""Counts near copies among the records of an audit, if that takes seconds, and warns of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from selena.models.checks import warn
 from selena.models.pool import Pool
 
 MOST_PRODUCTS = 1e11
-"""Pairs of records times their columns that are compared at most: some seconds."""
+"""Most pairs of records times columns to compare; this many take some seconds."""
 MOST_IMAGES = 2_000
-"""Images that are compared at most, under shifts and mirroring."""
+"""Most images to compare, under shifts and mirroring."""
 
 _TOO_MANY = "comparing all {:,} {} would take too long"
-_SHARE, _FEW = 0.01, 5  # of a side: what is found by chance is a tenth of that
+_SHARE, _FEW = 0.01, 5  # of a side, to warn; chance alone gives about a tenth of that
 
 
 def count_near_copies(pool: Pool) -> NearCopies:
@@ -34,7 +34,7 @@ def count_near_copies(pool: Pool) -> NearCopies:
     links = find_near_duplicates(x)
     one, other = rows[links.first], rows[links.second]
     strange = pool.units[one] != pool.units[other]
-    # A link is found from one of its ends at least.
+    # Each link is listed once, so count it from both of its ends.
     mine = np.concatenate([one[strange], other[strange]])
     theirs = np.concatenate([other[strange], one[strange]])
     member = pool.member
@@ -71,6 +71,6 @@ def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
 
 
 def _width(x: Vectors) -> float:
-    """Return how many columns a product of two records costs."""
+    """Return how many columns enter the product of two records."""
     stored = getattr(x.values, "nnz", None)  # of a sparse matrix
     return float(x.width if stored is None else stored / max(1, len(x)))

@@ -1,4 +1,4 @@
-"""PyTorch networks: borrowed and given back as they were, or rebuilt from safetensors."""
+"""PyTorch networks of the user: used and then restored, or rebuilt from safetensors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from selena.models.containers import contain
 
 @contextmanager
 def on_loan(network: nn.Module, device: str) -> Iterator[nn.Module]:
-    """Yield `network` in evaluation mode on `device`; afterwards it is as it was.
+    """Yield `network` in evaluation mode on `device`; afterwards restore it.
 
-    Modes are those of each part: a network being fine-tuned may keep some frozen.
+    The mode of each module is restored by itself, since fine-tuning may keep some frozen.
 
     Raises:
         ConfigError: parameters on several devices.
@@ -42,10 +42,10 @@ def on_loan(network: nn.Module, device: str) -> Iterator[nn.Module]:
 
 
 def network_answers(network: nn.Module, x: Any, device: str) -> Any:
-    """Return what `network` answers to records in any dense container, without gradients.
+    """Return the answers of `network` to records in any dense container, without gradients.
 
-    A dictionary is passed as named inputs. Of an answer that holds `logits`, as those of Hugging
-    Face do, it is these.
+    A dictionary is passed as named inputs. Answers with an attribute `logits`, as in Hugging Face's
+    libraries, are reduced to it.
     """
     if isinstance(x, Mapping):
         inputs = {name: network_input(network, part, device) for name, part in x.items()}
@@ -75,8 +75,8 @@ def _logits(answer: Any) -> Any:
 def network_input(network: nn.Module, x: Any, device: str) -> Tensor:
     """Return records as `network` takes them.
 
-    Floats, bits and bytes get the type of its parameters, and bytes are not scaled; wider
-    integers stay what they are, for they may be looked up in an embedding.
+    Floats, bits and bytes get the type of its parameters; bytes are not scaled. Wider integers
+    keep their type, because they may index an embedding.
 
     Raises:
         DataError: features that are no dense numbers.
@@ -89,7 +89,7 @@ def network_input(network: nn.Module, x: Any, device: str) -> Tensor:
 
 
 def dense_tensor(x: Any, what: str) -> Tensor:
-    """Return records in any dense container as a tensor; `what` needs it.
+    """Return records in any dense container as a tensor; `what` names who needs it.
 
     Raises:
         DataError: features that are no dense numbers.

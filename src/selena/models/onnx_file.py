@@ -1,4 +1,4 @@
-"""Models in ONNX files, through the optional onnxruntime."""
+"""Models in ONNX files, run by the optional package onnxruntime."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_onnx(path: Path, device: str) -> Callable[[Any], np.ndarray]:
     providers = [name for name in (*wanted, "CPUExecutionProvider") if name in there]
     with border(path, "this is no ONNX model, or a damaged one"):
         session = onnxruntime.InferenceSession(str(path), providers=providers)
-        return _asker(session, path)  # which reads names that need not be text
+        return _asker(session, path)  # inside: reading the names of a damaged model may fail
 
 
 def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
@@ -60,7 +60,7 @@ def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
             "probabilities (a model made by skl2onnx: convert it with zipmap=False)."
         )
     (given,), (wanted,) = inputs, outputs
-    given_name, wanted_name = given.name, wanted.name  # an error here if they are no text
+    given_name, wanted_name = given.name, wanted.name  # raises here if they are no text
     fixed = given.shape[0] if given.shape and isinstance(given.shape[0], int) else None
 
     def ask(x: Any) -> np.ndarray:
@@ -71,7 +71,7 @@ def _asker(session: Any, path: Path) -> Callable[[Any], np.ndarray]:
         answers = []
         for part in in_chunks(len(numbers), fixed or len(numbers)):
             rows = numbers[part]
-            # A model exported for one size of batch takes no other: the last is filled up.
+            # A model exported for one batch size takes no other, so the last batch is padded.
             spare = (fixed or len(rows)) - len(rows)
             filled = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])
             answers.append(session.run([wanted_name], {given_name: filled})[0][: len(rows)])

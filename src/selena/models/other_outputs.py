@@ -1,15 +1,15 @@
-"""Audits of models that answer with other things than one class: a number, or several labels.
+"""Audits of models that predict a number (regression) or several labels per record.
 
-Whoever audits such a model has its answers and the truth in arrays. Each signal is one number per
-record that is written out here, and the audit treats it as it treats any direct attack: thresholds
-are fitted on known records, and figures are of the others.
+The user gives the model's answers and the truth as arrays. Each signal is one number per record,
+computed here, and the audit treats it like any direct attack: thresholds are fitted on known
+records, and figures are of the others.
 
 Regression: the negative absolute error (the error as the signal, as in Yeom et al. 2018), and with
 reference models LiRA on residuals (Carlini et al. 2022, Algorithms 1 and 2, with the residual in
 place of the log-odds).
 
-Several labels per record: each label is a decision of two classes. Signals of the decisions, as in
-`selena.attacks.signals`, are added up over labels; the loss is the sum of cross-entropies.
+Several labels per record: each label is a decision between two classes. The signals of these
+decisions (`selena.attacks.signals`) are summed over labels; the loss is the sum of cross-entropies.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def audit_multilabel(
 def _summed(
     name: Any, odds: Float64[np.ndarray, "n l"], truth: Float64[np.ndarray, "n l"]
 ) -> Float64[np.ndarray, " n"]:
-    """Return a signal of decisions between two classes, added up over labels."""
+    """Return a signal of decisions between two classes, summed over labels."""
     logits = torch.from_numpy(np.stack([np.zeros_like(odds), odds], axis=-1).reshape(-1, 2))
     of_each = SIGNALS[name](logits, torch.from_numpy(truth.reshape(-1).astype(np.int64)))
     total: Float64[np.ndarray, " n"] = of_each.numpy().reshape(odds.shape).sum(axis=1)
@@ -166,7 +166,7 @@ def _summed(
 def _lira(
     y: Float64[np.ndarray, " n"], f: Float64[np.ndarray, " n"], references: Any, inside: Any
 ) -> Float64[np.ndarray, " n"]:
-    """Return LiRA on residuals: online where every record is inside and outside of two models."""
+    """Return LiRA's scores on residuals: online if two models or more are on either side."""
     theirs, trained = _matrix(references, "references"), np.asarray(inside)
     if theirs.shape[1] != len(y) or trained.shape != theirs.shape or trained.dtype.kind != "b":
         raise DataError(
@@ -176,13 +176,13 @@ def _lira(
     online = bool(((trained.sum(axis=0) >= 2) & ((~trained).sum(axis=0) >= 2)).all())
     if online:
         return lira_scores(y - f, y - theirs, trained)
-    # Without models that trained on the record only the size of an error says member.
+    # Offline, only the size of an error tells members from non-members.
     return lira_scores(-np.abs(y - f), -np.abs(y - theirs), trained, online=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sides:
-    """Who is a member, and of whom the attacker knows it.
+    """Which records are members, and whose membership the attacker knows.
 
     Attributes:
         member: True for members.
@@ -254,7 +254,7 @@ class _Sides:
 
 @dataclass(frozen=True, eq=False)
 class _SignalTable:
-    """A model that is known by signals: the first number of a record says whether it is right."""
+    """A table of signals as a model; the first number of a record says whether it is right."""
 
     num_classes: ClassVar[int] = 2
     is_table: ClassVar[bool] = True
@@ -268,10 +268,10 @@ class _SignalColumn(SignalAttack):
     """Reads one signal of each record.
 
     Attributes:
-        name: of the signal.
-        column: where it stands.
-        family: "direct", or "reference-model" where reference models stand behind it.
-        access: what of the model's answers it needs.
+        name: name of the signal.
+        column: its column.
+        family: "direct", or "reference-model" if it uses reference models.
+        access: the answers that it needs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Members and non-members in one pool: checked, labels numbered, and cut by what is known."""
+"""One pool of members and non-members: checked, labels numbered, split in known and scored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from selena.training.batches import as_input
 from selena.types import AuditSplit, MembershipSets, Records
 
 Given = tuple[Any, Any] | tuple[Any, Any, Any] | Records | Dataset[Any] | DataLoader[Any]
-"""Records as a user has them: features and labels, and maybe subjects; or a data set or loader."""
+"""Records from a user: features, labels and maybe subjects, or a data set or loader."""
 
 _SHOWN = 10
 # Thresholds are cross-fitted on halves of the known records.
@@ -37,10 +37,10 @@ class Pool:
     Attributes:
         features: n records in the container they came in.
         labels: as they were given.
-        members: how many of the records are members.
-        subjects: number of each record's subject, or None where all stand alone.
+        members: number of members.
+        subjects: number of each record's subject, or None if no record has one.
         left_out: records that are neither known nor scored, or None.
-        never_scored: records that the attacker knows in any case, or None.
+        never_scored: records that the attacker always knows, or None.
     """
 
     features: Container
@@ -60,10 +60,10 @@ class Pool:
 
     @cached_property
     def contents(self) -> Int64[np.ndarray, " n"]:
-        """Number of each record's content, features and label, by first appearance.
+        """Number of each record's content (features and label), by first appearance.
 
         Raises:
-            DataError: a record holds what cannot be compared.
+            DataError: a record with values that cannot be compared.
         """
         return number_contents(list(zip(self._keys, self.labels.tolist(), strict=True)))
 
@@ -73,7 +73,7 @@ class Pool:
 
     @cached_property
     def members_alone(self) -> Int64[np.ndarray, " m"]:
-        """Rows of the members with features that no non-member has, left out or not."""
+        """Rows of members whose features no non-member has; left-out records count too."""
         theirs = set(self._keys[self.members :])
         mine = [key not in theirs for key in self._keys[: self.members]]
         return np.flatnonzero(mine & self.used[: self.members])
@@ -85,10 +85,10 @@ class Pool:
 
     @cached_property
     def units(self) -> Int64[np.ndarray, " n"]:
-        """Number of what each record counts for: equal records are one, as are those of a subject.
+        """Number of each record's unit: equal records are one unit, as are those of one subject.
 
-        Subjects are joined by equal records unless that made one of most of a side: where values
-        are few, persons have rows in common by chance, and stay what they were said to be.
+        Subjects with equal records become one unit, unless that would join most of a side: with
+        few possible values, persons have equal rows by chance, so their subjects stay separate.
         """
         if self.subjects is None:
             return self.contents
@@ -115,7 +115,7 @@ class Pool:
         try:
             numbers = self.features.numbers()
         except DataError:
-            return  # strings and sparse matrices: whoever takes them looks at them
+            return  # strings and sparse matrices are checked by the model that takes them
         if numbers.dtype.kind != "f":
             return
         rows = numbers.reshape(len(numbers), -1)
@@ -133,8 +133,8 @@ class Pool:
         """Return the labels as classes in [0, C).
 
         Args:
-            names: what the model's classes are called, in the order of its columns; without
-                them labels are numbers of columns.
+            names: names of the model's classes in the order of its columns; without names,
+                labels are column numbers.
             num_classes: C.
             what: what messages call the model.
 
@@ -162,10 +162,9 @@ class Pool:
         known_fraction: float,
         seed: int,
     ) -> AuditSplit:
-        """Return who knows what, of records `x` and `classes` that stand for the pool's.
+        """Return the known and the scored records, with features `x` and labels `classes`.
 
-        What counts as one (`units`) is known as a whole or not at all, and the share is one of
-        units.
+        A unit (`units`) is known as a whole or not at all, and `known_fraction` counts units.
 
         Raises:
             DataError: too few members or non-members to know some and score others.
@@ -209,15 +208,14 @@ class Pool:
 def gather(
     members: Given, non_members: Given, *, scale: bool, deduplicate: bool = False, seed: int = 0
 ) -> Pool:
-    """Return members and non-members as one pool; no record that is used is on both sides.
+    """Return members and non-members as one pool; no used record is on both sides.
 
     Args:
         members: records in the training set, `(x, y)` or `Records`.
-        non_members: others, in the same kind of container.
-        scale: whether `Records` are given as networks take them (pixels in [0, 1]), and not as
-            they are kept.
+        non_members: other records, in the same kind of container.
+        scale: whether to convert `Records` to what networks take (pixels in [0, 1]).
         deduplicate: whether records that are on both sides are left out (`drop_shared`).
-        seed: of what is drawn for that.
+        seed: seed of the draw for `deduplicate`.
 
     Raises:
         DataError: no such pair, no records, shapes or kinds that disagree, a record that cannot be
@@ -248,16 +246,15 @@ def gather(
 def drop_shared(pool: Pool, *, seed: int) -> Pool:
     """Return the pool without records whose content is on both sides.
 
-    They are left out on both: were they kept among the members, these alone would have the common
-    records, and a model that is more confident on common than on rare records would seem to leak.
+    They are left out on both sides. If they stayed among the members, only members would have
+    common records, and a model that is more confident on common records would seem to leak.
 
-    What is left must be drawn alike where nothing leaks. With sides of one size it is: members and
-    non-members could change places. With n members and fewer, m, non-members it is not: a content
-    of probability p is on the members' side alone with probability (1 - (1-p)^n) (1-p)^m, on the
-    other with (1 - (1-p)^m) (1-p)^n, and the ratio of the two grows with p. So the larger side
-    gives up a random surplus, which the attacker knows and nobody scores, and contents that occur
-    in the surplus are left out as well: of the rest, both sides are of one size and have met the
-    same filter.
+    Both sides must be drawn alike if nothing leaks. With sides of one size they are, since members
+    and non-members could change places. With n members and m < n non-members they are not: a
+    content of probability p is among the members only with probability (1 - (1-p)^n) (1-p)^m, among
+    the non-members only with (1 - (1-p)^m) (1-p)^n, and the ratio of the two grows with p. So a
+    random surplus of the larger side is known to the attacker and not scored, and contents in the
+    surplus are left out as well. The remaining sides have one size and passed the same filter.
     """
     units = np.arange(len(pool))
     if pool.subjects is not None:
@@ -276,8 +273,8 @@ def drop_shared(pool: Pool, *, seed: int) -> Pool:
 def shared_rows(members: Given, non_members: Given) -> Int64[np.ndarray, " m"]:
     """Return the rows of non-members whose features and label equal those of some member.
 
-    Do not drop these alone: the members would keep the common records, and any model seems to leak
-    then. Deduplicate before the split, or audit with `deduplicate=True`.
+    Do not drop only these: members would keep the common records, and then any model seems to
+    leak. Deduplicate before the split, or audit with `deduplicate=True`.
 
     Raises:
         DataError: no pairs of features and labels, no records, shapes or kinds that disagree, or a
@@ -310,7 +307,7 @@ def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndar
         raise DataError("Give subjects of both members and non_members, or of neither.")
     if ours.dtype.kind == theirs.dtype.kind:
         names = np.concatenate([ours, theirs])
-    else:  # which NumPy might make floats of
+    else:  # joined as lists, because NumPy might turn mixed types into floats
         names = np.array([*ours.tolist(), *theirs.tolist()], dtype=object)
     numbers = number_subjects(names)
     both = np.setdiff1d(np.intersect1d(numbers[: len(ours)], numbers[len(ours) :]), [-1])
@@ -369,7 +366,7 @@ def _subjects(given: Any, n: int, what: str) -> np.ndarray | None:
 
 
 def _shared(pool: Pool) -> dict[int, int]:
-    """Return each non-member that equals a member, and the first such member."""
+    """Return the non-members that equal a member, each with the first such member."""
     ours, first = np.unique(pool.contents[: pool.members], return_index=True)
     theirs = pool.contents[pool.members :]
     member = dict(zip(ours.tolist(), first.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Audits with reference models that somebody has: which column of the matrix is which record."""
+"""Audits with a matrix of reference models: matches its columns to the audited records."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FAMILY = "reference-model"
 def with_references(
     attacks: Sequence[str | Attack], references: ReferenceMatrix | str | Path | None
 ) -> tuple[str | Attack, ...]:
-    """Return the attacks, those by reference models set up with a matrix where one is given.
+    """Return the attacks; those by reference models get the matrix, if one is given.
 
-    Where none of them is named, the family is added: the matrix was given to be used.
+    If none of them is named, their family is added, so that the matrix is used.
     """
     if references is None:
         return tuple(attacks)
@@ -56,7 +56,7 @@ def _by_references(name: str) -> bool:
 
 
 def bind_to_predictions(attacks: Sequence[Attack], split: AuditSplit) -> list[Attack]:
-    """Return the attacks with matrices whose columns are the rows of a table of predictions."""
+    """Return the attacks, with matrix columns matched to the rows of a table of predictions."""
     if not any(isinstance(each, ReferenceMatrixAttack) for each in attacks):
         return list(attacks)
     parts = [split.known.all_members, split.known.non_members]
@@ -72,13 +72,13 @@ def bind_to_pool(
     classes: Int64[np.ndarray, " n"],
     features: Container,
 ) -> list[Attack]:
-    """Return the attacks with matrices whose columns are the records of a pool.
+    """Return the attacks, with matrix columns matched to the records of a pool.
 
-    A matrix without names has members, then non-members; of one with names the records are found
-    by content, whatever the order.
+    The columns of a matrix without names are the members, then the non-members. With names,
+    records are found by their content, in any order.
 
     Raises:
-        DataError: other numbers of records, or records that are not in the matrix.
+        DataError: different numbers of records, or records that are not in the matrix.
     """
     if not any(isinstance(each, ReferenceMatrixAttack) for each in attacks):
         return list(attacks)

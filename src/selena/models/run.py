@@ -1,4 +1,4 @@
-"""`selena.audit`: anybody's model, its members, other records, and a report of what leaks."""
+"""`selena.audit`: attacks any model, given members and non-members, and reports what leaks."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ def audit(
     retries: int = 0,
     cache: str | Path | None = None,
 ) -> AuditReport:
-    """Attack anybody's model and report what leaks about who was in its training data.
+    """Attack any model and report what leaks about who was in its training data.
 
-    Use `audit` for a finished model and the records it was and was not trained on; use `run_audit`
+    Use `audit` for a finished model, records that it was trained on, and others. Use `run_audit`
     for a target model that was trained on an `AuditSplit`.
 
-    Direct attacks need one answer per record: the model is asked in shuffled batches, and about a
-    few records again, to see whether it answers alike. Attacks that need more ask it about changed
-    records, for which features must be dense numbers.
+    Direct attacks need one answer per record. The model is asked in shuffled batches, and a second
+    time about a few records, to check that it repeats its answers. Other attacks ask about changed
+    records; for these, features must be dense numbers.
 
-    Records of equal features and label are one record: they are known or scored together, and
-    their mean score counts once. Labels, and with them accuracies, are what the model's `predict`
-    says where it has one.
+    Records with equal features and label count as one record: they are known or scored together,
+    and their mean score counts once. Predicted labels, and so accuracies, come from the model's
+    `predict` if it has one.
 
     Args:
         model: a function of x that returns n x C probabilities (or logits; for two classes one
@@ -98,56 +98,56 @@ def audit(
             with `predict_proba`; the path of an `.onnx` or `.safetensors` file; a `TargetModel`
             of this library; or predictions alone, `Predictions` or the path of a file of them.
         members: records of the training set, `(x, y)`, `(x, y, subjects)` or `Records`; None with
-            predictions alone. Subjects say which records belong to one person: all
-            are known to the attacker or none, and their mean score is the person's.
-            The model is given x in the container it comes in: array, tensor, pandas or polars
-            frame, SciPy sparse matrix, list. y holds labels as the model knows them: the
-            classes of a scikit-learn classifier, else numbers of columns.
-        non_members: records that were not, of the same population, in the same container.
-        output: what the model answers. "auto" takes rows that all are probabilities for such;
-            others are logits, but of functions an error; rows of a scikit-learn classifier that
-            sum to something else than 1 are divided by it.
+            predictions alone. Subjects say which records belong to one person: the attacker knows
+            all of them or none, and their mean score is the person's score.
+            The model gets x in the container it comes in: array, tensor, pandas or polars frame,
+            SciPy sparse matrix, list. y holds labels as the model knows them: the classes of a
+            scikit-learn classifier, else column numbers.
+        non_members: records outside the training set, of the same population and container.
+        output: what the model answers. With "auto", answers are probabilities if every row looks
+            like them, else logits (for a function: an error). Rows of a scikit-learn classifier
+            that do not sum to 1 are divided by their sum.
         factory: builds the network of a `.safetensors` file.
-        num_classes: C, to be compared with what the model answers.
-        attacks: names or families of attacks as the registry has them, or attacks.
-        references: a matrix of reference models' confidences about these records, or its file:
-            LiRA, RMIA, BASE and BaVarIA then train nothing. Of a matrix without names the columns
+        num_classes: C, checked against the model's answers.
+        attacks: names or families of attacks in the registry, or attack objects.
+        references: a matrix of reference models' confidences about these records, or its file.
+            LiRA, RMIA, BASE and BaVarIA then train nothing. The columns of a matrix without names
             are the rows of predictions, or the members and then the non-members. Its family of
             attacks is added unless `attacks` names some of it.
         known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
-            knows and fits on; the others are scored. Predictions alone say themselves.
-        deduplicate: leave out, on both sides, records that are on both; without, they are an error.
-            Dropping them from one side makes a leak out of nothing: the other keeps the common
-            records. Where sides differ in size, a random surplus of the larger one is known to the
-            attacker instead of scored, and what equals a record of it is left out too: only so are
-            both sides drawn alike. A warning says how many.
+            knows and fits on; the others are scored. A table of predictions marks them itself.
+        deduplicate: leave out, on both sides, records that are on both; by default they are an
+            error. Dropping them from one side only looks like a leak, because the other side keeps
+            the common records. If the sides differ in size, a random surplus of the larger one is
+            known to the attacker and not scored, and records equal to one of it are left out too,
+            so that both sides are drawn alike. A warning says how many.
         fpr: the false-positive rate that matters, in (0, 1]; too few records for it are warned of.
-        device: where a network answers and attacks compute; by default the workspace's, "cpu".
+        device: where networks and attacks compute; by default the workspace's, "cpu".
         seed: root of every draw, 0 by default; the same seed gives the same report.
         workspace: progress, and a folder for what attacks train.
-        batch_size: of a function: records per call at most.
-        retries: of a function: how often a call that raised is repeated, after 1 s, 2 s, 4 s and
+        batch_size: for a function: most records per call.
+        retries: for a function: how often a call that raised is repeated, after 1 s, 2 s, 4 s and
             so on up to a minute, or after the time that a server asks for (Retry-After).
-        cache: of a function: a folder where answers are kept as they come, found again by the
-            record's content. A rerun asks about what is missing, and about 24 records anew, to see
-            that they are answered as before. One folder per model.
+        cache: for a function: a folder of answers, found again by the record's content. A rerun
+            asks about the missing records only, and about 24 others to check that the model still
+            answers the same. One folder per model.
 
     Returns:
-        The report; see `selena.auditing.report`. Of a function, `model_queries` says what it was
-        asked.
+        The report; see `selena.auditing.report`. Its `model_queries` counts the queries to a
+        function.
 
     Raises:
         DataError: records on both sides, shapes that disagree, labels that are no classes,
             features or answers that are not finite, answers that are not what `output` says.
-        ConfigError: no kind of model that can be asked, an unknown attack, an attack that the
-            features do not suit, a setting out of range, an optional package that is missing.
+        ConfigError: an object that is no model, an unknown attack, an attack that does not suit the
+            features, a setting out of range, an optional package that is missing.
         StoreError: the folder of answers cannot be read or written.
 
     Warns:
         AuditWarning: too few records for `fpr`; records that count as one, were left out, seem to
-            be filtered on one side, or have near copies; a model that keeps training records,
-            answers the same record differently, or answers all records alike; labels that are not
-            the most probable ones; answers that may be read in two ways.
+            be filtered on one side, or have near copies; a model that stores training records,
+            answers the same record differently, or gives all records the same answer; labels that
+            are not the most probable ones; answers that can be read in two ways.
     """
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     check_output(output)
@@ -185,7 +185,7 @@ def audit(
         inside = model if hasattr(model, "get_params") else asked.network
         stored = None
         if inside is not None:
-            # A row that non-members have too is one of few values, such as 1 beside 0.
+            # Rows that non-members have too (of few possible values) say nothing about training.
             alone = pool.members_alone
             stored = find_stored_records(inside, pool.features.take(alone) if len(alone) else None)
             warn_of_stored_records(stored)
@@ -235,8 +235,8 @@ def _audit_model(
     seed: int,
     workspace: Workspace,
 ) -> AuditReport:
-    """Check everything on a few records first: it may take minutes to ask about all."""
-    # Shuffled, so that no batch is of members alone and nothing that depends on it tells them.
+    """Audit a model; check a few records first, because asking about all may take minutes."""
+    # Shuffled, so that members and non-members share batches and no batch effect tells them apart.
     model = asking.model
     order = numpy_generator(seed, "anymodel", "order").permutation(len(pool))
     order = order[pool.used[order]]
@@ -251,7 +251,7 @@ def _audit_model(
     warn_of_near_copies(near_copies, pool)
     classes = pool.classes(model.names, reading.num_classes, model.what)
     inputs = _inputs(pool, attacks)
-    # Without features to change, x is where a record's answer stands: in the order of asking.
+    # If no attack needs features, x holds the place of each record in the order of asking.
     places = torch.zeros(len(pool), dtype=torch.int64)
     places[torch.from_numpy(order)] = torch.arange(len(order))
     x = places[:, None] if inputs is None else inputs.x
@@ -287,14 +287,14 @@ def _audit_model(
 
 
 def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
-    """Return features that attacks may change or train on, where one of `attacks` needs them."""
+    """Return features that attacks may change or train on, if one of `attacks` needs them."""
     if all(needs_of(attack) == {"predictions"} for attack in attacks):
         return None
     try:
         return as_inputs(pool.features)
     except DataError as error:
         changing = beyond_predictions(attacks)
-        if not changing:  # a family of which some attacks need them runs without these
+        if not changing:  # a family runs without its attacks that need features
             return None
         raise ConfigError(
             f"The attacks {', '.join(changing)} ask about changed records, or train on them, but "

@@ -1,20 +1,20 @@
-"""Finds training records that a model carries inside: such a model must not be released.
+"""Finds training records that are stored inside a model; such a model must not be released.
 
 A k-nearest-neighbors classifier answers from its training records, a support vector machine from
-some of them. Whoever gets the file of such a model has the records; no attack is needed. Output
+some of them. Anyone with the file of such a model has the records; no attack is needed. Output
 checkers of trusted research environments refuse these models (SACRO-ML; Ritchie et al., "Machine
-learning models in trusted research environments", 2023). Two checks, and either one fails a model:
+learning models in trusted research environments", 2023). A model must pass two checks:
 
-- by kind: a part of the model is of a kind that keeps rows of its training set by construction. It
-  needs no records, and also finds rows that were changed on the way (scaled, some columns only).
-- by content: an array inside the model holds rows equal to the given records. It finds kinds that
-  nobody listed: prototypes, memory banks, caches, a class mean of a single record. Records are
-  looked for as given and as each step of a scikit-learn pipeline changes them, in float32.
+- by kind: it fails if a part of the model is of a kind that always stores training rows. This needs
+  no records, and also finds rows that were transformed (scaled, some columns only).
+- by content: it fails if an array inside the model holds rows equal to the given records. This
+  finds unlisted kinds: prototypes, memory banks, caches, a class mean of a single record. Records
+  are searched as given and as each step of a scikit-learn pipeline changes them, in float32.
 
-Both look at every object that the model holds. Copies that were encoded, compressed or shuffled
-within a row are not found; so passing is no proof.
+Both inspect every object inside the model. They do not find copies that were encoded, compressed or
+shuffled within a row, so a model that passes may still store records.
 
-Cost: no query and no training; a look at every array of the model.
+Cost: no query and no training; one pass over every array of the model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _KEPT = (
     "X_",  # label propagation
     "training_data_",  # Isomap
 )
-"""Under these names scikit-learn's estimators keep rows of their training set."""
+"""Attributes in which scikit-learn's estimators keep rows of their training set."""
 
 _TREES = ("KDTree", "BallTree")
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type, ModuleType, np.dtype)
@@ -58,9 +58,9 @@ def find_stored_records(model: Any, records: Any = None) -> StoredRecords:
 
     Args:
         model: a fitted scikit-learn estimator or pipeline, an `nn.Module`, or any other object; its
-            attributes are looked at, and it is not asked.
+            attributes are inspected, and it is not asked.
         records: features of training records in the container that the model takes, or `Records`;
-            None to look at kinds alone. Rows of a single value (all zeros) are not looked for.
+            None checks by kind only. Rows of a single value (all zeros) are not searched.
 
     Raises:
         DataError: `records` holds no records.
@@ -111,7 +111,7 @@ class _Form:
 
 def _forms(model: Any, records: Any) -> Iterator[_Form]:
     """Yield the records as given, and as each pipeline inside the model changes them."""
-    contain(records, "records")  # refuses what holds none
+    contain(records, "records")  # raises if there are none
     given = np.asarray(records) if isinstance(records, list | tuple) else records
     for table in _tables(given):
         yield _form(table)
@@ -125,7 +125,7 @@ def _forms(model: Any, records: Any) -> Iterator[_Form]:
                 continue
             try:
                 changed = step.transform(changed)
-            except Exception:  # an inner pipeline takes something else than the records
+            except Exception:  # an inner pipeline may not take the records
                 break
             for table in _tables(changed):
                 yield _form(table)
@@ -133,7 +133,7 @@ def _forms(model: Any, records: Any) -> Iterator[_Form]:
 
 def _form(table: Shaped[np.ndarray, "m d"]) -> _Form:
     rows: dict[bytes, list[int]] = {}
-    constant = (table == table[:, :1]).all(axis=1)  # which zeros in any array of weights equal
+    constant = (table == table[:, :1]).all(axis=1)  # such as zeros, found in arrays of weights
     for row, content in enumerate(_contents(table)):
         if not constant[row]:
             rows.setdefault(content, []).append(row)
@@ -166,9 +166,9 @@ def _tables(value: Any) -> Iterator[Shaped[np.ndarray, "m d"]]:
 
 
 def _walk(model: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield (path, class of the owner, value) of all that a model holds, each object once."""
+    """Yield (path, class of the owner, value) of every object in a model, each once."""
     seen: set[int] = set()
-    alive: list[Any] = []  # values made on the way must not hand their ids on
+    alive: list[Any] = []  # keeps temporary values alive, so that no id is used twice
     stack = [("", type(model).__name__, model, 0)]
     while stack:
         where, owner, value, depth = stack.pop()
@@ -206,7 +206,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, partial):
         yield from ((".func", value.func), (".args", value.args), (".keywords", value.keywords))
     elif isinstance(value, FunctionType):
-        return  # what it closes over belongs to its author's program
+        return  # the variables of a closure belong to the program, not to the model
     else:
         slots = [
             name

@@ -1,4 +1,4 @@
-"""A model's answers as target models: looked up by row number, or asked for anew."""
+"""Target models from a model's answers: looked up by row number, or asked for on demand."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from selena.models.inputs import Inputs
 from selena.models.models import Model
 from selena.training.batches import in_chunks
 
-# Numbers of features, and records, that the model is asked about at once.
+# Most numbers of features, and most records, per batch of questions.
 _BATCH_NUMBERS, _BATCH_RECORDS = 1 << 22, 4096
 
 
 def ask_all(model: Model, features: Container, rows: Rows | None = None) -> Numbers:
     """Return the model's answers to the records at `rows` (default: all), in that order.
 
-    They are asked for in batches that bound memory.
+    The model is asked in batches, to bound memory.
 
     Raises:
-        DataError: the model failed, or answered with no array of one row per record.
+        DataError: the model failed, or did not return an array with one row per record.
     """
     parts = [
         as_numbers(answer, n, model.what)
@@ -66,11 +66,11 @@ def ask_labels(
 def _in_batches(
     model: Model, ask: Callable[[Any], Any], features: Container, rows: Rows | None
 ) -> Iterator[tuple[Any, int]]:
-    """Yield what is answered to batches of records, and how many records each has."""
+    """Yield the answers to each batch of records, and its number of records."""
     shape = getattr(features.values, "shape", (len(features),))
     size = max(1, min(_BATCH_RECORDS, _BATCH_NUMBERS // max(1, int(np.prod(shape[1:])))))
     if model.batch_size is not None:
-        size = max(1, size // model.batch_size) * model.batch_size  # no short batch in between
+        size = max(1, size // model.batch_size) * model.batch_size  # only the last is shorter
     rows = np.arange(len(features)) if rows is None else rows
     for part in in_chunks(len(rows), size):
         n = part.stop - part.start
@@ -79,14 +79,14 @@ def _in_batches(
             answer = ask(batch)
         except SelenaError:
             raise
-        except Exception as error:  # somebody's model may raise anything
+        except Exception as error:  # a user's model may raise anything
             raise failure(model.what, batch, n, error) from error
         yield answer, n
 
 
 @dataclass(frozen=True, eq=False)
 class AnswerTable:
-    """Answers that were given already; a record is its row number.
+    """A table of a model's answers, asked by row number.
 
     Attributes:
         table: logits of all records.
@@ -112,22 +112,22 @@ class AnswerTable:
 
 @dataclass(frozen=True, eq=False)
 class LabelledTable(AnswerTable):
-    """Answers of a model whose labels are not its most probable classes.
+    """Answers of a model whose predicted labels may differ from its most probable classes.
 
     Attributes:
-        labels: class that was predicted for each record.
+        labels: predicted class of each record.
     """
 
     labels: Int64[Tensor, " n"]
 
     @property
     def labels_of(self) -> AnswerTable:
-        """The labels, as answers that are sure of them."""
+        """The labels as answers with probability 1."""
         return AnswerTable(_sure(self.labels, self.num_classes))
 
 
 def _sure(labels: Int64[Tensor, " n"], num_classes: int) -> Float64[Tensor, "n c"]:
-    """Return logits by which nothing but these labels is possible."""
+    """Return logits (0 and -inf) that give the labels probability 1."""
     return nn.functional.one_hot(labels, num_classes).double().log()
 
 
@@ -136,8 +136,8 @@ class LiveModel:
     """A model that is asked about any features.
 
     Attributes:
-        model: who answers.
-        reading: how.
+        model: the model that answers.
+        reading: the format of its answers.
         inputs: brings features into the container that the model takes.
     """
 
@@ -163,7 +163,7 @@ class LiveModel:
 
 @dataclass(frozen=True, eq=False)
 class LiveLabels(LiveModel):
-    """The labels that a model predicts for any features, as answers that are sure of them."""
+    """The labels that a model predicts for any features, as answers with probability 1."""
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float64[Tensor, "n c"]:
         """Return 0 for the label that is predicted, -inf for others.
@@ -178,7 +178,7 @@ class LiveLabels(LiveModel):
 
 @dataclass(frozen=True, eq=False)
 class LiveEstimator(LiveModel):
-    """A model with labels of its own, that is asked about any features."""
+    """A model with its own method of predicting labels, asked about any features."""
 
     @property
     def labels_of(self) -> LiveLabels:
@@ -188,12 +188,12 @@ class LiveEstimator(LiveModel):
 
 @dataclass(frozen=True, eq=False)
 class LiveNetwork:
-    """A network whose gradients an attacker inside the machine could read.
+    """A network whose gradients an attacker with the model file could read.
 
     Attributes:
         live: the network as a model that is asked.
-        network: itself.
-        as_input: brings features to it through which gradients flow back.
+        network: the network itself.
+        as_input: converts features to the network's input, with gradients.
     """
 
     live: LiveModel

@@ -1,4 +1,4 @@
-"""Recorded training steps: a GPU records a step once (a CUDA graph) and then replays it.
+"""Recorded training steps: a GPU stores each step once (a CUDA graph) and then replays it.
 
 A step has some hundred kernels, and starting one takes the processor longer than many take to run.
 A recorded step is started as a whole. `results/gpu/steps.json` holds times. A step that cannot be
