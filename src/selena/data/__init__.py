@@ -1,4 +1,4 @@
-"""Where records come from, and how they are split."""
+"""Data: loading records, and splitting them for an audit."""
 
 from __future__ import annotations
 

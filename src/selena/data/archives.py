@@ -1,6 +1,6 @@
-"""Files out of a .tar.gz archive, one as a stream or several at once.
+"""Reads files of a .tar.gz archive, one as a stream or several at once.
 
-Nothing is extracted: no path in an archive can reach the disk, inside its folder or outside.
+Nothing is extracted to the disk, so no path inside an archive can overwrite a file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from selena.files.reading import border, check_is_file, check_unpacked
 def open_member(archive: Path, member: str) -> Iterator[BufferedReader]:
     """Open the file `member` of `archive` for reading, for the length of a `with` block.
 
-    Afterwards the rest of the archive is read too, because its checksum stands at the end: a
-    block that went well over damaged bytes still fails.
+    Afterwards the rest of the archive is read too, because its checksum is at the end. So damaged
+    bytes are an error even if the block did not notice them.
 
     Raises:
         DataError: if the archive is absent, truncated or corrupted, or holds no regular file
@@ -32,7 +32,7 @@ def open_member(archive: Path, member: str) -> Iterator[BufferedReader]:
 
 
 def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
-    """Return the contents of those of the files `members` that `archive` holds, in one pass.
+    """Return the contents of the files `members`, if `archive` holds them, in one pass.
 
     Raises:
         DataError: if the archive is absent, truncated or corrupted, or one of `members` is no
@@ -57,13 +57,13 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
         try:
             yield tar
         finally:
-            # Also after an error: where bytes are damaged, that is the thing to say.
+            # Also after an error: if bytes are damaged, the checksum error explains it best.
             while unzipped.read(1 << 20):
                 pass
 
 
 class _Counted(gzip.GzipFile):
-    """What an archive unpacks to, which ends in an error where it becomes too much."""
+    """The unpacked stream of an archive; reading beyond the size limit is an error."""
 
     def __init__(self, archive: Path) -> None:
         super().__init__(archive)

@@ -1,9 +1,9 @@
-"""Records that every model of a benchmark trains on or not, each kind as hard as another.
+"""Audited records of a benchmark: each of its models trains on a random half of them.
 
-The kinds of Aerni, Zhang & Tramèr, "Evaluations of Machine Learning Privacy Defenses are
-Misleading", CCS 2024, Section 4: ordinary records, and canaries with a wrong label of which some
-have a companion, a near copy or an exact one, that is trained on whenever they are. Companions are
-never scored, and no defense is told which records belong together.
+The kinds follow Aerni, Zhang & Tramèr, "Evaluations of Machine Learning Privacy Defenses are
+Misleading", CCS 2024, Section 4: ordinary records, and canaries with a wrong label. Some canaries
+have a companion (a near copy or an exact one), and models train on both or on neither. Companions
+are never scored, and no defense is told which records belong together.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ KINDS = (
     "half-mislabelled near copy",
     "exact duplicate",
 )
-"""Kinds of audited records. All but "ordinary" have a wrong label. A near copy and an exact
-duplicate have the same wrong label as their canary; of half-mislabelled near copies every second
-one has the right label."""
+"""Kinds of audited records. All except "ordinary" have a wrong label. A near copy and an exact
+duplicate have the same wrong label as their canary; every second half-mislabelled near copy has
+the right label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class AuditPool:
     """Audited records and their companions.
 
     Attributes:
-        audited: what models train on or not, and what is scored.
-        kind: of each audited record, its place in `KINDS`.
-        companions: trained on whenever the audited record they belong to is.
+        audited: the records that are scored; each model trains on some of them.
+        kind: index of each audited record's kind in `KINDS`.
+        companions: a model trains on them if it trains on the audited record they belong to.
         owner: row of `audited` that each companion belongs to.
     """
 
@@ -62,16 +62,16 @@ def draw_audit_pool(
 
     Args:
         population: non-members.
-        ordinary: how many keep their label, >= 1.
-        canaries: how many there are of each other kind, >= 2.
+        ordinary: number of records that keep their label, >= 1.
+        canaries: number of records of each other kind, >= 2.
         num_classes: number of classes, >= 2.
         seed: root of the draws: which records, labels and copies.
 
     Returns:
-        The pool, and the rest of the population, without records of subjects in the pool.
+        The pool, and the rest of the population without the subjects in the pool.
 
     Raises:
-        ConfigError: a count or `num_classes` below its least value.
+        ConfigError: a count or `num_classes` below its minimum.
         DataError: the population is too small to leave a record.
     """
     if ordinary < 1 or canaries < 2 or num_classes < 2:
@@ -87,7 +87,7 @@ def draw_audit_pool(
             "of which some must be left. Audit fewer."
         )
     order = torch.randperm(most, generator=torch_generator(seed, "rows"))
-    # Of a subject its first record, and of those that give one no other is left.
+    # A subject gives its first record at most; its other records leave the population.
     first = torch.from_numpy(np.unique(subject.numpy(), return_index=True)[1])
     drawn = replace(population.take(first[order[:count]]), subjects=None)
     left = population.take(torch.isin(subject, order[:count], invert=True))
@@ -111,7 +111,7 @@ def draw_audit_pool(
 def draw_coins(n: int, models: int, *, seed: int) -> Bool[Tensor, "models n"]:
     """Return which model trains on which record, by fair coins.
 
-    Models come in complementary pairs, 2 i and 2 i + 1: of a pair one trains on a given record.
+    Models come in complementary pairs, 2 i and 2 i + 1: exactly one of them trains on a record.
     Within one model the coins of different records are independent.
 
     Raises:

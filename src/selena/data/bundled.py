@@ -1,4 +1,4 @@
-"""Sets that come with scikit-learn: real records without a download."""
+"""Data sets that come with scikit-learn: real records without a download."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Canaries: records planted where a defense may fail, so that an audit looks there too.
+"""Canaries: planted records on which a defense is most likely to fail.
 
-Averages over ordinary records hide what leaks of the most exposed ones. Mislabelled records can
-only be learned by heart, and a near copy with the same wrong label teaches even those sub-models of
-Split-AI that never see the record itself (Aerni, Zhang & Tramèr 2024). Whether a canary is trained
-on is settled by a coin of its own, as audits with one training need it (Steinke, Nasr & Jagielski
-2023).
+Averages over ordinary records hide what leaks about the most exposed ones. A mislabelled record can
+only be memorized, and a near copy with the same wrong label teaches it even to sub-models of
+Split-AI that never see the record itself (Aerni, Zhang & Tramèr 2024). One coin per canary decides
+whether it is trained on, as audits with one training need it (Steinke, Nasr & Jagielski 2023).
 
-Canaries are drawn from the test non-members, and all other sets stay as they are. Attacks are
-fitted as without them and score them separately. Near copies are trained on and never scored.
+Canaries are drawn from the test non-members; all other sets stay unchanged. Attacks are not fitted
+on canaries and score them separately. Near copies are trained on and never scored.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from selena.types import AuditSplit, MembershipSets, Records, concatenate
 
 CanaryKind = Literal["mislabelled", "twins", "grouped-twins"]
 FEWEST_CANARIES = 20
-"""With fewer, all coins may fall on one side, and no figure of them means much."""
+"""Smallest number of canaries: with fewer, all coins may agree, and figures mean little."""
 
 _NEAR = 0.01  # of a feature's standard deviation
 
 
 def check_canaries(count: int, kind: str, distance: float | None = None) -> None:
-    """Raise `ConfigError` unless so many canaries of that kind can be planted, or none."""
+    """Raise `ConfigError` unless `count` canaries of this kind can be planted (0 is allowed)."""
     if kind not in get_args(CanaryKind):
         known = ", ".join(get_args(CanaryKind))
         raise ConfigError(f"canary_kind={kind!r} is unknown; use one of {known}.")
@@ -62,25 +61,25 @@ def plant_canaries(
     distance: float | None = None,
     seed: int = 0,
 ) -> AuditSplit:
-    """Turn some test non-members into canaries, about half of which the target trains on.
+    """Turn some test non-members into canaries; the target trains on about half of them.
 
     Args:
         split: five sets without canaries.
         count: how many, at least 20.
-        kind: "mislabelled" gives each a wrong label; "twins" also trains on a near copy of each
-            that is trained on, with the same wrong label, and says to nobody that the two belong
-            together; "grouped-twins" says so, by `Records.subjects`. Copies are not scored.
+        kind: "mislabelled" gives each canary a wrong label. "twins" also adds, for each canary
+            that is trained on, a near copy with the same wrong label, without telling the
+            defense. "grouped-twins" tells it, by `Records.subjects`. Copies are not scored.
         num_classes: number of classes, >= 2.
-        distance: how much a copy differs: so many of the bits of binary records; so many standard
-            deviations of the test non-members' features (a Euclidean norm); images are shifted by
-            so many pixels, to the right or to the left. None for very little: one bit, one shade of
-            one pixel, or a hundredth of each feature's standard deviation.
-        seed: root of the draws, 0 by default: which records, labels, coins and copies.
+        distance: how much a copy differs: the number of bits of binary records; the Euclidean
+            distance in standard deviations of the test non-members' features; for images the
+            number of pixels by which they shift, right or left. None: one bit, one shade of one
+            pixel, or a hundredth of each feature's standard deviation.
+        seed: root of the draws (records, labels, coins and copies), 0 by default.
 
     Raises:
-        ConfigError: too few canaries, an unknown kind, a split that has some, a single class, or a
-            distance that the records cannot have.
-        DataError: not enough test non-members to leave one.
+        ConfigError: too few canaries, an unknown kind, a split that already has canaries, a single
+            class, or an impossible distance.
+        DataError: too few test non-members; one must be left.
     """
     check_canaries(count, kind, distance)
     if split.canaries is not None:
@@ -96,7 +95,7 @@ def plant_canaries(
             "which some must be left. Plant fewer."
         )
     order = torch.randperm(most, generator=torch_generator(seed, "rows"))
-    # Of a subject its first record, and of those that give one no other is scored.
+    # A subject gives its first record at most; its other records are not scored.
     chosen = torch.from_numpy(np.unique(persons, return_index=True)[1])[order[:count]]
     left = torch.isin(persons, order[:count], invert=True)
     shift = torch.randint(1, num_classes, (count,), generator=torch_generator(seed, "labels"))
@@ -117,7 +116,7 @@ def plant_canaries(
 
 
 def _new_subjects(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
-    """Return numbers that no subject has."""
+    """Return `count` unused subject numbers."""
     sides = (split.known, split.evaluation)
     taken = concatenate(split.validation, *(each.joined()[0] for each in sides)).subjects
     first = 0 if taken is None else int(taken.max()) + 1
@@ -127,7 +126,7 @@ def _new_subjects(split: AuditSplit, count: int) -> Int[Tensor, " m"]:
 def draw_near_copies(
     records: Records, population: Shaped[Tensor, "m *features"], distance: float | None, seed: int
 ) -> Records:
-    """Return a copy of each record that differs a little; its number is that of no record."""
+    """Return a slightly different copy of each record, with an unused record number."""
     x, draws = records.x, torch_generator(seed, "twins")
     if x.is_floating_point():
         noise, scale = torch.randn(x.shape, generator=draws), population.float().std(dim=0)
@@ -145,14 +144,14 @@ def draw_near_copies(
         else:
             count = _whole(distance, flat.shape[1], "bits")
             place = torch.rand(flat.shape, generator=draws).argsort(dim=1)[:, :count]
-        # A flipped bit; of an image one shade of one pixel.
+        # A flipped bit, or one shade of one pixel of an image.
         flat.scatter_(1, place, flat.gather(1, place) ^ 1)
         near = flat.view_as(x)
     return replace(records, x=near, ids=-1 - records.ids)
 
 
 def _shifted(x: Shaped[Tensor, "n c h w"], by: int, draws: torch.Generator) -> Tensor:
-    """Return images moved to the right or to the left, by a coin each; edges are repeated."""
+    """Return images shifted right or left at random; edge pixels are repeated."""
     right = torch.rand(len(x), generator=draws) < 0.5
     columns = torch.arange(x.shape[-1])
     moved = [x[..., (columns + step).clamp(0, x.shape[-1] - 1)] for step in (-by, by)]
@@ -160,7 +159,7 @@ def _shifted(x: Shaped[Tensor, "n c h w"], by: int, draws: torch.Generator) -> T
 
 
 def _whole(distance: float, most: int, what: str) -> int:
-    """Return a distance that counts something, or raise `ConfigError`."""
+    """Return a distance that must be a whole number, or raise `ConfigError`."""
     if distance != int(distance) or distance > most:
         raise ConfigError(
             f"canary_distance is {distance:g}; it counts {what} of these records, so give a whole "

@@ -1,4 +1,4 @@
-"""Cells of text: what is a number, and how a message shows what is none."""
+"""Cells of text: reading them as numbers, and showing them in messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def parse_number(cell: str) -> float:
     """Return the number that a cell spells.
 
     Raises:
-        ValueError: it spells none; 1_2, which Python takes for 12, is a code and no number.
+        ValueError: it spells none. 1_2 is none either (Python reads 12, but it is a code).
     """
     if "_" in cell or not cell.isascii():
         raise ValueError(f"{cell!r} is no number")

@@ -1,4 +1,4 @@
-"""What records must be before anything is trained on them, and what probabilities are."""
+"""Checks of records before training, and a test for probabilities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float
 from selena.errors import DataError
 from selena.types import Records
 
-# A number in bfloat16 is off by at most a 256th of itself, one of three decimals by 0.0005.
+# Rounding to bfloat16 changes a number by at most 1/256 of itself, to three decimals by 0.0005.
 _SUM_TOLERANCE, _PER_CLASS = 2**-8, 5e-4
 
 
 def are_probabilities(values: Float[np.ndarray, "n c"]) -> Bool[np.ndarray, " n"]:
-    """Return which rows are probabilities: at least 0, of sum 1 except for rounding.
+    """Return which rows are probabilities: at least 0, and of sum 1 except for rounding.
 
     Rounded to 16 bits, the probabilities of a row sum to 1 within 1/256; rounded to three decimals,
     within 0.0005 per class. A single column is the probability of one of two classes, in [0, 1].

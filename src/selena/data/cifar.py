@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100 from their published archives of Python pickles (Krizhevsky 2009).
 
 60,000 photographs of 32 x 32 pixels, 50,000 of them published for training. As in Tang et al.
-2022, Section 5.1, members are training images; CIFAR-100 takes them all, so that its non-members
-are the test images.
+2022, Section 5.1, members are training images. CIFAR-100 uses all of them, so its non-members are
+the test images.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two sets, and the layout of its archive.
+    """CIFAR-10 or CIFAR-100, and the layout of its archive.
 
     Attributes:
-        name: the name it is registered under, and of its training recipe.
+        name: registered name of the set and of its training recipe.
         archive: file name of the published archive.
-        md5: its checksum; the publisher gives no other.
+        md5: its MD5; the publisher gives no other checksum.
         train: files in the archive that hold the training images.
         test: the file that holds the test images.
         labels: key of the labels in these files.
         num_classes: number of classes.
         members: how many training images are members by default.
-        content: the `content_digest` of the set, where it is known. Another archive of the same
-            images and labels, in any order, is the same set.
+        content: the `content_digest` of the set, if known. Another archive of the same images and
+            labels, in any order, is accepted as the same set.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Cifar:
     content: str | None = None
 
     def load(self, data_dir: Path | None = None, progress: Progress | None = None) -> Dataset:
-        """Return the published set, in `data_dir` or downloaded.
+        """Return the published set, from `data_dir` or downloaded.
 
         Raises:
-            DataError: if the archive cannot be had, or neither is the published one nor holds the
-                same images.
+            DataError: if the archive is not available, or is not the published one and holds other
+                images.
         """
         try:
             path = fetch(
@@ -151,9 +151,9 @@ class Cifar:
 
 
 def content_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 (hex) of the images with their labels, of training ones and of others.
+    """Return the SHA-256 (hex) of the images with their labels and their part (training, test).
 
-    The order of the images within either part does not matter.
+    The order of the images within a part does not matter.
     """
     records, pool = dataset.records, dataset.member_pool
     assert pool is not None  # `build` sets it
@@ -166,7 +166,7 @@ def content_digest(dataset: Dataset) -> str:
 
 
 def _shown(label: object) -> str:
-    # Lists of lists can be small in a file and endless when they are written out.
+    # Nested lists that refer to each other are small in a file, but endless when printed.
     return repr(label) if isinstance(label, int) else f"a {type(label).__name__}"
 
 
@@ -178,7 +178,7 @@ CIFAR10 = Cifar(
     test="cifar-10-batches-py/test_batch",
     labels="labels",
     num_classes=10,
-    members=5_000,  # K sub-models on all 50,000 want more than a CPU: see --members
+    members=5_000,  # training K sub-models on all 50,000 needs a GPU: see --members
 )
 CIFAR100 = Cifar(
     name="cifar100",
@@ -189,7 +189,7 @@ CIFAR100 = Cifar(
     labels="fine_labels",
     num_classes=100,
     members=50_000,
-    # Of a copy in PNG files; it has the published means, deviations and numbers per class.
+    # Computed from a copy in PNG files, with the published means, deviations and class sizes.
     content="620e6f14366bee07d2dcfa38a4df3bcb8a85440bdab0bbdfa0b6f7d3680a4bc2",
 )
 

@@ -1,4 +1,4 @@
-"""Published files: from the user's folder, or downloaded once into a cache, always verified."""
+"""Published files, from the user's folder or downloaded once into a cache; always verified."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def fetch(
 ) -> Path:
     """Return the path of the published file `name`.
 
-    A file appears under its name when all of it has arrived.
+    A download gets its final name only when it is complete.
 
     Args:
         name: file name, in `data_dir` and in the cache.
         urls: addresses that hold the same file, tried in turn, twice each.
-        checksum: its SHA-256 in hex; or `md5:` and its MD5, where the publisher gives no better
-            one; or None where it gives none to rely on.
+        checksum: its SHA-256 in hex; `md5:` and its MD5, if the publisher gives nothing better; or
+            None without a reliable checksum.
         data_dir: folder that holds the file already; nothing is downloaded then.
         cache_dir: folder to download into (default: `cache_folder()`).
-        progress: who shows the download.
-        check: raises `DataError` where the file in the cache is not what it should be, for files
-            without a checksum; that file is thrown away then, and the next address tried.
+        progress: shows the download.
+        check: for files without a checksum: raises `DataError` if the downloaded file is wrong.
+            That file is then deleted, and the next address tried.
 
     Raises:
         DataError: if `data_dir` lacks the file or holds a wrong one, or if no address answers
@@ -46,10 +46,10 @@ def fetch(
     """
     if data_dir is not None:
         return _from_folder(name, urls, checksum, data_dir)
-    import pooch  # here, for those who download nothing: it takes a while
+    import pooch  # imported here, because it is slow and only downloads need it
 
     folder = cache_folder() if cache_dir is None else cache_dir
-    pooch.get_logger().setLevel("WARNING")  # `progress` says what there is to say
+    pooch.get_logger().setLevel("WARNING")  # `progress` already reports the rest
     downloader = partial(_download, f"Downloading {name}", progress or Silent())
     failures: dict[str, Exception] = {}
     for url in [*urls, *urls]:
@@ -79,10 +79,10 @@ def fetch(
 def _download(
     description: str, progress: Progress, url: str, output_file: str, pooch: object
 ) -> None:
-    """Download for Pooch, as its own downloader does, and show how far it got."""
+    """Download a file for Pooch, and show the progress."""
     import requests
 
-    # Identity: the length that the server names counts the file's own bytes.
+    # Without compression, so that Content-Length counts the bytes of the file.
     headers = {"Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
         answer.raise_for_status()

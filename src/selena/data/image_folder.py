@@ -1,4 +1,4 @@
-"""A user's own images: `train/<class>/*.png` or `.jpg`, and maybe `test/<class>/`."""
+"""A user's own images: `train/<class>/*.png` or `.jpg`, and optionally `test/<class>/`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FIX = "Remove it or save it anew."
 def load_folder(folder: Path) -> Dataset:
     """Return all images below `folder` as RGB, those of `train/` first.
 
-    Each folder in `train/` is a class, numbered in alphabetical order. With a `test/` folder
-    members are drawn from the images in `train/`, all of them by default; without
-    one, half of the images are members. Files whose names begin with a dot are skipped.
+    Each folder in `train/` is a class, numbered in alphabetical order. With a `test/` folder,
+    members are drawn from `train/` (by default all of its images). Without one, half of the
+    images are members. Files whose names begin with a dot are skipped.
 
     Raises:
         DataError: if there are fewer than two classes, a class is empty, a file is no image, or
@@ -105,7 +105,7 @@ def _pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return an image's width and height, which its header holds."""
+    """Return an image's width and height, from its header."""
     check_is_file(path)
     with border(path, _NO_IMAGE, _FIX), Image.open(path, formats=("PNG", "JPEG")) as image:
         return image.size

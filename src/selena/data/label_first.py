@@ -1,7 +1,7 @@
-"""The CSV form of Shokri's sets: no header, a label 1..C first (maybe quoted), then bits.
+"""The CSV format of Shokri's sets: no header, a label 1..C first (maybe quoted), then bits.
 
-Purchase100 (`dataset_purchase`) and Location30 (`bangkok`) are published in it; Texas100 has its
-labels in a file of their own.
+Purchase100 (`dataset_purchase`) and Location30 (`bangkok`) are published in this format; Texas100
+has a separate file of labels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from jaxtyping import Int64, UInt8
 from selena.errors import DataError
 from selena.files.reading import border
 
-# Lines parsed at once: bounds the memory beyond the result to some tens of MB.
+# Lines parsed at once: limits the memory beside the result to some tens of MB.
 _BLOCK = 512
 
-# Digits of a label that is worth reading as a number.
+# Most digits of a label that is read as a number.
 _DIGITS = 9
 
 Block = tuple[UInt8[np.ndarray, "n width"], Int64[np.ndarray, " n"]]
@@ -32,9 +32,9 @@ def longest_row(width: int) -> int:
 
 
 def read_label_first(lines: Iterable[bytes], *, name: str, classes: int, width: int) -> Block:
-    """Read bits and labels from label-first CSV text, all of it.
+    """Read all bits and labels from label-first CSV text.
 
-    Takes and raises what `label_first_blocks` does, and joins its blocks.
+    Arguments and errors are those of `label_first_blocks`, whose blocks it joins.
     """
     blocks = list(label_first_blocks(lines, name=name, classes=classes, width=width))
     return (
@@ -46,11 +46,11 @@ def read_label_first(lines: Iterable[bytes], *, name: str, classes: int, width: 
 def label_first_blocks(
     lines: Iterable[bytes], *, name: str, classes: int, width: int
 ) -> Iterator[Block]:
-    """Read bits and labels from label-first CSV text, some hundred records at a time.
+    """Yield bits and labels from label-first CSV text, some hundred records at a time.
 
     Args:
         lines: the CSV text line by line, as from a binary file.
-        name: what error messages call it.
+        name: name of the text in error messages.
         classes: labels in the file run from 1 to `classes`.
         width: number of bits after the label.
 
@@ -58,8 +58,8 @@ def label_first_blocks(
         Bits in {0, 1}, n x width, and labels in [0, classes).
 
     Raises:
-        DataError: if there is no row, or a row is blank or of another width, or holds another
-            label or anything but 0 and 1; it names the row, counted from 1.
+        DataError: if there is no row, or a row is blank, has another width, another label, or
+            values other than 0 and 1; it names the row, counted from 1.
     """
     first_row, lines = 1, iter(lines)
     while block := list(islice(lines, _BLOCK)):
@@ -71,7 +71,7 @@ def label_first_blocks(
 
 
 def _parse_plain(lines: list[bytes], classes: int, width: int) -> Block | None:
-    """Parse lines whose bits are single characters between commas, ten times faster."""
+    """Parse lines whose bits are single characters between commas: a ten times faster way."""
     heads, tails = [], []
     for line in lines:
         head, _, tail = line.rstrip(b"\r\n").partition(b",")
@@ -90,7 +90,7 @@ def _parse_plain(lines: list[bytes], classes: int, width: int) -> Block | None:
 
 
 def _parse_cells(lines: list[bytes], first_row: int, name: str, classes: int, width: int) -> Block:
-    """Parse lines cell by cell; raise `DataError` for the first that is bad."""
+    """Parse lines cell by cell; raise `DataError` for the first bad one."""
     labels, rows = [], []
     for row, line in enumerate(lines, start=first_row):
         where = f"{name}, row {row}"

@@ -1,4 +1,4 @@
-"""A user's labels -> 0..C-1."""
+"""Converts a user's labels to 0..C-1."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from jaxtyping import Float64, Int64, Shaped
 from selena.data.cells import parse_number, shown
 from selena.errors import DataError
 
-# How pandas, R and spreadsheets write that there is no value.
+# How pandas, R and spreadsheets write a missing value.
 _MISSING = frozenset(
     {"#N/A", "<NA>", "N/A", "n/a", "NA", "NULL", "null", "NaN", "nan", "None", "-nan", "#N/A N/A"}
 )
 
 
 def check_words(labels: Shaped[np.ndarray, " n"], where: Callable[[int], str]) -> None:
-    """Raise `DataError` where words are no classes as they stand: missing, or spelled in two ways.
+    """Raise `DataError` where a label looks like a missing value, or has two spellings.
 
     Args:
-        labels: one per record; only words are looked at.
-        where: says which record of which file is at an index.
+        labels: one per record; only words are checked.
+        where: names the file and record at an index.
     """
     if labels.dtype.kind != "U":
         return
@@ -33,7 +33,7 @@ def check_words(labels: Shaped[np.ndarray, " n"], where: Callable[[int], str]) -
                 f"{where(index)}: is the label {name!r} a missing value? Then drop such rows; if "
                 "it is a class, give it another name."
             )
-        # Single letters may be classes of their own: A beside a.
+        # Single letters may be different classes: A and a.
         known = spelled.setdefault(name.casefold(), name)
         if known != name and len(name) > 1:
             raise DataError(
@@ -47,19 +47,19 @@ def encode_labels(
 ) -> tuple[Int64[np.ndarray, " n"], tuple[str, ...]]:
     """Number the classes in the order of their labels.
 
-    Labels are whole numbers, or strings that all spell whole numbers, and then in numeric
-    order (a gap in them is closed), or any other strings, in alphabetical order.
+    Whole numbers, and strings that all spell whole numbers, are in numeric order (gaps are
+    closed). Any other strings are in alphabetical order.
 
     Args:
         values: one label per record.
-        what: what error messages call the labels.
+        what: name of the labels in error messages.
 
     Returns:
         Labels in [0, C), and the C names that the classes had.
 
     Raises:
         DataError: if there are fewer than two classes, the labels are fractions (a quantity
-            to predict, not a class), or strings spell one number in two ways.
+            to predict, not a class), or two strings spell the same number.
     """
     names, inverse = np.unique(_as_integers(values, what), return_inverse=True)
     if len(names) < 2:
@@ -70,7 +70,7 @@ def encode_labels(
 
 
 def spelled_numbers(values: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
-    """Return labels as float64, or None where one is a word."""
+    """Return labels as float64, or None if one is a word."""
     if values.dtype.kind != "U":
         return values.astype(np.float64)
     names, inverse = np.unique(values, return_inverse=True)
@@ -90,7 +90,7 @@ def _as_integers(values: Shaped[np.ndarray, " n"], what: str) -> Shaped[np.ndarr
     numbers = spelled_numbers(values)
     if numbers is None:
         return values  # names
-    # Beyond 2^53 (and for infinity and NaN) a float no longer is any one whole number.
+    # From 2^53 on a float64 stands for several whole numbers; infinity and NaN for none.
     bad = (numbers != np.floor(numbers)) | ~(np.abs(numbers) < 2**53)
     if bad.any():
         raise DataError(

@@ -1,4 +1,4 @@
-"""One way in: a registered name, or the path of a user's own file or folder."""
+"""Loads a registered data set by its name, or a user's own file or folder by its path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selena.workspace import Progress
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What a loader may want to know."""
+    """Options of the loaders."""
 
     data_dir: Path | None
     size: int | None
@@ -58,18 +58,19 @@ def load(
         size: number of records of a synthetic set.
         label_column: which column of a `.csv` or `.parquet` file holds the labels.
         subject_column: column, or array of an `.npz` file, that holds the subject id of each row
-            (person, household, device); None where every row stands alone.
-        progress: who shows a download.
+            (person, household, device); None if every row is independent.
+        progress: shows a download.
 
     Raises:
-        DataError: if the records cannot be had or cannot be used.
-        ConfigError: if the name is unknown, or `size` is given for a set that is not synthetic, or
-            `subject_column` for one that is no table.
+        DataError: if the records are not available or cannot be used.
+        ConfigError: if the name is unknown, `size` is given for a set that is not synthetic, or
+            `subject_column` for data other than a table.
     """
     name = str(name_or_path)
     if size is not None and name not in _SIZED:
         raise ConfigError(
-            f"{name} has the records that it has: size is for synthetic sets ({', '.join(_SIZED)})."
+            f"{name} has a fixed number of records: size is for synthetic sets "
+            f"({', '.join(_SIZED)})."
         )
     path = Path(name_or_path).expanduser()
     suffix = path.suffix.lower()

@@ -32,13 +32,13 @@ def load(data_dir: Path | None = None, progress: Progress | None = None) -> Data
     """Return Location30 from its original archive, in `data_dir` or downloaded.
 
     Raises:
-        DataError: if the archive cannot be had or is not the published one.
+        DataError: if the archive is not available or is not the published one.
     """
     return read(fetch(ARCHIVE, URLS, SHA256, data_dir=data_dir, progress=progress))
 
 
 def read(archive: Path) -> Dataset:
-    """Read an archive in the form of the published one.
+    """Read an archive in the published format.
 
     Raises:
         DataError: if the archive or a row in it is damaged.

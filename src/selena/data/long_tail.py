@@ -1,8 +1,8 @@
-"""Made-up records of bits whose difficulty is a long tail of rare sub-populations.
+"""Synthetic binary records with a long tail of rare sub-populations, which makes them hard.
 
-As in Feldman ("Does learning require memorization?", STOC 2020): a class is many kinds of
-record, most of them so rare that a training set holds one or none, so that fitting the tail
-means memorizing single records.
+As in Feldman ("Does learning require memorization?", STOC 2020), a class has many sub-populations.
+Most are so rare that a training set holds one of their records or none, so fitting the tail means
+memorizing single records.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from selena.seeding import numpy_generator
 CHUNK = 4096
 """Records drawn from one child seed; part of a set's definition."""
 
-# Rows redrawn at once, to keep the random numbers of wide records in the processor's cache; the
-# draws are one stream, so this is no part of the definition.
+# Rows redrawn at once, to keep the random numbers of wide records in the processor's cache. The
+# draws are one stream, so this number does not change the data set.
 _ROWS = 64
 
 
@@ -30,7 +30,7 @@ class LongTail:
     Attributes:
         classes: number of classes, >= 2.
         items: number of binary features, >= 1.
-        subpopulations: kinds of record in a class, >= 1.
+        subpopulations: sub-populations per class, >= 1.
         class_concentration: class shares are Dirichlet with this parameter, > 0.
         popularity_a: item popularity is Beta(popularity_a, popularity_b), both > 0.
         popularity_b: see `popularity_a`.
@@ -40,7 +40,7 @@ class LongTail:
         noise_scale: a record redraws each item with its own probability
             noise_scale * Beta(2, 2), in [0, 1].
         label_noise: probability in [0, 1] that a record's label is redrawn from the class
-            shares when its features are done. Where records of one kind are alike, such labels
+            shares, after its features. If records of one sub-population are alike, such labels
             can neither be learned nor memorized, which keeps training accuracy below 100 %.
     """
 
@@ -73,9 +73,9 @@ class LongTail:
     ) -> tuple[UInt8[np.ndarray, "n items"], Int64[np.ndarray, " n"]]:
         """Draw `n` records.
 
-        The first m of them are the same for every n >= m. Memory beyond the result: the
-        sub-populations' items as packed bits (classes x subpopulations x items / 8 bytes), one
-        class of them unpacked, and one chunk.
+        The first m records are the same for every n >= m. Memory beside the result: the
+        sub-populations' items as packed bits (classes x subpopulations x items / 8 bytes), those
+        of one class unpacked, and one chunk.
 
         Args:
             n: number of records, >= 1.
@@ -102,8 +102,8 @@ class LongTail:
         for start in range(0, n, CHUNK):
             chunk = start // CHUNK
             rng = numpy_generator(seed, "purchases", "records", chunk)
-            # What is drawn before the bits is drawn for a whole chunk, so that a shorter last
-            # chunk is a prefix of the full one.
+            # Classes, ranks and noise are drawn for a whole chunk, so that a shorter last chunk
+            # is a prefix of the full one.
             classes = rng.choice(self.classes, CHUNK, p=shares)
             ranks = rng.choice(self.subpopulations, CHUNK, p=weights)
             noise = (self.noise_scale * rng.beta(2, 2, CHUNK)).astype(np.float32)
@@ -141,8 +141,8 @@ def _redraw(
 ) -> None:
     """Redraw, in place, each item from its popularity with its row's probability.
 
-    One uniform u a cell does both draws: below the probability p the item is redrawn, and
-    there u / p is uniform again, so u < p * popularity says whether the new item is one.
+    One uniform number u per cell serves both draws. The item is redrawn if u < p, its row's
+    probability. Then u / p is uniform too, so the new item is 1 if u < p * popularity.
     """
     for start in range(0, len(records), _ROWS):
         rows = records[start : start + _ROWS]

@@ -1,4 +1,4 @@
-"""NumPy archives (`.npz`): arrays of plain numbers or text by name. No pickles, no objects."""
+"""Reads NumPy archives (`.npz`) of plain numbers or text; pickles and objects are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selena.errors import DataError
 from selena.files.reading import border, check_is_file, check_limit, check_unpacked
 
 _SUFFIX = ".npy"
-_PLAIN = "buifcUSMm"  # kinds of types that hold values, not addresses
+_PLAIN = "buifcUSMm"  # NumPy's kinds of plain values, without objects
 _HEADER = 4096  # bytes of text that describe an array
 _DIMENSIONS = 32
 
@@ -28,19 +28,19 @@ def read_npz(
 ) -> dict[str, Array]:
     """Read some arrays of an `.npz` file, by name and in this order.
 
-    An array's size is known from its header, and checked, before memory is taken.
+    The size of an array is read from its header and checked before memory is allocated.
 
     Args:
         path: the file.
-        wanted: names of arrays; of several names for one, the array has the first in the result.
-        maybe: names of arrays that need not be there.
+        wanted: names of arrays. An array may have alternative names; the result uses the first.
+        maybe: names of optional arrays.
 
     Raises:
         DataError: the file is absent, damaged, too large, or lacks a wanted array, or one holds
             objects.
     """
     check_is_file(path)
-    # np.load answers a lone .npy file, too, and names pickles where it finds no format it knows.
+    # np.load also accepts a .npy file, and its message for unknown formats speaks of pickles.
     if not zipfile.is_zipfile(path):
         raise DataError(
             f"{path}: this is no .npz archive, or it is damaged. Write it with numpy.savez."
@@ -79,7 +79,7 @@ def _read(archive: zipfile.ZipFile, path: Path, name: str) -> Array:
                 f"{where} is damaged: its header says {size:,} bytes, and there are "
                 f"{entry.file_size - start:,}. Write the file with numpy.savez."
             )
-        rows = prod(shape[:1]) if size else prod(shape)  # numbers of no bytes are rows as well
+        rows = prod(shape[:1]) if size else prod(shape)  # empty values need a limit, too
         check_limit(where, "rows", rows, "it has")
         check_unpacked(where, size, entry.compress_size, "it")
         with archive.open(entry) as stream:
@@ -104,7 +104,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _plain(array: Array) -> Array:
-    """Return an array in the byte order of this machine, its text checked."""
+    """Return an array in this machine's byte order; raise `ValueError` for invalid text."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)

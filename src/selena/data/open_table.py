@@ -25,6 +25,6 @@ def open_table(path: Path) -> TableFile:
 
 
 def unknown_suffix(path: Path) -> DataError:
-    """Build the error for a file of a kind that nobody reads."""
+    """Build the error for a file with an unsupported suffix."""
     suffix = f"unknown kind of file {path.suffix!r}" if path.suffix else "the name has no suffix"
     return DataError(f"{path}: {suffix}. Known: .csv, .npz, .parquet.")

@@ -1,7 +1,7 @@
-"""The partition of the paper, by data set (Tang et al. 2022, Section 5.1).
+"""The sizes of the paper's splits, by data set (Tang et al. 2022, Section 5.1).
 
-The paper has no validation records. Here some are taken from what it tests on: a tenth of it,
-at most 5,000, so that nothing is ever selected on records that are scored.
+The paper has no validation records. Here a tenth of its test records (at most 5,000) are validation
+records, so that nothing is selected on scored records.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _SIZES: dict[str, Callable[[int], tuple[int, int]]] = {
     "cifar100": lambda n: (50_000, (n - 50_000) // 2),
 }
 _SIZES |= {f"{name}-synthetic": _SIZES[name] for name in ("purchase100", "texas100")}
-"""Name -> records -> members and reference non-members; the rest are test non-members."""
+"""Members and reference non-members by data set and number of records; the rest are for testing."""
 
 
 def paper_partition(dataset: Dataset) -> Partition:
     """Return the sizes that the paper uses for a data set.
 
     Raises:
-        ConfigError: if the paper has no partition of it; the message names the sets that have.
-        DataError: later, in `audit_split`, where a shortened set does not hold them.
+        ConfigError: if the paper does not use the set; the message names the sets that it uses.
+        DataError: later, in `audit_split`, if a shortened set has too few records.
     """
     if dataset.name not in _SIZES:
         raise ConfigError(

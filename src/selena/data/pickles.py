@@ -1,8 +1,8 @@
-"""Python pickles that hold nothing but plain values and arrays of bytes.
+"""Reads Python pickles of plain values and arrays of bytes, without running them.
 
-A pickle is a program. This reader never runs one: it steps through the few instructions by which
-Python 2 and 3 write plain values and arrays (`pickletools` names them) and builds each value
-itself. An array is made of bytes that the file holds, after its type and shape were checked.
+A pickle is a program. This reader interprets only the few instructions with which Python 2 and 3
+write plain values and arrays (`pickletools` names them), and builds each value itself. An array is
+made from bytes in the file, after its type and shape were checked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from selena.files.reading import border
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _BYTES = ("u1", "|u1", "B", "uint8")
-_BOUND = 1 << 31  # of whole numbers: no label and no shape is larger
+_BOUND = 1 << 31  # limit of whole numbers: no label and no shape is larger
 
 
 @dataclass(frozen=True)
 class _Name:
-    """What the pickle would import."""
+    """A name that the pickle would import."""
 
     module: str
     name: str
@@ -39,7 +39,7 @@ class _ByteType:
 
 @dataclass
 class _PickledArray:
-    """Stands for an array until its contents come."""
+    """Stands for an array until its contents are read."""
 
     values: UInt8[np.ndarray, "..."] | None = None
 
@@ -51,7 +51,7 @@ def load_pickle(content: bytes, *, name: str) -> Any:
 
     Args:
         content: the pickle.
-        name: what error messages call it.
+        name: name of the pickle in error messages.
 
     Raises:
         DataError: if it is damaged, or holds or names anything else.
@@ -65,11 +65,11 @@ class _Reader:
     """The stack that a pickle's instructions work on.
 
     Attributes:
-        name: what error messages call the pickle.
-        budget: how many bytes may still be made out of text.
+        name: name of the pickle in error messages.
+        budget: number of bytes that may still be decoded from text.
         stack: values since the last mark.
         below: stacks under earlier marks, outermost first.
-        memo: values by their number.
+        memo: stored values, by number.
     """
 
     name: str
@@ -162,7 +162,7 @@ class _Reader:
         _of_type(self.stack[-1], dict).update(zip(keys, map(self._finished, contents), strict=True))
 
     def _reduce(self) -> None:
-        """Build what a call would: an array, its type, or bytes written as text."""
+        """Build the result of an allowed call: an array, its type, or bytes written as text."""
         arguments, function = _of_type(self.stack.pop(), tuple), self.stack.pop()
         self.stack.append(_KNOWN[function](self, arguments))
 
@@ -191,7 +191,7 @@ class _Reader:
         return np.frombuffer(content, dtype=np.uint8).reshape(sizes)
 
     def _finished(self, value: Any) -> Any:
-        """Return a value that is whole."""
+        """Return a value, or raise if a part of it is unfinished."""
         if isinstance(value, _Name | _ByteType | _PickledArray):
             raise ValueError(f"a part of it is unfinished ({type(value).__name__})")
         return value
@@ -243,7 +243,7 @@ _KNOWN: dict[_Name, Callable[[_Reader, tuple[Any, ...]], Any]] = {
     **{_Name(module, "_frombuffer"): _Reader._from_buffer for module in _NUMERIC},
 }
 _IGNORED = frozenset({"PROTO", "FRAME"})
-# Instructions that put on the stack what stands in the file.
+# Instructions that push their argument on the stack.
 _NUMBERS = ("INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT")
 _STRINGS = ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE")
 _BINARY = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")

@@ -1,4 +1,4 @@
-"""Published sets made ready beforehand: fetched, checked, converted and read once."""
+"""Prepares published sets: downloads, checks, converts and reads each once."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from selena.types import Dataset
 from selena.workspace import Progress
 
 PUBLISHED = ("purchase100", "texas100", "cifar100", "cifar10", "location30")
-"""The registered sets that have to be fetched."""
+"""The registered sets that must be downloaded."""
 
 ALL = "all"
-"""Stands for all of them."""
+"""Name that stands for all of them."""
 
 
 def prepare(
     names: Sequence[str], *, data_dir: Path | None = None, progress: Progress | None = None
 ) -> Iterator[Dataset]:
-    """Make published sets ready, and yield each as soon as it is.
+    """Prepare published sets, and yield each as soon as it is ready.
 
-    A set that cannot be had does not keep the others from being prepared.
+    If a set is not available, the others are prepared nevertheless.
 
     Args:
-        names: of `PUBLISHED`, or `ALL`.
+        names: names in `PUBLISHED`, or `ALL`.
         data_dir: folder that holds the sets' archives; without it they are downloaded into the
             cache.
-        progress: who shows downloads and conversions.
+        progress: shows downloads and conversions.
 
     Raises:
         ConfigError: if a name is unknown; nothing is prepared then.
-        DataError: after all others, if a set cannot be had; the message names the addresses to
-            fetch it from by hand.
+        DataError: after all other sets, if one is not available; the message names the addresses
+            to fetch it from by hand.
     """
     for name in names:
         if name not in (*PUBLISHED, ALL):

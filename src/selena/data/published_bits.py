@@ -1,7 +1,7 @@
-"""Published archives of labelled bits for which nobody publishes a checksum.
+"""Published archives of labelled bits that have no published checksum.
 
-The checksum is recorded on first sight and asked for ever after. An archive is read once: its
-records are kept beside it in the cache, as arrays that are mapped into memory in no time.
+The checksum of the first download is recorded, and later files must match it. An archive is parsed
+once: its records are kept in the cache as arrays, which can be memory-mapped at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from selena.files.writing import atomic_path, cache_folder, file_sha256, write_j
 from selena.types import Dataset, Records
 from selena.workspace import Progress, Silent, Step
 
-# Part of the kept arrays' names: raise it when their form changes.
+# Version in the names of the kept arrays: raise it when their format changes.
 _FORM = 1
 
 
@@ -33,7 +33,7 @@ class PublishedBits:
     """A published set of labelled bits.
 
     Attributes:
-        name: the name it is registered under, and of its training recipe.
+        name: registered name of the set and of its training recipe.
         archive: file name of the published archive.
         urls: its addresses, tried in turn.
         blocks: reads an archive, some records at a time.
@@ -57,7 +57,7 @@ class PublishedBits:
         """Return the published set, from an archive in `data_dir` or downloaded.
 
         Raises:
-            DataError: if the archive cannot be had, is damaged, or is not the one seen first.
+            DataError: if the archive is not available, is damaged, or is not the one seen first.
             StoreError: if the cache cannot be written.
         """
         archive = self.fetch(data_dir=data_dir, progress=progress)
@@ -76,7 +76,7 @@ class PublishedBits:
         files = self._convert(archive, progress)
         try:
             return _mapped(*files)
-        except (ValueError, EOFError):  # cut off, as by a full disk
+        except (ValueError, EOFError):  # truncated, for example by a full disk
             for file in files:
                 file.unlink()
         return _mapped(*self._convert(archive, progress))
@@ -87,7 +87,7 @@ class PublishedBits:
         data_dir: Path | None = None,
         progress: Progress | None = None,
     ) -> Path:
-        """Return the archive's path, checked and read once; arguments as of `download.fetch`.
+        """Return the archive's path, checked and read once; arguments as in `download.fetch`.
 
         Raises:
             DataError: see `load`.
@@ -117,7 +117,7 @@ class PublishedBits:
         return path
 
     def _convert(self, archive: Path, progress: Progress | None) -> tuple[Path, Path]:
-        """Return the paths of an archive's bits and labels as arrays, written where absent."""
+        """Return the paths of an archive's bits and labels as arrays; write them if absent."""
         stem = f"{self.name}-{file_sha256(archive)[:16]}-v{_FORM}"
         folder = cache_folder() / "prepared"
         bits, labels = folder / f"{stem}-bits.npy", folder / f"{stem}-labels.npy"
@@ -138,7 +138,7 @@ class PublishedBits:
 
 
 def _mapped(bits: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Return the arrays of two files; bits stay in theirs until they are read."""
+    """Return the arrays of two files; the bits are memory-mapped."""
     return torch.from_numpy(np.load(bits, mmap_mode="c")), torch.from_numpy(np.load(labels))
 
 
@@ -155,7 +155,7 @@ def _write_rows(
             labels.append(their_labels)
             rows += len(bits)
             bar.advance(len(bits))
-        # NumPy pads a header so that it keeps its length when the first dimension grows.
+        # NumPy pads headers, so the final one is as long as the first and can replace it.
         file.seek(0)
         _write_header(file, rows, width)
     return np.concatenate(labels)
@@ -168,7 +168,7 @@ def _write_header(file: BinaryIO, rows: int, width: int) -> None:
 
 
 def _recorded(record: Path) -> str | None:
-    """Return the recorded SHA-256, or None where the archive has not been seen yet."""
+    """Return the recorded SHA-256, or None before the first archive."""
     if not record.exists():
         return None
     try:

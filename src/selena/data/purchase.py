@@ -1,7 +1,7 @@
 """Purchase100: baskets of 197,324 shoppers as 600 bits, 100 classes (Shokri et al. 2017).
 
-Made of Kaggle's "Acquire Valued Shoppers" by clustering; Tang et al. (2022) train on the first
-tenth of a shuffle of it.
+Made from Kaggle's "Acquire Valued Shoppers" by clustering; Tang et al. (2022) train on a random
+tenth of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BITS = 600
 
 
 def blocks(archive: Path) -> Iterator[Block]:
-    """Read an archive in the published form: one CSV file, the label first.
+    """Read an archive in the published format: one CSV file, the label first.
 
     Raises:
         DataError: if the archive or a row in it is damaged.

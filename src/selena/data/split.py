@@ -1,9 +1,9 @@
-"""Who trains, who is known to the attacker, who is scored: one seeded shuffle cut in five.
+"""The split of an audit: training, known to the attacker, scored; one seeded shuffle cut in five.
 
-Protocol of Tang et al. (2022): members first, then the attacker's reference non-members, the
-rest are test non-members; the members are cut in two halves, known and evaluation. The paper
-has no validation records; here they are taken from the non-members, so that nothing is ever
-selected on records that are scored.
+Protocol of Tang et al. (2022): members come first, then the attacker's reference non-members, and
+the rest are test non-members. Half of the members are known, half are for evaluation. The paper
+has no validation records; here they are taken from the non-members, so that nothing is selected
+on scored records.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MOST_VALIDATION = 5_000
 
 @dataclass(frozen=True)
 class Partition:
-    """Sizes of the parts; the rest of the records are test non-members.
+    """Sizes of the parts of a split; the rest of the records are test non-members.
 
     Attributes:
-        members: records that the target model trains on, >= 2; half of them (the smaller half
-            where the number is odd) are known to the attacker.
+        members: records that the target model trains on, >= 2; half of them (rounded down) are
+            known to the attacker.
         reference: non-members known to the attacker, >= 1.
         validation: non-members for selecting models, >= 1.
     """
@@ -51,8 +51,9 @@ class Partition:
 
         Reference non-members are 1.5 x members, as in the paper's Purchase100, and at most 40 %
         of the non-members; validation records are members / 2, at most 10 % of the non-members
-        and at most 5,000. So at least half of the non-members (up to rounding) are for testing:
-        with up to half of the records as members, no fewer than there are evaluation members.
+        and at most 5,000. So at least half of the non-members (up to rounding) are for testing.
+        If at most half of the records are members, these are at least as many as the evaluation
+        members.
 
         Raises:
             DataError: if `n` records cannot hold that many members.
@@ -75,10 +76,10 @@ def audit_split(
     partition: Partition | None = None,
     seed: int = 0,
 ) -> AuditSplit:
-    """Cut a data set in the five disjoint sets of an audit; together they hold every record.
+    """Split a data set in the five disjoint sets of an audit; together they hold every record.
 
     The split is by row: two rows of equal content may lie on different sides. Members come from
-    the data set's `member_pool`; what of it is left over are non-members like any others.
+    the data set's `member_pool`; records of the pool that are not members are non-members.
 
     Subjects stay whole, so the parts may be a little larger or smaller than their sizes.
 
@@ -89,7 +90,7 @@ def audit_split(
         seed: root seed, 0 by default; one seed gives one split.
 
     Raises:
-        DataError: if the records do not suffice, subjects are too large to be shared out, or a
+        DataError: if there are too few records, subjects are too large to be split up, or a
             class has no training record.
         ConfigError: if there are fewer than 2 members, or both sizes are given, or a member pool
             and subjects.

@@ -1,10 +1,10 @@
-"""Records that belong together: all on one side of a cut, and counted as one.
+"""Subjects: records that belong together are on one side of a split, and count as one.
 
-Near copies are found for the draws of Split-AI alone; here, subjects declare them. A split keeps
-subjects whole, so its parts may miss the sizes that were asked for by a few records. Reference
-models halve subjects, not records. An audit gives each subject one score, the mean of its records'
-scores, so that scores stay independent and intervals true. Intervals of the model's own accuracies
-allow for the spread between subjects.
+Here subjects must be declared; only Split-AI searches for near copies itself. A split keeps
+subjects whole, so its parts may differ from the requested sizes by a few records. Reference models
+train on half of the subjects, not of the records. An audit gives each subject one score, the mean
+of its records' scores, so that scores are independent and intervals correct. Intervals of the
+model's own accuracies allow for the spread between subjects.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from selena.types import Records
 def whole_subjects(
     rows: Int[Tensor, " m"], subjects: Int[Tensor, " n"], sizes: list[int]
 ) -> tuple[Int[Tensor, " m"], list[int]]:
-    """Bring subjects together, each where its lowest row number stands, and cut between them.
+    """Bring the rows of each subject together in a shuffle, and cut between subjects.
 
-    Any other of its rows would do, but not the first of the shuffle: large subjects would come
-    early.
+    A subject takes the place of its lowest row number. The place of its first row in the shuffle
+    would be biased: large subjects would come early.
 
     Args:
         rows: a shuffle of records.
-        subjects: number of each record's subject, negative where it stands alone.
-        sizes: of the parts that the rows are cut in, one after another; all are above 0.
+        subjects: number of each record's subject, negative for a record without one.
+        sizes: sizes of the consecutive parts; all are above 0.
 
     Returns:
         The rows, and the sizes of the parts.
@@ -59,14 +59,14 @@ def whole_subjects(
 def join_subjects(
     content: Int[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """Return numbers from 0 that records share which are linked by equal content or one subject.
+    """Return one number, from 0, per set of records linked by equal content or a subject.
 
-    Links chain: two persons with one row in common are joined. Numbers follow those of `content`,
-    so subjects of one record each leave them as they are.
+    Links chain: two persons with one row in common are joined. Without subjects of several records
+    the numbers equal `content`.
 
     Args:
         content: number of each record's distinct content, from 0.
-        subjects: number of each record's subject, negative where it stands alone.
+        subjects: number of each record's subject, negative for a record without one.
 
     Raises:
         DataError: more than half of the records are linked.
@@ -92,13 +92,13 @@ def join_subjects(
 
 
 def number_subjects(names: np.ndarray) -> Int[np.ndarray, " n"]:
-    """Return the number of each record's subject, -1 where it stands alone.
+    """Return the number of each record's subject, -1 for a record without one.
 
     Args:
-        names: integers or strings, which may mix: "7" is 7. -1 stands for no subject.
+        names: integers or strings, also mixed: "7" equals 7. -1 stands for no subject.
 
     Raises:
-        DataError: not one value per record, a missing one, a fraction, or an integer below -1.
+        DataError: not one value per record, a missing value, a fraction, or an integer below -1.
     """
     if names.ndim != 1 or names.dtype.kind not in "buiUOT":
         raise DataError(
@@ -125,7 +125,7 @@ def number_subjects(names: np.ndarray) -> Int[np.ndarray, " n"]:
 
 
 def _is_missing(name: object) -> bool:
-    """Return whether a value is none, as None, NaN and what pandas writes for it."""
+    """Return whether a value is missing: None, NaN or pandas' own missing values."""
     return name is None or str(name) in {"nan", "NaT", "<NA>", ""}
 
 
@@ -140,12 +140,12 @@ def units(records: Records) -> Int[np.ndarray, " n"]:
 
 
 def count_units(records: Records) -> int:
-    """Return how many subjects and records on their own there are."""
+    """Return the number of units: subjects, and records without one."""
     return len(records) if records.subjects is None else len(np.unique(units(records)))
 
 
 def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tuple[Records, Records]:
-    """Return the records of the first `size` units of an order of all units, and all others."""
+    """Return the records of the first `size` units in `order`, and all other records."""
     place = order.argsort()[torch.from_numpy(units(records))]
     rows = place.argsort(stable=True)
     first = int((place < size).sum())
@@ -153,6 +153,6 @@ def cut_units(records: Records, order: Int[Tensor, " units"], size: int) -> tupl
 
 
 def _each_in_one(subjects: Int[Tensor, " n"]) -> Int[np.ndarray, " n"]:
-    """Return the subjects, with a number below 0 of its own for each record that stands alone."""
+    """Return the subjects; each record without one gets its own number below 0."""
     numbers = subjects.numpy()
     return np.where(numbers < 0, -1 - np.arange(len(numbers)), numbers)

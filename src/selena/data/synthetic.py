@@ -1,9 +1,9 @@
-"""Made-up stand-ins for sets that cannot always be had: the ones that need no download.
+"""Synthetic stand-ins for Purchase100 and Texas100, which need no download.
 
-`purchase100-synthetic` and `texas100-synthetic` have the sizes of Purchase100 and Texas100
-(Shokri et al. 2017) and were calibrated on the *undefended* model alone, to the undefended rows
-of Table 2 in Tang et al. (2022). What a defense does on them is a finding, about synthetic
-records.
+`purchase100-synthetic` and `texas100-synthetic` have the sizes of the real sets (Shokri et al.
+2017). Only the *undefended* model was used to calibrate them, on the undefended rows of Table 2 in
+Tang et al. (2022). So results of defenses on them are measured, not fitted, but they are results
+on synthetic records.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StandIn:
         recipe: name of the real set, and of its training recipe.
         mixture: what the records are drawn from.
         seed: root of every draw; runs vary the split, never the records.
-        records: how many the real set has.
+        records: number of records of the real set.
         members: number of training records of the target model by default.
         kind: what a record stands for, in the plural.
     """
@@ -37,9 +37,9 @@ class StandIn:
     kind: str
 
     def load(self, size: int | None = None) -> Dataset:
-        """Return the first `size` records (as many as the real set has when None).
+        """Return the first `size` records (None: as many as the real set has).
 
-        A smaller set keeps the default number of members while they are no more than half of it.
+        A smaller set keeps the default number of members, unless that is more than half of it.
 
         Raises:
             ConfigError: if `size` is below 1.
@@ -59,16 +59,16 @@ class StandIn:
         )
 
 
-# Of the mixture's parameters only `noise_scale` was fitted.
+# Only `noise_scale` was fitted.
 PURCHASE100 = StandIn(
     "purchase100", LongTail(), seed=100, records=197_324, members=19_732, kind="baskets"
 )
 
-# `redraw`, `noise_scale` and `label_noise` were fitted. Real stays of one kind end in different
-# procedures, so that training accuracy stays below 80 %: label noise stands for that. With the
-# paper's partition and recipe, splits 0 and 1 came out at 79.2 % training accuracy, 52.3 % test
-# accuracy and 67.2 % for the best attack of one global threshold, on average; the paper's row
-# says 79.3, 52.3 and 66.0.
+# `redraw`, `noise_scale` and `label_noise` were fitted. Similar real hospital stays have different
+# procedures, which keeps training accuracy below 80 %; label noise imitates that. With the paper's
+# partition and recipe, splits 0 and 1 gave on average 79.2 % training accuracy, 52.3 % test
+# accuracy and 67.2 % for the best attack with one global threshold; the paper reports 79.3, 52.3
+# and 66.0.
 TEXAS100 = StandIn(
     "texas100",
     LongTail(

@@ -1,4 +1,4 @@
-"""A user's file as it was read, and its way into a `Dataset`."""
+"""A user's table, and its conversion to a `Dataset`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from selena.data.text_columns import INPUTS, hash_column
 from selena.errors import DataError
 from selena.types import Dataset, FeatureKind, Records
 
-# What pandas and R call a column that numbers the rows: it is no feature.
+# Names that pandas and R give to a column of row numbers, which is no feature.
 _INDEX = ("", "Unnamed: 0")
 _PARQUET_INDEX = "__index_level_"
 _FEATURES, _LABELS, _CLASSES = ("x", "features"), ("y", "labels"), "num_classes"
@@ -31,17 +31,17 @@ _FEATURES, _LABELS, _CLASSES = ("x", "features"), ("y", "labels"), "num_classes"
 
 @dataclass(frozen=True, eq=False)
 class RecordTable:
-    """Features and labels, with the names that their user knows them by.
+    """Features and labels of a file, with its names of columns and rows.
 
     Attributes:
         path: the file.
         features: one row per record.
         labels: as in the file, integers, fractions or strings.
-        subjects: whose each record is, as in the file, or None.
+        subjects: subject id of each record, as in the file, or None.
         texts: names of the columns of text, which are hashed (`selena.data.text_columns`).
         columns: name of each feature.
-        row: the number that the user of the file gives to a record.
-        num_classes: how many classes the file declares, or None.
+        row: maps a record's index to its row number in the file.
+        num_classes: number of classes that the file declares, or None.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class RecordTable:
 
         Raises:
             DataError: if there is no record or feature, a feature is not a finite float32, or
-                the labels are no classes.
+                the labels are not classes.
         """
         n, d = self.features.shape
         if n == 0 or d == 0:
@@ -131,7 +131,7 @@ class RecordTable:
                 f"{self.path}, row {self.row(int(wrong[0]))}: label {y[wrong[0]]} is out of range; "
                 f"with num_classes = {num_classes} labels run from 0 to {num_classes - 1}."
             )
-        # One more class than there are records, and one of them is empty: no need for all of them.
+        # Among len(y) + 1 classes one is empty, so there is no need to check more.
         empty = np.setdiff1d(np.arange(min(num_classes, len(y) + 1)), y)
         if len(empty):
             raise DataError(
@@ -142,15 +142,14 @@ class RecordTable:
 
 
 def read_table(path: Path, label_column: str, subject_column: str | None = None) -> RecordTable:
-    """Read a `.csv` or `.parquet` file: a column of labels, maybe one of subjects, others features.
+    """Read a `.csv` or `.parquet` file: labels, maybe subjects, and all other columns as features.
 
-    Columns of text are hashed (`selena.data.text_columns`); their empty cells are a text as others.
-
-    A column by which pandas or R number the rows (without a name, or named by pandas) is none.
+    Columns of text are hashed (`selena.data.text_columns`); an empty cell of text is a value like
+    others. Columns of row numbers from pandas or R (unnamed, or named by pandas) are left out.
 
     Raises:
-        DataError: the file is absent or damaged, a named column is missing, a column of text is
-            one of names, or in another column a cell is missing or no number.
+        DataError: the file is absent or damaged, a named column is missing, a column of text
+            holds names or identifiers, or another column has a missing or non-numeric cell.
     """
     file = open_table(path)
     fix = "Name the one of the {}."
@@ -169,7 +168,7 @@ def read_table(path: Path, label_column: str, subject_column: str | None = None)
     try:
         cells = file.read(features, words, np.float32)
     except DataError:
-        with suppress(DataError):  # what is wrong with the file was found above
+        with suppress(DataError):  # other errors of the file were found above
             texts = file.texts(features)
         if not texts:
             raise

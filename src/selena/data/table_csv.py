@@ -1,4 +1,4 @@
-"""CSV files with a header, in UTF-8: read by Arrow; only what it refuses is looked at by hand."""
+"""Reads CSV files with a header, in UTF-8, by Arrow; rows that Arrow refuses are explained here."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from selena.files.reading import Limits, border, described
 _NO_CSV = "this is no CSV text in UTF-8"
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _LARGEST_BLOCK = (1 << 31) - 1  # bytes that Arrow can parse at once
-# Bytes, and lengths of the header, that Arrow parses at once: it holds dozens of blocks, and each
-# column of each costs a fixed time.
+# Block size in bytes, and in header lengths. Arrow holds dozens of blocks in memory, and each
+# column of a block costs a fixed time.
 _BLOCK, _HEADERS = 1 << 20, 1 << 14
 
 
 @dataclass(frozen=True)
 class CsvFile(TableFile):
-    """A comma-separated UTF-8 file; a record's row is the line it begins on, the header's being 1.
+    """A comma-separated UTF-8 file; a record's row is its first line, counted from the header (1).
 
     Attributes:
         header: number of lines that the header takes.
@@ -36,7 +36,7 @@ class CsvFile(TableFile):
         """Read the header.
 
         Raises:
-            DataError: the file is empty or no such text, or its cells are not separated by commas.
+            DataError: the file is empty, is no UTF-8 text, or does not separate cells by commas.
         """
         with border(path, _NO_CSV), _text(path) as stream:
             reader = csv.reader(_lines(stream, path))
@@ -71,7 +71,7 @@ class CsvFile(TableFile):
         most = min(Limits.from_environment().line, _LARGEST_BLOCK)
         usual = min(most, max(_BLOCK, _HEADERS * sum(map(len, self.names))))
         done = 0
-        for size in (usual, most):  # a row that is longer than a block needs a larger one
+        for size in (usual, most):  # a row longer than a block needs a larger block
             seen = 0
             try:
                 for batch in self._parsed(wanted, size):
@@ -107,9 +107,9 @@ class CsvFile(TableFile):
         )
 
     def _explain(self, error: Exception, places: Iterable[int]) -> None:
-        """Raise `DataError` for the first row that Arrow cannot read; do nothing if there is none.
+        """Raise `DataError` for the first row that Arrow cannot read.
 
-        That is so where no record follows the header.
+        Do nothing if there is no such row, as in a file without records.
         """
         row = 0
         with border(self.path, _NO_CSV), _text(self.path) as stream:
@@ -146,18 +146,18 @@ class CsvFile(TableFile):
                 ) from error
             if record is None:
                 return
-            end = reader.line_num + 1  # a quoted cell may go over several lines
+            end = reader.line_num + 1  # a quoted cell may have several lines
             if record:
                 yield row, record
 
 
 def _text(path: Path) -> TextIO:
-    # Cells that nobody reads may have any encoding: what is read is checked.
+    # Only cells that are used must be UTF-8; they are checked later.
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _lines(stream: TextIO, path: Path) -> Iterator[str]:
-    """Yield the lines of a text, none of them too long."""
+    """Yield the lines of a text; raise `DataError` for one that is too long."""
     limit, number = Limits.from_environment().line, 0
     while line := stream.readline(limit + 1):
         number += 1
@@ -174,7 +174,7 @@ def _is_unicode(cell: str) -> bool:
 
 
 def _stripped(column: Any) -> Any:
-    """Return text without the blanks around it; a cell of blanks holds nothing."""
+    """Return text without surrounding blanks; a cell of blanks becomes empty."""
     from pyarrow import compute
 
     text = compute.utf8_trim_whitespace(column)

@@ -1,4 +1,4 @@
-"""Files of named columns: each cell passes one check, whose message names file, row and column."""
+"""Files of named columns; errors in a cell name the file, the row and the column."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from selena.files.reading import check_limit
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What some columns hold.
+    """Values of some columns.
 
     Attributes:
         numbers: one row per record, one column per column of numbers.
-        words: one array per column that may hold words: text (of a CSV file, stripped), or numbers
-            or truth values of a Parquet file.
+        words: one array per column that may hold words: text (stripped, from a CSV file), or
+            numbers or truth values (from a Parquet file).
     """
 
     numbers: NDArray[Any]
@@ -37,7 +37,7 @@ class TableFile(ABC):
 
     Attributes:
         path: the file.
-        names: of all columns, in order.
+        names: names of all columns, in order.
     """
 
     path: Path
@@ -45,11 +45,11 @@ class TableFile(ABC):
 
     @abstractmethod
     def row(self, index: int) -> int:
-        """Return the number that the user of the file gives to a record."""
+        """Return the row number of a record in the file."""
 
     @abstractmethod
     def _batches(self, numbers: Sequence[int], words: Sequence[int]) -> Iterator[Any]:
-        """Yield Arrow's batches of these columns, in this order: text, numbers or truth values."""
+        """Yield Arrow's batches of these columns, in this order; cells are text or numbers."""
 
     def read(
         self,
@@ -58,13 +58,13 @@ class TableFile(ABC):
         kind: type[np.floating[Any]],
         gaps: Sequence[int] = (),
     ) -> Cells:
-        """Return the cells of the columns at these places; nothing is asked of any others.
+        """Return the cells of the columns at these places; other columns are not checked.
 
         Args:
             numbers: columns that must hold numbers (true and false are 1 and 0).
-            words: columns that may hold anything but nothing.
-            kind: type of the numbers; of a Parquet file that holds no more it is float32.
-            gaps: columns among `words`, all of text, that may have empty cells, which become "".
+            words: columns that may hold any values, but no missing ones.
+            kind: type of the numbers; float32 for a Parquet file with nothing more precise.
+            gaps: columns among `words`, all of text, where empty cells are allowed and become "".
 
         Raises:
             DataError: a cell is missing or no number, the rows differ in length, or the file is
@@ -80,9 +80,9 @@ class TableFile(ABC):
             ]
             for place, column in zip([*numbers, *words], columns, strict=True):
                 self._refuse_missing(column, place, start)
-            # Grown in place: parts joined at the end would stand in memory twice.
+            # Grown in place: joining the parts at the end would need twice the memory.
             table.resize((start + batch.num_rows, len(numbers)), refcheck=False)
-            with np.errstate(over="ignore"):  # what is infinite is refused with its row later
+            with np.errstate(over="ignore"):  # infinite values are refused later, with their row
                 for i, place in enumerate(numbers):
                     table[start:, i] = self._numbers(columns[i], place, start)
             for part, column in zip(found, columns[len(numbers) :], strict=True):
@@ -91,9 +91,9 @@ class TableFile(ABC):
         return Cells(table, [self._joined(part) for part in found])
 
     def texts(self, places: Sequence[int]) -> list[int]:
-        """Return which of some columns hold text: most of their cells that are not empty.
+        """Return which of the columns hold text in most of their non-empty cells.
 
-        Where only some cells are no number, they are mistakes in a column of numbers.
+        If fewer cells are text, they are mistakes in a column of numbers.
 
         Raises:
             DataError: the rows differ in length, or the file is damaged.
@@ -154,10 +154,10 @@ class TableFile(ABC):
 
 
 def place_of(names: Sequence[str], wanted: str, path: Path, fix: str) -> int:
-    """Return the place of the one column that has a name.
+    """Return the place of the column called `wanted`.
 
     Raises:
-        DataError: none has it, or several have; `fix` says what to do then.
+        DataError: no column or several have this name; `fix` says what to do.
     """
     found = names.count(wanted)
     if found != 1:
@@ -184,7 +184,7 @@ def _text(column: Any) -> Any:
 
 
 def _filled(column: Any) -> Any:
-    """Return a column of text whose empty cells are texts of no letters."""
+    """Return a column of text with empty strings for empty cells."""
     return _text(column).fill_null("")
 
 

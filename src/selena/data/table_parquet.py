@@ -17,15 +17,15 @@ _NO_PARQUET = "this is no Parquet file, or a damaged one"
 _ROWS = 1 << 16  # read at once
 _COLUMNS = 32  # read at once: Arrow decodes some megabytes of each
 _BUFFER = 1 << 16  # bytes of each column's file
-_PASSES = 32  # each reads the names and types of all columns anew
+_PASSES = 32  # limit, because each pass reads names and types of all columns again
 
 
 @dataclass(frozen=True)
 class ParquetFile(TableFile):
-    """A Parquet file, whose rows are counted from 1.
+    """A Parquet file; rows are counted from 1.
 
     Attributes:
-        schema: types of the columns, by Arrow.
+        schema: Arrow's types of the columns.
         count: number of rows.
     """
 
@@ -90,7 +90,7 @@ class ParquetFile(TableFile):
         from pyarrow import parquet
 
         names = [self.names[place] for place in (*numbers, *words)]
-        # A long text that all rows share is one entry of a dictionary, and not so many texts.
+        # As a dictionary, a long text that all rows share is stored once, not once per row.
         texts = [name for name in names if is_text(self.schema.field(name).type)]
         rows = 0
         with (

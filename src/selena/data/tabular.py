@@ -1,4 +1,4 @@
-"""A user's own records from `.npz`, `.csv` or `.parquet`."""
+"""Loads a user's own records from `.npz`, `.csv` or `.parquet`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READERS: dict[str, Callable[[Path, str, str | None], RecordTable]] = {
     ".npz": lambda path, label_column, subject_column: read_arrays(path, subject_column),
     ".parquet": read_table,
 }
-"""File suffix -> reader; a label column has a meaning in tables with named columns only."""
+"""File suffix -> reader; only tables with named columns use the label column."""
 
 
 def load_file(
@@ -24,14 +24,14 @@ def load_file(
     """Return the records of a file.
 
     `.npz` holds arrays `x` (or `features`), n x d, and `y` (or `labels`), n, and may declare
-    `num_classes`; `.csv` (with a header, UTF-8) and `.parquet` hold one column per feature and
-    `label_column`; columns of text are hashed (`selena.data.text_columns`). Where records belong
-    together (`Records.subjects`), the column or array `subject_column` says which. Integer or
-    string labels are numbered 0..C-1 in their order. Half of the records are members by default.
+    `num_classes`. `.csv` (with a header, UTF-8) and `.parquet` hold one column per feature and
+    `label_column`; columns of text are hashed (`selena.data.text_columns`). The column or array
+    `subject_column` says which records belong together (`Records.subjects`). Integer or string
+    labels are numbered 0..C-1 in their order. Half of the records are members by default.
 
     Raises:
-        DataError: if the file is absent, unreadable or of another kind, or anything in it
-            cannot be trained on; the message names the row and column.
+        DataError: if the file is absent, unreadable or of another kind, or a value in it cannot
+            be used for training; the message names the row and column.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:

@@ -1,6 +1,6 @@
 """Texas100: 67,330 hospital stays as 6,169 bits, 100 classes (Shokri et al. 2017).
 
-Made of the Texas Department of State Health Services' discharge records; a class is one of the
+Made from the Texas Department of State Health Services' discharge records; a class is one of the
 hundred most frequent procedures.
 """
 
@@ -24,7 +24,7 @@ _LABEL_BYTES = 64
 
 
 def blocks(archive: Path) -> Iterator[Block]:
-    """Read an archive in the published form: labels and CSV bits in files of their own.
+    """Read an archive in the published format: one file of labels, one of CSV bits.
 
     Raises:
         DataError: if the archive or a row in it is damaged.

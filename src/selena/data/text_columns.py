@@ -1,13 +1,14 @@
-"""Columns of text as inputs of a network: hashed, so that nothing is fitted on any record.
+"""Columns of text as inputs of a network, by hashing, so that nothing is fitted on records.
 
-Every cell sets two of 128 inputs of its column, one in each half, by a hash of the column's name
-and the text. Two texts are confused only where both inputs agree: of ten texts, some two in 1 % of
-the columns (Svenstrup et al., "Hash Embeddings for Efficient Word Representations", NeurIPS 2017,
-Section 3, use several hashes of a word for the same reason). An empty cell is a text of its own.
+Each cell sets two of the 128 inputs of its column, one in each half, by a hash of the column's name
+and the text. Two texts are confused only if both inputs agree. With ten texts, that happens to some
+pair in 1 % of the columns (Svenstrup et al., "Hash Embeddings for Efficient Word Representations",
+NeurIPS 2017, Section 3, use several hashes per word for the same reason). An empty cell counts as
+a text.
 
-A one-hot encoding would have to be fitted: on members, it tells which texts they have; on all
-records, evaluation records shape the model. Scaling needs no step here: the networks of a table
-normalise their inputs inside, by the records that each of them is trained on.
+A one-hot encoding would have to be fitted. Fitted on members it reveals which texts they have;
+fitted on all records it lets evaluation records shape the model. Scaling needs no step here: each
+network normalises its inputs by the records that it is trained on.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ def hash_column(
 
     Args:
         words: n texts; "" where a cell is empty.
-        name: of the column.
-        path: of the file, for messages.
+        name: name of the column.
+        path: path of the file, for messages.
 
     Raises:
-        DataError: more than half of the rows have a text of their own: a network would learn these
-            by heart.
+        DataError: there are more different texts than half of the rows; a network would memorize
+            them.
     """
     texts, inverse = np.unique(words, return_inverse=True)
     if 2 * len(texts) > len(words):
