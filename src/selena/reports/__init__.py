@@ -1,1 +1,1 @@
-"""What a person looks at: terminal, Markdown, LaTeX, JUnit, figures and the HTML page."""
+"""Reports for people: terminal, Markdown, LaTeX, JUnit, figures and the HTML page."""

@@ -1,4 +1,4 @@
-"""What the methods of `AuditReport` call that print, draw or write."""
+"""Functions behind the methods of `AuditReport` that print, draw or write."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def to_frame(report: AuditReport) -> Any:
 
 def plot_roc(report: AuditReport, ax: Any = None) -> Any:
     """Draw one ROC curve per family; see `AuditReport.plot_roc`."""
-    # Here, for Matplotlib takes half a second to import.
+    # Imported here because Matplotlib takes half a second to import.
     from selena.reports.figures import draw_roc
 
     if not report.attacks:
@@ -119,7 +119,7 @@ def plot_roc(report: AuditReport, ax: Any = None) -> Any:
 
 def write_page(report: AuditReport, path: str | Path, title: str, command: str) -> Path:
     """Write the HTML page of this one report; return its path."""
-    # Here, for whoever prints a report needs no templates of pages.
+    # Imported here because printing a report needs no page templates.
     from selena.reports.comparison import compare
 
     return compare({"model": report}).write_page(path, title=title, command=command)

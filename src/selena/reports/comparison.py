@@ -1,6 +1,6 @@
-"""Audits of several models beside each other: as a table, a page and the files of a report.
+"""Compares audits of several models in a table, a page and the files of a report.
 
-Anybody's models stand here as the library's own: a defense or an attack needs no registration.
+Models from any source can be compared; a defense or an attack needs no registration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHANGES = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Audits beside each other; `print` shows one table, and what changed.
+    """Audits of several models; `print` shows one table and the changes.
 
     Attributes:
         runs: one per audit, with its scores.
@@ -57,10 +57,10 @@ class Comparison:
         return "\n".join([results_text(self.rows), *self.changes()])
 
     def changes(self) -> list[str]:
-        """Return what changed from the first audit, or the undefended one, to each other one.
+        """Return the changes from the undefended audit (else the first one) to each other audit.
 
-        Intervals take the two audits for independent. Where both scored the same records, they are
-        wider than they need be.
+        Intervals treat the two audits as independent. If both scored the same records, they are
+        wider than necessary.
         """
         models = runs_by_model(self.runs)
         return [
@@ -78,7 +78,7 @@ class Comparison:
         Args:
             path: file to write.
             title: heading.
-            command: the command that gave the audits, to be shown on the page.
+            command: the command that made the audits, shown on the page.
 
         Returns:
             The path.
@@ -91,7 +91,7 @@ class Comparison:
         """Write report.json (`selena-run/2`), .md, .png and .html into `folder`.
 
         Args:
-            folder: made if it is not there.
+            folder: made if it is absent.
             title: heading.
             command: as for `write_page`.
 
@@ -128,19 +128,19 @@ def compare(
     *,
     data: Dataset | str = "records",
 ) -> Comparison:
-    """Put audits of several models beside each other.
+    """Compare audits of several models.
 
-    Which records are most exposed, before and after, is shown where audits scored the same ones:
-    give `selena.audit` the same records and seed, or `run_audit` the same split and seed.
+    The page shows the most exposed records before and after a defense if the audits scored the same
+    records: give `selena.audit` the same records and seed, or `run_audit` the same split and seed.
 
     Args:
-        audits: by the name of the model, its report, or one report per seed. What the others are
-            compared with is called "undefended", or comes first.
-        data: the records, or what they are called.
+        audits: the report of each model by its name, or one report per seed. The others are
+            compared with the model called "undefended", else with the first one.
+        data: the records, or their name.
 
     Raises:
-        ConfigError: no dictionary of names and audits.
-        DataError: no audits, or audits of one name that were attacked by different families.
+        ConfigError: `audits` is no dictionary.
+        DataError: no audits, or audits of one name with different families of attacks.
     """
     if not isinstance(audits, Mapping):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A terminal on which no name from a file does anything but stand there."""
+"""A terminal that shows names from files as plain text, without control characters or markup."""
 
 from __future__ import annotations
 

@@ -15,18 +15,18 @@ from selena.auditing.figure import figures_of
 from selena.files.escaping import figure as plain
 from selena.files.writing import atomic_path
 
-# Okabe and Ito's palette: told apart by colour-blind readers.
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MEMBERS, _NON_MEMBERS = "#D55E00", "#0072B2"
 _WIDEST = 40
-"""So many letters of a title fit above a panel; others begin a second line."""
+"""Letters of a title per line above a panel."""
 
 
 def draw_report(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw ROC curves and score distributions of the best attack per family.
 
-    One line of panels a family: all defenses' ROC curves together, then each defense's scores.
-    Of several seeds of a defense the lowest is drawn.
+    One line of panels per family: the ROC curves of all defenses, then each defense's scores.
+    The lowest seed of each defense is drawn.
 
     Args:
         rows: results as `selena run` has them.
@@ -61,7 +61,7 @@ def draw_roc(panel: Axes, curves: Sequence[tuple[str, dict[str, Any]]], title: s
     """Draw ROC curves on logarithmic axes.
 
     Args:
-        panel: where.
+        panel: the panel to draw in.
         curves: label and curve, as `AttackResult.roc` has it.
         title: heading.
     """
@@ -69,7 +69,7 @@ def draw_roc(panel: Axes, curves: Sequence[tuple[str, dict[str, Any]]], title: s
     for (label, roc), color in zip(curves, _COLORS * len(curves), strict=False):
         fpr, tpr = np.array(roc["fpr"]), np.array(roc["tpr"])
         floor = min(floor, 1 / roc["non_members"])
-        # A step curve: the TPR that a FPR allows is that of the last corner before it.
+        # A step curve: the TPR at a FPR is that of the last corner before it.
         panel.step(
             np.maximum(fpr, 1e-9),
             np.maximum(tpr, 1e-9),

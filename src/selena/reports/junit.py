@@ -17,15 +17,14 @@ def junit_xml(
 ) -> str:
     """Return verdicts as JUnit XML: one test case per condition.
 
-    A condition that fails becomes a `failure`. One that is unresolved becomes an `error`: systems
-    show a skipped test as harmless, and a gate that could not judge is not. There are no times, so
-    equal verdicts give equal bytes. Any text may stand in names: what XML cannot hold is written as
-    a Python escape.
+    A condition that fails becomes a `failure`. An unresolved one becomes an `error` and not a
+    skipped test, which systems show as harmless. Times are left out, so equal verdicts give equal
+    bytes. Names may hold any text; characters that XML cannot hold are written as Python escapes.
 
     Args:
         verdicts: from `judge`.
         suite: name of the test suite.
-        properties: of the suite, as the seed and the version.
+        properties: properties of the suite, such as seed and version.
     """
     verdicts = list(verdicts)
     outcomes = [verdict.outcome for verdict in verdicts]

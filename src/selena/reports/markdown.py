@@ -33,7 +33,7 @@ def render_markdown(
     Args:
         rows: results.
         title: heading.
-        command: the command that gave them.
+        command: the command that made them.
         figure: file name of the figure beside the report, if there is one.
         seconds: see `table_cells`.
     """

@@ -20,14 +20,14 @@ SCHEMA = "selena-run/2"
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Runs, what they cost, and what is needed to repeat them.
+    """Runs, their costs, and what is needed to repeat them.
 
     Attributes:
         runs: one per defense and seed; equal seeds give equal rows.
         settings: all settings of each run, by run folder.
         timings: seconds of training and of each attack, by run folder.
         family_seconds: seconds of each family's attacks, mean over seeds, by "defense/family".
-        folders: the run folders, in the order of `runs`; empty where nothing was kept on disk.
+        folders: the run folders, in the order of `runs`; empty if nothing was kept on disk.
     """
 
     runs: Sequence[Run]
@@ -38,7 +38,7 @@ class Results:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One row per run, as `selena-run/2` has them."""
+        """One row per run, in the format `selena-run/2`."""
         return [run.row for run in self.runs]
 
     def to_json(self, command: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Results:
 
     def write_report(self, folder: Path, *, title: str, command: str) -> list[Path]:
         """Write report.json, report.md and report.png into `folder`; return their paths."""
-        # Here, for Matplotlib takes half a second to import.
+        # Imported here because Matplotlib takes half a second to import.
         from selena.reports.figures import draw_report
 
         paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "png")]

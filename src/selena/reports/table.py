@@ -41,12 +41,12 @@ FEW = "†"
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure and how sure it is.
+    """A figure and its spread.
 
     Attributes:
         text: the figure.
         spread: its 95 % interval, or mean and standard deviation over seeds; may be empty.
-        by: the attack that it is of, where that is not the one named in its line.
+        by: the attack of the figure, if it is not the one named in the line.
     """
 
     text: str
@@ -80,7 +80,7 @@ def percent(share: float) -> str:
 
 
 def accuracy_quantity(rows: Sequence[Mapping[str, Any]], name: str) -> Quantity:
-    """Return an accuracy by its key, as "test_accuracy", one value per row."""
+    """Return the accuracy with key `name`, such as "test_accuracy", one value per row."""
     low, high = rows[0][f"{name}_interval"]
     return Quantity(tuple(row[name] for row in rows), (low, high))
 
@@ -93,11 +93,11 @@ def figure_quantity(figures: Sequence[Figure]) -> Quantity:
 def figure_cell(figures: Sequence[Figure], line: Sequence[str] = ()) -> Cell:
     """Return the cell of a figure, one value per seed.
 
-    A TPR whose FPR takes more non-members to resolve is marked with `FEW`.
+    A TPR at a FPR for which there are too few non-members is marked with `FEW`.
 
     Args:
         figures: one per seed.
-        line: the attacks that are named in the cell's line, one per seed.
+        line: the attacks named in the cell's line, one per seed.
     """
     cell = figure_quantity(figures).cell()
     few = "" if all(figure.resolved for figure in figures) else f" {FEW}"
@@ -107,7 +107,7 @@ def figure_cell(figures: Sequence[Figure], line: Sequence[str] = ()) -> Cell:
 
 
 def few_words(figures: Iterable[Figure]) -> str:
-    """Return what `FEW` stands for; empty where no figure has it."""
+    """Return the explanation of `FEW`; empty if no figure has this mark."""
     needed = {figure.needed_non_members for figure in figures if not figure.resolved}
     if not needed:
         return ""
@@ -154,7 +154,7 @@ def _metric_moments(repeats: Sequence[Mapping[str, Any]], family: str | None) ->
 
 
 def _canary_moments(repeats: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return by family what its strongest attacks found of canaries, where all rows have some."""
+    """Return, by family, the canary figures of its strongest attacks, if all rows have some."""
     moments = {}
     for family in repeats[0]["families"]:
         if all(has_canaries(row, family) for row in repeats):
@@ -180,8 +180,8 @@ def table_cells(
 ) -> list[list[Cell]]:
     """Return one line of cells per defense and family, under `TITLES`.
 
-    The attack that a line names is the one that decides best; an AUC or a TPR of another attack
-    says so.
+    Each line names the attack with the highest accuracy. An AUC or a TPR of another attack names
+    that attack.
 
     Args:
         rows: results as `selena run` has them; rows of one defense are its seeds.
@@ -218,7 +218,7 @@ def table_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
 
 
 def have_subjects(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether anywhere a score is that of several records together."""
+    """Return whether any score is that of several records of one subject."""
     return any("evaluation_records" in row["n"] for row in rows)
 
 
@@ -228,7 +228,7 @@ def has_canaries(row: Mapping[str, Any], family: str) -> bool:
 
 
 def on_canaries(row: Mapping[str, Any], family: str, metric: str) -> dict[str, Any]:
-    """Return what the attack of `family` that is strongest in `metric` found of canaries."""
+    """Return the canary figures of the attack of `family` that is strongest in `metric`."""
     found: dict[str, Any] = row["attacks"][figures_of(row, family)[metric].name]["canaries"]
     return found
 
@@ -236,7 +236,7 @@ def on_canaries(row: Mapping[str, Any], family: str, metric: str) -> dict[str, A
 def canary_cells(rows: Sequence[dict[str, Any]]) -> list[list[Cell]]:
     """Return one line per defense and family, under `CANARY_TITLES`.
 
-    No lines where no canaries were planted.
+    There are no lines without canaries.
     """
     lines = []
     for defense, repeats in _by_defense(rows):
@@ -283,7 +283,7 @@ def _canary_cell(
 
 
 def canary_words(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what the figures of `canary_cells` are of."""
+    """Return the explanation of the figures of `canary_cells`."""
     found = [
         on_canaries(row, family, EPSILON)
         for row in rows
@@ -316,13 +316,13 @@ def _by_defense(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str
 
 
 def attack_words(name: str, others: int = 0) -> str:
-    """Return "modified_entropy/per_class" in words, and how many other attacks stand beside it."""
+    """Return an attack's name in words, and the number of other attacks beside it."""
     words = name.replace("/", ", ").replace("_", " ")
     return f"{words} (or {others} other)" if others else words
 
 
 def _attack_cell(family: str, bests: Sequence[Figure], seconds: float | None) -> Cell:
-    """Name the family's best attack and what it cost: queries per record, time of the family."""
+    """Name the family's best attack, its queries per record, and the family's time."""
     inside = " (white-box)" if any(best.access == "gradient" for best in bests) else ""
     name, others = _one_of(best.attack for best in bests)
     queries = fmean(best.queries_per_record for best in bests)
@@ -332,7 +332,7 @@ def _attack_cell(family: str, bests: Sequence[Figure], seconds: float | None) ->
 
 
 def _one_of(attacks: Iterable[str]) -> tuple[str, int]:
-    """Return the first name, and how many others there are."""
+    """Return the first name, and the number of other names."""
     names = list(dict.fromkeys(attacks))
     return names[0], len(names) - 1
 

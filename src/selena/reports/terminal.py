@@ -24,7 +24,7 @@ from selena.reports.table import (
     table_figures,
 )
 
-# Wide enough for the tables; text is for files and notebooks too, which have no width of their own.
+# Wide enough for the tables; text also goes to files and notebooks, which have no width.
 _WIDTH = 120
 _GROUPED = "Records of one subject count as one, by the mean of their scores."
 HEADLINES = {
@@ -52,7 +52,7 @@ def results_table(
 
 
 def canary_table(rows: Sequence[dict[str, Any]]) -> Table | None:
-    """Return what was found of planted canaries, or None where none were planted."""
+    """Return the table of canaries, or None if none were planted."""
     lines = canary_cells(rows)
     return _table_of_cells(CANARY_TITLES, lines, "Canaries") if lines else None
 
@@ -79,7 +79,7 @@ def _table_of_cells(
         left = breaks or heading == "Defense"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not breaks)
     for line in lines:
-        # A space where there is nothing keeps figures of a line on one height.
+        # A space in place of an empty text keeps the figures of a line at one height.
         table.add_row(*("\n".join(map(literal, _lines(cell))) for cell in line))
     return table
 
@@ -89,7 +89,7 @@ def _lines(cell: Cell) -> list[str]:
 
 
 def results_notes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what has to be said below `results_table`."""
+    """Return the notes below `results_table`."""
     single = len({row["seed"] for row in rows}) == 1
     notes = [
         "In percent; attack accuracy 50 is a random guess. Each figure is of the attack that is "
@@ -127,7 +127,7 @@ def audit_table(audit: dict[str, Any], *, title: str | None = None) -> Table:
 
 
 def audit_notes(audit: dict[str, Any]) -> list[str]:
-    """Return the verdict, the strongest attack in each figure, and how good the model is."""
+    """Return the verdict, the strongest attack in each figure, and the model's accuracies."""
     accuracies = ", ".join(
         f"{_with_interval(audit, f'{which}_accuracy')} {where}"
         for which, where in (("train", "of its training records"), ("test", "of the others"))

@@ -1,4 +1,4 @@
-"""The picture of a search: accuracy against leakage, a point per trial."""
+"""Draws the trials of a search: accuracy against leakage, one point per trial."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def draw_tradeoff(
     """Draw accuracy on validation records against leakage on known records.
 
     Args:
-        points: of all trials.
-        front: those that no other beats in both, from the least leakage on.
+        points: one point per trial.
+        front: points that no other beats in both, sorted by leakage, the lowest first.
         path: image to write; its suffix gives the format.
-        metric: of the leakage.
+        metric: name of the measure of leakage.
         chosen: the point that gets a ring.
-        limit: of the leakage, a dashed line.
+        limit: limit of the leakage, drawn as a dashed line.
     """
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     panel = figure.subplots()

@@ -1,1 +1,1 @@
-"""The report as one page: a file that needs no network, for readers who are no experts too."""
+"""The report as one HTML page that needs no network, also for readers who are not experts."""

@@ -1,4 +1,4 @@
-"""Every attack on every defense as cells of a table that sorts."""
+"""Every attack on every defense, as cells of a sortable table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TITLES = (
     "TPR @ 0.1% FPR (%)",
 )
 WORDS = 4
-"""The first so many columns hold words, the others figures."""
+"""Number of first columns that hold words; the others hold figures."""
 
 _FPRS = ("0.01", "0.001")
 _VARIANTS = ("global", "per_class")
@@ -38,11 +38,11 @@ _SEES = {"label": "labels", "logits": "confidences", "gradient": "gradients"}
 
 @dataclass(frozen=True)
 class SortCell:
-    """A cell and what it is sorted by.
+    """A cell and its sort key.
 
     Attributes:
         cell: what is shown.
-        value: a number; None is sorted by its text, or last among numbers.
+        value: a number to sort by; None sorts by the text, or last among numbers.
     """
 
     cell: Cell
@@ -55,7 +55,7 @@ class AttackLine:
 
     Attributes:
         cells: under `TITLES`.
-        mark: the figures that the attack is the strongest in, by the first seed.
+        mark: names the figures in which the attack is the strongest, in the first seed.
     """
 
     cells: list[SortCell]
@@ -100,7 +100,7 @@ def _threshold(variant: str) -> str:
 
 
 def _marks(row: dict[str, Any], name: str) -> str:
-    """Name the figures that the attack is the strongest in, by the first seed."""
+    """Name the figures in which the attack is the strongest, in the first seed."""
     figures = figures_of(row)
     titles = [title for metric, title in _MARKS.items() if figures[metric].name == name]
     return f"strongest in {', '.join(titles)}" if titles else ""

@@ -1,4 +1,4 @@
-"""What the charts of a page show: ROC curves, scores, classes, and privacy against utility."""
+"""The charts of a page: ROC curves, scores, classes, and privacy against utility."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ COLORS = 7
 """Number of colors that a theme has for defenses: "c0" to "c6"."""
 
 _BEYOND_1 = 1.1
-"""End of the axes of a ROC curve: at 1 sharp, the last corner would be cut in half."""
+"""End of the axes of a ROC curve; at exactly 1 the last corner would be cut in half."""
 
 
 def draw_roc(models: Sequence[ModelRuns], family: str) -> Chart:
-    """Draw the first seed's ROC curves of the attack of `family` that is strongest in AUC."""
+    """Draw, for the first seed, the ROC curves of the attacks of `family` with the highest AUC."""
     shown = [(i, model) for i, model in enumerate(models) if family in model.first["families"]]
     floor = min(1 / _roc(model, family)["non_members"] for _, model in shown)
     areas = ", ".join(
@@ -65,7 +65,7 @@ def _curve(model: ModelRuns, roc: dict[str, Any], color: str) -> Series:
 
 
 def draw_scores(model: ModelRuns) -> Chart:
-    """Draw how the scores of the first seed's best attack are distributed."""
+    """Draw the distribution of the scores of the first seed's best attack."""
     deciding = model.figures("advantage")[0]
     histogram = model.first["families"][deciding.family]["histogram"]
     accuracy = model.figures("balanced_accuracy")[0].value

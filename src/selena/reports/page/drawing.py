@@ -1,7 +1,7 @@
-"""Charts as inline SVG: every position is a share of the chart's width or height.
+"""Charts as inline SVG, with every position as a share of the chart's width or height.
 
 So a chart fits a desktop, a phone and a sheet of paper without a script. The template
-`chart.html.j2` writes what is computed here; colors are names that the theme defines.
+`chart.html.j2` writes the values computed here; colors are names that the theme defines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Ends = tuple[tuple[float, float], ...]
 
 _TICKS = 5
 _PATH = 1000
-"""Width and height of the box that paths are written in."""
+"""Width and height of the box in which paths are drawn."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Axis:
     is_log: bool = False
 
     def share(self, value: float) -> float:
-        """Return where `value` lies: 0 at the low end, 1 at the high one, at most 0.1 outside."""
+        """Return the position of `value`: 0 at the low end, 1 at the high, at most 0.1 outside."""
         if self.is_log:
             ends = log10(self.low), log10(self.high)
-            # A logarithmic axis has no 0: it lies outside, where nothing is drawn.
+            # A logarithmic axis has no 0: it is put outside of the drawing.
             value = log10(max(value, self.low / 10))
         else:
             ends = self.low, self.high
@@ -48,7 +48,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Return values within the axis and how they are written."""
+        """Return values within the axis, each with its text."""
         if self.is_log:
             powers = range(ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9) + 1)
             return [(10.0**power, f"{100 * 10.0**power:g}\u00a0%") for power in powers]
@@ -65,7 +65,7 @@ class Band:
     """An area between two curves over the same x.
 
     Attributes:
-        x: where the two are known.
+        x: x positions of both curves.
         low: the lower curve.
         high: the upper one.
     """
@@ -77,15 +77,15 @@ class Band:
 
 @dataclass(frozen=True)
 class Series:
-    """What has one name, one color and one entry in the legend.
+    """A data series: one name, one color and one entry in the legend.
 
     Attributes:
         name: in the legend; plain text, also from users.
-        color: a name that the theme defines, as "c0".
+        color: a name that the theme defines, such as "c0".
         mark: a curve of steps, bars that start at 0, or points.
         x: positions in units of the x axis.
         y: values in units of the y axis.
-        says: what the pointer reads at each point; empty for what is not read.
+        says: text that the pointer shows at each point; empty for no text.
         symbol: number of the shape of points.
         is_hollow: whether points are rings.
         width: width of one bar, in units of the x axis.
@@ -114,12 +114,12 @@ class Chart:
 
     Attributes:
         title: heading, plain text.
-        alt: what is to be seen, for those who do not see it; plain text.
+        alt: description for readers who cannot see the drawing; plain text.
         x: the x axis.
         y: the y axis.
         series: in the order in which they are drawn.
-        guess: the value of `y` that guessing has, or "diagonal"; None draws no line.
-        height: of the drawing, in pixels.
+        guess: the value of `y` for guessing, or "diagonal"; None draws no line.
+        height: height of the drawing, in pixels.
     """
 
     title: str
@@ -151,7 +151,7 @@ class Chart:
         return found
 
     def steps(self, series: Series) -> str:
-        """Return the path of a curve of steps: a value counts until the next point."""
+        """Return the path of a step curve: each value holds until the next point."""
         points = [self._point(x, y) for x, y in zip(series.x, series.y, strict=True)]
         (x, y), *rest = points
         return f"M{x} {y}" + "".join(f"H{x}V{y}" for x, y in rest)
@@ -165,12 +165,12 @@ class Chart:
         )
 
     def diagonal(self) -> str:
-        """Return the path of guessing in a ROC curve, which is straight on equal axes."""
+        """Return the line of guessing in a ROC curve, which is straight on equal axes."""
         low, high = self._point(self.x.low, self.y.low), self._point(1, 1)
         return "M{} {}L{} {}".format(*low, *high)
 
     def readings(self) -> list[dict[str, Any]]:
-        """Return, per series, what the pointer reads and where, in percent of the drawing."""
+        """Return, per series, the texts for the pointer and their places, in percent."""
         return [
             {
                 "x": [_rounded(100 * self.x.share(x)) for x in series.x],

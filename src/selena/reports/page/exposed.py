@@ -27,14 +27,14 @@ _FPRS = (0.01, 0.1)
 
 @dataclass(frozen=True)
 class ExposedTable:
-    """The most exposed members of one model, and how they fare under the defenses.
+    """The most exposed members of one model, and their exposure under the defenses.
 
     Attributes:
         label: name of the model.
-        seed: of the run that is shown.
-        titles: of the columns.
+        seed: seed of the run that is shown.
+        titles: titles of the columns.
         lines: cells under `titles`.
-        sentences: how many members are found before and after, for each defense.
+        sentences: for each defense, the numbers of members found before and after.
     """
 
     label: str
@@ -45,9 +45,9 @@ class ExposedTable:
 
 
 def exposed_tables(models: Sequence[ModelRuns]) -> list[ExposedTable]:
-    """Return one table per data set, of the model that its defenses are compared with.
+    """Return one table per data set, for the model with which its defenses are compared.
 
-    Only models whose scores are at hand have one.
+    A model without kept scores has no table.
     """
     tables = []
     for base in models:
@@ -105,13 +105,13 @@ def _table(base: ModelRuns, before: Exposure, others: Sequence[ModelRuns]) -> Ex
 
 
 def _compared(before: Exposure, model: ModelRuns, seed: int) -> ExposureChange | None:
-    """Compare with the run of this seed, if it is there and has its scores."""
+    """Compare with the run of this seed; None without such a run or its scores."""
     for run in model.runs:
         after = _exposure(run)
         if run.row["seed"] == seed and after is not None:
             try:
                 return compare(before, after)
-            except DataError:  # other records under one name: nothing to compare
+            except DataError:  # different records under one name cannot be compared
                 return None
     return None
 

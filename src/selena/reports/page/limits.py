@@ -1,4 +1,4 @@
-"""What a report does not show: as much a part of it as the figures."""
+"""The limits of a report: what its figures do not show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from selena.reports.page.model_runs import ModelRuns
 
 
 def limits(models: Sequence[ModelRuns]) -> list[str]:
-    """Return the limits of these results, one sentence or two each."""
+    """Return the limits of these results, each in one or two sentences."""
     return [*_about_the_data(models), *_general(models)]
 
 

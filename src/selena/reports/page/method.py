@@ -1,4 +1,4 @@
-"""How it was measured: sizes, seeds, versions and settings."""
+"""The page's section on method: sizes, seeds, versions and settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that is shown as it is.
+    """Settings that the page shows as JSON.
 
     Attributes:
-        title: what it is.
+        title: heading.
         text: JSON.
     """
 
@@ -33,7 +33,7 @@ class Setting:
 
 
 def about(models: Sequence[ModelRuns], written: date) -> list[tuple[str, str]]:
-    """Return what stands at the top of a page: what was audited, how much of it, and when."""
+    """Return the facts at the top of a page: what was audited, its size, and the date."""
     rows = [row for model in models for row in model.rows]
     scored = _distinct(
         f"{row['n']['evaluation_members']:,} members and "
@@ -62,7 +62,7 @@ def about(models: Sequence[ModelRuns], written: date) -> list[tuple[str, str]]:
 
 
 def facts(models: Sequence[ModelRuns], command: str) -> list[tuple[str, str]]:
-    """Return names and values of what the results are made of."""
+    """Return names and values of the facts that results depend on."""
     runs = [run for model in models for run in model.runs]
     found = [("Data", ", ".join(_distinct(_data(run.row, run.manifest) for run in runs)))]
     for name, title in _SIZES.items():
@@ -85,7 +85,7 @@ def facts(models: Sequence[ModelRuns], command: str) -> list[tuple[str, str]]:
 
 
 def settings(models: Sequence[ModelRuns], environment: dict[str, Any] | None) -> list[Setting]:
-    """Return the settings of runs and of attacks, and where the page was written, as JSON."""
+    """Return the settings of runs and attacks, and the environment of the page, as JSON."""
     runs = [
         Setting(f"Run: {model.label}, seed {run.row['seed']}", _json(_described(run.manifest)))
         for model in models

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed stand together, under one name."""
+"""Groups runs that differ only in their seed under one name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ModelRuns:
     """One defense on one data set.
 
     Attributes:
-        label: what it is called on the page.
-        runs: one per seed; the first is the one that is drawn.
+        label: its name on the page.
+        runs: one per seed; the first one is drawn.
     """
 
     label: str
@@ -41,7 +41,7 @@ class ModelRuns:
 
     @property
     def families(self) -> list[str]:
-        """The families that some seed was attacked with."""
+        """The families of attacks that were run on any seed."""
         return ordered_families([family for row in self.rows for family in row["families"]])
 
     @property
@@ -50,16 +50,16 @@ class ModelRuns:
         return all(row["figures"] for row in self.rows)
 
     def figures(self, metric: str, family: str | None = None) -> list[Figure]:
-        """Return a figure of every seed, over all families or of one."""
+        """Return one figure per seed, over all families or of one."""
         return figures_by_row(self.rows, metric, family)
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that more than half of the seeds reach at least."""
+        """The highest verdict that more than half of the seeds reach or exceed."""
         return over_seeds([Verdict.from_json(row["verdict"]) for row in self.rows])
 
     def accuracy(self, name: str) -> Quantity:
-        """Return "train_accuracy" or "test_accuracy"."""
+        """Return the accuracy "train_accuracy" or "test_accuracy"."""
         return accuracy_quantity(self.rows, name)
 
 
@@ -70,7 +70,7 @@ def ordered_families(names: Sequence[str]) -> list[str]:
 
 
 def runs_by_model(runs: Sequence[Run]) -> list[ModelRuns]:
-    """Put runs of one data set, defense and settings together, whatever their seeds."""
+    """Group runs of one data set, defense and settings, regardless of their seeds."""
     found: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         settings = run.manifest["settings"] if run.manifest else {}
@@ -86,7 +86,7 @@ def runs_by_model(runs: Sequence[Run]) -> list[ModelRuns]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Number the names that stand for several settings."""
+    """Add numbers to names that are used for several settings."""
     total, seen, found = Counter(names), Counter[str](), []
     for name in names:
         seen[name] += 1
@@ -95,9 +95,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def baseline_of(model: ModelRuns, models: Sequence[ModelRuns]) -> ModelRuns | None:
-    """Return what `model` is compared with: the undefended model, else the first one, of its data.
+    """Return the model to compare with: of the same data, the undefended one, else the first.
 
-    None where that is the model itself.
+    None if that is `model` itself.
     """
     same = [each for each in models if each.first["dataset"] == model.first["dataset"]]
     undefended = [each for each in same if each.first["defense"] == UNDEFENDED]

@@ -1,4 +1,4 @@
-"""The page as one file: template, style, scripts and charts together, nothing from the network."""
+"""Renders the page as one file, with template, style, scripts and charts, without a network."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def render_page(
     """Return the page of `runs` as HTML; the same input on the same day gives the same text.
 
     Args:
-        runs: one per defense and seed; sections that need kept scores are of those that have them.
+        runs: one per defense and seed; some sections show only runs with kept scores.
         title: heading.
-        command: the command that gave them, if there was one.
+        command: the command that made them, if there was one.
         environment: see `describe_environment`.
-        date: of the page; by default today.
+        date: date of the page; by default today.
 
     Raises:
         DataError: no runs.
@@ -118,7 +118,7 @@ def _class_leakage(report: AuditReport) -> list[ClassLeakage]:
 
 
 def page_environment(*packages: str) -> Environment:
-    """Return the templates of `packages` and of this one, where every name is text."""
+    """Return the templates of `packages` and of this one; all inserted text is escaped."""
     return Environment(
         loader=ChoiceLoader([PackageLoader(each) for each in (*packages, "selena.reports.page")]),
         undefined=StrictUndefined,
@@ -131,7 +131,7 @@ def page_environment(*packages: str) -> Environment:
 
 
 def _script_json(value: Any) -> Markup:
-    """Return JSON that no name in it can break out of: plain ASCII, without <, > and &."""
+    """Return JSON that is safe inside a script element: plain ASCII, without <, > and &."""
     text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=True)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""What a page is made of: rows of results, and the scores behind them where they are at hand."""
+"""The input of a page: rows of results, and their scores if these were kept."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from selena.auditing.report import AuditReport
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One row of results and what is known behind it.
+    """One row of results, with its audit and manifest if they were kept.
 
     Attributes:
-        row: as `selena-run/2` has it.
-        report: the audit with its scores, if they are at hand.
-        manifest: of the run folder, if there is one.
+        row: a row in the format `selena-run/2`.
+        report: the audit with its scores, if they were kept.
+        manifest: manifest of the run folder, if there is one.
     """
 
     row: dict[str, Any]
@@ -35,10 +35,10 @@ def run_of_audit(
 
     Args:
         report: from `run_audit`.
-        name: what the model is called on the page.
-        dataset: what its records are called.
+        name: name of the model on the page.
+        dataset: name of its records.
         seed: the audit's seed.
-        synthetic: whether the records are made up.
+        synthetic: whether the records are synthetic.
     """
     head = {
         "defense": name,

@@ -1,4 +1,4 @@
-"""The summary in plain words, for somebody who is no expert."""
+"""The summary in plain words, for readers who are not experts."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ VERDICTS: dict[Level, str] = {
 
 @dataclass(frozen=True)
 class CardText:
-    """What is to be said about one defense.
+    """The summary of one defense.
 
     Attributes:
         label: its name.
-        level: of the verdict.
+        level: level of the verdict.
         verdict: the level in words.
-        sentences: what an attacker finds, what the model is good for, and what was not tried.
+        sentences: what an attacker finds, how useful the model is, and what was not tried.
     """
 
     label: str
@@ -50,7 +50,7 @@ def summarize_models(models: Sequence[ModelRuns]) -> list[CardText]:
 
 
 def verdict_limits() -> str:
-    """Return from where a figure is called large and severe."""
+    """Return the limits from which figures are called large and severe."""
     parts = []
     for metric, (large, severe) in LIMITS.items():
         fpr = fpr_of(metric)
@@ -90,7 +90,7 @@ def _summary(model: ModelRuns, base: ModelRuns | None) -> CardText:
 
 
 def _decides(model: ModelRuns) -> list[str]:
-    """Return the sentence behind the verdict where no other sentence says it."""
+    """Return the reason for the verdict, unless another sentence gives it."""
     verdict = model.verdict
     if len(model.rows) > 1 or verdict.figure in (_LOW, "advantage"):
         return []
@@ -98,7 +98,7 @@ def _decides(model: ModelRuns) -> list[str]:
 
 
 def _in_seeds(model: ModelRuns, level: Level) -> str:
-    """Return in how many of several seeds the verdict is `level`, and what it is in others."""
+    """Return in how many seeds the verdict is `level`, and the verdicts of the others."""
     counts = Counter(row["verdict"]["level"] for row in model.rows)
     if len(model.rows) == 1 or not model.is_attacked:
         return ""
@@ -109,7 +109,7 @@ def _in_seeds(model: ModelRuns, level: Level) -> str:
 
 
 def _found(figures: Sequence[Figure]) -> str:
-    """Say what share of the members is found at a low FPR."""
+    """Say which share of the members is found at a low FPR."""
     fpr = fpr_of(figures[0].metric) or 1.0
     said = (
         f"An attacker who accepts one wrong accusation per {round(1 / fpr):,} non-members finds "
@@ -125,7 +125,7 @@ def _found(figures: Sequence[Figure]) -> str:
 
 
 def _worst(model: ModelRuns) -> list[str]:
-    """Say how many members stand out from every non-member, where scores are at hand."""
+    """Say how many members score higher than every non-member, if scores were kept."""
     report = model.runs[0].report
     if report is None or len(model.runs) > 1:
         return []
@@ -159,7 +159,7 @@ def _values(figures: Sequence[Figure]) -> str:
 
 
 def _compared(figures: Sequence[Figure]) -> str:
-    """Say what an interval means beside guessing; nothing where it lies above."""
+    """Compare an interval with guessing; say nothing if it is above."""
     if len(figures) > 1:
         above = sum(figure.above_chance for figure in figures)
         return f" In {above or 'none'} of {len(figures)} runs the 95 % interval is above guessing."
@@ -172,7 +172,7 @@ def _compared(figures: Sequence[Figure]) -> str:
 
 
 def _canaries(model: ModelRuns) -> list[str]:
-    """Say what share of the canaries that were trained on is found."""
+    """Say which share of the canaries in the training set is found."""
     if not all(EPSILON in row["figures"] for row in model.rows):
         return []
     points = [
@@ -195,7 +195,7 @@ def _no_proof(level: Level) -> list[str]:
 
 
 def _missing(model: ModelRuns) -> list[str]:
-    """Name what was not tried: LiRA and RMIA first, the strongest attacks there are."""
+    """Name the attacks that were not tried, the strongest (LiRA and RMIA) first."""
     missing = [family for family in get_args(Family) if family not in model.families]
     if not missing:
         return []

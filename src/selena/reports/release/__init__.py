@@ -1,1 +1,1 @@
-"""The release report: one document for whoever decides whether a model may leave."""
+"""The release report: one document for the decision whether a model may be released."""

@@ -46,18 +46,18 @@ def write_release_report(
     title: str = "Release report",
     records_key: str | Path | None = None,
 ) -> Path:
-    """Write one document for whoever decides whether a model may leave.
+    """Write one document for the decision whether a model may be released.
 
     It holds the verdict, the worst records over all attacks, small classes, overfitting, the check
-    of stored records, what was not tested, hashes and versions, and what the European Data
-    Protection Board and OWASP ask for. Records stand in it under pseudonyms.
+    of stored records, what was not tested, hashes and versions, and the requirements of the
+    European Data Protection Board and OWASP. Records appear under pseudonyms.
 
     Args:
         report: an audit of the model.
         path: file to write; its suffix, ".html" or ".pdf", gives the format.
-        title: heading, as the model's name.
-        records_key: CSV file to write that says which row each pseudonym is. It stays inside: it
-            is not for whoever gets the document.
+        title: heading, such as the model's name.
+        records_key: CSV file to write with the row of each pseudonym. Keep it: readers of the
+            document must not get it.
 
     Returns:
         The path of the document.

@@ -1,4 +1,4 @@
-"""What a release report says, as plain values; the template only arranges them."""
+"""The contents of a release report, as plain values for the template."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_TESTED = "not tested"
 
 @dataclass(frozen=True)
 class Gap:
-    """Accuracy on training records and on others.
+    """The gap between the accuracies on training records and on others.
 
     Attributes:
         train: on training records, in [0, 1].
@@ -49,10 +49,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class Pseudonym:
-    """A record under a name that means nothing outside of this document.
+    """A record under a pseudonym, which is meaningless outside of this document.
 
     Attributes:
-        name: as "record-01".
+        name: pseudonym, such as "record-01".
         row: its row number in the data set.
         label: its class.
         fpr: share of the non-members that look at least as much like members.
@@ -72,7 +72,7 @@ class SmallClass:
 
     Attributes:
         label: the class.
-        members: training records of it that the audit knows of.
+        members: number of its training records in the audit.
         leakage: figures of the best attack; None where no member or no non-member was scored.
     """
 
@@ -82,7 +82,7 @@ class SmallClass:
 
 
 def overfitting(report: AuditReport) -> Gap:
-    """Return the gap between training records and others."""
+    """Return the accuracy gap between training records and others."""
     train, test = report.train_accuracy, report.test_accuracy
     gap = train.value - test.value
     below = hypot(train.value - train.interval[0], test.interval[1] - test.value)
@@ -91,7 +91,7 @@ def overfitting(report: AuditReport) -> Gap:
 
 
 def pseudonyms(report: AuditReport) -> tuple[WorstRecords | None, list[Pseudonym]]:
-    """Return the worst records over all attacks, and names for the first of them."""
+    """Return the worst records over all attacks, and pseudonyms for the first of them."""
     if not report.attacks:
         return None, []
     worst = worst_records(report)
@@ -156,7 +156,7 @@ def _line(figure: Figure) -> tuple[str, str, str, str, str]:
 
 
 def not_tested(report: AuditReport) -> list[str]:
-    """Return what this audit did not look at."""
+    """Return what this audit did not test."""
     missing = [family for family in get_args(Family) if family not in report.families]
     few = [
         terminal.HEADLINES[metric]

@@ -13,7 +13,7 @@ from selena.reports.release.facts import NOT_TESTED, not_tested, overfitting
 def model_card_section(report: AuditReport) -> str:
     """Return what a model card should say about membership privacy, as YAML.
 
-    The one key at the top is `membership_privacy`. Shares are in [0, 1]; intervals hold with 95 %
+    The only top-level key is `membership_privacy`. Shares are in [0, 1]; intervals have 95 %
     confidence.
 
     Args:

@@ -1,4 +1,4 @@
-"""A page as PDF, printed by the Chromium that is on the machine."""
+"""Prints a page as PDF with the Chromium on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_pdf(html: str) -> bytes:
             "--no-pdf-header-footer",
             f"--user-data-dir={folder}/profile",
             f"--print-to-pdf={printed}",
-            # Chromium refuses its sandbox to root. The page is our own and loads nothing.
+            # Chromium's sandbox does not work for root. The page is our own and loads nothing.
             *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
             page.as_uri(),
         ]

@@ -1,7 +1,7 @@
-"""What two documents ask about a model, and what an audit can say about it.
+"""Requirements of two documents on a model, and what an audit finds about each.
 
-Paragraphs and numbers stand only where their wording was read, of the opinion as others quote it.
-A finding is evidence for whoever assesses a model, never a statement that it complies.
+Paragraph numbers are given only where their wording was checked; the opinion was read in quotations
+by others. A finding is evidence for an assessment, never a statement that a model complies.
 
 Sources: European Data Protection Board, Opinion 28/2024 on certain data protection aspects related
 to the processing of personal data in the context of AI models, 17 December 2024; OWASP, Artificial
@@ -22,11 +22,11 @@ AISVS = "OWASP AISVS 1.0"
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a document asks for.
+    """One requirement of a document.
 
     Attributes:
         source: the document and the place in it.
-        asks: what it asks for, in our words.
+        asks: the requirement, in our words.
         finding: what this audit says about it.
     """
 
@@ -36,11 +36,11 @@ class Requirement:
 
 
 def requirements(report: AuditReport, stored: str) -> list[Requirement]:
-    """Return what is asked and what was found.
+    """Return the requirements and the findings.
 
     Args:
         report: the audit.
-        stored: what the check of stored records said.
+        stored: result of the check of stored records, in words.
     """
     attacked = ", ".join(report.families) or "no family of attacks"
     missing = "Not tested"

@@ -12,16 +12,16 @@ from selena.auditing.scoring import Scored
 from selena.errors import DataError
 
 LOW_FPR = 0.01
-"""A record counts as found by one attack where so many non-members score at least as high."""
+"""An attack finds a record if at most this share of the non-members scores as high."""
 
 
 @dataclass(frozen=True, eq=False)
 class WorstRecords:
-    """Members, the most exposed to any attack first.
+    """Members, sorted by exposure to any attack, the most exposed first.
 
     A record's rank under one attack is its place among the non-members; its best rank over all
     attacks decides. Non-members get their best rank in the same way, so the false-positive rate
-    pays for the number of attacks.
+    accounts for the number of attacks.
 
     Attributes:
         ids: row numbers in the data set.
@@ -48,7 +48,7 @@ class WorstRecords:
 
 
 def worst_records(report: AuditReport) -> WorstRecords:
-    """Return the scored members of `report` by how exposed they are to any of its attacks.
+    """Return the scored members of `report`, sorted by exposure to any of its attacks.
 
     Raises:
         DataError: no attack was run, or attacks scored different records.
@@ -73,7 +73,7 @@ def worst_records(report: AuditReport) -> WorstRecords:
 
 
 def members_per_class(report: AuditReport) -> dict[int, int]:
-    """Return how many members of each class the report knows of, fitted on or scored."""
+    """Return the number of members per class in the report, known or scored."""
     result = next(iter(report.attacks.values()), None)
     if result is None:
         return {}
@@ -95,10 +95,10 @@ def _by_id(scored: Scored) -> Scored:
 
 
 def _ranks(scored: Scored) -> Int[np.ndarray, " n"]:
-    """Return each record's place among the non-members and itself; 1 is the highest score."""
+    """Return each record's rank among the non-members and itself; 1 is the highest score."""
     truth: Bool[np.ndarray, " n"] = scored.truth
     others = np.sort(scored.scores[~truth])
     at_least = len(others) - np.searchsorted(others, scored.scores, side="left")
-    # A non-member is among `others` itself.
+    # A non-member is already among `others`.
     ranks: Int[np.ndarray, " n"] = at_least + truth
     return ranks
