@@ -1,6 +1,6 @@
-"""What a record is, told by its content: digests, equality, and draws that follow it.
+"""Content of records: digests, equality, near-duplicates, and draws that depend on content only.
 
-`digests` compares records of any kind, `keyed` those of networks, as float32 tensors, and
-`non_models` those of estimators, as float32 rows, dense or sparse. `near_duplicates` finds records
-that are nearly equal.
+`digests` compares records of any kind, `keyed` compares records of networks (as float32 tensors),
+and `non_models` compares records of estimators (as float32 rows, dense or sparse).
+`near_duplicates` finds records that are nearly equal.
 """

@@ -1,4 +1,4 @@
-"""Digests of records of any kind: equal ones have equal content, and nothing is guessed."""
+"""Digests of records of any kind; an unknown kind of value is an error, never a guess."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class _CannotCompareError(Exception):
 
 
 def digests(records: Any, name: Callable[[int], str] = "record {}".format) -> list[bytes]:
-    """Return 16 bytes for each record; records of equal content have equal ones.
+    """Return 16 bytes for each record, the same for records of equal content.
 
-    Numbers in an array, a column or a sparse matrix are compared in the type that they have there.
-    Anywhere else 1, 1.0 and True are one number, and an array equals a list of its numbers. -0.0 is
-    0.0; NaN, None, NaT and NA are alike. An image of Pillow is its pixels, mode and palette.
+    Numbers in an array, a column or a sparse matrix are compared in their type. Elsewhere 1, 1.0
+    and True are equal, and an array equals a list of its numbers. -0.0 equals 0.0; NaN, None, NaT
+    and NA are equal. Images of Pillow are compared by pixels, mode and palette.
 
     Args:
         records: an array, tensor, sparse matrix, frame, series, any sequence, or a dictionary of
             these, one per input of a model.
-        name: what messages call the record of a row.
+        name: maps a row number to the record's name in messages.
 
     Raises:
-        DataError: a record holds something of which it is not known how to compare it.
+        DataError: a record holds a value of an unknown kind.
     """
     if isinstance(records, Mapping):  # several inputs per record
         named = sorted((str(key), digests(part, name)) for key, part in records.items())
@@ -78,7 +78,7 @@ def _hashed(content: bytes) -> bytes:
 
 
 def _each(values: Any, name: Callable[[int], str]) -> list[bytes]:
-    """Return the digests of values of any kind; a text that repeats is digested once."""
+    """Return the digests of values of any kind; equal texts are digested once."""
     texts: dict[str, bytes] = {}
     found = []
     for row, value in enumerate(values):
@@ -122,7 +122,7 @@ def _columns(frame: Any) -> list[Any]:
             for array, column in zip(arrays, columns, strict=True)
         ]
     whole = frame.get_columns() if hasattr(frame, "get_columns") else [frame]
-    # A time in Python's own types would lose its nanoseconds.
+    # As one of Python's own types, a time would lose its nanoseconds.
     plain = [each.to_physical() if each.dtype.is_temporal() else each for each in whole]
     return [
         each.to_numpy() if each.dtype.is_numeric() and not each.has_nulls() else each.to_list()
@@ -137,7 +137,7 @@ def _is_plain(dtype: np.dtype[Any]) -> bool:
 
 
 def _rows(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield each record of a plain array, flat, such that equal ones have equal bytes."""
+    """Yield each record of a plain array, flat; equal records have equal bytes."""
     for part in in_chunks(len(values), _CHUNK):
         rows = values[part].reshape(len(values[part]), -1)
         if rows.dtype.kind in "fc":
@@ -170,7 +170,7 @@ def _from_torch(tensor: Tensor) -> Any:
             return sparse.coo_array((values, (places[0], places[1])), shape=tuple(tensor.shape))
         tensor = tensor.to_dense()
     if tensor.is_floating_point() and tensor.dtype.itemsize < 4 and tensor.dtype != torch.float16:
-        tensor = tensor.float()  # which NumPy lacks, and every value of which float32 holds
+        tensor = tensor.float()  # NumPy has no bfloat16; float32 holds all its values exactly
     return tensor.resolve_conj().resolve_neg().numpy()
 
 
@@ -180,7 +180,7 @@ def _digest(value: Any) -> bytes:
 
 @singledispatch
 def _encode(value: Any) -> bytes:
-    """Return bytes that are those of equal values only: first a letter for the kind."""
+    """Return bytes that only equal values share; they begin with a letter for the kind."""
     if value is None or type(value).__name__ == "NAType":
         return _MISSING
     if sparse.issparse(value):
@@ -309,7 +309,7 @@ def _(values: Set[Any]) -> bytes:
 
 
 def _numbers_alone(values: Sequence[Any]) -> np.ndarray | None:
-    """Return a list of numbers, or of like lists of them, as an array; None for others."""
+    """Return a list of numbers, or of equal-length lists of them, as an array; else None."""
     first: Any = values
     for _ in range(_MOST_DIMENSIONS):  # a list may hold itself
         if isinstance(first, list | tuple) and first:
@@ -324,7 +324,7 @@ def _numbers_alone(values: Sequence[Any]) -> np.ndarray | None:
 
 
 def _are_exact(values: Any) -> bool:
-    """Return whether values are numbers that float64 holds, and none is missing."""
+    """Return whether values are numbers that float64 holds exactly, and none is missing."""
     if values.dtype.kind not in "biuf" or not _is_plain(values.dtype):
         return False
     numbers = values.astype(np.float64)

@@ -1,9 +1,9 @@
-"""Images that are alike under shifts, mirroring, small crops, brightness and re-encoding.
+"""Finds images that are alike under shifts, mirroring, small crops, brightness and re-encoding.
 
-The magnitude of a Fourier transform stays as it is when an image moves; that of a mirrored image is
-mirrored, so the mean of both does not tell them apart. Low frequencies survive re-encoding and
-small crops, and a window hides what comes in at the edges. They choose the candidates, which are
-then compared pixel by pixel under every shift. That takes about a millisecond per pair.
+Each image has a descriptor: magnitudes of its Fourier transform. A shift does not change them, and
+mirroring mirrors them, so the mean of both versions ignores mirroring. Low frequencies survive
+re-encoding and small crops, and a window suppresses changes at the edges. Images with near
+descriptors are then compared pixel by pixel under every shift, about a millisecond per pair.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ SIDE = 32
 
 _FREQUENCIES = 6
 _CHUNK = 512
-_REACH = 8  # pixels of SIDE that two images may be shifted by
+_REACH = 8  # largest shift between two images, in pixels of SIDE
 
 
 def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
-    """Return each image's k nearest of those whose descriptors are near, sorted.
+    """Return distances and rows of the k nearest images with near descriptors, sorted.
 
-    A distance is the root of one minus the highest correlation of the pixels that two images share,
-    over shifts and mirroring: 0 for equal images, about 1 for unrelated ones.
+    A distance is the root of one minus the highest correlation of the overlapping pixels, over
+    shifts and mirroring: 0 for equal images, about 1 for unrelated ones.
 
     Args:
         x: n x channels x height x width, or with the channels last.
-        k: how many, below n.
+        k: number of neighbours, below n.
     """
     n = x.shape[0]
     gray = torch.empty(n, SIDE, SIDE, dtype=torch.float32)
@@ -65,14 +65,14 @@ def _descriptors(gray: Float[Tensor, "n h w"]) -> np.ndarray:
     rows = torch.arange(-(_FREQUENCIES - 1), _FREQUENCIES)
     low = spectrum[:, rows][:, :, :_FREQUENCIES]
     both = ((low + low.flip(1)) / 2).flatten(1)
-    # Roots keep the lowest frequencies from drowning all others.
+    # Without the square root the lowest frequencies would dominate.
     return torch.nn.functional.normalize(both, dim=1).sqrt().numpy()
 
 
 def _apart(
     first: Float[Tensor, "m h w"], second: Float[Tensor, "m h w"]
 ) -> Float64[np.ndarray, " m"]:
-    """Return the distance of each pair, the least over shifts and mirroring."""
+    """Return the distance of each pair: the smallest over shifts and mirroring."""
     best = torch.maximum(_correlation(first, second), _correlation(first, second.flip(2)))
     apart: Float64[np.ndarray, " m"] = (1 - best.clamp(-1, 1)).sqrt().double().numpy()
     return apart
@@ -89,7 +89,7 @@ def _correlation(
         return found
 
     def at_shifts(left: Tensor, right: Tensor) -> Tensor:
-        """Return the sum over the overlap of products, for each shift."""
+        """Return the sum of products over the overlap, for each shift."""
         whole: Tensor = torch.fft.irfft2(left * right.conj(), s=(size, size))
         return whole[..., near[:, None], near[None]]
 
@@ -100,6 +100,6 @@ def _correlation(
     square_a = at_shifts(spectrum(first**2), one) / count - sum_a**2
     square_b = at_shifts(one, spectrum(second**2)) / count - sum_b**2
     product = at_shifts(a, b) / count - sum_a * sum_b
-    # A plain patch correlates with nothing; its variance is rounding.
+    # A patch of one color has no correlation; its variance is only rounding.
     correlation = product / (square_a * square_b).clamp_min(1e-8).sqrt()
     return correlation.flatten(1).max(dim=1).values

@@ -1,7 +1,7 @@
-"""Records recognised by what they are, not by where they stand.
+"""Recognizes records by their content, and draws by content with a secret key.
 
-Split-AI must know an exact training record when it is queried with one (paper, Section 4.1), and
-must answer any other input with an L-set that stays the same when the query is repeated.
+Split-AI must recognize an exact training record in a query (paper, Section 4.1). It must answer any
+other input by L sub-models that stay the same when the query is repeated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIGEST_BYTES = 16
 def content_digests(x: Shaped[Tensor, "n *features"], key: int) -> UInt8[Tensor, "n 16"]:
     """Return a keyed 128-bit BLAKE2b digest of each record as a network would see it.
 
-    Bits given as uint8 or as 0.0 and 1.0, and -0.0 and 0.0, are the same content.
+    Bits as uint8 and as 0.0 and 1.0 are the same content, and so are -0.0 and 0.0.
     """
     secret = key.to_bytes(8, "big")
     digests = np.empty((len(x), _DIGEST_BYTES), dtype=np.uint8)
@@ -40,7 +40,7 @@ def content_digests(x: Shaped[Tensor, "n *features"], key: int) -> UInt8[Tensor,
 def uniform_by_content(x: Shaped[Tensor, "n *features"], key: int) -> Float[Tensor, " n"]:
     """Return a number in [0, 1) for each record, drawn by its content: the same at each call."""
     digits = content_digests(x, key)[:, :6].double()
-    # One at a time, each sum is exact: the number is 48 bits of the digest.
+    # Bytes are added one at a time, so each sum is exact: the number is 48 bits of the digest.
     return sum((digits[:, i] * 256.0 ** -(i + 1) for i in range(6)), torch.zeros(len(x)).double())
 
 
@@ -62,7 +62,7 @@ def normals_by_content(
 
 
 def group_by_content(x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
-    """Return for each record the number of its distinct content, numbered from 0."""
+    """Return the number, from 0, of each record's distinct content."""
     _, subject = np.unique(_as_bytes(content_digests(x, key=0)), return_inverse=True)
     return torch.from_numpy(subject.astype(np.int64, copy=False))
 
@@ -73,13 +73,13 @@ def _as_bytes(digests: UInt8[Tensor, "n 16"]) -> Shaped[np.ndarray, " n"]:
 
 
 class ContentIndex:
-    """Finds the training row that has a query's content, or draws one by a keyed hash.
+    """Finds the training row with a query's content, or draws a row by a keyed hash.
 
-    It holds 24 bytes a training record: the digest, and its place in their order.
+    It holds 24 bytes per training record: the digest, and its place in sorted order.
     """
 
     def __init__(self, digests: UInt8[Tensor, "n 16"], key: int) -> None:
-        """Index the `content_digests` of the training records, made with the same `key`."""
+        """Index the `content_digests` of the training records; queries need the same `key`."""
         self.digests = digests
         self.key = key
         self._lookup = Lookup(_as_bytes(digests))
@@ -87,8 +87,8 @@ class ContentIndex:
     def answering_rows(self, x: Shaped[Tensor, "m *features"]) -> Int[Tensor, " m"]:
         """Return the training row whose non-model set answers each query.
 
-        A training record's own row; for any other input a row drawn uniformly by its keyed
-        digest, so that repeating a query never reveals a second L-set.
+        For a training record it is its own row. For any other input it is a row drawn uniformly
+        by the keyed digest, so that repeated queries never reveal a second L-set.
         """
         digests = content_digests(x, self.key)
         rows, unknown = self._lookup.find(_as_bytes(digests))

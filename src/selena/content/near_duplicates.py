@@ -1,21 +1,21 @@
 """Near-duplicate records, found by their content and linked into one unit.
 
 A sub-model of Split-AI that must not see a record learns it from a near copy (Aerni, Zhang &
-Tramèr, CCS 2024), so the two must share one draw of L of K. Nobody says which records those are:
-distances between records do. Labels, attacks and membership play no part.
+Tramèr, CCS 2024), so the two must share one draw of L of K. Near copies are found by distances
+between records, without labels, attacks and membership.
 
-The rule of "auto" looks for a gap among each record's distances to its nearest others. The first g
-of them are near copies if the g-th is at most a share c as far as the next. In data of dimension D
-without near copies, (distance g / distance g+1)^D is below a with probability a^g (volumes of
-nearest balls, Levina & Bickel 2004); so c = a^(1/D) for a = 1/1000, D estimated from the distances
-to the 4th and 8th nearest, and never above two thirds. Where one record has more than 8 near copies
-there is no gap among its 9 nearest: declare such subjects, or give a threshold.
+The rule of "auto" looks for a gap in the sorted distances from each record to its nearest others.
+The first g neighbours are near copies if distance g is at most c times distance g+1. In data of
+dimension D without near copies, (distance g / distance g+1)^D is below a with probability a^g
+(volumes of nearest balls, Levina & Bickel 2004). So c = a^(1/D), at most two thirds, with
+a = 1/1000 and D estimated from the distances to the 4th and 8th neighbour. A record with more than
+8 near copies has no gap among its 9 nearest: declare such subjects, or give a threshold.
 
-Records of a rare sub-population stand apart from all others as copies do, and no distance tells
-the two apart. But copies of few records leave most in pairs, while sub-populations put many into
-groups of three or more. If these hold more than a twentieth of the records, closeness is how the
-data are, and "auto" links nothing: a sub-model that sees nobody of a sub-population cannot answer
-for it, and SELENA loses much of its accuracy.
+Distances cannot tell near copies from records of a rare sub-population, which are also close to
+each other and far from the rest. But if few records have copies, most copies are in pairs, while
+sub-populations form groups of three or more. If such groups hold more than a twentieth of the
+records, "auto" takes them for sub-populations and links nothing: a sub-model without any record of
+a sub-population cannot answer for it, and SELENA would lose much of its accuracy.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from selena.content.vectors import Vectors, vectors_of
 from selena.errors import AuditWarning, ConfigError
 
 NearDuplicates = Literal["auto", "exact"] | float
-"""How near copies are found: by the gap, not at all, or up to a distance.
+"""How near copies are found: "auto" by the gap, "exact" not at all, a number up to a distance.
 
-A distance counts bits of binary records, standard deviations (a Euclidean norm) of other numbers,
-and of images the root of one minus the correlation of their pixels, in [0, 1].
+A distance counts bits of binary records, and standard deviations (Euclidean norm) of other numbers.
+For images it is the root of one minus the correlation of their pixels, in [0, 1].
 """
 
 MOST_COPIES = 8
-"""Near copies per record that "auto" sees; a threshold links so many nearest ones."""
+"""Most near copies per record, for "auto" and for a threshold."""
 FEWEST_RECORDS = 50
-"""Of fewer different records, distances say nothing: "auto" finds exact copies alone."""
+"""Fewest different records for "auto"; with fewer it finds only exact copies."""
 LARGEST = 32
-"""Subjects or records that links of near copies join at most, so that no chain takes a class."""
+"""Most subjects or records that near copies may join, so that no chain swallows a class."""
 
 _RARE = 1e-3
 _FURTHEST = 2 / 3
@@ -65,8 +65,8 @@ class Links:
 
     Attributes:
         first, second: rows of the m pairs.
-        distances: between the two, in the unit of `NearDuplicates`.
-        limit: the distance, or the share c of "auto", by which they were found.
+        distances: distance of each pair, in the unit of `NearDuplicates`.
+        limit: the largest distance, or the share c of "auto".
     """
 
     first: Int64[np.ndarray, " m"]
@@ -94,7 +94,7 @@ def check_near_duplicates(value: object) -> None:
 
 
 def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Links:
-    """Return the pairs of records that are near copies; equal ones should be given once.
+    """Return the pairs of records that are near copies; give equal records only once.
 
     The cost is that of `nearest`. Images (arrays of four dimensions) are compared under shifts and
     mirroring, other records as vectors (`vectors_of`).
@@ -104,7 +104,7 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
         near_duplicates: see `NearDuplicates`.
 
     Raises:
-        ConfigError: a setting that is none.
+        ConfigError: an invalid setting.
     """
     check_near_duplicates(near_duplicates)
     records = x if isinstance(x, Vectors) or are_images(x) else vectors_of(x)
@@ -115,7 +115,7 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
     k = min(MOST_COPIES + 1, n - 1)
     if isinstance(records, Vectors):
         squared, rows = nearest(records, k)
-        # A step of bits is 1: half of it is what rounding to whole distances may hide.
+        # Distances of bits are whole numbers, which may be off by half a step.
         distances, step = (squared, 0.5) if records.bits else (np.sqrt(squared), 0.0)
     else:
         distances, rows, step = *nearest_images(records, k), 0.0
@@ -140,7 +140,7 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
 
 
 def _share_in_groups(links: Links, n: int) -> float:
-    """Return the share of n records that links join to two others or more."""
+    """Return the share of n records in linked groups of three or more."""
     joined = _components(n, np.stack([links.first, links.second], axis=1))
     return float((np.bincount(joined)[joined] >= _A_GROUP).mean())
 
@@ -151,14 +151,15 @@ def are_images(x: Any) -> bool:
 
 
 def gap_limit(distances: Float64[np.ndarray, "n k"]) -> float:
-    """Return the share of the next distance up to which a distance is that of a near copy.
+    """Return c: a near copy is at most c times as far away as the next neighbour.
 
     Args:
-        distances: of each record to its 8 nearest others or more, sorted.
+        distances: sorted distances of each record to its 8 nearest others or more.
     """
     half = MOST_COPIES // 2
     near, far = distances[:, half - 1], distances[:, MOST_COPIES - 1]
-    # Where copies end between the two, the ratio is theirs. By chance that is rare: below 2^(-4 D).
+    # Records with copies between both distances would bias the ratio, so they are left out: some
+    # distance doubles at a step. By chance that is rare: the probability is below 2^(-4 D).
     steps = distances[:, half - 1 : MOST_COPIES]
     even = (near > 0) & (2 * steps[:, :-1] > steps[:, 1:]).all(axis=1)
     if not even.any():
@@ -191,16 +192,16 @@ def join_near(
     units: Int64[np.ndarray, " n"],
     near_duplicates: NearDuplicates,
 ) -> Int64[np.ndarray, " n"]:
-    """Return the units of records where units that hold near copies are one.
+    """Return the units of records, with units that hold near copies joined.
 
     Args:
         x: n records of any kind.
         contents: number of each record's distinct content, from 0.
-        units: number of what each belongs to, from 0: equal contents have equal ones.
+        units: number of each record's unit, from 0; equal contents have equal units.
         near_duplicates: see `NearDuplicates`.
 
     Returns:
-        Numbers of units: of those joined the lowest, so that all others keep their own.
+        Numbers of units: joined units get their lowest number, all others keep their own.
 
     Warns:
         AuditWarning: chains of near copies were cut, because they would join too many.
@@ -219,13 +220,13 @@ def join_units(
     second: Int64[np.ndarray, " m"],
     distances: Float64[np.ndarray, " m"],
 ) -> Int64[np.ndarray, " n"]:
-    """Return units joined by links between records, the nearest first, up to `LARGEST` of them.
+    """Return units joined by links between records, the nearest first, at most `LARGEST` per join.
 
     Args:
         units: number of each record's unit, from 0.
         first: one row of each linked pair.
         second: the other row.
-        distances: of each pair.
+        distances: distance of each pair.
     """
     one, other = np.minimum(units[first], units[second]), np.maximum(units[first], units[second])
     different = one != other
@@ -265,7 +266,7 @@ def _components(count: int, pairs: Int64[np.ndarray, "m 2"]) -> Int64[np.ndarray
 def _within_limits(
     pairs: Iterable[list[int]], records: Int64[np.ndarray, " units"], most: int
 ) -> Int64[np.ndarray, "m 2"]:
-    """Return the pairs that join units, in their order, unless that makes one too large."""
+    """Return the pairs that join units, in order, without those that make a unit too large."""
     root: dict[int, int] = {}
     joins: dict[int, int] = {}
     held: dict[int, int] = {}

@@ -1,9 +1,9 @@
-"""The nearest records of each record: scikit-learn's search, by cells where records are many.
+"""The nearest records of each record, by scikit-learn's search; in cells for many records.
 
 scikit-learn's brute force (products of blocks, a heap per row) and its k-d tree are exact and need
-no further dependency. Beyond `EXACT` records of many columns, vectors are projected on 64
-dimensions and put into the cells of the 3 drawn directions nearest to theirs. Records of one cell
-are compared, and distances to the candidates are then exact. So the cost grows with n and not with
+no further dependency. For more than `EXACT` records of many columns, vectors are projected to 64
+dimensions, and each one belongs to the cells of its 3 nearest random directions. Only records of
+one cell are compared; distances to these candidates are exact. So time grows with n and not with
 its square, and memory is that of one cell and of n x 3 k candidates.
 """
 
@@ -20,11 +20,11 @@ from selena.seeding import numpy_generator
 from selena.training.batches import in_chunks
 
 EXACT = 20_000
-"""Up to so many records all pairs are compared."""
+"""Most records for which all pairs are compared."""
 
-_TREE = 15  # columns up to which a k-d tree beats brute force
+_TREE = 15  # most columns for which a k-d tree is faster than brute force
 _PROJECTED = 64
-_CELLS = 3  # that a record is in
+_CELLS = 3  # cells per record
 _PER_CELL = 5_000
 _CHUNK = 4096
 
@@ -32,11 +32,11 @@ _CHUNK = 4096
 def nearest(
     vectors: Vectors, k: int
 ) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
-    """Return each record's k nearest others, the nearest first: squared distances and rows.
+    """Return squared distances and rows of each record's k nearest others, the nearest first.
 
     Args:
         vectors: n records.
-        k: how many, below n.
+        k: number of neighbours, below n.
     """
     dense = not sparse.issparse(vectors.values)
     if len(vectors) <= EXACT or (dense and vectors.width <= _TREE):
@@ -72,11 +72,11 @@ def _sorted(
 
 
 def _by_cells(vectors: Vectors, k: int) -> Int64[np.ndarray, "n c"]:
-    """Return candidates for each record's k nearest, itself among them: k + 1 per cell."""
+    """Return candidates for each record's k nearest, including itself: k + 1 per cell."""
     points, n = _projected(vectors), len(vectors)
     count = max(_CELLS, round(_CELLS * n / _PER_CELL))
     pivots = numpy_generator(0, "pivots").choice(n, min(n, count), replace=False)
-    # Directions from the middle: the cells of pivots near the middle would hold too many.
+    # Directions from the center: cells of pivots near the center would hold too many records.
     middle = points.mean(axis=0)
     directions = _unit(points[np.sort(pivots)] - middle)
     cells = np.empty((n, _CELLS), dtype=np.int64)

@@ -18,7 +18,7 @@ class NonModelSets:
 
     Attributes:
         bits: n x ceil(K / 8); the bits of row x, highest first, mark the L sub-models that never
-            see record x. Packed, since this is what an ensemble keeps of every record K times.
+            see record x. They are packed, since an ensemble keeps K bits per record.
         k: number of sub-models.
     """
 
@@ -27,7 +27,7 @@ class NonModelSets:
 
     @classmethod
     def pack(cls, excluded: Bool[Tensor, "n k"]) -> NonModelSets:
-        """Return the sets that a matrix of n x K marks."""
+        """Return the sets marked in a matrix of n x K."""
         return cls(torch.from_numpy(np.packbits(excluded.numpy(), axis=1)), excluded.shape[1])
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class NonModelSets:
 
     @property
     def excluded(self) -> Bool[Tensor, "n k"]:
-        """The matrix, unpacked: a byte per record and sub-model."""
+        """The unpacked matrix, one byte per record and sub-model."""
         return torch.from_numpy(np.unpackbits(self.bits.numpy(), axis=1, count=self.k)).bool()
 
     def take(self, rows: Int[Tensor, " m"]) -> NonModelSets:

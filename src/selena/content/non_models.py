@@ -1,13 +1,13 @@
-"""Which sub-models do not train on a record: drawn from what the record is.
+"""Non-models of records, drawn by content: which sub-models do not train on a record.
 
-A draw by content settles three things at once. Records of equal content share one draw, without
-which a sub-model that must not see the one would train on the other. Adding or removing a record
-moves no other record's draw. And adaptive inference needs no memory of the training records: a
-training record is answered by its own non-models, and any other input by a draw of the same
-distribution that a repeated query meets again.
+A draw by content has three advantages. Records of equal content share one draw; otherwise a
+sub-model that must not see one of them would train on the other. Adding or removing a record
+changes no other record's draw. And adaptive inference needs no list of training records: the draw
+for a training record gives its own non-models, and the draw for any other input has the same
+distribution and does not change when the query is repeated.
 
-Records of one subject and near copies differ in content and share the draw of one of them; which
-do is all that is remembered.
+Records of one subject and near copies have different content, but share the draw of one of them.
+Only these shared draws are stored.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from selena.content.near_duplicates import NearDuplicates, join_near
 from selena.content.rows import count_rows, row_bytes
 from selena.data.subjects import join_subjects
 
-_START = 16  # bytes by which digests are told apart
+_START = 16  # first bytes of a digest, which identify it
 
 
 Shared = Mapping[bytes, bytes]
-"""By the start of a record's own digest, the digest of the record whose draw it shares."""
+"""Start of a record's own digest -> digest of the record whose draw it shares."""
 
 
 def draw_non_models(
@@ -43,13 +43,13 @@ def draw_non_models(
     """Return for each record which L of the K sub-models never see it, uniform over all L-sets.
 
     Args:
-        X: n records: an array, a sparse matrix, a frame or a list; all forms of a record draw the
-            same. Numbers that agree in float32, and -0.0 and 0.0, are the same content: many
+        X: n records: an array, a sparse matrix, a frame or a list, all with the same draws.
+            Numbers that agree in float32, and -0.0 and 0.0, are the same content, since many
             estimators cannot tell them apart either.
         n_submodels: K, number of sub-models.
         n_nonmodels: L, size of a set.
-        key: who does not know it cannot predict a draw.
-        shared: what `share_draws` found of the training records, with the same K and key.
+        key: secret key; draws cannot be predicted without it.
+        shared: result of `share_draws` for the training records, with the same K and key.
     """
     n = count_rows(X)
     draws = np.empty((n, n_submodels), dtype=np.uint64)
@@ -66,14 +66,14 @@ def share_draws(
     key: bytes,
     near_duplicates: NearDuplicates = "exact",
 ) -> dict[bytes, bytes]:
-    """Let records share one draw that are linked by subjects, equal content or as near copies.
+    """Return shared draws of records that are linked by subject, equal content or as near copies.
 
-    It is that of the least digest, so the order of records does not matter. Only records whose own
-    draw is another are in the result.
+    Linked records share the draw of the smallest digest, so the order of records does not matter.
+    The result holds only records with another digest than that.
 
     Args:
         X: the n training records.
-        subjects: number of each one's subject, negative where it stands alone, or None.
+        subjects: number of each record's subject, negative for a record without one, or None.
         n_submodels: K, number of sub-models.
         key: see `draw_non_models`.
         near_duplicates: which records are near copies.

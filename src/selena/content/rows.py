@@ -1,7 +1,7 @@
-"""Records of any kind as bytes for a draw: numbers in float32, and beside them what is no number.
+"""Records of any kind as bytes for a draw: numbers in float32, then all other values.
 
-A frame, an array of objects and a list of rows are looked at cell by cell. So a record has the same
-bytes in a frame of pandas, in one of polars and, if it is all numbers, in an array.
+A frame, an array of objects and a list of rows are read cell by cell. So a record has the same
+bytes in a pandas frame, in a polars frame and, if it has only numbers, in an array.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _CHUNK = 4096
 _MISSING = digests([None])[0]
 
 Column = tuple[Float32[np.ndarray, " n"], dict[int, bytes]]
-"""The numbers of a column, NaN where there is none, and by row the digest of anything else."""
+"""Numbers of a column (NaN for other values), and digests of the other values by row."""
 
 
 def count_rows(X: Any) -> int:
-    """Return how many records there are."""
+    """Return the number of records."""
     if isinstance(X, Mapping):
         return count_rows(next(iter(X.values())))
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)
@@ -35,15 +35,15 @@ def count_rows(X: Any) -> int:
 def row_bytes(X: Any) -> Iterator[bytes]:
     """Yield bytes for each record, the same for records of equal content.
 
-    Numbers that agree in float32 are equal, as are -0.0 and 0.0, and all ways to write that a value
-    is missing. Other values are compared as `selena.content.digests` says.
+    Numbers that agree in float32 are equal, and so are -0.0 and 0.0, and all kinds of missing
+    values. Other values are compared as in `selena.content.digests`.
 
     Args:
         X: n records: an array of any shape, a sparse matrix, a pandas or polars frame or series, a
             list, or a dictionary of these, one per input.
 
     Raises:
-        DataError: a record holds what cannot be compared.
+        DataError: a record holds a value that cannot be compared.
     """
     if isinstance(X, Mapping):  # several inputs per record
         for parts in zip(*(row_bytes(X[name]) for name in sorted(X)), strict=True):

@@ -1,8 +1,9 @@
-"""Records as vectors whose distances say how much two records differ.
+"""Records as vectors whose distances measure how much two records differ.
 
-Columns count by their kind. A column of two values or of words adds 1 where two records differ;
-numbers add the squared difference in their standard deviations; texts add, up to 1, for shingles
-that they do not share. Bits alone have the Hamming distance.
+The kind of a column decides what it adds to the squared distance. A column of two values or of
+words adds 1 if the records differ. A column of numbers adds the squared difference in standard
+deviations. A column of texts adds up to 1 for shingles that differ. Records of bits have the
+Hamming distance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from selena.content.rows import columns_of
 from selena.training.batches import in_chunks
 
 _CHUNK = 4096
-_LONG = 24  # characters on average from which a column of words holds texts
+_LONG = 24  # average number of characters from which a column of words counts as texts
 _CHANNELS = (1, 3, 4)
 
 
@@ -33,8 +34,8 @@ class Vectors:
 
     Attributes:
         values: n x p numbers, an array or a CSR matrix.
-        center: what is subtracted from each column; zeros for a sparse matrix.
-        scale: what each column is then multiplied by.
+        center: subtracted from each column; zeros for a sparse matrix.
+        scale: factor of each column, after that.
         gaps: columns in which values are missing; a missing value equals no other value.
         bits: whether all columns hold two values: the distance is then the Hamming distance,
             otherwise the Euclidean one.
@@ -59,7 +60,7 @@ class Vectors:
         return replace(self, values=self.values[rows])
 
     def rows(self, which: slice | Int64[np.ndarray, " m"]) -> Any:
-        """Return some vectors, float32, dense or CSR as the records are."""
+        """Return some vectors in float32, dense or CSR like the records."""
         part = self.values[which]
         if _is_sparse(part):
             return part.multiply(self.scale[None]).tocsr().astype(np.float32)
@@ -73,7 +74,7 @@ class Vectors:
 
 
 def _is_sparse(values: Any) -> bool:
-    return bool(sparse.issparse(values))  # a type guard would hide what a matrix can do
+    return bool(sparse.issparse(values))  # bool: SciPy's type guard would hide methods from mypy
 
 
 def vectors_of(x: Any) -> Vectors:
@@ -96,7 +97,7 @@ def vectors_of(x: Any) -> Vectors:
 
 
 def _of_numbers(values: np.ndarray) -> Vectors:
-    # Pairs of moments per block: memory stays bounded, and offsets lose no digits.
+    # Moments are computed per block, so memory stays bounded and large offsets lose no digits.
     low, high, total, count = _ranges(values)
     center = np.clip(total / np.maximum(count, 1), low, high)
     spread = np.zeros(values.shape[1])
@@ -139,7 +140,7 @@ def _ranges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 
 
 def _of_sparse(x: Any) -> Vectors:
-    """Return the rows of a sparse matrix: zeros stay zeros, so nothing is subtracted."""
+    """Return the rows of a sparse matrix; nothing is subtracted, so that zeros stay zeros."""
     values = sparse.csr_array(x, dtype=np.float64, copy=True)
     values.sum_duplicates()
     values.eliminate_zeros()
@@ -181,13 +182,13 @@ def _as_numbers(column: Any) -> Float64[np.ndarray, " n"] | None:
 
 
 def _of_words(column: list[Any]) -> sparse.csr_array:
-    """Return a column of texts as shingles, of other values as one column for each."""
+    """Return a column of texts as shingles, a column of other values as one-hot columns."""
     if all(isinstance(each, str) for each in column) and sum(map(len, column)) > _LONG * len(
         column
     ):
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        # Runs of 3 to 5 characters; the vector of a text has length 1.
+        # Shingles are runs of 3 to 5 characters; the vector of a text has length 1.
         shingles = HashingVectorizer(
             analyzer="char_wb", ngram_range=(3, 5), n_features=2**18, alternate_sign=False
         )
@@ -202,7 +203,7 @@ def _of_words(column: list[Any]) -> sparse.csr_array:
 def squared_distances(
     vectors: Vectors, first: Int64[np.ndarray, " m"], second: Int64[np.ndarray, " m"]
 ) -> Float64[np.ndarray, " m"]:
-    """Return the squared Euclidean distance of each pair of rows, from their difference."""
+    """Return the squared Euclidean distance of each pair of rows, computed from differences."""
     found = np.empty(len(first))
     for part in in_chunks(len(first), _CHUNK):
         gap = vectors.rows(first[part]) - vectors.rows(second[part])

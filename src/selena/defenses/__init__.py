@@ -1,7 +1,7 @@
 """Defenses: one file per paper, each a frozen dataclass of hyperparameters with `fit`.
 
-Every defense is called as the registry calls it, in CamelCase. It takes by position the network,
-the number of classes and recipes, or the defense that it wraps; hyperparameters are keywords.
+The class of a defense has its registry name in CamelCase. Positional arguments are the network, the
+number of classes and recipes, or the defense that it wraps; hyperparameters are keywords.
 """
 
 from selena.defenses.adversarial_regularization import AdversarialRegularization

@@ -37,10 +37,10 @@ from selena.workspace import Workspace
 class AdversarialRegularization:
     """Trains a classifier against a network h(prediction, label) that guesses membership.
 
-    First `warm_up_epochs` ordinary epochs and `attack_passes` passes of h over the members; then
-    each classifier step is preceded by `attack_batches` steps of h. The classifier minimises
-    cross-entropy + alpha (mean h on the batch - 1/2), h the squared error of its membership
-    guess on equal batches of members and reference records.
+    Training starts with `warm_up_epochs` ordinary epochs and `attack_passes` passes of h over the
+    members. Then `attack_batches` steps of h precede each classifier step. The classifier minimises
+    cross-entropy + alpha (mean h on the batch - 1/2). h minimises the squared error of its
+    membership guess on equal batches of members and reference records.
 
     Attributes:
         network: builds the classifier.
@@ -99,7 +99,7 @@ class AdversarialRegularization:
         """Play the game; `validation` is the defender's reference set.
 
         Raises:
-            DataError: no reference records, or records that cannot be trained on.
+            DataError: no reference records, or invalid records.
             TrainingError: a loss that is no longer finite.
         """
         workspace = workspace or Workspace()
@@ -116,7 +116,7 @@ class AdversarialRegularization:
 
 
 class _Game:
-    """Both players, their records and their draws; everything else is in `settings`."""
+    """State of the game: both networks, their records and their draws."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Game:
 
     def play(self) -> nn.Module:
         """Return the trained classifier, in evaluation mode."""
-        # Ordinary epochs protect nobody: none of them is selected.
+        # Epochs before the game protect no member, so none of them is selected.
         return self._loop.run(self._epoch, first_choice=self._settings.warm_up_epochs)
 
     def _epoch(self, epoch: int) -> None:
@@ -180,7 +180,7 @@ class _Game:
             )
 
     def _attack_pairs(self, epoch: int) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, " b"]]]:
-        """Yield batches of members and of references without end, each set reshuffled when used."""
+        """Yield batches of members and references forever; a used-up set is reshuffled."""
         sides = (("members", self._members[1]), ("references", self._references[1]))
         yield from zip(
             *(self._rounds(len(labels), "attack", side, epoch) for side, labels in sides),
@@ -195,7 +195,7 @@ class _Game:
             )
 
     def _attack_step(self, member_rows: Tensor, reference_rows: Tensor) -> None:
-        """Let the inference network learn from one batch of each side, weighed equally."""
+        """Train the inference network on one batch per side, with equal weights."""
         self._loop.network.eval()
         sides = zip(self._members, self._references, strict=True)
         x, y = (torch.cat([mine[member_rows], theirs[reference_rows]]) for mine, theirs in sides)
@@ -223,7 +223,7 @@ class _Game:
     def _logits(self, x: Tensor) -> Float[Tensor, "b c"]:
         recipe = self._settings.recipe
         if recipe.augmentation == "crop_flip":
-            # In both players' steps: the adversary judges predictions as the classifier makes them.
+            # In the steps of both networks, so that h sees predictions as in training.
             x = random_crop_flip(x, self._crops)
         return self._classify(as_input(x, recipe.compute_dtype(self._device)))
 

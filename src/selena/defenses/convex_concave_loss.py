@@ -1,8 +1,8 @@
 """Convex-concave loss: a concave term keeps training losses spread out.
 
 Liu, Feng, Zhuang, Cao, Wei, "Mitigating Privacy Risk in Membership Inference by Convex-Concave
-Loss", ICML 2024, Section 4. A convex loss draws the losses of members together, and apart from
-those of others.
+Loss", ICML 2024, Section 4. With a convex loss alone, members' losses become similar to each other
+and different from those of non-members.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Concave = Literal["exponential", "quadratic"]
 
 @dataclass(frozen=True)
 class ConvexConcave:
-    """alpha * cross-entropy + (1 - alpha) * a concave function of p, the label's probability.
+    """The loss alpha * cross-entropy + (1 - alpha) * f(p), f concave, p the label's probability.
 
     Attributes:
         alpha: share of the cross-entropy.
-        concave: "exponential" is -exp(p), "quadratic" -(p + p^2 / 2).
+        concave: f; "exponential" is -exp(p), "quadratic" is -(p + p^2 / 2).
     """
 
     alpha: float
@@ -55,8 +55,8 @@ class ConvexConcaveLoss(SingleNetwork):
     """Ordinary training with cross-entropy plus a concave term.
 
     Attributes:
-        alpha: share of the cross-entropy, in (0, 1]; 1 is ordinary training. To be tuned for each
-            data set.
+        alpha: share of the cross-entropy, in (0, 1]; 1 is ordinary training. Tune it per data
+            set.
         concave: the concave term, "exponential" or "quadratic".
     """
 

@@ -1,7 +1,7 @@
 """Plain distillation: the student learns from a teacher that trained on the same members.
 
-Hinton, Vinyals, Dean 2015. It is SELENA without Split-AI, and shows what that adds: here the
-soft label of a member comes from a model that has seen it.
+Hinton, Vinyals, Dean 2015. It is SELENA without Split-AI, so the comparison shows what Split-AI
+adds: here the soft label of a member comes from a model that was trained on it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""DMP, distillation for membership privacy: the student never meets a member.
+"""DMP, distillation for membership privacy: the student never trains on a member.
 
 Shejwalkar & Houmansadr, "Membership Privacy for Machine Learning Models Through Knowledge
-Transfer", AAAI 2021, Section 3. An ordinary teacher trains on the members; the student learns its
-answers to reference records that it did not train on.
+Transfer", AAAI 2021, Section 3. An ordinary teacher trains on the members. The student learns the
+teacher's answers to reference records, which are not members.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from selena.workspace import Workspace
 class DMP:
     """Trains a teacher on the members, and a student on its answers to the validation records.
 
-    The student is as good as there are reference records: the validation records, whose labels are
-    not used.
+    The validation records are the reference records, and their labels are not used. With few of
+    them the student is less accurate.
 
     Attributes:
         network: builds teacher and student.
         num_classes: number of classes.
         recipe: how the teacher is trained.
         distillation: how the student is trained.
-        temperature: the teacher's logits are divided by it, > 0; higher tells less of each member
-            and more of how classes resemble each other.
-        kept_share: share of the reference records on which the student trains, those about which
-            the teacher is surest (Section 3.2), in (0, 1].
+        temperature: the teacher's logits are divided by it, > 0. A higher one reveals less about
+            each member and more about the similarity of classes.
+        kept_share: share of the reference records on which the student trains, in (0, 1]; those
+            with the teacher's most confident predictions (Section 3.2).
     """
 
     network: NetworkFactory
@@ -73,7 +73,7 @@ class DMP:
         """Train the teacher on `train`, and the student on its answers to `validation`.
 
         Raises:
-            DataError: records that cannot be trained on, in either set.
+            DataError: invalid records in either set.
         """
         check_records(train, num_classes=self.num_classes, what="training records")
         what = "validation records (the reference records of DMP)"
@@ -109,6 +109,6 @@ class DMP:
 
 
 def surest(answers: Float[Tensor, "n c"], count: int) -> Int[Tensor, " m"]:
-    """Return the rows of the `count` predictions of lowest entropy, in rising order."""
+    """Return the rows of the `count` predictions of lowest entropy, in ascending row order."""
     entropy = -answers.xlogy(answers).sum(dim=1)
     return entropy.argsort(stable=True)[:count].sort().values

@@ -1,8 +1,8 @@
-"""DP-SGD: clipped gradients of single records, and noise, with a proven bound on what leaks.
+"""DP-SGD: clipped per-record gradients and noise, with a proven bound on what leaks.
 
 Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, Algorithm 1, by Opacus
-(Yousefpour et al. 2021), an optional extra. Epsilon by the PRV accountant (Gopi, Lee & Wutschitz,
-"Numerical Composition of Differential Privacy", NeurIPS 2021).
+(Yousefpour et al. 2021), an optional extra. The PRV accountant computes epsilon (Gopi, Lee &
+Wutschitz, "Numerical Composition of Differential Privacy", NeurIPS 2021).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
 
-# The PRV accountant adds its error to epsilon; a smaller one takes more cells, of some 80 bytes.
+# The PRV accountant adds its error to epsilon. A smaller error needs more cells of some 80 bytes.
 _RELATIVE_ERROR, _LARGEST_ERROR, _MOST_CELLS = 1e-3, 1.0, 1 << 22
 _MOST_LOG_NOISE, _NOISE_PRECISION = math.log(1e6), 1e-3
 
@@ -43,10 +43,10 @@ _MOST_LOG_NOISE, _NOISE_PRECISION = math.log(1e6), 1e-3
 class DPSGD:
     """Training with (epsilon, delta)-differential privacy; adjacent sets differ by one record.
 
-    Of a person with m records the bound is m times as large, at a larger delta (group privacy).
+    For a person with m records the bound is m times as large, at a larger delta (group privacy).
 
     Each step takes every record with probability batch_size / n (Poisson sampling), clips each
-    record's gradient and adds Gaussian noise. Computed in float32.
+    record's gradient and adds Gaussian noise, in float32.
 
     Attributes:
         network: builds the classifier; no batch normalisation, which mixes records.
@@ -54,9 +54,9 @@ class DPSGD:
         recipe: optimizer, rate, epochs, and the expected batch size.
         noise_multiplier: standard deviation of the noise in units of `max_grad_norm`, > 0.
         max_grad_norm: L2 norm to which each record's gradient is clipped, > 0.
-        delta: for which epsilon is stated, in (0, 1); well below 1 / n.
-        target_epsilon: if given, > 0: the least noise that keeps epsilon at or below it is used
-            instead of `noise_multiplier`.
+        delta: the delta for which epsilon is stated, in (0, 1); well below 1 / n.
+        target_epsilon: if given, > 0: replaces `noise_multiplier` by the smallest noise with an
+            epsilon up to it.
     """
 
     network: NetworkFactory
@@ -87,7 +87,7 @@ class DPSGD:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DPModel:
-        """Train on `train` and account for what that may leak.
+        """Train on `train` and compute epsilon.
 
         Raises:
             ConfigError: Opacus is not installed, the network mixes records, or no noise reaches
@@ -107,10 +107,10 @@ class DPSGD:
         return DPModel(model, self._stated(noise, len(train)), self.delta)
 
     def epsilon(self, n: int) -> float:
-        """Return epsilon at `delta` of training on `n` records.
+        """Return epsilon at `delta` for training on `n` records.
 
-        It is the upper end of the PRV accountant's answer, or the Rényi accountant's epsilon
-        where that is lower.
+        It is the upper bound of the PRV accountant, or the Rényi accountant's epsilon if that is
+        lower.
 
         Raises:
             ConfigError: Opacus is not installed, or no noise reaches `target_epsilon`.
@@ -183,7 +183,7 @@ class DPSGD:
             )
         per_record = opacus.GradSampleModule(loop.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(
-            torch.optim.SGD(loop.network.parameters()),  # its own rule is not used
+            torch.optim.SGD(loop.network.parameters()),  # only holds the gradients; no SGD step
             noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
@@ -199,7 +199,7 @@ class DPSGD:
                 chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
                 rows = torch.nonzero(chosen).squeeze(1).to(device)
                 logits = per_record(as_input(x[rows]))
-                # The sum: Opacus itself divides by the expected batch size.
+                # The sum, because Opacus divides by the expected batch size.
                 per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
                 if optimizer.pre_step():  # clips, adds noise
                     loop.step(self.recipe.rate_at(epoch, step, steps))
@@ -213,12 +213,12 @@ class DPSGD:
 
 @dataclass(frozen=True, eq=False)
 class DPModel:
-    """The trained network, with what was proven about it.
+    """The trained network with its privacy guarantee.
 
     Attributes:
         model: the network.
-        epsilon: bound on what one record may change, at `delta`; selection on validation
-            records costs none, since they are no members.
+        epsilon: epsilon at `delta`. Selection on validation records does not increase it, since
+            they are not members.
         delta: probability with which the bound may fail.
     """
 
@@ -250,18 +250,18 @@ class DPModel:
 
 @lru_cache(maxsize=1024)
 def _account(noise: float, rate: float, steps: int, delta: float) -> tuple[float, str]:
-    """Return epsilon, and why it is not the PRV accountant's, or ""."""
+    """Return epsilon, and the reason if it is not the PRV accountant's, else ""."""
     accountants, history = _opacus().accountants, [(noise, rate, steps)]
     renyi, numerical = accountants.RDPAccountant(), accountants.PRVAccountant()
     renyi.history = numerical.history = history
     delta_error = delta / 1000  # as Opacus sets it
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # Its table of orders ends somewhere: then its epsilon is larger than need be.
+        # The best order may lie outside of its table; then epsilon is larger, but valid.
         warnings.filterwarnings("ignore", "Optimal order is the")
         try:
             bound = float(renyi.get_epsilon(delta))
             reach = float(renyi.get_epsilon(delta_error / 4)) + 3
-        except ArithmeticError:  # noise that rounds to none
+        except ArithmeticError:  # the noise is rounded to zero
             return math.inf, "there is next to no noise"
         cells_per_error = 2 * reach * math.sqrt(steps * math.log(12 / delta_error) / 2)
         error = max(_RELATIVE_ERROR * max(1.0, bound), cells_per_error / _MOST_CELLS)
@@ -278,7 +278,7 @@ def _account(noise: float, rate: float, steps: int, delta: float) -> tuple[float
 
 @lru_cache(maxsize=64)
 def _least_noise(target: float, rate: float, steps: int, delta: float) -> float:
-    """Return the least noise multiplier, to 0.1 %, whose epsilon is `target` at most."""
+    """Return the smallest noise multiplier (to 0.1 %) with an epsilon of at most `target`."""
 
     def excess(log_noise: float) -> float:
         epsilon = _account(math.exp(log_noise), rate, steps, delta)[0]
@@ -302,7 +302,7 @@ def _least_noise(target: float, rate: float, steps: int, delta: float) -> float:
 
 @contextmanager
 def _no_hook_warning() -> Iterator[None]:
-    """Opacus hooks the first layer, whose input needs no gradient; PyTorch warns about that."""
+    """Silence PyTorch's warning about Opacus' hook on a layer whose input needs no gradient."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Full backward hook is firing")
         yield

@@ -20,11 +20,11 @@ from selena.types import Records
 
 @dataclass(frozen=True)
 class WithDropout:
-    """Any network, with dropout before each linear layer but one that takes the features.
+    """Any network, with dropout before each linear layer except one that takes the features.
 
     Attributes:
         network: builds the network.
-        rate: share of the inputs that a linear layer loses at each training step.
+        rate: share of a linear layer's inputs that are dropped at each training step.
     """
 
     network: NetworkFactory
@@ -40,7 +40,7 @@ class WithDropout:
         linears = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Linear)]
         if not linears or linears[0][0] == "":
             raise ConfigError("Dropout goes before linear layers inside a network; it has none.")
-        # With several, the first takes the features; a lone one stands behind convolutions.
+        # The first of several layers takes the features; a single one follows convolutions.
         for name, linear in linears[1:] or linears:
             network.set_submodule(name, nn.Sequential(nn.Dropout(self.rate), linear))
         return network

@@ -1,8 +1,8 @@
-"""DynaNoise: answers get more noise where the model is more confident.
+"""DynaNoise: noise on the logits, more of it where the model is more confident.
 
 Forough & Haddadi, "Dynamic Probabilistic Noise Injection for Membership Inference Defense",
-PoPETs 2026 (arXiv 2505.13362), Section 4. There the noise is new at each call; here it is drawn by
-a keyed hash of the query, so that a repeated query averages nothing out.
+PoPETs 2026 (arXiv 2505.13362), Section 4. In the paper the noise is new at each call. Here it is
+drawn by a keyed hash of the query, so that repeated queries cannot average it out.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class DynaNoise:
-    """Fits any defense, and answers with noisy logits: more confident answers get more noise.
+    """Fits any defense and adds noise to its logits; more confident answers get more noise.
 
     The variance is base_variance * (1 + sensitivity * (1 - H / log c)), H the entropy of the
     prediction. Noise may change the predicted label.
 
     Attributes:
         base: what trains the target model.
-        base_variance: variance of the noise on the logits of an unsure prediction, >= 0.
-        sensitivity: lambda, how much more of it a sure one gets, >= 0.
+        base_variance: variance of the noise for a uniform prediction, >= 0.
+        sensitivity: lambda, the relative increase of the variance up to a certain one, >= 0.
         temperature: the noisy logits are divided by it, > 0.
     """
 
@@ -80,7 +80,7 @@ class DynaNoiseModel(ChangedModel):
         base_variance: see `DynaNoise`.
         sensitivity: see `DynaNoise`.
         temperature: see `DynaNoise`.
-        key: of the hash of a query that draws its noise.
+        key: key of the hash that draws the noise of a query.
     """
 
     base_variance: float

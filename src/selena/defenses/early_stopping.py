@@ -1,4 +1,4 @@
-"""Early stopping: the undefended run, ended before it memorizes its members.
+"""Early stopping: ordinary training that ends before the model memorizes its members.
 
 Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mittal 2021.
 """
@@ -25,11 +25,11 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class EarlyStopping(SingleNetwork):
-    """The undefended model of one epoch: what `Undefended` with the same seed is after it.
+    """Stops after some epochs; the model equals `Undefended` with the same seed at that epoch.
 
     Attributes:
-        epoch: after how many epochs to stop, 1 to `recipe.epochs`; None takes the epoch that
-            predicts the validation records best.
+        epoch: number of epochs, 1 to `recipe.epochs`; None takes the epoch with the best accuracy
+            on validation records.
     """
 
     name: ClassVar[str] = "early-stopping"
@@ -57,11 +57,11 @@ def every_epoch(
     seed: int,
     workspace: Workspace | None = None,
 ) -> Iterator[tuple[int, NetworkModel]]:
-    """Train one undefended run and yield (epoch, its model after that epoch), from 1.
+    """Train one undefended model and yield (epoch, model after that epoch), from epoch 1.
 
-    One run serves the whole of Figure 4: each model equals `EarlyStopping` at that epoch, up to
-    the float16 in which weights are kept. They are artifacts of the workspace, or stay in memory
-    without a folder; killed training goes on from them.
+    One training serves the whole of Figure 4. Each model equals `EarlyStopping` at that epoch,
+    except that weights are kept in float16. They are artifacts of the workspace, from which killed
+    training resumes; without a folder they stay in memory.
 
     Raises:
         StoreError: an epoch's artifact was deleted after the run was finished.
@@ -76,8 +76,8 @@ def every_epoch(
         return f"epoch-{epoch}-{key[:24]}"
 
     def keep(_job: Job, epoch: int, network: nn.Module) -> None:
-        # Copies: training goes on in the network's own tensors. Statistics of features, which
-        # float16 may not hold, stay as they are.
+        # Copies, because training continues in the network's own tensors. Statistics of features
+        # may be too large for float16 and stay as they are.
         weights = {key: t.detach().cpu().clone() for key, t in network.state_dict().items()}
         weights |= {key: weights[key].half() for key, _ in network.named_parameters()}
         if workspace.folder is None:

@@ -1,8 +1,7 @@
-"""The bases of models whose answers are changed: with their labels, or without.
+"""Base classes of models with changed answers: `FilteredModel` keeps the labels.
 
-Where labels stay, label-only attacks and accuracies ask the model behind the filter. Their scores
-are shared: an audit of the filtered model takes over what an audit of the bare one found in the
-same workspace.
+If labels stay the same, label-only attacks and accuracies ask the model behind the filter. In one
+workspace, an audit of the filtered model then reuses these scores from an audit of that model.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from selena.types import StoredModel
 
 @dataclass(frozen=True, eq=False)
 class ChangedModel(ABC):
-    """A target model behind a change; a subclass adds `logits` and the change's settings as fields.
+    """A target model with changed answers; subclasses add `logits`, and settings as fields.
 
     Attributes:
         target: the model.
@@ -39,7 +38,7 @@ class ChangedModel(ABC):
     def state(self) -> dict[str, Tensor]:
         """Return the target's state as `target/...`, and each setting by its name.
 
-        Settings are numbers or tensors: they tell filters of one target apart.
+        Settings are numbers or tensors; they distinguish filters of one target.
         """
         tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
         for field in fields(self):
@@ -52,7 +51,7 @@ class ChangedModel(ABC):
 
 @dataclass(frozen=True, eq=False)
 class FilteredModel(ChangedModel):
-    """A target model behind a filter: `logits` keeps the largest the largest."""
+    """A target model behind a filter that keeps the predicted labels."""
 
     @property
     def labels_of(self) -> StoredModel:

@@ -1,4 +1,4 @@
-"""HAMP: less confident training, and outputs that keep nothing but the order of the classes.
+"""HAMP: less confident training, and outputs that keep only the order of the classes.
 
 Chen, Pattabiraman, "Overconfidence is a Dangerous Thing: Mitigating Membership Inference Attacks
 by Enforcing Less Confident Prediction", NDSS 2024, Section III.
@@ -57,7 +57,7 @@ class EntropyRegularized:
 
 @dataclass(frozen=True)
 class HAMP:
-    """Trains on high-entropy soft labels with an entropy bonus, and replaces answered values.
+    """Trains on high-entropy soft labels with an entropy bonus, and replaces output values.
 
     Attributes:
         network: builds the classifier.
@@ -66,7 +66,7 @@ class HAMP:
         entropy_share: gamma, the entropy of a soft label as a share of the greatest possible,
             log c; in (0, 1).
         entropy_weight: alpha, weight of the prediction's entropy, >= 0.
-        decoys: how many random inputs are kept, whose predictions lend their values to answers.
+        decoys: number of random inputs whose predictions replace the values of answers.
     """
 
     network: NetworkFactory
@@ -126,13 +126,13 @@ class HAMP:
 
 @dataclass(frozen=True, eq=False)
 class HAMPModel(FilteredModel):
-    """Answers in the order of the model's prediction, with the values of a random input's.
+    """Answers with the values of a random input's prediction, in the order of the model's own.
 
-    No decoy has a tie at its top, so labels stay.
+    No decoy has a tie at its top, so labels do not change.
 
     Attributes:
         decoys: logarithms of the predictions for random inputs, each in ascending order.
-        key: of the hash of a query that picks its decoy, the same at each call.
+        key: key of the hash that picks the decoy of a query, the same at each call.
     """
 
     decoys: Float[Tensor, "d c"] = field(repr=False)
@@ -147,7 +147,7 @@ class HAMPModel(FilteredModel):
 
 def soft_label_probability(entropy_share: float, num_classes: int) -> float:
     """Return p such that (p, the rest spread evenly) has entropy `entropy_share` * log c."""
-    # Here, for every command imports this file.
+    # Imported here because every command imports this file.
     from scipy.optimize import brentq
 
     others = num_classes - 1
@@ -160,7 +160,7 @@ def soft_label_probability(entropy_share: float, num_classes: int) -> float:
 
 
 def random_inputs(like: Records, n: int, seed: int) -> Shaped[Tensor, "n *features"]:
-    """Draw inputs uniformly: bits, pixels, or values between those found in `like`."""
+    """Draw inputs uniformly: bits, pixels, or values in the range of `like`."""
     generator = torch_generator(seed, "hamp decoys")
     shape = (n, *like.x.shape[1:])
     if like.x.dtype == torch.uint8:

@@ -1,4 +1,4 @@
-"""Label smoothing: the label's probability is lowered, and shared among all classes.
+"""Label smoothing: a share of the label's probability is spread over all classes.
 
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, Section 7.
 """

@@ -1,8 +1,8 @@
-"""MemGuard: noise on each prediction that leaves a membership inference network undecided.
+"""MemGuard: noise on each prediction that makes a membership inference network undecided.
 
 Jia et al., "MemGuard: Defending against Black-Box Membership Inference Attacks via Adversarial
-Examples", CCS 2019. The model is not changed and the predicted class never changes, so accuracy
-is kept - and label-only attacks see what they saw before.
+Examples", CCS 2019. The model and its predicted classes do not change. So accuracy stays the same,
+and label-only attacks are as strong as before.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _HIDDEN = (256, 128, 64)
 _CHUNK = 2048
 _DEEPEST = 200.0
 TRIED = 200
-"""Of so many of the defender's records, at most, noise is to be found for nine in ten."""
+"""Most records of the defender on which noise is tried; it must be found for nine in ten."""
 _ENOUGH = 0.9
 
 _LOG = logging.getLogger(__name__)
 
 
 def _default_recipe() -> Recipe:
-    # float32: bf16 has no room between 0.999 and 1, where members' predictions lie. Weight decay
-    # keeps the network smooth: without, it guesses as well and most searches end in dead ends.
+    # float32, because bf16 has too few numbers between 0.999 and 1, where members' predictions are.
+    # Weight decay keeps the network smooth; without it most searches for noise get stuck.
     return Recipe(
         batch_size=64,
         epochs=10,
@@ -58,18 +58,18 @@ class MemGuard:
     """Fits any defense, then adds noise to its predictions that misleads an attack network.
 
     Attributes:
-        base: what trains the target model (the paper's: `Undefended`).
-        inference: how the inference network is trained, on as many members as reference records;
-            binary cross-entropy and Adam; batch, epochs and weight decay are ours. Of decays that
-            leave it guessing as well on held-out members and references of the defender, the
-            default is one with which noise is found for all of those.
-        weaker_decays: weight decays that are tried next, in turn, where noise is found for less
-            than 90 % of the defender's own records: few records, or a model that tells little,
-            leave a network that decays no way to change its mind. The one that does best stays.
-        search: how noise is searched for.
-        budget: epsilon, the expected L1 distance at most between the two distributions, in
+        base: what trains the target model (in the paper `Undefended`).
+        inference: how the inference network is trained, on as many members as reference records,
+            with binary cross-entropy and Adam; batch, epochs and weight decay are ours. The default
+            decay keeps its accuracy on the defender's held-out records, and noise is found for all
+            of these.
+        weaker_decays: weight decays to try next, in turn, if noise is found for less than 90 % of
+            the defender's own records; the best one is used. With few records, or a model that
+            reveals little, a strong decay leaves a network whose decision noise cannot change.
+        search: settings of the search for noise.
+        budget: epsilon, the largest expected L1 distance between noisy and true probabilities, in
             (0, 2]; noise r is then used with probability min(1, epsilon / ||r||_1) (Section 4.2).
-            None: always, as Tang et al. 2022 do.
+            None always uses it, as Tang et al. 2022 do.
     """
 
     base: Defense
@@ -96,7 +96,7 @@ class MemGuard:
         """Fit the target model, then the inference network; `validation` is its reference set.
 
         Raises:
-            DataError: there are no reference records, or records that cannot be trained on.
+            DataError: no reference records, or invalid records.
         """
         workspace = workspace or Workspace()
         target = self.base.fit(train, validation, seed=seed, workspace=workspace)
@@ -118,7 +118,7 @@ class MemGuard:
     def _inference_network(
         self, logits: Float[Tensor, "n c"], seed: int, workspace: Workspace
     ) -> nn.Module:
-        """Train it on the target's answers, those to members in the first half."""
+        """Train it on the target's answers; the first half are answers to members."""
         n = len(logits)
         x = logits.double().softmax(dim=1).sort(dim=1).values.float()
         examples = Examples(x, (torch.arange(n) < n // 2).float())
@@ -160,14 +160,14 @@ class MemGuard:
 
 @dataclass(frozen=True, eq=False)
 class MemGuardModel:
-    """A target model whose predictions carry noise. The same query always gets the same answer.
+    """A target model with noisy predictions; the same query always gets the same answer.
 
     Attributes:
         target: the model behind the filter.
         inference: the defender's inference network, on sorted probabilities.
-        search: how noise is searched for.
+        search: settings of the search for noise.
         budget: see `MemGuard`.
-        key: of the hash that decides whether a query's noise is used.
+        key: key of the hash that decides whether a query's noise is used.
     """
 
     target: StoredModel
@@ -183,7 +183,7 @@ class MemGuardModel:
 
     @property
     def labels_of(self) -> StoredModel:
-        """The target model, whose labels cost no search for noise."""
+        """The target model, whose labels need no search for noise."""
         return self.target
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
@@ -209,7 +209,7 @@ class MemGuardModel:
         """Return the target's state, the inference network's weights, the key and the settings."""
         tensors = {f"target/{name}": tensor for name, tensor in self.target.state().items()}
         tensors |= {f"inference/{name}": t for name, t in self.inference.state_dict().items()}
-        # Filters of one target and network differ in these alone.
+        # Two filters of one target and network differ only in these settings.
         settings = [math.inf if self.budget is None else self.budget, *astuple(self.search)]
         return tensors | {
             "key": torch.tensor(self.key),
@@ -222,7 +222,7 @@ def searchable(
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
     """Return logits as `NoiseSearch.run` takes them, and the class of each place."""
     z, order = sort_ascending(logits.double())
-    # A probability of 0 has the logit -inf, with which nothing can be computed.
+    # A probability of 0 has the logit -inf, which breaks the search.
     return torch.maximum(z, z[:, -1:] - _DEEPEST), order
 
 

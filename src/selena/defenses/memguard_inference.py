@@ -1,7 +1,7 @@
-"""MemGuard's inference network as its noise search needs it: the gradient, and how far it holds.
+"""MemGuard's inference network for the noise search: its gradient, and the range where it is valid.
 
-A network with ReLUs is linear as long as no unit opens or closes. A walk of small steps rarely
-leaves such a piece, so most steps need neither a forward nor a backward pass.
+A network with ReLUs is piecewise linear: its gradient changes only where a unit opens or closes. A
+walk of small steps rarely leaves a linear piece, so most steps need no forward or backward pass.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """What is known around each of m points in the space of probabilities.
+    """Linear pieces of the network around m points in the space of probabilities.
 
     Attributes:
-        point: the probabilities there.
-        score: the network's logit h there.
+        point: the probabilities.
+        score: the network's logit h at the point.
         pull: the gradient of |h|, up to a constant in each row (probabilities sum to 1).
-        reach: nearer to the point than this (L2) the gradient stays the same, and h's sign too.
+        reach: within this L2 distance of the point, the gradient and the sign of h are constant.
     """
 
     point: Float[Tensor, "m c"]
@@ -43,7 +43,7 @@ class Pieces:
         self.reach.index_copy_(0, rows, pieces.reach)
 
     def left_by(self, p: Float[Tensor, "m c"], scratch: Float[Tensor, "m c"]) -> Int[Tensor, " r"]:
-        """Return the rows whose `p` lies too far from the point; `scratch` is overwritten."""
+        """Return the rows whose `p` is beyond `reach` of the point; `scratch` is overwritten."""
         distance = torch.linalg.vector_norm(torch.sub(p, self.point, out=scratch), dim=1)
         return torch.nonzero(~(distance < self.reach)).squeeze(1)
 
@@ -51,11 +51,11 @@ class Pieces:
 class InferenceNetwork:
     """Linear layers with ReLU between them and one output, as a function of probabilities.
 
-    It computes in float32, as it was trained. Units that no distribution opens are left out:
-    weight decay makes many such.
+    It computes in float32, as it was trained. Units that are closed at every distribution are left
+    out; weight decay makes many of them.
 
     Attributes:
-        weights: of each layer, of the units that are left (outputs x inputs).
+        weights: weights of each layer (outputs x inputs), without the closed units.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -64,7 +64,7 @@ class InferenceNetwork:
         weights = [m.weight.detach().double() for m in linears]
         biases = [m.bias.detach().double() for m in linears]
         _drop_closed(weights, biases)
-        # On distributions the same function, whose gradient is the shortest that says the same.
+        # Without their mean, weights give the same values on distributions and shorter gradients.
         mean = weights[0].mean(dim=1)
         weights[0], biases[0] = weights[0] - mean[:, None], biases[0] + mean
         self._distances = [each.float() for each in _distances_per_value(weights)]
@@ -73,12 +73,12 @@ class InferenceNetwork:
         self._biases = [bias.float() for bias in biases]
 
     def pieces(self, p: Float[Tensor, "m c"]) -> Pieces:
-        """Return what is known around `p` (float64; each row is a distribution)."""
+        """Return the linear pieces around `p` (float64; each row is a distribution)."""
         value, opened, reaches = p.float(), [], []
         layers = list(zip(self._transposed, self._biases, self._distances, strict=True))
         for weight, bias, distance in layers[:-1]:
             value = torch.addmm(bias, value, weight)
-            # The nearest place where any unit can open or close.
+            # Distance to the nearest point where any unit can open or close.
             reaches.append(value.abs().mul_(distance).amin(dim=1))
             opened.append(value.relu_())
         weight, bias, distance = layers[-1]
@@ -86,7 +86,7 @@ class InferenceNetwork:
         reaches.append((score.abs() * distance).squeeze(1))
         pull = score.sign() * self.weights[-1]
         for weight, value in zip(self.weights[-2::-1], reversed(opened), strict=True):
-            # The gradient of a ReLU: none where it is closed.
+            # The gradient of a ReLU is 0 where it is closed.
             pull = torch.ops.aten.threshold_backward(pull, value, 0) @ weight
         reach = torch.stack(reaches).amin(dim=0)
         return Pieces(p, score.squeeze(1).double(), pull.double(), reach.double())
@@ -95,13 +95,13 @@ class InferenceNetwork:
 def _drop_closed(weights: list[Tensor], biases: list[Tensor]) -> None:
     """Leave out, in place, the units that are closed at every distribution.
 
-    Least and greatest values by interval arithmetic, exact in the first layer: a linear function
-    of a distribution is extreme where one class has it all.
+    Smallest and largest values come from interval arithmetic. They are exact in the first layer,
+    where a linear function of a distribution is extreme if one class has probability 1.
     """
     least, most = biases[0] + weights[0].amin(dim=1), biases[0] + weights[0].amax(dim=1)
     for layer in range(len(weights) - 1):
         stays = most > 0
-        stays[most.argmax()] = True  # one at least: a layer without units is a nuisance
+        stays[most.argmax()] = True  # at least one, because empty layers need special cases
         weights[layer], biases[layer] = weights[layer][stays], biases[layer][stays]
         weights[layer + 1] = weights[layer + 1][:, stays]
         low, high = least[stays].clamp_min(0), most[stays].clamp_min(0)
@@ -111,9 +111,10 @@ def _drop_closed(weights: list[Tensor], biases: list[Tensor]) -> None:
 
 
 def _distances_per_value(weights: list[Tensor]) -> list[Tensor]:
-    """Return for each unit how far p must go, at least, for its value to change by 1.
+    """Return for each unit the smallest distance of p over which its value can change by 1.
 
-    Its own weights, times the spectral norms of the layers before; a ReLU lengthens nothing.
+    The bound is the norm of its weights times the spectral norms of the layers before; a ReLU
+    does not increase distances.
     """
     distances, steepest = [], 1.0
     for weight in weights:

@@ -20,7 +20,7 @@ from selena.defenses.memguard_inference import InferenceNetwork
 from selena.defenses.memguard_walk import Walks
 from selena.errors import ConfigError
 
-# Queries that are worth a thread of their own.
+# Smallest number of queries for which another thread is worth it.
 _LEAST_PART = 250
 
 
@@ -28,20 +28,20 @@ _LEAST_PART = 250
 class NoiseSearch:
     """Settings of the search; the defaults are the paper's.
 
-    With z the logits (sorted), p = softmax(z), h the inference network's logit and y the
-    predicted class it walks down c1 |h(p)| + c2 relu(max over j != y of z_j - z_y) +
-    c3 ||p - p_0||_1 until h has changed sign and y is still predicted. Then it starts again with
-    c3 ten times larger, for less noise, as long as that succeeds.
+    Let z be the (sorted) logits, p = softmax(z), h the inference network's logit and y the
+    predicted class. The search descends c1 |h(p)| + c2 relu(max over j != y of z_j - z_y) +
+    c3 ||p - p_0||_1 until h has changed its sign while y is still predicted. Then it starts again
+    with c3 ten times larger, for less noise, as long as that succeeds.
 
     Attributes:
         c1: weight of the inference network's decision.
         c2: weight of keeping the predicted class.
         c3: first weight of the distortion.
-        c3_factor: what it is multiplied by after each success, > 1.
-        c3_most: the last weight tried is at most this.
+        c3_factor: factor of c3 after each success, > 1.
+        c3_most: largest c3 to try.
         step: length of each step (the gradient is normalised).
-        most_steps: steps at most for each c3.
-        undecided: a query whose score lies this close to 0.5 is left alone.
+        most_steps: most steps for each c3.
+        undecided: a query with a score this close to 0.5 gets no noise.
     """
 
     c1: float = 1.0
@@ -62,18 +62,17 @@ class NoiseSearch:
     def run(
         self, network: nn.Module, logits: Float[Tensor, "n c"]
     ) -> tuple[Float[Tensor, "n c"], Bool[Tensor, " n"]]:
-        """Return for each query the last logits found, and whether any were.
+        """Return for each query the last logits found, and whether any were found.
 
-        Every query has its own c3 and step count; one that is done leaves the batch, so the
-        work is that of the queries still searching. The result is that of one at a time, up to
-        rounding (batches of other sizes round otherwise, in the seventh digit). Large batches are
+        Every query has its own c3 and step count, and leaves the batch when it is done. The result
+        does not depend on the batch, except for rounding in the seventh digit. Large batches are
         divided among as many threads as PyTorch uses.
 
         Args:
             network: linear layers with ReLU between them and one output (see `MLP`), on sorted
                 probabilities.
-            logits: float64 (near 1, float32 has no probabilities left to choose from),
-                sort_ascending in each row, so that the predicted class stands last.
+            logits: float64 (float32 has too few numbers near 1), in ascending order in each row,
+                so that the predicted class is last.
         """
         found = logits.detach().clone()
         success = torch.zeros(len(found), dtype=torch.bool)
@@ -81,20 +80,20 @@ class NoiseSearch:
         parts = max(1, min(torch.get_num_threads(), len(found) // _LEAST_PART))
         with _one_thread_each(), ThreadPoolExecutor(parts) as pool:
             for _ in pool.map(search, found.chunk(parts), success.chunk(parts)):
-                pass  # to raise here what was raised there
+                pass  # raises here the errors of the threads
         return found, success
 
     @torch.inference_mode()
     def _search(
         self, network: InferenceNetwork, logits: Float[Tensor, "n c"], success: Bool[Tensor, " n"]
     ) -> None:
-        """Write what is found over `logits` and `success`."""
+        """Write the results into `logits` and `success`."""
         start = network.pieces(logits.softmax(dim=1))
         query = torch.nonzero((start.score.sigmoid() - 0.5).abs() > self.undecided).squeeze(1)
         walks = Walks(network, logits[query], start.take(query))
         c3, steps = torch.full_like(walks.lead, self.c3), torch.zeros_like(query)
         while len(query):
-            # A gradient's length does not matter: all are in units of c1.
+            # Gradients are normalised, so all weights are given in units of c1.
             reached = walks.step(self.step, self.c2 / self.c1, c3 / self.c1)
             steps += 1
             if len(reached):
@@ -111,10 +110,10 @@ class NoiseSearch:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let PyTorch's operations run on the thread that calls them.
+    """Make PyTorch's operations run on the thread that calls them.
 
-    A step is dozens of operations of microseconds. Were each shared out, threads would wait for
-    each other after each, and on a machine with other work for a thread that is not running.
+    A step is dozens of operations of microseconds each. If each used several threads, they would
+    wait for each other after every operation, and longer on a busy machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

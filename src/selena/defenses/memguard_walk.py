@@ -1,4 +1,4 @@
-"""Many walks down MemGuard's loss at once, each with its own weight of the distortion."""
+"""Gradient descent on MemGuard's loss for many queries at once, each with its own c3."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from selena.defenses.memguard_inference import InferenceNetwork, Pieces
 
 
 class Walks:
-    """Where m walks stand, and where each of them began.
+    """Current points and starting points of m walks, one per query.
 
-    A walk swings from one side of its valley to the other, so the piece of the inference network
-    it stands on is most often that of two steps ago. Two pieces are kept for each, for the even
-    steps and for the odd ones, and the network is asked only where the piece has been left. (On
-    synthetic Purchase100 that is one step in three.) The other work is a dozen passes over m x c
-    numbers, and memory is what it waits for: hence the one scratch, and nothing new at each step.
+    A walk swings from one side of a valley to the other, so it is mostly on the same linear piece
+    of the inference network as two steps before. So two pieces are kept per walk, for even and for
+    odd steps, and the network is computed only after a piece has been left (on synthetic
+    Purchase100 in one step of three). The other work is a dozen passes over m x c numbers, limited
+    by memory. So a step uses one scratch tensor and allocates nothing.
 
     Attributes:
-        z: logits (float64), of which the last is the label's.
+        z: logits (float64); the last one is the label's.
         p: their probabilities.
-        lead: the label's logit above the greatest other; the label is lost below 0.
+        lead: the label's logit minus the largest other one; below 0 the label has changed.
     """
 
     def __init__(self, network: InferenceNetwork, z: Float[Tensor, "m c"], start: Pieces) -> None:
-        """Begin at `z`, whose probabilities are `start.point`."""
+        """Start at `z`, whose probabilities are `start.point`."""
         self._network = network
         self._z_0, self._start = z, start
         self.z, self.p, self.lead = z.clone(), start.point.clone(), _lead(z)
@@ -34,15 +34,15 @@ class Walks:
         self._scratch = torch.empty_like(z)
 
     def step(self, length: float, c2: float, c3: Float[Tensor, " m"]) -> Int[Tensor, " r"]:
-        """Go down |h| + c2 relu(-lead) + c3 ||p - p_0||_1 by a step of this length each.
+        """Descend |h| + c2 relu(-lead) + c3 ||p - p_0||_1 by one step of this length per walk.
 
         Returns:
-            The walks that have reached their end: h has changed its sign, and the label leads.
+            The walks that have succeeded: h has changed its sign, and the label leads.
         """
         scratch = self._scratch
         torch.sub(self.p, self._start.point, out=scratch).sign_()
         torch.addcmul(self._here.pull, scratch, c3[:, None], out=scratch)
-        # From the gradient by p to that by z: p (g - <g, p>).
+        # The chain rule from p to z: p (g - <g, p>).
         scratch.mul_(self.p)
         scratch.addcmul_(self.p, scratch.sum(dim=1, keepdim=True), value=-1)
         lost = torch.nonzero(self.lead < 0).squeeze(1)
@@ -50,7 +50,7 @@ class Walks:
             scratch[lost, -1] -= c2
             scratch[lost, self.z[lost, :-1].argmax(dim=1)] += c2
         steep = torch.linalg.vector_norm(scratch, dim=1, keepdim=True)
-        # A flat place (every ReLU closed) stays where it is, and fails in the end.
+        # At a flat point (every ReLU closed) a walk does not move, and fails in the end.
         steep.clamp_min_(torch.finfo(scratch.dtype).tiny)
         self.z.addcmul_(scratch, steep.reciprocal_(), value=-length)
         torch.softmax(self.z, dim=1, out=self.p)
@@ -63,7 +63,7 @@ class Walks:
         return torch.nonzero(crossed & (self.lead > 0)).squeeze(1)
 
     def restart(self, rows: Int[Tensor, " r"]) -> None:
-        """Put walks back to where they began."""
+        """Put walks back to their starting points."""
         start = self._start.take(rows)
         self.z[rows], self.p[rows] = self._z_0[rows], start.point
         self.lead[rows] = _lead(self._z_0[rows])

@@ -1,9 +1,9 @@
 """MIST: copies of a network that learn from different members must agree on them.
 
 Li, Li, Ribeiro, "MIST: Defending Against Membership Inference Attacks Through Membership-Invariant
-Subspace Training", USENIX Security 2024, Section 4. Most members are predicted well by copies that
-did not train on them; where a copy alone is sure, it has learned a member by heart, and unlearns
-it.
+Subspace Training", USENIX Security 2024, Section 4. Copies predict most members well without
+training on them. If only one copy is confident about a member, that copy has memorized it, and
+unlearns it.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ Batch = Int[Tensor, " b"]
 class MIST:
     """Trains copies on parts of the members, makes them agree there, and averages their weights.
 
-    Each epoch deals the members out anew. Each copy starts from the averaged network, takes an
-    epoch of cross-entropy on its own part, then an epoch of the cross-difference loss: the
-    distance of its prediction for a record of its part from those of the other copies.
+    Each epoch splits the members anew. Each copy starts from the averaged network and trains one
+    epoch with cross-entropy on its own part. Then it trains one epoch with the cross-difference
+    loss: the distance of its predictions on its part from those of the other copies.
 
     Attributes:
         network: builds the classifier.
         num_classes: number of classes.
         recipe: optimizer, rate, batch size and epochs.
-        n_copies: how many copies there are, >= 2.
-        cross_weight: of the cross-difference loss, >= 0; to be tuned for each data set.
+        n_copies: number of copies, >= 2.
+        cross_weight: weight of the cross-difference loss, >= 0; tune it per data set.
     """
 
     network: NetworkFactory
@@ -119,7 +119,7 @@ class MIST:
 
             take_steps(learn)
             if self.cross_weight > 0 and len(busy) > 1:
-                # As they are now: a copy that has unlearned its part is no yardstick for others.
+                # Compare with copies from before: others may have unlearned their part already.
                 locally_trained = [deepcopy(copy).eval() for copy in busy]
                 take_steps(agree)
             average(busy, loop.network)
@@ -138,13 +138,13 @@ def predictions(networks: Sequence[nn.Module], x: Tensor) -> Float[Tensor, "m b 
 
 
 def cross_difference(p: Float[Tensor, "b c"], others: Float[Tensor, "m b c"]) -> Float[Tensor, ""]:
-    """Return the L1 distance of predictions from those of others, the mean over both."""
+    """Return the mean L1 distance of predictions from those of other networks."""
     return (p - others).abs().sum(dim=2).mean()
 
 
 @torch.no_grad()
 def average(networks: Sequence[nn.Module], into: nn.Module) -> None:
-    """Give `into` the mean of the networks' tensors; of whole numbers those of the first."""
+    """Set `into` to the mean of the networks' tensors; integers come from the first network."""
     states = [network.state_dict() for network in networks]
     for name, tensor in into.state_dict().items():
         each = torch.stack([state[name] for state in states])

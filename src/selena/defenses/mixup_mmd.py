@@ -1,4 +1,4 @@
-"""MixUp with a penalty on the distance between predictions for members and for references.
+"""MixUp with a penalty on the distance between predictions for members and for non-members.
 
 Li, Li, Ribeiro, "Membership Inference Attacks and Defenses in Classification Models",
 CODASPY 2021, Section 5; MixUp: Zhang et al., ICLR 2018.
@@ -29,7 +29,7 @@ class MixupMMDLoss:
 
     Attributes:
         mixup: both parameters of the Beta distribution of the mixing share.
-        weight: of the penalty.
+        weight: weight of the penalty.
         references: features of the reference records.
         labels: their labels.
     """
@@ -55,7 +55,7 @@ class MixupMMDLoss:
             share * per_example_loss(logits, target, "cross_entropy")
             + (1 - share) * per_example_loss(logits, target[partner], "cross_entropy")
         ).mean()
-        # Each member beside a reference of its own class: else the mix of classes would differ.
+        # One reference of the same class per member, so that both sides have the same classes.
         has_reference = torch.isin(target.cpu(), self.labels)
         if self.weight == 0 or not bool(has_reference.any()):
             return loss
@@ -67,7 +67,7 @@ class MixupMMDLoss:
 
 
 def same_class_rows(labels: Int[Tensor, " r"], wanted: Int[Tensor, " m"]) -> Int[Tensor, " m"]:
-    """Return for each wanted label a random row that has it; there must be one."""
+    """Return a random row for each wanted label; each label must occur."""
     by_label = labels.argsort(stable=True)
     counts = labels.bincount()
     first = counts.cumsum(0) - counts
@@ -78,7 +78,7 @@ def same_class_rows(labels: Int[Tensor, " r"], wanted: Int[Tensor, " m"]) -> Int
 def squared_mmd(a: Float[Tensor, "m c"], b: Float[Tensor, "m c"]) -> Float[Tensor, ""]:
     """Return the (biased, never negative) squared maximum mean discrepancy of two samples.
 
-    The kernel is Gaussian, its width the mean squared distance within the joint sample.
+    The kernel is Gaussian; its width is the mean squared distance within the joint sample.
     """
     both = torch.cat([a, b])
     norms = (both**2).sum(dim=1)
@@ -94,7 +94,7 @@ class MixupMMD(SingleNetwork):
 
     Attributes:
         mixup: both parameters of the Beta distribution of the mixing share, > 0.
-        weight: of the MMD penalty, >= 0; to be tuned for each data set.
+        weight: weight of the MMD penalty, >= 0; tune it per data set.
     """
 
     name: ClassVar[str] = "mixup-mmd"

@@ -1,4 +1,4 @@
-"""Filters that tell less of each prediction: only the label, or only the k likeliest classes.
+"""Filters that reveal less of each prediction: only the label, or only the k likeliest classes.
 
 Shokri et al., "Membership Inference Attacks Against Machine Learning Models", S&P 2017,
 Section VIII ("Restrict the prediction vector").
@@ -22,13 +22,12 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True)
 class TopK:
-    """Fits any defense, and gives away the probabilities of the k likeliest classes only.
+    """Fits any defense, and reveals only the probabilities of the k likeliest classes.
 
     Attributes:
         base: what trains the target model.
-        k: how many classes keep their probability; what is left is spread evenly over the
-            others, which is all that can be known of them. 0 gives the label alone, as a
-            certainty.
+        k: number of classes that keep their probability; the rest is spread evenly over the
+            other classes. 0 gives only the label, with probability 1.
     """
 
     base: Defense
@@ -67,7 +66,7 @@ class TopKModel(FilteredModel):
     k: int
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return the logarithms of what is told; -inf for a probability of 0."""
+        """Return the logarithms of the filtered probabilities; -inf for 0."""
         logits = self.target.logits(x)
         if self.k == 0:
             return one_hot(logits.argmax(dim=1), self.num_classes).float().log()

@@ -3,11 +3,11 @@
 Papernot et al., "Semi-supervised Knowledge Transfer for Deep Learning from Private Training Data",
 ICLR 2017 (LNMax), and "Scalable Private Learning with PATE", ICLR 2018, Section 4.1 (GNMax).
 
-The bound is independent of the data. A record reaches one teacher only, by a hash of its content or
-of its subject, whatever the other records are. So one record changes one vote per query: one count
-falls by 1 and another rises by 1. All answers together are Gaussian-private with
-mu = sqrt(2 * queries) / noise (Dong, Roth & Su 2022), or, with Laplace noise of scale b, the sum of
-`queries` answers that are each (2 / b)-private.
+The bound is independent of the data. A hash of its content or subject assigns each record to one
+teacher, regardless of the other records. So one record changes one vote per query: one count falls
+by 1 and another rises by 1. All answers together are Gaussian-private with
+mu = sqrt(2 * queries) / noise (Dong, Roth & Su 2022). With Laplace noise of scale b, each answer is
+(2 / b)-private, and the bounds of `queries` answers are composed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Noise = Literal["gaussian", "laplace"]
 class PATE:
     """Trains teachers on disjoint parts of the members, and a student on their noisy votes.
 
-    The student trains on validation records alone, whose labels are not used. The model states the
-    epsilon of the votes at `delta`; adjacent sets differ by one record, or by one subject where
+    The student trains only on validation records, whose labels are not used. The model states the
+    epsilon of the votes at `delta`; adjacent sets differ by one record, or by one subject if
     records have subjects.
 
     Attributes:
@@ -55,13 +55,13 @@ class PATE:
         num_classes: number of classes.
         recipe: how a teacher is trained.
         distillation: how the student is trained.
-        n_teachers: how many teachers there are, >= 2.
+        n_teachers: number of teachers, >= 2.
         noise: "gaussian" (GNMax) or "laplace" (LNMax) noise on the votes of each class.
         noise_scale: standard deviation of Gaussian noise, or scale of Laplace noise, in votes,
             >= 0; 0 states no finite epsilon.
-        queries: on how many validation records the teachers vote, >= 1; None for all. Fewer give a
-            smaller epsilon, and a student that knows less.
-        delta: for which epsilon is stated, in (0, 1); well below 1 / n.
+        queries: number of validation records on which the teachers vote, >= 1; None for all.
+            Fewer give a smaller epsilon and a less accurate student.
+        delta: the delta for which epsilon is stated, in (0, 1); well below 1 / n.
     """
 
     network: NetworkFactory
@@ -102,7 +102,7 @@ class PATE:
         """Train the teachers on `train`, and the student on their votes about `validation`.
 
         Raises:
-            DataError: records that cannot be trained on, in either set.
+            DataError: invalid records in either set.
         """
         workspace = workspace or Workspace()
         check_records(train, num_classes=self.num_classes, what="training records")
@@ -125,13 +125,13 @@ class PATE:
         return DPModel(student, self.epsilon(len(asked)), self.delta)
 
     def epsilon(self, queries: int) -> float:
-        """Return epsilon at `delta` of so many answers."""
+        """Return epsilon at `delta` of `queries` answers."""
         if self.noise_scale == 0:
             return math.inf
         if self.noise == "gaussian":
             return epsilon_of_gaussian(math.sqrt(2 * queries) / self.noise_scale, self.delta)
         each = 2 / self.noise_scale
-        # Pure privacy adds up; or each answer is (each^2 / 2)-concentrated (Bun & Steinke 2016).
+        # The smaller of two bounds: sum of epsilons, or concentrated (Bun & Steinke 2016).
         rho = queries * each**2 / 2
         return min(queries * each, rho + 2 * math.sqrt(rho * math.log(1 / self.delta)))
 
@@ -145,7 +145,7 @@ class PATE:
     def _votes(
         self, train: Records, asked: Records, validation: Records, seed: int, workspace: Workspace
     ) -> Int[Tensor, "q c"]:
-        """Return how many teachers predict each class; a teacher without records does not vote."""
+        """Return the number of votes per class; a teacher without records does not vote."""
         teacher = teachers_of(train, self.n_teachers, child_seed(seed, "parts"))
         jobs = [
             Job(f"pate-teacher-{i}", teacher == i, child_seed(seed, "teacher", i))
@@ -177,7 +177,7 @@ class PATE:
 def teachers_of(train: Records, n_teachers: int, key: int) -> Int[Tensor, " n"]:
     """Return the teacher of each record: a keyed hash of its subject, or else of its content.
 
-    It depends on that record alone, so adding or removing one moves no other.
+    It depends on that record only, so adding or removing one changes no other record's teacher.
     """
     drawn = uniform_by_content(train.x, key)
     if train.subjects is not None:
@@ -187,5 +187,5 @@ def teachers_of(train: Records, n_teachers: int, key: int) -> Int[Tensor, " n"]:
 
 
 def _as_features(subjects: Int[Tensor, " n"]) -> Float[Tensor, "n 8"]:
-    """Return the bytes of each number, as features are hashed."""
+    """Return the bytes of each number as features, for the hash of features."""
     return subjects.contiguous().view(torch.uint8).view(-1, 8).float()

@@ -23,7 +23,7 @@ from selena.types import Records
 
 @dataclass(frozen=True)
 class RelaxedCrossEntropy:
-    """Cross-entropy down to `alpha`; below it, up again and flattened in turns.
+    """Minimises cross-entropy down to `alpha`; below it, alternates ascent and flattening.
 
     Attributes:
         alpha: the level, in nats.
@@ -39,7 +39,7 @@ class RelaxedCrossEntropy:
         *,
         epoch: int,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch: in even epochs ascent below the level, in odd flattening."""
+        """Return the loss of a batch; below the level, even epochs ascend and odd ones flatten."""
         logits = network(x)
         loss = per_example_loss(logits, target, "cross_entropy").mean()
         if epoch % 2 == 0:
@@ -48,7 +48,7 @@ class RelaxedCrossEntropy:
 
 
 def _flattening(logits: Float[Tensor, "b c"], target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Keep the label's probability as it is and draw the others to one level."""
+    """Keep the label's probability, and make the other classes equally probable."""
     of_label = logits.detach().softmax(dim=1).gather(1, target[:, None])
     others = (1 - of_label) / max(logits.shape[1] - 1, 1)
     soft = others.expand_as(logits).scatter(1, target[:, None], of_label)
@@ -60,7 +60,7 @@ class RelaxLoss(SingleNetwork):
     """Ordinary training with `RelaxedCrossEntropy`.
 
     Attributes:
-        alpha: the level at which the loss is kept, >= 0 nats; to be tuned for each data set.
+        alpha: the level at which the loss is kept, >= 0 nats; tune it per data set.
     """
 
     name: ClassVar[str] = "relaxloss"

@@ -35,7 +35,7 @@ _MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Selena:
-    """Distils a `SplitAI` ensemble into one student, which alone is the protected model.
+    """Distils a `SplitAI` ensemble into one student, the protected model.
 
     Attributes:
         network: builds a sub-model, and the student.
@@ -43,7 +43,7 @@ class Selena:
         recipe: how each sub-model is trained.
         distillation: how the student is trained.
         n_submodels: number of sub-models.
-        n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
+        n_nonmodels: number of sub-models that do not train on a given record; 1 <= l < k.
         near_duplicates: which training records share a draw because they are near copies; see
             `SplitAI`.
     """
@@ -124,10 +124,10 @@ class Selena:
         seeds: Sequence[int],
         workspace: Workspace,
     ) -> list[NetworkModel]:
-        """Return the model of each mask, trained on the records that it marks.
+        """Return one model per mask, trained on the records that the mask marks.
 
-        All sub-models of all masks train as one ensemble, and then all students. Each model is what
-        `fit` makes of its records, except for rounding.
+        All sub-models of all masks train as one ensemble, and then all students. Each model equals
+        the result of `fit` on its records, except for rounding.
         """
         check_records(records, num_classes=self.num_classes, what="training records")
         parts = [torch.nonzero(mask).squeeze(1) for mask in masks]
@@ -162,7 +162,7 @@ class Selena:
             mean_prediction(teacher, records.x[rows], mine, self.num_classes, workspace.device)
             for teacher, rows, mine in zip(teachers, parts, sets, strict=True)
         ]
-        # A record has other soft labels in each run: the runs' records stand one after another.
+        # A record has different soft labels in each run, so the runs' records are concatenated.
         places = torch.arange(sum(map(len, parts))).split([len(rows) for rows in parts])
         students = fit_networks(
             self.network,
@@ -179,9 +179,9 @@ class Selena:
         return [NetworkModel(network, self.num_classes, workspace.device) for network in students]
 
     def most_side_by_side(self, records: Records) -> int:
-        """Return how many runs over halves of `records` fit into memory together.
+        """Return how many runs on halves of `records` fit into memory together.
 
-        Their sub-models and their copies of the records take a gigabyte at most.
+        Their sub-models and copies of the records take at most a gigabyte.
         """
         parameters = sum(each.numel() for each in self.network().parameters())
         networks = 4 * parameters * (self.n_submodels + 1)

@@ -1,4 +1,4 @@
-"""One network trained on all members: what most defenses come down to."""
+"""Base class and function for defenses that train one network on all members."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from selena.workspace import Workspace
 class SingleNetwork:
     """The base of defenses that train one network on all members.
 
-    A subclass sets `name` and overrides what it changes: the targets, the recipe (which holds the
-    loss and the optimizer), or the architecture.
+    A subclass sets `name` and overrides the targets, the recipe (with its loss and optimizer), or
+    the architecture.
 
     Attributes:
         network: builds the classifier.
@@ -35,14 +35,14 @@ class SingleNetwork:
     """
 
     name: ClassVar[str]
-    """What the kept network and the progress bar are called."""
+    """Name of the kept network and of the progress bar."""
 
     network: NetworkFactory
     num_classes: int
     recipe: Recipe
 
     def targets(self, train: Records) -> Shaped[Tensor, "n *target"]:
-        """Return what to learn: labels, or rows of probabilities (n x classes)."""
+        """Return the targets: labels, or rows of probabilities (n x classes)."""
         return train.y
 
     def training_recipe(self, train: Records, validation: Records) -> Recipe:
@@ -50,7 +50,7 @@ class SingleNetwork:
         return self.recipe
 
     def architecture(self) -> NetworkFactory:
-        """Return what builds the network that is trained."""
+        """Return the function that builds the network."""
         return self.network
 
     def fit(
@@ -78,7 +78,7 @@ class SingleNetwork:
     ) -> tuple[NetworkModel, LossTrace]:
         """Train as `fit` does, and record the loss of every member after every epoch.
 
-        A training that is found finished in the workspace's folder has no trace.
+        A network that is found finished in the workspace's folder has no trace.
 
         Raises:
             DataError: records that cannot be trained on.
@@ -134,9 +134,9 @@ def fit_single(
         recipe: how it is trained.
         train: members.
         validation: non-members, for `recipe.selection == "validation"`.
-        name: what the kept network and the progress bar are called.
+        name: name of the kept network and of the progress bar.
         seed: root of every draw.
-        targets: what to learn instead of the labels, such as rows of probabilities.
+        targets: targets instead of the labels, such as rows of probabilities.
         workspace: device, progress, and the folder for finished networks and checkpoints.
         on_epoch: see `fit_networks`.
 

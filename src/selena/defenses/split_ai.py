@@ -38,24 +38,25 @@ _CHUNK = 8192
 class SplitAI:
     """Trains K sub-models and answers each member by the L of them that never saw it.
 
-    Exact queries of members are protected, queries near a member are not. Nor are all records of a
-    subject together: a member's are answered by the same L sub-models, those of a stranger by
-    others each, and the spread of the answers tells them apart.
+    Exact queries of members are protected; queries near a member are not. A subject with several
+    records is not protected either: one set of L sub-models answers all records of a training
+    subject, while each record of another person gets a different set. The spread of the answers
+    tells the two apart.
 
-    Near copies among the training records share their L sub-models. Of queries, exact records alone
-    are recognized, as in the paper: an ensemble that also answered near queries by a member's own
-    sub-models would have to keep the members themselves, and the edge of what it calls near would
-    tell where a member is. Distil it (`Selena`) before you publish it.
+    Near copies among the training records share their L sub-models. In queries only exact records
+    are recognized, as in the paper. To recognize near queries the ensemble would have to store the
+    members, and the limit of "near" would reveal where they are. Distil it (`Selena`) before you
+    publish it.
 
     Attributes:
         network: builds a sub-model.
         num_classes: number of classes.
         recipe: how each sub-model is trained.
         n_submodels: number of sub-models.
-        n_nonmodels: how many of them do not train on a given record; 1 <= l < k.
+        n_nonmodels: number of sub-models that do not train on a given record; 1 <= l < k.
         near_duplicates: which training records share a draw because they are near copies: "auto"
-            finds them by gaps among distances, "exact" takes equal ones alone, and a number is a
-            distance (see `selena.content.near_duplicates`).
+            finds them by gaps among distances, "exact" takes only equal records, and a number is
+            the largest distance (see `selena.content.near_duplicates`).
     """
 
     network: NetworkFactory
@@ -145,7 +146,7 @@ class SplitAIModel:
 
     Attributes:
         submodels: the K networks.
-        sets: which of them never saw which training record.
+        sets: which sub-models never saw which training record.
         index: finds a training record by content.
         num_classes: number of classes.
         device: where it computes.
@@ -160,8 +161,8 @@ class SplitAIModel:
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
         """Return the logarithm of the mean prediction of each query's L sub-models.
 
-        A training record is answered by its own non-models; any other input by the non-models
-        of a training record drawn by a keyed hash of the input.
+        The non-models of a training record answer it. The non-models of a training record that is
+        drawn by a keyed hash answer any other input.
         """
         answering = self.sets.take(self.index.answering_rows(x))
         return mean_prediction(self.submodels, x, answering, self.num_classes, self.device).log()
@@ -200,9 +201,9 @@ def draw_non_model_sets(
 ) -> NonModelSets:
     """Draw for each record, uniformly without replacement, L of the K sub-models.
 
-    Records of equal content share one draw, and so do those of one subject and near copies:
-    otherwise a sub-model that must not see the one would train on the other. Near copies take the
-    draw of one of them, so that all other records have the draws they have without.
+    Records of equal content, of one subject, and near copies share one draw; otherwise a sub-model
+    that must not see one of them would train on the other. Near copies take the draw of one of
+    them, so the draws of all other records do not change.
     """
     check_sizes(n_submodels, n_nonmodels)
     contents = group_by_content(train.x).numpy()
@@ -211,7 +212,7 @@ def draw_non_model_sets(
         unit = join_subjects(contents, train.subjects.numpy())
     generator = torch_generator(seed, "non-model sets")
     bits = torch.zeros(int(unit.max()) + 1, (n_submodels + 7) // 8, dtype=torch.uint8)
-    # One generator draws on: chunks of rows get the numbers that all rows at once would.
+    # One generator continues over the chunks, so chunks get the same draws as all rows at once.
     for part in in_chunks(len(bits), _CHUNK):
         order = torch.rand(len(bits[part]), n_submodels, generator=generator).argsort(dim=1)
         bits[part] = NonModelSets.pack(torch.from_numpy(l_of_k(order.numpy(), n_nonmodels))).bits

@@ -1,4 +1,4 @@
-"""The undefended model: ordinary training, the yardstick of every defense."""
+"""The undefended model: ordinary training, with which defenses are compared."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Undefended(SingleNetwork):
         seeds: Sequence[int],
         workspace: Workspace,
     ) -> list[NetworkModel]:
-        """Return the model of each mask, trained on the records that it marks, as one ensemble.
+        """Return one model per mask, trained on the records that it marks, as one ensemble.
 
-        Each is what `fit` makes of those records, except for rounding.
+        Each model equals the result of `fit` on those records, except for rounding.
         """
         check_records(records, num_classes=self.num_classes, what="training records")
         jobs = [
