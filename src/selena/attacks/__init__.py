@@ -1,8 +1,8 @@
 """Membership inference attacks: each learns from known records and returns a scorer.
 
-Every attack is called SomethingAttack, in CamelCase what the registry calls it. It takes by
-position what it is built around (a signal, a defense); numbers are keywords. The functions called
-something_scores train nothing: they work on what is given, mostly confidences of reference models.
+The class of an attack is its registry name in CamelCase plus "Attack". The positional argument is
+the main part (a signal, a defense); numbers are keywords. Functions called something_scores train
+nothing; they compute scores from given arrays, mostly confidences of reference models.
 """
 
 from selena.attacks.adaptive import ShadowDistanceAttack, ShadowNeuralAttack

@@ -1,14 +1,14 @@
-"""Imitates the defense: the attacker trains a Split-AI of its own on the members it knows.
+"""Adaptive attacks: the attacker imitates the defense by a Split-AI on the members it knows.
 
-Tang et al. 2022, Section 5.2 (adaptive attacks). SELENA's student learned to answer members as
-the defender's Split-AI does; the attacker's shadow of that Split-AI, on half of the members and
-with sets of its own, guesses those answers. A protected answer near the guess, or far from it,
-tells something about membership.
+Tang et al. 2022, Section 5.2 (adaptive attacks). SELENA's student learned to answer members as the
+defender's Split-AI does. The attacker's shadow of that Split-AI, with half of the members and its
+own sets, predicts these answers. The distance of the protected answer from this prediction reveals
+something about membership.
 
-What the shadow answers: a known member is answered by its own L non-models, as the defender's
-Split-AI answers every member; anything else by an L-set that a keyed hash of it draws. So no
-record, known or not, is answered by sub-models that trained on it, and thresholds fitted on known
-records meet no overfitted answers - except where a known member has a near duplicate.
+A known member is answered by its own L non-models in the shadow, as the defender's Split-AI answers
+every member. Any other record is answered by an L-set that a keyed hash draws. So no record is
+answered by sub-models that trained on it, and thresholds are not fitted on overfitted answers
+(unless a known member has a near-duplicate).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Direction = Literal["auto", "+", "-"]
 Inputs = Literal["difference", "both"]
 
 _LOG_TINY = -104.0
-"""Below every logarithm of a float32 that is not 0; bounds the cost of a probability of 0."""
+"""Replaces log 0; it is below the logarithm of every positive float32."""
 
 
 def train_shadow(
@@ -59,10 +59,9 @@ def train_shadow(
 ) -> SplitAIModel:
     """Return the attacker's Split-AI on the known members.
 
-    Its seed comes from `shadow_seed` and from which members are known, not from the attack that
-    asks: in a workspace with a folder the attacks of one audit share one shadow, trained once.
-    Where the recipe selects epochs by validation, the known non-members are the attacker's
-    validation records.
+    Its seed depends on `shadow_seed` and on the known members, not on the attack. So in a workspace
+    with a folder all attacks of one audit share one shadow, trained once. If the recipe selects
+    epochs by validation, the known non-members are the validation records.
     """
     members = known.all_members
     seed = child_seed(shadow_seed, "shadow Split-AI", tensor_digest(members.ids))
@@ -72,7 +71,7 @@ def train_shadow(
 def _shadow(
     split_ai: SplitAI, known: MembershipSets, shadow_seed: int, workspace: Workspace | None
 ) -> TargetModel:
-    """Return the shadow; attacks in one workspace hold one, which remembers its answers."""
+    """Return the shadow, which all attacks in a workspace share and which remembers answers."""
     workspace = workspace or Workspace()
     sides = [tensor_digest(*r.tensors) for r in (known.all_members, known.non_members)]
     name = fingerprint("shadow", split_ai, sides, shadow_seed)
@@ -85,19 +84,19 @@ def _shadow(
 
 
 def planned_shadow(plan: Plan, data: Dataset) -> SplitAI:
-    """Return how an attacker who knows the defender's `plan` imitates its Split-AI."""
+    """Return the Split-AI of an attacker who knows the defender's `plan`."""
     epochs = plan.shadow_epochs or plan.training.epochs
     return SplitAI.from_plan(replace(plan, training=replace(plan.training, epochs=epochs)), data)
 
 
 @dataclass(frozen=True)
 class ShadowDistanceAttack:
-    """Scores a record by how near the protected answer is to the shadow's.
+    """Scores a record by the distance between the protected answer and the shadow's.
 
     Attributes:
-        split_ai: how the attacker imitates the defender's Split-AI.
-        signal: "cross_entropy", -sum of p_shadow log p_protected, the loss that the student was
-            trained to lower on members; or "squared_l2" between the two vectors.
+        split_ai: the attacker's imitation of the defender's Split-AI.
+        signal: "cross_entropy", -sum of p_shadow log p_protected, which the student minimised on
+            members; or "squared_l2" between the two vectors.
         direction: "+" if members' answers are nearer to the shadow's, "-" if they are farther,
             "auto" for the one that fits known records better.
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
@@ -171,7 +170,7 @@ class ComparisonScorer:
     calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return the signed nearness of the two answers, float64."""
+        """Return the signed negative distance of the two answers, float64."""
         protected = self.oracle.logits(candidates.x).double().numpy()
         guess = softmax(self.shadow.logits(candidates.x).double().numpy(), axis=1)
         if self.signal == "cross_entropy":
@@ -184,14 +183,14 @@ class ComparisonScorer:
 
 @dataclass(frozen=True)
 class ShadowNeuralAttack:
-    """Learns to tell members by the protected answer, the shadow's and the label.
+    """Trains a network to tell members by the protected answer, the shadow's and the label.
 
     Attributes:
-        split_ai: how the attacker imitates the defender's Split-AI.
+        split_ai: the attacker's imitation of the defender's Split-AI.
         inputs: "difference" of the two vectors (the paper's first), or "both" (its second).
-        towers: of "both", how many towers of the attack network see the vectors: 1 for both
-            together, or 2, one each, as in the authors' network. Two may find more, but from a few
-            dozen known records they learn nothing.
+        towers: for "both", the number of towers of the attack network: 1 for both vectors
+            together, or 2, one per vector, as in the authors' network. Two may find more, but learn
+            nothing from only a few dozen known records.
         network: how the attack network is trained.
         shadow_seed: root of the shadow's draws; attacks that share it share the shadow.
     """

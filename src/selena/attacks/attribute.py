@@ -5,10 +5,11 @@ Fredrikson, Jha, Ristenpart, "Model Inversion Attacks that Exploit Confidence In
 
     log p_model(y | x with attribute = v),
 
-and the guess is the v of the highest log p(v | rest of x) + that likelihood. The attacker knows
-everything of the record but the attribute: the worst case, as in SACRO-ML. The paper's prior is
-that of v alone; a forest fitted to the attacker's own records knows more. Yeom et al., "Privacy
-Risk in Machine Learning", CSF 2018, Section 5, compare the guesses on members with those on others.
+and the guess is the v with the highest sum of log p(v | rest of x) and that likelihood. The
+attacker knows everything about the record except the attribute: the worst case, as in SACRO-ML. The
+paper's prior uses v alone; here a forest fitted to the attacker's records also uses the rest of x.
+Yeom et al., "Privacy Risk in Machine Learning", CSF 2018, Section 5, compare the guesses on members
+with those on non-members.
 
 Cost: one query per record and possible value. No training of the target.
 """
@@ -23,7 +24,7 @@ from selena.training.batches import in_answer_chunks
 from selena.types import Records, TargetModel
 
 _LEAST = -104.0
-"""Below every logarithm of a float32 that is not 0; bounds the cost of a probability of 0."""
+"""Replaces log 0; it is below the logarithm of every positive float32."""
 
 
 def attribute_scores(
@@ -36,9 +37,9 @@ def attribute_scores(
 
     Args:
         model: answers about changed records.
-        records: n records of one dimension; what their columns hold is not looked at.
+        records: n records of one dimension; the values in `columns` are ignored.
         columns: the d columns that encode the attribute; several for a one-hot encoding.
-        values: what the columns hold for each of the v values.
+        values: contents of the columns for each of the v values.
 
     Returns:
         n x v logarithms, at most 0; higher = likelier.
@@ -58,7 +59,7 @@ def attribute_scores(
 def attribute_numbers(
     records: Records, columns: tuple[int, ...], values: Shaped[Tensor, "v d"]
 ) -> Shaped[np.ndarray, " n"]:
-    """Return which of `values` each record has: the nearest one, of equally near ones the first."""
+    """Return the index of the nearest of `values` for each record (the first of tied ones)."""
     held = records.x[:, list(columns)].double()
     gaps = (held[:, None, :] - values.double()[None]).abs().sum(dim=2)
     return np.asarray(gaps.argmin(dim=1).numpy())

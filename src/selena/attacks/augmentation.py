@@ -1,4 +1,4 @@
-"""Shifts and mirrors an image and looks at which copies keep their label.
+"""Shifts and mirrors an image, and checks which copies keep their label.
 
 Choquette-Choo et al. 2021, as used by Tang et al. 2022, Section 5.2, on CIFAR-100.
 """
@@ -38,9 +38,9 @@ class AugmentationAttack:
     Attributes:
         mode: "count" scores by the fraction of correct copies; "classifier" by a logistic
             regression on the 162 bits, correct or not.
-        held_out: of "classifier", share of the known records that it is not trained on, in
+        held_out: for "classifier", share of the known records that it is not trained on, in
             (0, 1); thresholds are fitted on them.
-        max_batch: images asked about at once; bounds memory, changes no result.
+        max_batch: images asked about at once; limits memory, changes no result.
     """
 
     family: ClassVar[Family] = "label-only"
@@ -77,7 +77,7 @@ class AugmentationAttack:
         """Train the classifier, if there is one.
 
         Raises:
-            DataError: the records are no images; of "classifier", fewer than two known members
+            DataError: the records are no images; for "classifier", fewer than two known members
                 or non-members.
         """
         correct = correct_neighbors(
@@ -91,7 +91,7 @@ class AugmentationAttack:
             return every
         train, calibration = hold_out(known, self.held_out, seed)
         records, truth = train.joined()
-        # Here, for it takes half a second to import.
+        # Imported here because the import takes half a second.
         from sklearn.linear_model import LogisticRegression
 
         classifier = LogisticRegression(max_iter=1_000)
@@ -107,7 +107,7 @@ class ClassifierScorer:
     Attributes:
         every: makes the copies and asks about them.
         weights: what each of the 162 bits adds to the log-odds.
-        intercept: the log-odds where no copy is classified right.
+        intercept: the log-odds if no copy is classified correctly.
         calibration: the known records that it was not trained on.
     """
 
@@ -118,6 +118,6 @@ class ClassifierScorer:
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return the classifier's log-odds of membership, float64."""
-        # Summed apart for each record: a matrix product may round a row by its place in it.
+        # One sum per record: the rounding in a matrix product may depend on a row's place.
         weighted = self.every.each(candidates).numpy() * self.weights
         return torch.from_numpy(weighted.sum(axis=1) + self.intercept)

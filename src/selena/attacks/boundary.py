@@ -1,8 +1,8 @@
 """Distance from the decision boundary, by the attack of Carlini and Wagner in L2.
 
-Carlini & Wagner 2017, Section VI; as a membership score Choquette-Choo et al. 2021. Its answers
-are those of a label-only attack with queries without end, which is how the paper uses it, but
-it reads gradients: its access says so.
+Carlini & Wagner 2017, Section VI; as a membership score Choquette-Choo et al. 2021. The paper uses
+it in place of a label-only attack with unlimited queries. Since it reads gradients, its `access` is
+"gradient".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from selena.types import Access, Dataset, Family, FeatureKind, MembershipSets, N
 from selena.workspace import Workspace
 
 _INSIDE = 0.999999
-"""Keeps arctanh finite at the walls of the box."""
+"""Keeps arctanh finite at the bounds of the box."""
 
 Logits = Callable[[Float[Tensor, "m d"]], Float[Tensor, "m c"]]
 
@@ -31,19 +31,19 @@ Logits = Callable[[Float[Tensor, "m d"]], Float[Tensor, "m c"]]
 class BoundaryDistanceAttack:
     """Scores a record by its L2 distance to the decision boundary, found by the model's gradient.
 
-    For each record alone it minimises |x' - x|² + c · max(z_y - max over j != y of z_j, 0) over
-    x' in the box, written as a tanh of what Adam moves; a binary search finds the c that just
-    suffices. A descent is given up early when a tenth of its steps brings no gain (1e-4 of the
-    loss). Every record has its own c, Adam moments and early end, so the others in its batch
-    change nothing; a record that is done leaves the batch.
+    For each record it minimises |x' - x|² + c · max(z_y - max over j != y of z_j, 0) over x' in
+    the box, with x' as a tanh of Adam's variables. A binary search finds the smallest sufficient
+    c. A descent ends early when a tenth of its steps brings no gain (1e-4 of the loss). Every
+    record has its own c, Adam moments and early end, and leaves the batch when it is done, so its
+    result does not depend on the batch.
 
     Attributes:
-        steps: of Adam, at most, for each c.
-        searches: values of c tried.
-        learning_rate: of Adam.
-        first_c: where the search begins; multiplied by 10 until a point is found.
-        low: least value of a feature.
-        high: greatest value of a feature; images are taken to [0, 1].
+        steps: most steps of Adam for each c.
+        searches: number of values of c to try.
+        learning_rate: learning rate of Adam.
+        first_c: first value of c; multiplied by 10 until a point is found.
+        low: smallest value of a feature.
+        high: largest value of a feature; images are scaled to [0, 1].
         max_batch: records in memory at once; changes no result.
     """
 
@@ -83,7 +83,7 @@ class BoundaryDistanceAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DistanceScorer:
-        """Return a scorer; nothing is learned and no randomness used."""
+        """Return a scorer; it learns nothing and draws nothing."""
         workspace = workspace or Workspace()
         shape, device = known.members.x.shape[1:], workspace.torch_device
 
@@ -99,7 +99,7 @@ class BoundaryDistanceAttack:
     def distances(
         self, logits: Logits, x: Float[Tensor, "m d"], labels: Int[Tensor, " m"]
     ) -> Float[Tensor, " m"]:
-        """Return the distance of each record, infinite where no other label was found.
+        """Return the distance of each record, infinite if no other label was found.
 
         Args:
             logits: the target, differentiable.
@@ -129,7 +129,7 @@ class BoundaryDistanceAttack:
         center: float,
         half: float,
     ) -> Float[Tensor, " m"]:
-        """Return the smallest squared distance met by one descent, infinite where none was."""
+        """Return the smallest squared distance in one descent, infinite if none was found."""
         found = torch.full((len(origin),), torch.inf, device=origin.device)
         going = _Going.at(origin, labels, c, center + half * torch.tanh(origin))
         for step in range(1, self.steps + 1):
@@ -157,18 +157,18 @@ class BoundaryDistanceAttack:
 
 @dataclass
 class _Going:
-    """State of the descents that still go on, one row per record.
+    """State of the unfinished descents, one row per record.
 
     Attributes:
-        row: where the record stands in the batch that the descents began with.
-        origin: its place in tanh space.
-        start: its place in the box.
-        labels: its class.
+        row: row of the record in the original batch.
+        origin: starting point in tanh space.
+        start: starting point in the box.
+        labels: the record's class.
         c: weight of the margin.
         moved: what Adam has added to `origin`.
         mean: Adam's first moment.
         square: Adam's second moment.
-        loss: at the last look for a gain.
+        loss: loss at the last check for a gain.
     """
 
     row: Tensor
@@ -205,7 +205,7 @@ class _Going:
         self.moved = self.moved.detach() - learning_rate / (1 - 0.9**step) * self.mean / spread
 
     def take(self, going: Tensor) -> _Going:
-        """Return the state of the descents that go on."""
+        """Return the state of the descents that continue."""
         if bool(going.all()):
             return self
         return _Going(*(getattr(self, f.name)[going] for f in fields(self)))

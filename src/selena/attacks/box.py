@@ -1,4 +1,4 @@
-"""The box of features in which an attack looks for the decision boundary."""
+"""The range of features in which an attack searches for the decision boundary."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SLACK = 1e-6
 
 @dataclass(frozen=True)
 class Box:
-    """Features in [low, high], every one of them.
+    """The box of points with all features in [low, high].
 
     Attributes:
-        low: the least value of a feature.
-        high: the greatest, above `low`.
+        low: smallest value of a feature.
+        high: largest value, above `low`.
     """
 
     low: float
@@ -72,11 +72,11 @@ class DistanceScorer:
 
     Attributes:
         oracle: answers the queries.
-        box: in which the distance is measured.
-        measure: measures it; infinite where no boundary was found.
+        box: the box that contains all points.
+        measure: measures the distance; infinite if no boundary was found.
         batch: records measured at once.
         calibration: all known records.
-        progress: who shows it.
+        progress: shows the progress.
     """
 
     oracle: Oracle
@@ -89,8 +89,8 @@ class DistanceScorer:
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
         """Return L2 distances, float64.
 
-        0 for a record that is misclassified already; the diagonal of the box for one whose
-        boundary was not found.
+        A misclassified record has distance 0. A record without a found boundary has the length
+        of the box's diagonal.
 
         Raises:
             DataError: a feature lies outside the box.

@@ -42,16 +42,16 @@ class FlipNoiseAttack:
     """Scores a binary record by the fraction of noisy copies that are classified correctly.
 
     The number of flips is chosen on known records, so evaluation records cost `copies` queries
-    each. For the choice on evaluation records that published figures may have made, run one
-    attack per number of flips (`flips=7`; its name carries the number) and compare their results:
-    an attack itself never sees the truth.
+    each. Published figures may have chosen it on evaluation records, which an attack here cannot
+    do. To imitate that, run one attack per number of flips (`flips=7`; its name contains the
+    number) and compare their results.
 
     Attributes:
         flips: numbers of flipped bits to choose from (the paper: 1..30 on Purchase100, 1..100
             on Texas100), or one number.
         copies: noisy copies per record; the paper's 100.
-        search: "halving" spends few copies on unpromising numbers of flips; "all" spends every
-            copy on every number. See `selena.attacks.robustness.fit_strength`.
+        search: "halving" spends few copies on unpromising numbers of flips; "all" uses all copies
+            for every number. See `selena.attacks.robustness.fit_strength`.
     """
 
     family: ClassVar[Family] = "label-only"
@@ -74,7 +74,7 @@ class FlipNoiseAttack:
 
     @property
     def name(self) -> str:
-        """The name it has in reports; that of a fixed number of flips carries the number."""
+        """The name it has in reports; it contains a fixed number of flips."""
         return f"flip_noise_{self.flips}" if isinstance(self.flips, int) else "flip_noise"
 
     @property
@@ -106,7 +106,7 @@ class FlipNoiseAttack:
 
 
 def flip_range(data: Dataset) -> tuple[int, ...]:
-    """Return the paper's range: to 30 of Purchase100's 600 bits, to 100 of Texas100's 6,169."""
+    """Return the paper's range: up to 30 of Purchase100's 600 bits, 100 of Texas100's 6,169."""
     bits = data.records.x[0].numel()
     return tuple(range(1, (100 if bits > 1000 else min(30, bits)) + 1))
 
@@ -114,7 +114,7 @@ def flip_range(data: Dataset) -> tuple[int, ...]:
 def correct_flips(
     oracle: Oracle, patterns: Bool[Tensor, "copies d"], progress: Progress
 ) -> Correct:
-    """Return the judgement of copies with those bits flipped."""
+    """Return the function that tells which copies with flipped bits keep their label."""
 
     def correct(records: Records, which: slice) -> Float[Tensor, "n k"]:
         check_bits(records.x)

@@ -1,6 +1,6 @@
 """Adds Gaussian noise to a continuous record and counts how often its label survives.
 
-Choquette-Choo et al. 2021; what `flip_noise` is to bits.
+Choquette-Choo et al. 2021; `flip_noise` is the same for bits.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class GaussianNoiseAttack:
     """Scores a record by the fraction of noisy copies that are classified correctly.
 
     Attributes:
-        sigmas: standard deviations of the noise to choose from on known records, or one.
-        relative: whether they count in standard deviations of each feature over the known
-            records, or in the feature's own units (of images: [0, 1], where noisy ones stay).
+        sigmas: standard deviations of the noise, to choose from on known records, or one value.
+        relative: whether their unit is each feature's standard deviation over the known records;
+            else it is the feature's own unit. (Images are in [0, 1], and noisy ones stay there.)
         copies: noisy copies per record.
         search: as in `selena.attacks.flip_noise.FlipNoiseAttack`.
-        max_batch: records asked about at once; bounds memory, changes no result.
+        max_batch: records asked about at once; limits memory, changes no result.
     """
 
     family: ClassVar[Family] = "label-only"
@@ -59,7 +59,7 @@ class GaussianNoiseAttack:
 
     @property
     def name(self) -> str:
-        """The name it has in reports; that of a fixed sigma carries its value."""
+        """The name it has in reports; it contains a fixed sigma."""
         return "gaussian_noise" if isinstance(self.sigmas, tuple) else f"gaussian_{self.sigmas:g}"
 
     @property

@@ -1,4 +1,4 @@
-"""Known records set aside by attacks that train: thresholds are fitted on what they never saw."""
+"""Holds out known records from attacks that train, so that thresholds are fitted on unseen ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def check_share(held_out: float) -> None:
 def hold_out(
     known: MembershipSets, share: float, seed: int, most: int | None = None
 ) -> tuple[MembershipSets, MembershipSets]:
-    """Split known records into a training part, balanced, and all the rest.
+    """Split known records into a balanced training part and a rest.
 
-    Stratified by membership: members and non-members are each split. Subjects stay whole.
+    Members and non-members are split separately. Subjects stay whole.
 
     Args:
         known: at least two members and two non-members.
-        share: held out of the smaller side; at least one record goes to each part.
+        share: share of the smaller side to hold out; each part gets at least one record.
         seed: root of the draw.
-        most: members, and non-members, that the training part holds at most.
+        most: most members, and most non-members, in the training part.
 
     Raises:
         DataError: fewer than two known members or non-members.

@@ -1,4 +1,4 @@
-"""Distance from the decision boundary, from predicted labels alone.
+"""Distance from the decision boundary, measured with predicted labels only.
 
 HopSkipJump (Chen, Jordan, Wainwright 2020, Algorithms 1 and 2; L2, untargeted); as a membership
 score Choquette-Choo et al. 2021.
@@ -27,27 +27,29 @@ from selena.workspace import Workspace
 _HALVINGS = 10
 
 Crossed = Callable[[Float[Tensor, "m d"], Int[Tensor, " m"]], Bool[Tensor, " m"]]
-"""Whether each point is given another label than its record's."""
+"""Whether the label of each point differs from its record's."""
 
 
 @dataclass(frozen=True)
 class HopSkipJumpAttack:
     """Scores a record by its L2 distance to the decision boundary, found by asking for labels.
 
-    From a point of another label it walks along the boundary: estimate the boundary's direction
-    from the labels of random points around, step away from it, return to it by binary search.
-    Every record walks by itself; all of them draw the same random directions (see
-    `selena.attacks.neighbors` for why that is sound), so that neither order nor batch matters.
+    Starting at a point with another label it walks along the boundary. Each step estimates the
+    boundary's direction from the labels of random points nearby, moves away from the boundary, and
+    returns to it by binary search.
+
+    Every record has its own walk. All walks use the same random directions (see
+    `selena.attacks.neighbors`), so neither order nor batch matters.
 
     Attributes:
-        queries: labels asked for a record, at most; at the least those of the first binary
-            search are. The starting points are asked about once for all records.
+        queries: most labels asked per record, but never fewer than the first binary search
+            needs. The starting points are asked about once for all records.
         first_samples: random points of the first estimate; the t-th takes sqrt(t) times more.
-        starts: random points, and as many known records, of which the nearest one that has
-            another label is where a record's walk begins.
-        low: least value of a feature.
-        high: greatest value of a feature; images are taken to [0, 1].
-        max_batch: records asked about at once; bounds memory, changes no result.
+        starts: number of random points, and of known records, among which a walk starts at the
+            nearest one with another label.
+        low: smallest value of a feature.
+        high: largest value of a feature; images are scaled to [0, 1].
+        max_batch: records asked about at once; limits memory, changes no result.
     """
 
     name: ClassVar[str] = "hopskipjump"
@@ -85,7 +87,7 @@ class HopSkipJumpAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> DistanceScorer:
-        """Ask about the starting points; nothing else is learned.
+        """Ask for the labels of the starting points; nothing else is learned.
 
         Raises:
             DataError: a feature lies outside the box.
@@ -110,12 +112,12 @@ class _Walk:
     """The walks of a batch of records.
 
     Attributes:
-        settings: the attack's.
+        settings: the attack's settings.
         seed: root of the directions.
-        starts: points to begin from.
-        start_labels: what the target calls them.
-        oracle: answers.
-        shape: of one record.
+        starts: starting points.
+        start_labels: their labels by the target.
+        oracle: answers the queries.
+        shape: shape of one record.
     """
 
     settings: HopSkipJumpAttack
@@ -126,7 +128,7 @@ class _Walk:
     shape: tuple[int, ...]
 
     def distances(self, x: Float[Tensor, "m d"], labels: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
-        """Return the least distance met, infinite where no starting point has another label."""
+        """Return the smallest distance found, infinite if no starting point has another label."""
         far = torch.cdist(x, self.starts, compute_mode="donot_use_mm_for_euclid_dist")
         far[self.start_labels == labels[:, None]] = torch.inf
         nearest = far.min(dim=1)
@@ -135,7 +137,7 @@ class _Walk:
         if not len(rows):
             return best
         x, labels = x[rows], labels[rows]
-        searches = ceil(1.5 * log2(max(x.shape[1], 2)))  # to 1 / d^1.5 of the way
+        searches = ceil(1.5 * log2(max(x.shape[1], 2)))  # precision 1 / d^1.5 of the distance
         point = self._to_boundary(x, labels, self.starts[nearest.indices[rows]], searches)
         spent = torch.full((len(rows),), 1 + searches)
         for t in range(1, self.settings.queries + 1):
@@ -182,7 +184,7 @@ class _Walk:
         votes, voted, plain = torch.zeros(len(x), 1), torch.zeros_like(x), torch.zeros_like(x)
         for part in in_chunks(samples, max(1, self.settings.max_batch // len(x))):
             around = self._inside(point[:, None] + radius * directions[part])
-            real = (around - point[:, None]) / radius  # what is left of it inside the box
+            real = (around - point[:, None]) / radius  # the part inside the box
             repeated = labels.repeat_interleave(around.shape[1])
             vote = self._crossed(around.flatten(0, 1), repeated).view(around.shape[:2]) * 2.0 - 1
             votes += vote.sum(dim=1, keepdim=True)
@@ -197,7 +199,7 @@ class _Walk:
     def _step(
         self, x: Tensor, labels: Tensor, point: Tensor, direction: Tensor, t: int
     ) -> tuple[Tensor, Tensor]:
-        """Step as far as stays beyond the boundary; return where, and the queries that took."""
+        """Take the largest step that stays beyond the boundary; return point and queries."""
         size = (point - x).norm(dim=1, keepdim=True) / sqrt(t)
         moved, halvings = point.clone(), torch.zeros(len(x), dtype=torch.int64)
         left = torch.arange(len(x))

@@ -1,9 +1,9 @@
 """Asks about a record's neighbors, which reveals members of a Split-AI that was not distilled.
 
-Split-AI defends exact queries of its training records alone (Tang et al. 2022, Sections 4.1 and
-4.2): the exact query of a member is answered by sub-models that never saw it; that of a near
-neighbor by a random L-set, of which a share 1 - L/K trained on the member. So the neighbors of a
-member get more confident answers than the member; those of a non-member get the same.
+Split-AI protects only exact queries of its training records (Tang et al. 2022, Sections 4.1 and
+4.2). Sub-models that never saw a member answer its exact query. A random L-set answers a near
+neighbor, and a share 1 - L/K of it trained on the member. So the neighbors of a member get more
+confident answers than the member itself; the neighbors of a non-member do not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _KINDS: dict[FeatureKind, Kind] = {"binary": "flip", "continuous": "noise", "ima
 _SIZES: dict[Kind, tuple[float, ...]] = {"flip": (1, 2, 4), "noise": (0.01, 0.03), "shift": (1,)}
 _SHIFTS = 8
 _SURE = 100.0
-"""Signals are cut here: what a float32 probability can say in log-odds ends near 100."""
+"""Signals are clipped here: log-odds of float32 probabilities end near 100."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class IndirectQueryAttack:
     Attributes:
         kind: "flip" bits (binary records), add "noise" (continuous ones, images) or "shift"
             (images).
-        sizes: how many bits, how much noise (in standard deviations of each feature over the
-            known records) or how many pixels; the best fitted one on known records is used. By
-            default small ones of the kind.
-        copies: neighbors per record, 8 at most for shifts; how many of them are averaged (1, 2, 4
-            and so on) is chosen on known records together with the size.
-        signal: what is read from an answer; see `selena.attacks.signals`.
-        max_batch: records asked about at once; bounds memory, changes no result.
+        sizes: numbers of bits, amounts of noise (in standard deviations of each feature over the
+            known records) or numbers of pixels; the best one on known records is used. By default
+            small ones.
+        copies: neighbors per record, 8 at most for shifts. The number to average (1, 2, 4 and so
+            on) is chosen on known records together with the size.
+        signal: the signal of an answer; see `selena.attacks.signals`.
+        max_batch: records asked about at once; limits memory, changes no result.
     """
 
     family: ClassVar[Family] = "adaptive"
@@ -117,7 +117,7 @@ class IndirectQueryAttack:
         """Choose the size and the number of neighbors on known records.
 
         Raises:
-            DataError: features that the kind of neighbors does not fit.
+            DataError: features that do not suit the kind of neighbors.
             ConfigError: more flips than bits.
         """
         progress = (workspace or Workspace()).progress
@@ -147,15 +147,15 @@ class IndirectQueryAttack:
 
 @dataclass(frozen=True)
 class IndirectScorer:
-    """Neighbors of one size.
+    """Scores records with neighbors of one size.
 
     Attributes:
-        settings: the attack's.
+        settings: the attack's settings.
         oracle: answers the queries.
         neighbors: makes the neighbors.
-        copies: how many of them are averaged.
+        copies: number of neighbors to average.
         calibration: all known records.
-        progress: who shows it.
+        progress: shows the progress.
     """
 
     settings: IndirectQueryAttack

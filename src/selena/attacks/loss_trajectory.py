@@ -1,18 +1,18 @@
-"""Finds the members that are most exposed from the losses of one training; no model is retrained.
+"""Finds the most exposed members by their losses in one training; no model is retrained.
 
 LT-IQR: Pollock et al., "Free Record-Level Privacy Risk Evaluation Through Artifact-Based Methods",
-USENIX Security 2025. A record that the model has to memorize starts with a high loss and
-ends with a low one; an easy record, and one that is never learned, keeps its loss. So the distance
-between the quartiles of a record's losses over the epochs,
+USENIX Security 2025. The loss of a record that the model must memorize falls from high to low. The
+loss of an easy record, and of one that is never learned, changes little. So the distance between
+the quartiles of a record's losses over the epochs,
 
     score(x) = Q_0.75(loss_1(x), ..., loss_T(x)) - Q_0.25(loss_1(x), ..., loss_T(x)),
 
-ranks members by how well reference-model attacks would find them. It is a tool of whoever trains
-the model, not an attack on a finished one: an attacker has no losses of the training, and the score
-does not tell members from non-members. `selena.metrics.precision_at_k` compares it with the members
-that an attack finds.
+ranks members by how well reference-model attacks would find them. It is a tool for those who train
+the model, not an attack: an attacker does not know the losses during training, and the score does
+not tell members from non-members. `selena.metrics.precision_at_k` compares it with the members that
+an attack finds.
 
-Cost: one prediction of the members per epoch of the one training that is done anyway.
+Cost: one prediction of the members per epoch of the model's own training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from selena.errors import ConfigError, DataError
 
-_FEWEST_EPOCHS = 4  # fewer have no quartiles of their own
+_FEWEST_EPOCHS = 4  # quartiles need four values
 
 
 def lt_iqr_scores(

@@ -1,11 +1,10 @@
-"""Neighbors of a record - bits flipped, noise added, pixels shifted - and how to ask about them.
+"""Neighbors of a record (bits flipped, noise added, pixels shifted), and how to ask about them.
 
-Every record meets the same flip patterns, noise vectors or shifts: copy number j of one record
-is made as copy number j of any other. So a score depends neither on the order of the
-candidates nor on the batch of a record. Each record's score still has the
-distribution that a draw of its own would give it; and since known and unknown records meet the
-same copies, what the draw happens to favor moves a threshold and the scores it is applied to
-alike (common random numbers), which compares records, and strengths of noise, more sharply.
+All records get the same flip patterns, noise vectors or shifts: copy number j is made in the same
+way for each of them. So a score depends neither on the order of the candidates nor on the batch. It
+has the same distribution as with separate draws per record. And since known and unknown records
+share the draws, a lucky draw shifts thresholds and scores alike (common random numbers), so records
+and strengths of noise are compared with less variance.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from selena.types import Records
 from selena.workspace import Progress
 
 Neighbors = Callable[[Shaped[Tensor, "m *features"], slice], Shaped[Tensor, "m k *features"]]
-"""Maps records and a range of k copy numbers to those copies of each record."""
+"""Maps records and a range of k copy numbers to these copies of each record."""
 
 Judge = Callable[[Shaped[Tensor, "b *features"], Int[Tensor, " b"]], Shaped[Tensor, " b"]]
 """Maps queried records and labels to one number each."""
@@ -44,11 +43,11 @@ def judge_neighbors(
 
     Args:
         judge: asks the oracle about at most `max_batch` records at once.
-        records: whose neighbors are asked about; a neighbor keeps the label.
-        neighbors: makes them.
+        records: the records; neighbors have the labels of their records.
+        neighbors: makes the neighbors.
         which: copy numbers, `slice(start, stop)`.
-        max_batch: bound on the records in memory at once.
-        progress: who shows how many neighbors are judged.
+        max_batch: most records in memory at once.
+        progress: shows how many neighbors are judged.
     """
     count = which.stop - which.start
     values = torch.empty(len(records), count, dtype=torch.float64)
@@ -67,7 +66,7 @@ def judge_neighbors(
 def flip_patterns(width: int, flips: int, copies: int, seed: int) -> Bool[Tensor, "copies width"]:
     """Return which bits each copy flips: exactly `flips` of them, drawn uniformly.
 
-    For one seed the bits of fewer flips are among those of more, copy by copy.
+    For one seed and copy, the bits of fewer flips are a subset of those of more flips.
 
     Raises:
         ConfigError: more flips than bits.
@@ -101,8 +100,8 @@ def check_bits(x: Shaped[Tensor, "n *features"]) -> None:
 def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) -> Neighbors:
     """Return neighbors with normal noise of standard deviation `scale`, one value per feature.
 
-    Images are taken to [0, 1] and stay there. For one seed the noise of another scale is the
-    same except for that scale.
+    Images are scaled to [0, 1] and stay there. For one seed, noise of another scale is the same
+    noise times a factor.
     """
     generator = torch_generator(seed, "gaussian noise")
     noise = torch.randn(copies, *scale.shape, generator=generator) * scale
@@ -116,7 +115,7 @@ def gaussian_noise(scale: Float[Tensor, "*features"], copies: int, seed: int) ->
 
 
 def image_shifts(shifts: Sequence[tuple[int, int, bool]]) -> Neighbors:
-    """Return neighbors that are moved (down, right) on a black ground, mirrored where True."""
+    """Return neighbors shifted by (down, right) on a black background, mirrored if True."""
     down, right, mirrored = torch.tensor(shifts, dtype=torch.int64).T
     pad = int(torch.maximum(down.abs(), right.abs()).max())
 
@@ -137,7 +136,7 @@ def image_shifts(shifts: Sequence[tuple[int, int, bool]]) -> Neighbors:
 
 
 def check_continuous(x: Shaped[Tensor, "n *features"]) -> None:
-    """Raise `DataError` if `x` holds bits: noise would make no bits of them."""
+    """Raise `DataError` if `x` holds bits, since bits with noise are no bits."""
     if x.dtype == torch.uint8 and x.ndim == 2:
         raise DataError(
             f"Gaussian noise needs continuous features or images; these are {_described(x)}. "

@@ -1,4 +1,4 @@
-"""A neural network that tells members from non-members by what the target answers.
+"""A neural network that tells members from non-members by the target's answers.
 
 Nasr, Shokri, Houmansadr 2018, as used by Tang et al. 2022, Section 5.2.
 """
@@ -29,7 +29,7 @@ from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle,
 from selena.workspace import Workspace
 
 Observe = Callable[[Records], Float[Tensor, "n w"]]
-"""What the attacker sees of each record, as one row of numbers (a prediction, a difference)."""
+"""Maps records to what the attacker sees, one row of numbers each (a prediction, a difference)."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class NeuralAttack:
 
     Attributes:
         epochs: passes over the known records that it trains on.
-        batch_size: records per step, half of them members; the paper's is the classifier's.
-        learning_rate: of Adam.
+        batch_size: records per step, half of them members; in the paper the classifier's.
+        learning_rate: learning rate of Adam.
         held_out: share of the known records that it does not train on, in (0, 1); thresholds
-            are fitted on them. The last epoch is kept: nothing is selected.
-        max_members: known members, and as many non-members, that it trains on at most, drawn at
-            random; thresholds are fitted on the others. The paper's attackers train on fewer.
+            are fitted on them. The last epoch is used; no epoch is selected.
+        max_members: most members, and as many non-members, to train on, drawn at random;
+            thresholds are fitted on the others. The paper's attackers train on fewer.
     """
 
     name: ClassVar[str] = "neural"
@@ -95,7 +95,7 @@ class NeuralAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralFitting:
-        """Ask for the target's predictions; see `fit`."""
+        """Prepare training on the target's predictions; see `fit`."""
 
         def observe(records: Records) -> Float[Tensor, "n w"]:
             chunks = in_answer_chunks(len(records), oracle.num_classes)
@@ -113,14 +113,14 @@ class NeuralAttack:
         seed: int,
         vectors: int = 1,
     ) -> NeuralFitting:
-        """Observe known records, for attacks that see more of them than a prediction.
+        """Prepare training on observations of known records other than predictions.
 
         Args:
             observe: gives one row of numbers per record.
             num_classes: number of classes.
-            known: members and non-members; as many of each are trained on.
+            known: members and non-members; equally many of both are trained on.
             seed: root of every draw.
-            vectors: how many vectors of one width a row of numbers holds, one tower for each.
+            vectors: number of equally long vectors in a row of numbers, one tower for each.
 
         Raises:
             DataError: fewer than two known members or non-members.
@@ -130,7 +130,7 @@ class NeuralAttack:
             _inputs(observe(records), records, num_classes)
             for records in (train.members, train.non_members)
         )
-        # Subjects of unequal size may leave a side some rows more.
+        # With subjects of unequal size one side may have some more rows.
         rows = min(len(members), len(non_members))
         return NeuralFitting(
             MembershipNetwork((members.shape[1] - num_classes) // vectors, num_classes, vectors),
@@ -142,7 +142,7 @@ class NeuralAttack:
         )
 
     def _recipe(self) -> Recipe:
-        # float32: bf16 has no room between 0.999 and 1, where members' predictions lie.
+        # float32, because bf16 has too few numbers between 0.999 and 1, where members' answers are.
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
@@ -155,18 +155,18 @@ class NeuralAttack:
 
 @dataclass(frozen=True, eq=False)
 class NeuralFitting:
-    """What an attack network learns from.
+    """An attack network to train, and its training data.
 
-    An example is a pair of a member and a non-member, so every batch is balanced. Without this
-    balance the network, which first answers 0.5 to everything, follows each batch's surplus and
-    often dies (every ReLU at 0) before it learns anything.
+    An example is a pair of a member and a non-member, so every batch is balanced. In unbalanced
+    batches the network, which first answers 0.5 to everything, follows the majority of each batch
+    and often dies (every ReLU at 0) before it learns anything.
 
     Attributes:
         network: builds the attack network.
         pairs: its inputs for known members (first) and non-members (second).
         recipe: how it is trained.
         seed: root of its draws.
-        observe: what the attacker sees of a record.
+        observe: maps records to what the attacker sees.
         calibration: the known records that it does not train on.
     """
 
@@ -180,7 +180,7 @@ class NeuralFitting:
     def train(
         self, others: Sequence[NeuralFitting], workspace: Workspace
     ) -> Sequence[NeuralScorer]:
-        """Train its network and those of `others`, side by side where they are of one shape."""
+        """Train its network and those of `others`, side by side if they have one shape."""
         fittings = [self, *others]
         scorers: dict[int, NeuralScorer] = {}
         shapes = dict.fromkeys((fitting.network, fitting.recipe) for fitting in fittings)
@@ -196,7 +196,7 @@ def _train_alike(fittings: Sequence[NeuralFitting], workspace: Workspace) -> lis
     ends = list(accumulate(len(fitting.pairs) for fitting in fittings))
     every = torch.arange(ends[-1])
     if workspace.torch_device.type == "cpu" and not workspace.cohort_size:
-        # Which attacks are left to train must not show, and a stack would gain nothing.
+        # One at a time, so that results do not depend on which attacks still have to train.
         workspace = replace(workspace, cohort_size=1)
     networks = fit_networks(
         first.network,
@@ -231,7 +231,7 @@ class NeuralScorer:
 
     Attributes:
         towers: the trained `MembershipNetwork` without its sigmoid.
-        observe: what it sees of a record.
+        observe: maps records to what it sees.
         num_classes: number of classes.
         calibration: the known records that it was not trained on.
         device: where it computes.
@@ -244,7 +244,7 @@ class NeuralScorer:
     device: str = "cpu"
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return the network's output before the sigmoid, which would round sure cases to 1."""
+        """Return the output before the sigmoid, which would round confident ones to 1."""
         rows = torch.arange(len(candidates))
         chunks = in_answer_chunks(len(rows), self.num_classes)
         return torch.cat([self._score(candidates.take(rows[chunk])) for chunk in chunks])

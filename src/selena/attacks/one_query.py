@@ -1,24 +1,24 @@
-"""Asks once, for a label: is a record still recognized where models that never saw it fail?
+"""Asks for one label of a perturbed record, which only a model that trained on it gets right.
 
 OSLO: Peng et al., "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS 2024. The
-attacker trains surrogates on records that are not the target's. For each record it makes the least
-perturbation by which these misclassify it, and asks the target for the label of the perturbed
-record. The perturbation should transfer to a target that never saw the record, while a target that
-trained on it holds on to the label. The aim is few accusations, most of them right: read precision
-beside recall (`selena.metrics.precision_and_recall`).
+attacker trains surrogates on records that the target did not train on. For each record it makes the
+smallest perturbation with which the surrogates misclassify it, and asks the target for the label of
+the perturbed record. The perturbation should transfer to a target that never saw the record, while
+a target that trained on it should keep the label. The attack aims at few and mostly right
+accusations: read its precision and recall (`selena.metrics.precision_and_recall`).
 
 Half of the surrogates make the perturbation, step by step: signs of gradients with momentum for
-numbers and pixels, the most harmful bit for binary records. The other half say when it is enough:
-when their mean probability p of the label falls below a threshold that is chosen on known records.
+numbers and pixels, the most harmful bit for binary records. The other half decide when it is
+enough: when their mean probability p of the label is below a threshold chosen on known records.
 
     score(x) = 1[target's label of x' is y] - p(y | x')
 
-is the paper's decision; p, below the threshold, orders records of equal answers. The paper asks
-about images; bits and numbers are an extension.
+is the paper's decision, with p to order records of equal decisions. The paper attacks models of
+images; bits and numbers are an extension.
 
 Cost: 1 query per record and, while fitting, 1 per known record and threshold that is tried; 8
-trainings of a surrogate on half of the known non-members. YOQO (Wu et al., ICLR 2024) trains
-surrogates with and without each record in question instead, and is not built here.
+trainings of a surrogate on half of the known non-members. YOQO (Wu et al., ICLR 2024), which trains
+surrogates with and without each record instead, is not implemented here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle,
 from selena.workspace import Workspace
 
 _AT_ONCE = 512
-_MOMENTUM = 1.0  # of the gradients that were summed, as in the paper's transfer attack
+_MOMENTUM = 1.0  # of the summed gradients, as in the paper's transfer attack
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,13 @@ class OneQueryAttack:
         network: builds a surrogate.
         num_classes: number of classes.
         recipe: how a surrogate is trained.
-        surrogates: how many of them make perturbations; as many others say when they suffice.
+        surrogates: number of surrogates that make perturbations; as many others decide when they
+            suffice.
         thresholds: mean probabilities of the label at which a perturbation suffices, each in
-            (0, 1); the best fitted one on known records is used.
-        steps: steps of a perturbation at most; of binary records, bits.
-        size: of a step in standard deviations of each feature over the known records; of images
-            in [0, 1].
+            (0, 1); the best one on known records is used.
+        steps: most steps of a perturbation, or most flipped bits of a binary record.
+        size: size of a step in standard deviations of each feature over the known records; for
+            images in [0, 1].
         held_out: share of the known non-members that no surrogate trains on, in (0, 1); the
             threshold is chosen on them and on known members.
     """
@@ -169,13 +170,13 @@ class OneQueryAttack:
 
 @dataclass(frozen=True, eq=False)
 class Perturbation:
-    """Changes records until networks that never saw them lose their labels.
+    """Changes records until networks that never saw them predict other labels.
 
     Attributes:
-        makers: networks whose loss a step raises.
-        judges: networks that say when it is enough.
-        steps: at most so many.
-        size: of a step, one number or one per feature.
+        makers: networks whose loss a step increases.
+        judges: networks that decide when it is enough.
+        steps: largest number of steps.
+        size: size of a step, one number or one per feature.
         bits: whether a step flips a bit.
         bounded: whether features stay in [0, 1].
         device: where the networks are.
@@ -194,8 +195,7 @@ class Perturbation:
     ) -> tuple[Float[Tensor, "n *features"], Float[Tensor, " n"]]:
         """Return changed records, and the judges' mean probability of their labels.
 
-        A record is left as soon as that probability is at most `threshold`; one that never gets
-        there is changed by all steps.
+        A record stops changing when that probability is at most `threshold`, or after all steps.
         """
         changed, y = as_input(x).to(self.device, copy=True), y.to(self.device)
         p = self._probability(changed, y)
@@ -233,7 +233,7 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class OneQueryScorer:
-    """Surrogates, a threshold, and the target.
+    """Scores records by surrogates, a threshold, and the target.
 
     Attributes:
         oracle: answers the queries.
@@ -248,7 +248,7 @@ class OneQueryScorer:
     calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return 1 less p for a record that keeps its label, -p for another, float64."""
+        """Return 1 - p for a record that keeps its label, else -p, float64."""
         scores = torch.empty(len(candidates), dtype=torch.float64)
         for part in in_chunks(len(candidates), _AT_ONCE):
             x, y = candidates.x[part], candidates.y[part]

@@ -1,22 +1,23 @@
-"""Looks for a record in what a student says about other records: its teacher's knowledge.
+"""Attacks a distilled student by its answers about other records near the record in question.
 
 Jagielski et al., "Students Parrot Their Teachers: Membership Inference on Model Distillation",
-NeurIPS 2023. A student repeats what its teachers knew, also about records that it was
-never shown: an answer about x' tells whether the teacher that labelled x' had trained on a record x
-near x'. Adapted to SELENA: the soft label of a training record x' comes from its L non-models, and
-1 - L/K of those (60 %) trained on any other member x. So x is looked for in the student's answers
-about the known records nearest to x, whose own membership the attacker knows, and in the answer
-about x itself. Reference models repeat the whole defense, with its K and L.
+NeurIPS 2023. A student repeats its teachers' knowledge, also about records on which it was not
+trained: its answer about x' reveals whether the teacher that labelled x' trained on a record x near
+x'. Adapted to SELENA: the soft label of a training record x' comes from its L non-models, and
+1 - L/K of those (60 %) trained on any other member x. So the attack combines the student's answer
+about x with its answers about the known records nearest to x, whose own membership the attacker
+knows. Reference models repeat the whole defense, with its K and L.
 
-For a known record j and each model, phi_j = log(p / (1 - p)) of j's label, less its mean over the
-reference models that treat j alike (trained on it, or not). With d_j the difference of the means of
-phi_j between reference models that trained on x and that did not, and s^2 the variance around them,
+For a known record j and each model, phi_j is log(p / (1 - p)) of j's label minus its mean over the
+reference models that treat j alike (trained on it, or not). Let d_j be the difference of the means
+of phi_j between reference models that trained on x and those that did not, and s^2 the variance
+around these means. Then
 
     score(x) = LiRA(x) + sum over the nearest j of (d_j w / s^2) (phi_j - middle of the two means).
 
-Few reference models know d_j badly, so it is shrunk by w = t^2 / (t^2 + its sampling variance), t^2
-the mean of d_j^2 beyond that variance over all pairs (empirical Bayes): where neighbors tell
-nothing, w is 0 and what is left is LiRA.
+With few reference models d_j is imprecise. So it is shrunk by w = t^2 / (t^2 + its sampling
+variance), where t^2 is the mean over all pairs of d_j^2 minus that variance (empirical Bayes). If
+neighbors reveal nothing, w is 0 and LiRA remains.
 
 Cost: the trainings of `lira` and `rmia`, which it shares; 1 query per known record and per record.
 """
@@ -46,7 +47,7 @@ from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records,
 from selena.workspace import Workspace
 
 _SURE = 100.0
-_AT_ONCE = 256  # records whose distances and answers of neighbors are held at once
+_AT_ONCE = 256  # records scored at once, with distances and answers of neighbors in memory
 _LEAST_VARIANCE = 1e-6
 _FARTHEST = 3.0  # standard deviations
 
@@ -57,10 +58,10 @@ class ParrotAttack:
 
     Attributes:
         defense: how a reference model is trained; against SELENA, SELENA.
-        nearest: how many known records are looked at per record.
-        own: whether the answer about the record itself counts (LiRA); without, all comes from
+        nearest: number of known records per record.
+        own: whether the answer about the record itself counts (LiRA), or only those about
             other records.
-        runs: how many reference models are trained, an even number from 4 on.
+        runs: number of reference models, an even number from 4 on.
         reference_seed: root of the models' draws; attacks that share it share the models.
     """
 
@@ -128,16 +129,16 @@ class ParrotAttack:
 
 @dataclass(frozen=True)
 class ParrotScorer:
-    """The target and the reference models.
+    """Scores records by the answers of the target and of the reference models.
 
     Attributes:
-        settings: the attack's.
+        settings: the attack's settings.
         oracle: gives the target's answers.
-        confidences: of each reference model in each record of the pool, runs x pool.
-        inside: whether it trained on the record.
+        confidences: confidences of each reference model about each record of the pool, runs x pool.
+        inside: whether the model trained on the record, runs x pool.
         index: finds a record of the pool.
         told: the known records, the first of the pool.
-        answers: about these, less what their own membership explains; the last row is the target's.
+        answers: phi of the known records, one row per model; the last row is the target's.
         calibration: the known records except those set aside.
     """
 
@@ -170,7 +171,7 @@ class ParrotScorer:
     def _of_its_own(
         self, records: Records, places: Int[np.ndarray, " n"]
     ) -> Float64[np.ndarray, " n"]:
-        """Return LiRA's score, each side with one variance for the whole pool."""
+        """Return LiRA's score, with one variance per side for the whole pool."""
         said, likelihoods = _confidence(self.oracle, records), []
         for side in (self.inside, ~self.inside):
             counts = side.sum(axis=0)
@@ -191,24 +192,24 @@ class ParrotScorer:
         inside = self.inside[:, places, None]
         effect, middle, variance, sampling = _effects(answers[:-1], inside)
         weight = self._trust / np.maximum(self._trust + sampling, _LEAST_VARIANCE)
-        # A target unlike all reference models tells no more than the outermost of them would.
+        # Clipped, so that a target unlike all reference models does not get an extreme score.
         most = _FARTHEST * np.sqrt(variance)
         beyond = np.clip(answers[-1] - middle, -most, most)
         evidence: Float64[np.ndarray, " b"] = (weight * effect / variance * beyond).sum(axis=1)
         return evidence
 
     def _nearest(self, records: Records, places: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b k"]:
-        """Return the places of the nearest known records, a record itself excepted."""
+        """Return the places of the nearest known records, without the record itself."""
         x, others = (as_input(each.x).flatten(1).double() for each in (records, self.told))
         gaps = torch.cdist(x, others, compute_mode="donot_use_mm_for_euclid_dist")
         same = torch.from_numpy(places)[:, None] == torch.arange(len(self.told))
         gaps = torch.where(same, torch.inf, gaps)
-        order = gaps.argsort(dim=1, stable=True)  # of equally near ones the first
+        order = gaps.argsort(dim=1, stable=True)  # the first of equally near ones
         return order[:, : min(self.settings.nearest, len(self.told) - 1)].numpy()
 
     @cached_property
     def _trust(self) -> float:
-        """Mean square of the effects beyond what sampling makes of none, over known records."""
+        """t^2: mean square of the effects minus their sampling variance, over known records."""
         parts = []
         for part in in_chunks(len(self.told), _AT_ONCE):
             rows = np.arange(part.start, part.stop)
@@ -226,9 +227,9 @@ def _confidence(oracle: Oracle, records: Records) -> Float64[np.ndarray, " n"]:
 def _beyond_own(
     confidences: Float64[np.ndarray, "s m"], inside: Bool[np.ndarray, "s m"]
 ) -> Float64[np.ndarray, "s m"]:
-    """Return confidences less the mean of the reference models that treat the record alike.
+    """Return confidences minus the mean of the reference models that treat the record alike.
 
-    The last row is the target's, which no mean includes.
+    The last row is the target's; the means do not include it.
     """
     rest = confidences.copy()
     for side in (inside, ~inside):
@@ -241,11 +242,11 @@ def _beyond_own(
 def _effects(
     answers: Float64[np.ndarray, "r b k"], inside: Bool[np.ndarray, "r b 1"]
 ) -> tuple[Float64[np.ndarray, "b k"], ...]:
-    """Return what training on a record does to answers about others.
+    """Return the effects of training on a record on answers about other records.
 
     Returns:
-        The difference of means (in - out), the middle of them, the variance around them, and the
-        variance that sampling gives the difference.
+        The difference of means (in - out), their middle, the variance around them, and the
+        sampling variance of the difference.
     """
     n_in, n_out = inside.sum(axis=0), (~inside).sum(axis=0)
     mean_in = (answers * inside).sum(axis=0) / n_in

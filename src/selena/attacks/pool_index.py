@@ -1,4 +1,4 @@
-"""Finds records in a pool by their content: the ids of candidates tell nothing."""
+"""Finds records in a pool by their content, since candidates have new ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PoolIndex:
         self._lookup = Lookup(names)
 
     def places(self, records: Records) -> Int[Tensor, " m"]:
-        """Return where in the pool each record is; of several alike, one.
+        """Return the place of each record in the pool; of equal records, one place.
 
         Raises:
             DataError: a record that was not in the pool.
@@ -39,10 +39,10 @@ class PoolIndex:
 
 
 def content_names(x: Shaped[Tensor, "n *features"], *more: Int[Tensor, " n"]) -> np.ndarray:
-    """Return a digest of each record's features, and of what else is given about it.
+    """Return a digest of each record's features and of the other arguments.
 
-    Of their bytes as they are: unlike a network, a forest tells float64 numbers apart that are
-    one in float32.
+    Features are not converted: a forest, unlike a network, distinguishes float64 numbers that are
+    equal in float32.
     """
     parts = [digests(x), *([number.tobytes() for number in each.numpy()] for each in more)]
     return np.array([b"".join(each) for each in zip(*parts, strict=True)], dtype=np.bytes_)

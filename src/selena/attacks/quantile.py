@@ -1,10 +1,11 @@
-"""Judges a confidence by what the model says to non-members like it; no model is retrained.
+"""Compares a record's confidence with that of similar non-members; no model is retrained.
 
 QMIA: Bertran et al., "Scalable Membership Inference Attacks via Quantile Regression", NeurIPS
-2023. A regressor learns from non-members which confidences phi = log(p / (1 - p)) of the label the
-target gives to a record with features x. A record whose confidence is far above what is usual for
-its features is called a member. So the difficulty of a record, which blurs direct attacks, is
-estimated without reference models and without knowing how the target was trained.
+2023. A regressor learns from non-members the distribution of the target's confidence
+phi = log(p / (1 - p)) in the label of a record with features x. A record is called a member if its
+confidence is far above the usual one for its features. So the difficulty of a record, which
+disturbs direct attacks, is estimated without reference models and without knowledge of the
+training.
 
 The paper fits the quantile at one false-positive rate. Here the score must rank records at every
 rate, so location and scale are fitted (the paper's Gaussian form):
@@ -13,8 +14,8 @@ rate, so location and scale are fitted (the paper's Gaussian form):
 
 Tables: gradient boosting minimizes the pinball loss at the levels 0.16, 0.5 and 0.84; the mean is
 the median, and sd is half of the distance between the outer two. Images: a small network minimizes
-the negative log-likelihood of a normal distribution. The regressor sees the label as well as x,
-since the attacker knows it.
+the negative log-likelihood of a normal distribution. The regressor also sees the label, which the
+attacker knows.
 
 Cost: 1 query per record, and 3 gradient boostings or 1 small network. No training of the target.
 """
@@ -48,24 +49,24 @@ Regressor = Callable[[Records], tuple[Float64[np.ndarray, " n"], Float64[np.ndar
 """Maps records to the mean and the standard deviation of a non-member's confidence."""
 
 _LEVELS = (0.16, 0.5, 0.84)
-"""The median, and what lies one standard deviation of a normal distribution around it."""
+"""Quantiles of a normal distribution: one standard deviation below, the median, one above."""
 
 _LEAST_SD = 0.1
-"""Of all non-members' standard deviation: few of them are alike, so a smaller one is luck."""
+"""Smallest sd as a share of all non-members' standard deviation; smaller ones are chance."""
 
-_MOST_CATEGORIES = 255  # more are no categories to scikit-learn's gradient boosting
+_MOST_CATEGORIES = 255  # limit of scikit-learn's gradient boosting
 _SURE = 100.0
 
 
 @dataclass(frozen=True)
 class QuantileAttack:
-    """Scores a record by how unusual its confidence is among non-members with its features.
+    """Scores a record by how unusually high its confidence is for a non-member like it.
 
     Attributes:
         rounds: trees per level, for tables.
         epochs: passes over the non-members, for images.
-        learning_rate: of the network for images, by Adam; trees take scikit-learn's 0.1.
-        held_out: share of the known non-members that the regressor does not learn from, in (0, 1).
+        learning_rate: learning rate of Adam, for images; trees take scikit-learn's 0.1.
+        held_out: share of the known non-members that the regressor does not train on, in (0, 1).
             Thresholds are fitted on them and on all known members.
     """
 
@@ -94,7 +95,7 @@ class QuantileAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> QuantileScorer:
-        """Learn what the target says to known non-members; no known member is learned from.
+        """Train the regressor on known non-members.
 
         Raises:
             DataError: fewer than two known members or non-members.
@@ -158,7 +159,7 @@ class QuantileAttack:
 class NormalLikelihood:
     """The negative log-likelihood of a normal distribution, without its constant.
 
-    A target is a pair: the number, and the label that says which outputs of the network count.
+    A target is a pair: the number, and the label, which selects the outputs of the network.
     """
 
     def __call__(
@@ -177,14 +178,14 @@ class NormalLikelihood:
 
 @dataclass(frozen=True)
 class QuantileScorer:
-    """A regressor of non-members' confidences, and the target.
+    """Scores records by a regressor of non-members' confidences.
 
     Attributes:
         oracle: answers the queries.
         regress: gives mean and standard deviation for each record.
-        end: confidences end here, in both directions.
-        least: the least standard deviation.
-        calibration: known members, and the known non-members that were not learned from.
+        end: confidences are clipped to [-end, end].
+        least: smallest standard deviation.
+        calibration: known members, and the known non-members outside of the training.
     """
 
     oracle: Oracle
@@ -194,7 +195,7 @@ class QuantileScorer:
     calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return by how many standard deviations a confidence is too high, float64."""
+        """Return by how many standard deviations a confidence is above the mean, float64."""
         said = _confidence(self.oracle, candidates).numpy().clip(-self.end, self.end)
         mean, sd = self.regress(candidates)
         return torch.from_numpy((said - mean) / np.maximum(sd, self.least))
@@ -205,9 +206,9 @@ def _confidence(oracle: Oracle, records: Records) -> Float[Tensor, " n"]:
 
 
 def _clip_value(said: Float64[np.ndarray, " n"]) -> float:
-    """Return where confidences end that are as coarse as these: half a step above the last finite.
+    """Return where to clip confidences: half a step above the largest finite one.
 
-    A forest of 100 trees says 0.99 or 1. Were the latter worth infinity, means would be too.
+    A forest of 100 trees answers 0.99 or 1. An infinite confidence would make means infinite.
     """
     finite = np.abs(said[np.isfinite(said)])
     return min(_SURE, float(finite.max(initial=0.0)) + float(np.log(2)))
@@ -216,7 +217,7 @@ def _clip_value(said: Float64[np.ndarray, " n"]) -> float:
 def _of_label(
     outputs: Float[Tensor, "n c2"], labels: Shaped[Tensor, " n"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return mean and log standard deviation, the latter within what a batch of 64 can learn."""
+    """Return mean and log standard deviation, the latter clipped to a learnable range."""
     pairs = outputs.unflatten(1, (-1, 2))
     chosen = pairs.gather(1, labels[:, None, None].expand(-1, 1, 2)).squeeze(1)
     return chosen[:, 0], chosen[:, 1].clamp(-4, 4)
@@ -225,7 +226,7 @@ def _of_label(
 def _trees(
     others: Records, said: Float64[np.ndarray, " n"], num_classes: int, rounds: int, seed: int
 ) -> Regressor:
-    # Here, for it takes half a second to import.
+    # Imported here because the import takes half a second.
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     inputs = _table(others)
@@ -244,7 +245,7 @@ def _trees(
 
     def regress(records: Records) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
         table = _table(records)
-        # Levels are fitted apart and may cross; in order they are no worse (Chernozhukov et al.).
+        # Levels are fitted separately and may cross; sorting does not hurt (Chernozhukov et al.).
         low, median, high = np.sort([each.predict(table) for each in fitted], axis=0)
         return median, (high - low) / 2
 

@@ -1,9 +1,9 @@
-"""Changed copies of a record that are asked about besides the record itself, for LiRA and RMIA.
+"""Augmented queries for LiRA and RMIA: changed copies of a record.
 
 Carlini et al. 2022, Section VI-C: a model that trained on shifted and mirrored images answers
 these as confidently as the images, so each copy is one more answer to compare. Bits are flipped and
-numbers get noise instead. Whatever the record, copy j is made in the same way, so that the target
-and all reference models are asked alike.
+numbers get noise instead. Copy j is made in the same way for every record, so the target and all
+reference models get the same queries.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SIZES: dict[CopyKind, float] = {"flip": 1, "noise": 0.02, "shift": 1}
 _BATCH = 16_384  # changed records in memory at once
 
 Asked = Callable[[Tensor], Float[Tensor, "b c"]]
-"""Answers records by logits."""
+"""Maps records to logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Copies:
 
     Attributes:
         kind: "flip" bits, add "noise" (to numbers or images) or "shift" and mirror images.
-        count: copies per record; of shifts by one size there are 17 at most.
-        size: bits, or standard deviations of each feature, or pixels.
+        count: copies per record, at most 17 for shifts of size 1.
+        size: number of bits, or standard deviations of each feature, or pixels.
         seed: root of the draws of bits and noise.
         scale: standard deviation of the noise per feature; None for the other kinds.
     """
@@ -71,7 +71,7 @@ class Copies:
                 f"There are {len(_shifts(1))} shifts of one size, mirrored ones included; count "
                 f"is {self.count}."
             )
-        object.__setattr__(self, "size", float(self.size))  # as a file gives it back
+        object.__setattr__(self, "size", float(self.size))  # the type that files give back
         if (self.kind == "noise") != (self.scale is not None):
             raise ConfigError("Noise needs a scale per feature, and nothing else takes one.")
 
@@ -82,10 +82,10 @@ class Copies:
         """Return copies that suit the features of a pool of records.
 
         Args:
-            records: the pool; the noise of a feature is measured by its spread there.
+            records: the pool; the noise of a feature is relative to its spread there.
             count: copies per record.
             kind: "auto" for flips of binary records, shifts of images and noise of other numbers.
-            size: 0 for a usual one: 1 bit, 1 pixel, 0.02 standard deviations.
+            size: 0 for the default: 1 bit, 1 pixel, 0.02 standard deviations.
             seed: root of the draws.
 
         Raises:
@@ -107,7 +107,7 @@ class Copies:
         """Return the confidence in each record's label: of the record, then of its copies.
 
         Raises:
-            DataError: features that the kind of copies does not fit.
+            DataError: features that do not suit the kind of copies.
         """
         own = confidence(asked(records.x), records.y)[:, None]
         copies = judge_neighbors(
@@ -129,7 +129,7 @@ class Copies:
 
 
 def _shifts(size: int) -> list[tuple[int, int, bool]]:
-    """Return shifts by at most `size`, the mirror image first, then the shortest way."""
+    """Return shifts by at most `size`: first the mirror image, then by length."""
     reach = (-size, 0, size)
     every = [(i, j, mirrored) for mirrored in (True, False) for i in reach for j in reach]
     return sorted((each for each in every if each != (0, 0, False)), key=_length)

@@ -45,10 +45,10 @@ def save_matrix(
 
 
 def load_matrix(path: Path) -> Arrays:
-    """Return what a file holds (see `ReferenceMatrix.load`).
+    """Return the contents of a file (see `ReferenceMatrix.load`).
 
     Raises:
-        DataError: the file is absent, damaged, too large, or lacks or breaks a column.
+        DataError: the file is absent, damaged or too large, or a column is missing or invalid.
     """
     check_is_file(path)
     with border(path, "the file is damaged"):
@@ -76,7 +76,7 @@ def _copies(path: Path, words: Any, scale: Any) -> Copies:
 
 
 def _text(names: Any) -> Any:
-    """Return digests in hexadecimal: NumPy cuts zeros off the end of bytes."""
+    """Return digests in hexadecimal, since NumPy removes zeros at the end of bytes."""
     return np.array([name.ljust(names.dtype.itemsize, b"\0").hex() for name in names.tolist()])
 
 

@@ -1,8 +1,9 @@
-"""The reference matrix: what reference models answer about records, and which record each saw.
+"""The reference matrix: reference models' answers, and which records each model trained on.
 
-It is all that LiRA, RMIA, BASE and BaVarIA need. It can be trained (`train_reference_matrix`),
-given as arrays, kept in a file, grown by more reference models, and shared by many targets: each of
-its models can be the target of the others (Carlini et al. 2022, Section V).
+LiRA, RMIA, BASE and BaVarIA need nothing else. The matrix can be trained
+(`train_reference_matrix`), given as arrays, kept in a file, extended by more reference models, and
+used for many targets. Each of its models can be the target of the others (Carlini et al. 2022,
+Section V).
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ from selena.errors import DataError
 from selena.types import Records
 
 SURE = 100.0
-"""Confidences are cut here: what a float32 probability can say in log-odds ends near 100."""
+"""Confidences are clipped here: log-odds of float32 probabilities end near 100."""
 
 _HALF_A_STEP = float(np.log(2))
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceMatrix:
-    """Confidences of reference models, runs x records, and which record each run trained on.
+    """Confidences of reference models, runs x records, and which records each run trained on.
 
     Attributes:
         confidences: log-odds log(p / (1 - p)) of the label's probability: runs x n, or runs x n x
-            queries where changed copies were asked about too. Lists and tensors are taken; float32
-            and float64 stay what they are, infinite values are cut when they are used.
+            queries with changed copies. Lists and tensors are accepted; float32 and float64 are
+            kept, and infinite values are clipped when they are used.
         inside: runs x n, True where the run trained on the record.
         names: n digests of the records' content (fixed-length bytes) by which they are found, or
-            None where the order of the columns says which record is which. Whoever has the file
-            can test whether a guessed record is in the pool.
-        copies: how the changed copies were made, where there are some.
+            None if the order of the columns identifies records. Anyone with the file can test
+            whether a guessed record is in the pool.
+        copies: how the changed copies were made, if there are any.
 
     Raises:
         DataError: shapes disagree, a value is NaN, or `inside` holds other values than 0 and 1.
@@ -100,9 +101,9 @@ class ReferenceMatrix:
 
     @cached_property
     def end(self) -> float:
-        """Log-odds in either direction end here: half a step above the last finite, 100 at most.
+        """Log-odds are clipped here: half a step above the largest finite one, 100 at most.
 
-        A forest of 100 trees says 0.99 or 1. Were the latter worth 100, it would drown all else.
+        A forest of 100 trees answers 0.99 or 1. With log-odds of 100 for 1, it would dominate.
         """
         highest = max((highest_finite(row) for row in self.confidences), default=0.0)
         return min(SURE, highest + _HALF_A_STEP)
@@ -110,7 +111,7 @@ class ReferenceMatrix:
     def take(self, columns: Any = None, *, runs: Any = None) -> ReferenceMatrix:
         """Return some records and runs, by number, mask or slice; by default all.
 
-        Where log-odds end is computed anew, from what was taken.
+        `end` is computed anew, from the selected values.
         """
         rows, places = (slice(None) if each is None else each for each in (runs, columns))
         names = None if self.names is None else self.names[places]
@@ -122,14 +123,14 @@ class ReferenceMatrix:
         )
 
     def named(self, names: Shaped[np.ndarray, " n"]) -> ReferenceMatrix:
-        """Return the matrix with the contents of its records, in the order of its columns."""
+        """Return the matrix with names for its records, in the order of its columns."""
         return replace(self, names=names)
 
     def join(self, more: ReferenceMatrix) -> ReferenceMatrix:
         """Return these runs and then those of another matrix of the same records.
 
         Raises:
-            DataError: other records, or other queries.
+            DataError: different records or queries.
         """
         both_named = self.names is not None and more.names is not None
         if both_named and not np.array_equal(self.names, more.names):  # type: ignore[arg-type]
@@ -167,11 +168,11 @@ class ReferenceMatrix:
         online: bool,
         least: int,
     ) -> Answers:
-        """Return the target's answers about some records beside those of the reference models.
+        """Return the answers of the target and of the reference models about some records.
 
         Raises:
-            DataError: the target was asked about other queries, a value is NaN, or a record has
-                fewer than `least` models on a side that is needed.
+            DataError: the target got other queries, a value is NaN, or a record has fewer than
+                `least` models on a needed side.
         """
         confidences = self.confidences[:, columns].reshape(self.runs, len(columns), self.queries)
         if target.shape != confidences.shape[1:]:
@@ -192,7 +193,7 @@ class ReferenceMatrix:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` or, of one query per record, a `.parquet` file.
+        """Write an `.npz` file or, with one query per record, a `.parquet` file.
 
         Raises:
             DataError: another suffix, or several queries for a table.
@@ -201,7 +202,7 @@ class ReferenceMatrix:
 
     @classmethod
     def load(cls, path: str | Path) -> ReferenceMatrix:
-        """Read a file of `save`, or one that somebody wrote in its form; nothing is unpickled.
+        """Read a file of `save`, or another file in its format; nothing is unpickled.
 
         An `.npz` file holds `confidences` (runs x n, or runs x n x queries) and `inside` (runs x
         n), and maybe `names` (n digests). A `.parquet` or `.csv` file has one row per record, the
@@ -209,7 +210,7 @@ class ReferenceMatrix:
         maybe `name` (digests in hexadecimal).
 
         Raises:
-            DataError: the file is absent, damaged, too large, or lacks or breaks a column.
+            DataError: the file is absent, damaged or too large, or a column is missing or invalid.
         """
         path = Path(path)
         confidences, inside, names, copies = load_matrix(path)
@@ -225,7 +226,7 @@ class ReferenceMatrix:
 
 
 def _checked(confidences: Any, inside: Any) -> tuple[Float[np.ndarray, "..."], Mask]:
-    """Return the two arrays as they are kept.
+    """Return the two arrays, checked and converted.
 
     Raises:
         DataError: see `ReferenceMatrix`.

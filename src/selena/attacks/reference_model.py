@@ -1,13 +1,13 @@
-"""Compares the target's answer with those of reference models that did, or did not, see it.
+"""Compares the target's answer with answers of reference models that saw the record, or did not.
 
 LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022), RMIA
 (Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), BASE (Lassila
-et al. 2025) and BaVarIA (Braennvall 2026). How hard a record is by itself, which blurs every direct
-attack, cancels out; what is left are the few records that a model remembers. So these are the
-attacks to look at for true positives at low false-positive rates.
+et al. 2025) and BaVarIA (Braennvall 2026). The comparison removes the difficulty of a record, which
+disturbs every direct attack, and finds the few records that a model remembers. So these attacks
+have the highest true-positive rates at low false-positive rates.
 
-`ReferenceModelAttack` trains the reference models, on halves of the very records in question.
-`ReferenceMatrixAttack` takes a matrix of models that somebody has, and asks one query per record.
+`ReferenceModelAttack` trains the reference models, on halves of the scored records.
+`ReferenceMatrixAttack` takes a matrix of existing models and asks one query per record.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from selena.workspace import Progress, Silent, Workspace
 
 @dataclass(frozen=True)
 class ReferenceModelAttack(StatisticSettings):
-    """Scores a record by the target's confidence in its label against that of reference models.
+    """Scores a record by the target's confidence in its label, compared with reference models.
 
     Attributes:
         defense: how a reference model is trained; against a defended target, its defense. It
             needs no more than `fit`.
         statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
             fitted to models that saw the record and to those that did not; "rmia", the logarithm
-            of p / mean of p over all models, p the probability of the label; "base", the same by
-            another derivation, which offline takes the mean as it is; or "bavaria", LiRA with
-            variances that lean on those of all records, for few models.
-        runs: how many reference models are trained, an even number; half of them see a given
-            record, and offline these are not used.
-        copies: changed copies asked about per record, besides the record; 0 for none.
-        copy_kind: "auto" by the features, or "flip", "noise" or "shift".
+            of p / mean of p over all models, where p is the probability of the label; "base", the
+            same by another derivation, with an unmodified mean offline; or "bavaria", LiRA for
+            few models, with variances shrunk to those of all records.
+        runs: number of reference models, an even number; half of them see a given record and are
+            not used offline.
+        copies: changed copies per record to ask about; 0 for none.
+        copy_kind: "auto" for the usual kind of the features, or "flip", "noise" or "shift".
         copy_size: bits, standard deviations or pixels; 0 for 1 bit, 0.02 or 1 pixel.
         reference_seed: root of the models' draws; attacks that share it share the models.
     """
@@ -127,7 +127,7 @@ class ReferenceModelAttack(StatisticSettings):
 
 @dataclass(frozen=True)
 class ReferenceMatrixAttack(StatisticSettings):
-    """Scores a record by the target's confidence against a given matrix of reference models'.
+    """Scores a record by the target's confidence, compared with a given reference matrix.
 
     Attributes:
         references: the matrix; its names find the records that are scored.
@@ -145,7 +145,7 @@ class ReferenceMatrixAttack(StatisticSettings):
 
     @property
     def needs(self) -> Needs:
-        """Answers alone, unless the reference models were asked about changed copies."""
+        """Only answers, unless the reference models were asked about changed copies."""
         return "predictions" if self.references.copies is None else "features"
 
     @property
@@ -177,16 +177,16 @@ class ReferenceMatrixAttack(StatisticSettings):
 
 @dataclass(frozen=True)
 class ReferenceModelScorer:
-    """The target and the reference models.
+    """Scores records by the answers of the target and of the reference models.
 
     Attributes:
-        settings: the attack's.
-        statistic: what is computed.
+        settings: the attack's settings.
+        statistic: the statistic to compute.
         oracle: gives the target's answers.
-        references: what the reference models answered.
-        calibration: the known records except those set aside: the models trained on halves of
-            them, as of the candidates.
-        progress: who shows how far asking has come.
+        references: answers of the reference models.
+        calibration: the known records except those set aside; the reference models trained on
+            halves of them, as of the candidates.
+        progress: shows the progress of the queries.
     """
 
     settings: StatisticSettings
@@ -232,14 +232,14 @@ class ReferenceModelScorer:
 
     @cached_property
     def _pooled(self) -> list[list[float]] | None:
-        """The variances of all records of the pool, or None where each has its own."""
+        """The variances over all records of the pool, or None for one per record."""
         if not self.settings.shares_variance(self.statistic, self.references.runs):
             return None
         return self.references.pooled(online=self.settings.online, least=self._least)
 
     @cached_property
     def _population(self) -> Float64[np.ndarray, " m"] | None:
-        """RMIA's ratios of the known non-members, where they are its population."""
+        """RMIA's ratios of the known non-members, if they are its population."""
         if not self.settings.population or self.statistic not in ("rmia", "base"):
             return None
         return self._evaluate(self.calibration.non_members)

@@ -1,15 +1,15 @@
-"""Scores from confidences of reference models that somebody has: LiRA, RMIA, BASE and BaVarIA.
+"""Scores from confidences of existing reference models: LiRA, RMIA, BASE and BaVarIA.
 
-Each function takes log-odds of the label, phi = log(p / (1 - p)): those of the target model and
-those of the reference models, and says which reference models trained on which record. Nothing is
-trained here, so one matrix of reference models serves any number of targets and of statistics.
-Arrays, tensors and lists are taken. Where several queries were asked per record (the record and
-changed copies of it), they stand on a last axis, and the score is the mean over the queries, as in
-Carlini et al. 2022, Section VI-C. Beyond the arrays, memory for
-some thousand records and for a few numbers per record is taken.
+Each function takes log-odds of the label, phi = log(p / (1 - p)), from the target model and from
+the reference models, and a mask of the records that each reference model trained on. Nothing is
+trained, so one matrix of reference models serves any number of targets and statistics.
+
+Arrays, tensors and lists are accepted. Several queries per record (the record and changed copies)
+are on the last axis, and the score is the mean over the queries, as in Carlini et al. 2022,
+Section VI-C. Additional memory is that of some thousand records and of a few numbers per record.
 
 "Online" compares with models that trained on the record and with models that did not. "Offline"
-uses only models that did not, so it needs no training after the records in question are known.
+uses only models that did not, so the models can be trained before the records are known.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from selena.errors import ConfigError, DataError
 _COLUMNS = 1 << 13  # records that are scored at once: small enough for a processor's caches
 
 Pooled = Sequence[Sequence[float]]
-"""Per query and side, the mean variance of all records."""
+"""Mean variance over all records, per query and side."""
 
 
 def lira_scores(
@@ -54,8 +54,8 @@ def lira_scores(
 ) -> Scores:
     """Return LiRA's score per record (Carlini et al. 2022, Algorithms 1 and 2).
 
-    Online: log N(phi; in) - log N(phi; out). Offline: (phi - mean out) / sd out, which ranks
-    records as the paper's one-sided probability does and does not round to 1.
+    Online: log N(phi; in) - log N(phi; out). Offline: (phi - mean out) / sd out. It ranks records
+    like the paper's one-sided probability, but does not round to 1.
 
     Args:
         target: n log-odds of the label by the target model, or n x queries; infinite values are
@@ -91,11 +91,11 @@ def rmia_scores(
 ) -> Scores:
     """Return RMIA's score per record (Zarifzadeh et al. 2024, Equations 2 to 5).
 
-    The ratio of a record is p / mean of p over reference models, p the probability of its label.
-    Without a population the score is the logarithm of that ratio. It ranks records as the paper's
-    score does, but without its ties. With a population the score is the share of population records
-    z with ratio(x) / ratio(z) >= gamma. Records of equal share are ordered by their own ratio, by
-    less than one record of the population.
+    The ratio of a record is p / mean of p over reference models, where p is the probability of its
+    label. Without a population the score is the logarithm of that ratio, which ranks records like
+    the paper's score, but without its ties. With a population the score is the share of population
+    records z with ratio(x) / ratio(z) >= gamma. A term smaller than the share of one population
+    record orders records of equal share by their ratio.
 
     Args:
         target: n log-odds of the label by the target model, or n x queries.
@@ -103,10 +103,11 @@ def rmia_scores(
         inside: runs x n booleans, whether the reference model trained on the record.
         population: (m log-odds by the target, runs x m by the reference models) of records that
             none of the models trained on.
-        gamma: at least 1; how much larger than that of z the ratio must be. Only with a population.
-        online: whether models that trained on the record are used: then the mean is that of the
-            means over these and over the others. Offline it is approximated by
-            ((1 + a) p_out + (1 - a)) / 2, p_out the mean over the others.
+        gamma: at least 1; the factor by which the ratio must exceed that of z. Only with a
+            population.
+        online: whether models that trained on the record are used. Then the mean of p is the mean
+            of two means, over these models and over the others. Offline it is approximated by
+            ((1 + a) p_out + (1 - a)) / 2, where p_out is the mean over the others.
         offline_a: a, in [0, 1]; the paper takes 0.3 for CIFAR-10 and larger values for data whose
             reference models resemble the target less.
 
@@ -130,21 +131,21 @@ def rmia_scores(
         )
     nobody = np.zeros(z_references.shape[:2], dtype=bool)
     z = Answers.checked(z_target, z_references, nobody, least=1, online=False)
-    # Of z no model is inside: online the mean over all models is the mean that is meant.
+    # No model trained on z, so online its mean is over all models.
     mean = partial(rmia_statistic, offline_a=1.0 if online else offline_a)
     return shares_beaten(ratios, evaluate(z, mean), gamma)
 
 
 def shares_beaten(ratios: Scores, population: Float64[np.ndarray, " m"], gamma: float) -> Scores:
-    """Return RMIA's score: the share of a population whose ratio a record's is gamma times.
+    """Return RMIA's score: the share of a population with ratios below the record's / gamma.
 
     Args:
         ratios: logarithms of the records' ratios.
-        population: those of the population, m >= 1.
+        population: logarithms of the population's ratios, m >= 1.
         gamma: at least 1.
     """
     beaten = np.searchsorted(np.sort(population), ratios - np.log(gamma), side="right")
-    # In (0, 1) and rising with the ratio: it orders records that beat equally many.
+    # In (0, 1) and increasing with the ratio, to order records of equal shares.
     own = np.exp(ratios - np.logaddexp(0, ratios))
     shares: Scores = (beaten + own) / (len(population) + 1)
     return shares
@@ -154,8 +155,8 @@ def base_scores(target: Any, references: Any, inside: Any, *, online: bool = Tru
     """Return BASE's score per record (Lassila et al. 2025): log p - log(mean of exp(-loss)).
 
     The mean is over all reference models, or offline over those that did not train on the record.
-    exp(-loss) is the probability of the label, so this equals RMIA without a population where the
-    loss is cross-entropy, and offline with a = 1 except for a constant.
+    With cross-entropy, exp(-loss) is the probability of the label, so this equals RMIA without a
+    population; offline it equals RMIA with a = 1, except for a constant.
 
     Args:
         target: n log-odds of the label by the target model, or n x queries.
@@ -183,13 +184,13 @@ def bavaria_scores(
     """Return a score per record with Bayesian variances, after BaVarIA (Braennvall 2026).
 
     Each side's log-odds are normal with an unknown mean and variance. The variance has a conjugate
-    (scaled inverse chi-squared) prior at the variance pooled over all records, worth `prior_models`
-    reference models; the mean has a flat one. The score is the log-ratio of the two Student-t
-    predictive densities; offline it is the t-statistic of the target among the models that did not
-    train on the record. So a record's own spread counts as soon as there is evidence for it, and no
-    number of models has to be chosen at which it begins to. Student's tails are heavy: an answer
-    that is unlike those of all reference models, on either side, tells little. Use LiRA for a
-    target that was trained in another way than they were.
+    (scaled inverse chi-squared) prior at the variance pooled over all records, with the weight of
+    `prior_models` reference models; the mean has a flat prior. The score is the log-ratio of the
+    two Student-t predictive densities. Offline it is the t-statistic of the target among the models
+    that did not train on the record. So more models give a record's own variance more weight, and
+    no switch between shared and own variance has to be chosen. Student's t has heavy tails: an
+    answer unlike those of all reference models gives little evidence. So use LiRA for a target that
+    was trained differently from them.
 
     Args:
         target: n log-odds of the label by the target model, or n x queries.
@@ -214,14 +215,14 @@ def bavaria_scores(
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Log-odds of the target and of reference models, and on which side of a record each stands.
+    """Log-odds of the target and of reference models, and which models trained on which record.
 
     Attributes:
         target: n x queries.
         references: runs x n x queries.
-        sides: runs x n masks: online, the models that trained on a record and those that did not;
-            offline None and the latter; of a last None the complement of the first.
-        end: values in either direction end here.
+        sides: two runs x n masks, of the models that trained on a record and of those that did
+            not. Offline the first is None. A second of None is the complement of the first.
+        end: values are clipped to [-end, end].
     """
 
     target: Float[np.ndarray, "n q"]
@@ -233,11 +234,11 @@ class Answers:
     def checked(
         cls, target: Any, references: Any, inside: Any, *, least: int, online: bool
     ) -> Answers:
-        """Return the arrays that somebody gave, looked at in parts.
+        """Return the answers in given arrays, checked part by part.
 
         Raises:
             DataError: shapes disagree, a value is NaN, or a record has fewer than `least` models on
-                a side that is needed.
+                a needed side.
         """
         phi, models, mask = (readable(each) for each in (target, references, inside))
         fits = phi.ndim in (1, 2) and models.shape == (len(models), *phi.shape)
@@ -275,7 +276,7 @@ class Answers:
         return len(self.references)
 
     def parts(self, query: int) -> Iterator[tuple[slice, Scores, Matrix, list[Mask]]]:
-        """Yield records in parts: their places, the target's and the models' answers, the sides."""
+        """Yield parts of the records: places, the target's and the models' answers, and sides."""
         inside, outside = self.sides
         for part in _parts(len(self.target)):
             sides = [] if inside is None else [inside[:, part]]
@@ -293,10 +294,10 @@ def evaluate(
     """Return the mean over the queries of each record's statistic.
 
     Args:
-        answers: of the target and of the reference models.
-        statistic: what is made of them.
+        answers: answers of the target and of the reference models.
+        statistic: the statistic of one query.
         share: whether records share a variance.
-        pooled: that variance, where it is of other records than these.
+        pooled: that variance, if other records than these determine it.
     """
     scores = np.zeros(len(answers.target))
     if pooled is None and share:
@@ -312,7 +313,7 @@ def evaluate(
 
 
 def pooled_variances(answers: Answers) -> list[list[float]]:
-    """Return per query the mean over all records of each side's variances."""
+    """Return the mean variance over all records, per query and side."""
     found = []
     for query in range(answers.target.shape[1]):
         totals = np.zeros(1 if answers.sides[0] is None else 2)
@@ -327,7 +328,7 @@ def _parts(n: int) -> Iterator[slice]:
 
 
 def readable(values: Any) -> Shaped[np.ndarray, "..."]:
-    """Return an array of what NumPy can read, or of a tensor wherever it lies."""
+    """Return values or a tensor on any device as an array."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         if values.is_floating_point() and values.element_size() < 4:  # NumPy has no bfloat16

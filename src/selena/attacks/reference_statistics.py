@@ -1,8 +1,8 @@
 """Statistics of one answer among those of reference models: LiRA, RMIA and BaVarIA, unchecked.
 
-Every statistic takes n log-odds of the label by the target, runs x n by the reference models, and
-which of these count on either side of a record: models that trained on it, and models that did
-not. "Online" has both sides, "offline" the second alone. Arrays are finite float64.
+Every statistic takes n log-odds of the label from the target, runs x n from the reference models,
+and the two sides of each record: the models that trained on it, and those that did not. "Online"
+uses both sides, "offline" only the second. Arrays are finite float64.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from scipy.special import gammaln, log_expit
 from selena.errors import ConfigError
 
 MODELS_FOR_OWN_VARIANCE = 64
-"""From this number of reference models on, each record has a variance of its own (Carlini et al.
-2022, Section VI-D)."""
+"""From this number of reference models on, each record has its own variance (Carlini et al. 2022,
+Section VI-D)."""
 
 PRIOR_MODELS = 4.0
-"""BaVarIA's pooled variance weighs as much as so many reference models."""
+"""Weight of BaVarIA's pooled variance, in reference models."""
 
 LEAST_SD = 1e-3
 
@@ -50,25 +50,25 @@ class Statistic(Protocol):
         Args:
             target: n finite log-odds.
             references: runs x n, finite.
-            sides: online, which models trained on the record and which did not; offline, the
-                latter alone.
-            pooled: per side, the mean variance of all records.
+            sides: online, which models trained on the record and which did not; offline, only
+                the latter.
+            pooled: mean variance over all records, per side.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticSettings:
-    """How reference models' answers become a score: settings of all attacks that use them.
+    """Settings of all attacks that use reference models' answers.
 
     Attributes:
         online: whether models that trained on the record are used; offline needs none of them.
-        variance: of LiRA's distributions: "record" for one per record, "shared" for one of all
-            records, or "auto" for "record" from 64 models on.
-        offline_a: a of RMIA without such models, in [0, 1] (see `rmia_scores`).
-        population: whether RMIA compares each record with the known non-members: its score is then
-            a share of them, and the ranking stays what it was.
-        gamma: of that comparison, at least 1: how much larger the record's ratio must be.
+        variance: variance of LiRA's distributions: "record" for one per record, "shared" for one
+            of all records, or "auto" for "record" from 64 models on.
+        offline_a: a of offline RMIA, in [0, 1] (see `rmia_scores`).
+        population: whether RMIA compares each record with the known non-members. Its score is then
+            a share of them; the ranking does not change.
+        gamma: factor by which the record's ratio must exceed theirs, at least 1.
     """
 
     online: bool = True
@@ -87,7 +87,7 @@ class StatisticSettings:
         check_rmia(self.gamma, self.offline_a)
 
     def called(self, statistic: StatisticName) -> str:
-        """Return the name of an attack by this statistic."""
+        """Return the name of an attack with this statistic."""
         return statistic if self.online else f"{statistic}_offline"
 
     def bind(self, statistic: StatisticName) -> Statistic:
@@ -155,8 +155,8 @@ def rmia_statistic(
 ) -> Scores:
     """Return log p - log(mean of p), RMIA's ratio (Zarifzadeh et al. 2024, Equation 3).
 
-    Online the mean is that of the means of both sides, whatever their sizes: where a record was
-    seen by one model less, its score must not tell.
+    Online the mean is the mean of both sides' means, regardless of their sizes. So a score does
+    not reveal whether one model less trained on the record.
 
     Args:
         target: n log-odds.
@@ -200,7 +200,7 @@ def bavaria_statistic(
         references: runs x n.
         sides: see `Statistic`.
         pooled: per side, the variance of all records.
-        prior_models: how many models it weighs as much as.
+        prior_models: weight of `pooled`, in models.
     """
     found: list[Scores] = []
     for side, common in zip(sides, pooled, strict=True):

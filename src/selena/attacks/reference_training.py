@@ -1,13 +1,13 @@
-"""Reference models: the target's training repeated on random halves of the records in question.
+"""Reference models: the target's training repeated on random halves of a pool of records.
 
-After Carlini et al. 2022. An attacker who knows how the target was trained, and a pool of
-records of which it trained on some, trains models on halves of the pool. Half of the models saw a
-given record and half did not, which shows both ways in which the target may answer.
+After Carlini et al. 2022. An attacker who knows how the target was trained, and a pool that
+contains some of its training records, trains models on halves of the pool. Half of the models saw a
+given record and half did not, which shows how the target would answer in both cases.
 
 The pool is the known records and the candidates (`MembershipSets.candidates`: shuffled, with new
 ids and without membership). Known records are halved like candidates, so that thresholds fitted on
-them apply. A tenth of the known non-members is set aside as validation records. What is kept is a
-`ReferenceMatrix`: confidences per record and model.
+them are valid for candidates. A tenth of the known non-members is set aside as validation records.
+The result is a `ReferenceMatrix` of confidences per record and model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from selena.workspace import Workspace
 
 @runtime_checkable
 class Training(Protocol):
-    """How a target was trained: any `Defense`, or less than one."""
+    """How a target was trained: any object with `fit`, such as a `Defense`."""
 
     def fit(
         self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
@@ -52,7 +52,7 @@ class Training(Protocol):
 
 
 class SideBySide(Protocol):
-    """A training that can be done on several sets of the same records at once."""
+    """A training that can train on several subsets of the same records at once."""
 
     def fit_side_by_side(
         self,
@@ -63,7 +63,7 @@ class SideBySide(Protocol):
         seeds: Sequence[int],
         workspace: Workspace,
     ) -> Sequence[TargetModel]:
-        """Return a model for each mask, trained on the records that it marks."""
+        """Return one model per mask, trained on the records that it marks."""
         ...
 
 
@@ -77,10 +77,10 @@ def check_runs(runs: int) -> None:
 
 
 def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets]:
-    """Return a tenth of the known non-members, at least one, and the rest of what is known.
+    """Return a tenth of the known non-members, at least one, and all other known records.
 
-    A defense may select an epoch, or learn what non-members look like, from records that it is
-    not trained on. Nobody asks about those of the target, nor about those of reference models.
+    A defense may use validation records to select an epoch, or to learn how non-members look. So
+    these are neither scored nor used to fit thresholds.
 
     Raises:
         DataError: fewer than two known non-members.
@@ -111,12 +111,12 @@ def train_reference_models(
 
     Args:
         defense: how a model is trained.
-        known: whose records the models are trained on and asked about.
+        known: known records and candidates; the models train on halves and answer all.
         validation: non-members of every model, none of them among `known`.
-        count: how many, an even number.
+        count: number of models, even.
         seed: root of all draws.
         workspace: device, progress and folder.
-        copies: changed copies that are asked about too.
+        copies: changed copies to ask about, too.
 
     Raises:
         DataError: there are no candidates, no features, or too few records to halve.
@@ -128,7 +128,7 @@ def train_reference_models(
 
 
 def pool_of(known: MembershipSets) -> Records:
-    """Return the records that reference models are halved over: known ones, then candidates.
+    """Return the pool of the reference models: known records, then candidates.
 
     Raises:
         DataError: there are no candidates.
@@ -152,27 +152,27 @@ def train_reference_matrix(
     grow: ReferenceMatrix | None = None,
     workspace: Workspace | None = None,
 ) -> ReferenceMatrix:
-    """Train reference models on halves of `records`, and return what they answer about all.
+    """Train reference models on halves of `records`, and return their answers about all records.
 
-    Halves come in complementary pairs, so each record is in exactly half of the models. The
+    Halves come in complementary pairs, so exactly half of the models train on a record. The
     workspace keeps each model's confidences, so a killed process resumes after the last one.
-    Attacks that share a workspace share the models. Draws are named after their pair and run: ten
-    runs that are grown to twenty are the twenty that would have been trained at once. Networks that
-    train side by side may round otherwise, in the last digits of a log-odds.
+    Attacks that share a workspace share the models. Seeds are named after pair and run, so ten runs
+    extended to twenty equal twenty runs trained at once. Networks that train side by side may
+    differ by rounding in the last digits of the log-odds.
 
     Args:
         training: how a model is trained: a defense, or an object with its `fit`.
-        records: the pool: every record that will be scored, members and others alike.
+        records: the pool: every record that will be scored, members and non-members.
         validation: records that no model trains on, for defenses that select on some.
-        runs: how many models, an even number.
+        runs: number of models, even.
         seed: root of all draws.
-        copies: changed copies of each record that are asked about too.
-        grow: a matrix of the same training, records and seed, whose runs are kept.
+        copies: changed copies of each record to ask about, too.
+        grow: a matrix of the same training, records and seed, whose runs are reused.
         workspace: device, progress and folder.
 
     Raises:
-        DataError: too few records to halve, or `grow` is of other records, copies or draws.
-        ConfigError: `runs` is odd, or less than those of `grow`.
+        DataError: too few records to halve, or `grow` has other records, copies or draws.
+        ConfigError: `runs` is odd, or smaller than the runs of `grow`.
     """
     workspace = workspace or Workspace()
     first = 0 if grow is None else grow.runs
@@ -212,7 +212,7 @@ def train_reference_matrix(
 def _check_same(
     grow: ReferenceMatrix, names: np.ndarray, inside: Bool[Tensor, "r n"], copies: Copies | None
 ) -> None:
-    """Raise `DataError` unless a matrix can be the first runs of what would be trained at once."""
+    """Raise `DataError` unless a matrix equals the first runs of the matrix to train."""
     same_names = grow.names is None or np.array_equal(grow.names, names)
     drawn = inside[: grow.runs].numpy()
     if not same_names or not np.array_equal(grow.inside, drawn):
@@ -226,7 +226,7 @@ def _check_same(
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """Reference models that are trained or to be trained: those of some numbers."""
+    """Some of the reference models, trained or still to train."""
 
     defense: Training
     pool: Records
@@ -240,7 +240,7 @@ class _Work:
     cluster: Pool | None
 
     def done(self) -> ReferenceMatrix:
-        """Return these models' answers; what is kept is not trained again."""
+        """Return these models' answers; models with kept answers are not trained again."""
         artifacts: dict[int, Tensor] = {}
         for run in self.numbers:
             artifact = self.workspace.load(f"{self.name}-{run}")
@@ -262,7 +262,7 @@ class _Work:
         return ReferenceMatrix(confidences.numpy(), mine.numpy(), names, self.copies)
 
     def _answers(self, runs: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield the confidences of the models of these numbers about the pool."""
+        """Yield the confidences of the models with these numbers about the pool."""
         if _goes_side_by_side(self.defense):
             size = getattr(self.defense, "most_side_by_side", lambda _: len(self.numbers))
             for part in in_chunks(len(self.numbers), max(1, size(self.pool))):
@@ -285,7 +285,7 @@ class _Work:
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield the confidences of the wanted models of a group that trains as one ensemble.
 
-        It trains whole, also where some are done: fewer side by side would round otherwise.
+        The whole group trains, even if some models are done, because rounding depends on its size.
         """
         assert _goes_side_by_side(self.defense)
         if not set(group) & set(wanted):
@@ -304,14 +304,14 @@ class _Work:
         self._clear(room)
 
     def _room(self, name: str) -> Workspace:
-        """Return a workspace for what is trained on the way."""
+        """Return a workspace for intermediate artifacts."""
         folder = self.workspace.folder
         return replace(
             self.workspace, folder=folder and folder / self.name / name, touched=set(), shared={}
         )
 
     def _clear(self, room: str = "") -> None:
-        """Delete what some models, or all, left behind: 16 trainings take space."""
+        """Delete the intermediate artifacts of some models, or of all, to save space."""
         if self.workspace.folder is not None:
             rmtree(self.workspace.folder / self.name / room, ignore_errors=True)
 
@@ -328,7 +328,7 @@ class _Run:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the model in messages."""
         return f"reference model {self.number + 1}"
 
     def confidences(
@@ -341,33 +341,33 @@ class _Run:
 
 
 def _train_and_ask(run: _Run, pool: Any, validation: Any, inside: Any) -> np.ndarray:
-    """Do what a worker does for one reference model."""
+    """Train and ask one reference model, in a worker."""
     asked, beside = (Records(*map(torch.from_numpy, arrays)) for arrays in (pool, validation))
     return run.confidences(asked, beside, torch.from_numpy(inside)).numpy()
 
 
 def _confidences(model: TargetModel, pool: Records, copies: Copies | None) -> Tensor:
-    """Return its confidences about the pool, n or n x queries."""
+    """Return a model's confidences about the pool, n or n x queries."""
     classes = int(pool.y.max()) + 1
 
     def ask(x: Tensor) -> Tensor:
         logits = model.logits(x)
-        # A class without a column was never seen: p = 0.
+        # A class without a column was not in the training set, so p = 0.
         return pad(logits, (0, max(0, classes - logits.shape[1])), value=-torch.inf)
 
     return confidence(ask(pool.x), pool.y) if copies is None else copies.ask(ask, pool)
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
-    """Return whether one ensemble can train all; a subclass may train otherwise than its base."""
+    """Return whether one ensemble can train all models; not for subclasses with another `fit`."""
     return "fit_side_by_side" in vars(type(defense))
 
 
 def draw_halves(pool: Records, count: int, *, seed: int) -> Bool[Tensor, "r n"]:
     """Return which model trains on which record: `count` / 2 random halves and their complements.
 
-    Records of equal content or of one subject are on one side, or a model
-    that counts as not having seen a record would have seen one like it.
+    Records of equal content or of one subject are on one side. Otherwise a model could count as
+    not having seen a record although it saw an equal one.
 
     Raises:
         DataError: fewer than two different records.

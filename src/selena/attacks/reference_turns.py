@@ -1,4 +1,4 @@
-"""One pool, every model in turn the target of the others (Carlini et al. 2022, Section V)."""
+"""Attacks each model of a pool in turn, with the others as references (Carlini et al. 2022, V)."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ def scores_in_turn(
     runs: int | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Return the score of each record where one of the matrix's models is the target.
+    """Return the score of each record with one of the matrix's models as the target.
 
-    Where half of the models saw each record, the others alone would give the target's truth away: a
-    record that it trained on is left with one such model less. So of each record one model of the
-    other side is left out too: the model of the complementary half if there is one, else one that
-    is drawn per record.
+    If half of all models saw each record, the numbers of the others would reveal the truth about
+    the target: a record that it trained on has one such model less. So one model of the other side
+    is left out, too: the model of the complementary half, or without one a model drawn per record.
 
     Args:
         matrix: the pool.
         target: number of the model that is attacked.
         statistic: "lira", "rmia", "base" or "bavaria".
-        settings: of the statistic; by default those of `StatisticSettings`.
-        runs: how many of the others are reference models, by default all; with complementary halves
-            an even number.
+        settings: settings of the statistic; by default those of `StatisticSettings`.
+        runs: number of other models to use as references, by default all; with complementary
+            halves an even number.
         seed: root of the draws.
 
     Raises:
-        ConfigError: no such model, or more `runs` than there are others.
-        DataError: a record has too few models on a side that is needed.
+        ConfigError: no such model, or more `runs` than other models.
+        DataError: a record has too few models on a needed side.
     """
     settings = settings or StatisticSettings()
     settings.check(statistic)
@@ -65,14 +64,14 @@ def scores_in_turn(
 
 
 def _mirror(matrix: ReferenceMatrix, target: int) -> int | None:
-    """Return the model that trained on what the target did not, if there is one."""
+    """Return the model that trained on the complement of the target's half, if there is one."""
     complement = ~matrix.inside[target]
     same = np.flatnonzero((matrix.inside == complement).all(axis=1))
     return int(same[0]) if len(same) else None
 
 
 def _after(matrix: ReferenceMatrix, target: int) -> list[int]:
-    """Return all runs in pairs, beginning with the pair after the target's."""
+    """Return all runs in pairs, starting with the pair after the target's."""
     first = (target // 2 * 2 + 2) % max(matrix.runs, 1)
     runs = range(matrix.runs)
     return [*runs[first:], *runs[:first]]
@@ -85,9 +84,9 @@ def _evened(
     online: bool,
     seed: int,
 ) -> Answers:
-    """Return the answers without one model per record, of the side that the target is not on."""
+    """Return the answers without one model per record, from the side opposite to the target."""
     draws = numpy_generator(seed, "evened").random(inside.shape)
-    # The target's own side has lost it already.
+    # The target itself is missing on its own side.
     out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
     used = np.ones_like(inside)
     used[out, np.arange(inside.shape[1])] = False

@@ -1,7 +1,7 @@
 """How often a record's neighbors are still classified correctly, as a membership score.
 
 A model is more robust around the records it was trained on (Choquette-Choo et al. 2021), which
-predicted labels alone reveal. Shared by the attacks that differ only in their neighbors.
+predicted labels reveal. Attacks that differ only in their neighbors share this module.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Correct = Callable[[Records, slice], Float[Tensor, "n k"]]
 the record's own label, else 0 (float64)."""
 
 FIRST_COPIES = 8
-"""By so many copies "halving" ranks all strengths first."""
+"""Number of copies in the first round of "halving"."""
 
 
 def correct_neighbors(
     oracle: Oracle, neighbors: Neighbors, *, max_batch: int, progress: Progress
 ) -> Correct:
-    """Return the judgement of copies that `neighbors` makes, `max_batch` of them at once."""
+    """Return the function that tells which neighbors keep their label, in batches."""
 
     def judge(x: Shaped[Tensor, "b *features"], labels: Tensor) -> Tensor:
         return oracle.labels(x) == labels
@@ -54,8 +54,8 @@ class RobustnessScorer:
     """Scores a record by the fraction of its neighbors that are classified correctly.
 
     Attributes:
-        correct: judges them.
-        copies: how many of them.
+        correct: tells which neighbors are classified correctly.
+        copies: number of neighbors.
         calibration: all known records.
     """
 
@@ -80,21 +80,20 @@ def fit_strength(
     copies: int,
     search: Search,
 ) -> RobustnessScorer:
-    """Choose the strength of the best fitted balanced accuracy on known records.
+    """Choose the strength with the best balanced accuracy on known records.
 
-    "all" spends every copy on every strength. "halving" (successive halving, Jamieson and
-    Talwalkar 2016) ranks all strengths by their first 8 copies, keeps the better half, doubles
-    the copies, and so on; copies already asked about are not asked about again. It costs about
-    (8 + 4 log2(copies / 8)) queries per strength and known record instead of `copies`. The
-    risk is small: all strengths are ranked on the same records with nested noise, and a strength
-    is dropped only where half of the others do at least as well. Neighboring strengths, between
-    which few copies cannot decide, differ little in accuracy. Of equally good strengths the first
-    is taken.
+    "all" uses all copies for every strength. "halving" (successive halving, Jamieson and Talwalkar
+    2016) ranks all strengths by their first 8 copies, keeps the better half, doubles the copies,
+    and so on; copies are not asked about twice. It costs about (8 + 4 log2(copies / 8)) queries per
+    strength and known record instead of `copies`. The risk is small: all strengths are ranked on
+    the same records with nested noise, and a strength is dropped only if half of the others do at
+    least as well. Few copies cannot rank neighboring strengths, but these differ little in
+    accuracy. Of equally good strengths the first is taken.
 
     Args:
-        correct: judges the neighbors at a strength.
-        known: records whose membership is known; nothing else is chosen on.
-        strengths: what to choose from; a single one is not searched for.
+        correct: tells which neighbors of a strength are classified correctly.
+        known: records whose membership is known; the choice uses no others.
+        strengths: strengths to choose from; a single one needs no search.
         copies: neighbors per record in the final score.
         search: "halving" or "all".
     """
@@ -114,9 +113,9 @@ def fit_strength(
 
 
 def fitted_accuracy(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:
-    """Return the balanced accuracy of the best threshold on the records it is fitted on.
+    """Return the balanced accuracy of the best threshold, on the records it is fitted on.
 
-    For comparing settings of one attack, whose optimism is alike.
+    It compares settings of one attack, all of which overfit similarly.
     """
     labels = np.zeros(len(scores), dtype=np.int64)
     decisions = fit_threshold(scores, truth).decide(scores, labels)

@@ -1,4 +1,4 @@
-"""The base of attacks that read one number per record from one answer and learn nothing."""
+"""Base class of attacks that compute one number per record from one answer and learn nothing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from selena.workspace import Workspace
 class SignalAttack(ABC):
     """Scores a record by `measure`; a subclass adds `name`, `access` and that method.
 
-    The audit fits thresholds to the scores. `examples/own_attack.py` is another kind of attack,
-    one that learns.
+    The audit fits thresholds to the scores. `examples/own_attack.py` shows an attack that learns.
     """
 
     family: ClassVar[Family] = "direct"
@@ -32,8 +31,8 @@ class SignalAttack(ABC):
         """Ask the oracle about `x` and return one number per record; higher means member.
 
         Args:
-            oracle: answers with logits (n x c), or with labels where `access` is "label".
-            x: what to ask about, as it is.
+            oracle: answers with logits (n x c), or with labels if `access` is "label".
+            x: the records, unchanged.
             y: true classes, in [0, c).
         """
 
@@ -45,17 +44,17 @@ class SignalAttack(ABC):
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> SignalScorer:
-        """Return a scorer; nothing is learned and no randomness used."""
+        """Return a scorer; it learns nothing and draws nothing."""
         return SignalScorer(oracle, self, known)
 
 
 @dataclass(frozen=True)
 class SignalScorer:
-    """A signal and the oracle that it is read from.
+    """Scores records by a signal of the oracle's answers.
 
     Attributes:
         oracle: answers the queries.
-        attack: reads its signal from the answers.
+        attack: computes its signal from the answers.
         calibration: all known records.
     """
 

@@ -1,9 +1,9 @@
-"""Signals: what one prediction says about the membership of a record.
+"""Signals: numbers computed from one prediction that indicate membership.
 
 Each maps logits (or log-probabilities) and labels to one float64 score per record; higher means
-member. Computed from logits, they keep telling records apart where probabilities round to 0 or
-1. None depends on the order in which the classes are listed: what is summed over classes is
-sorted first, so that equal predictions give exactly equal scores.
+member. Logits distinguish records even where probabilities round to 0 or 1. No signal depends on
+the order of the classes: terms are sorted before they are summed, so that equal predictions give
+exactly equal scores.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Array = Float[np.ndarray, "..."]
 
 _Rule = Callable[[Array, Int[np.ndarray, " n"]], Array]
 
-# So many numbers of a prediction are float64 at once: signals work on copies of them.
+# Numbers converted to float64 at once; signals work on copies of this size.
 _CHUNK = 1 << 19
 
 
 def correctness(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Return 1 where the prediction is the label, else 0 (of tied classes the first is predicted).
+    """Return 1 if the prediction is the label, else 0 (the first of tied classes is predicted).
 
     Yeom et al. 2018, the gap attack.
 
@@ -49,9 +49,9 @@ def correctness(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Floa
 def confidence(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return the log-odds log p_y - log(1 - p_y) of the label's probability.
 
-    It ranks as p_y does (Yeom et al. 2018; Song & Mittal 2021) and gives the same decisions,
-    since thresholds are observed scores; but p_y itself, and its logarithm, round together near
-    1, where members are. It is infinite where p_y is exactly 0 or 1.
+    It ranks records like p_y (Yeom et al. 2018; Song & Mittal 2021) and gives the same decisions,
+    since thresholds are observed scores. But p_y and its logarithm round to equal numbers near 1,
+    where members are. It is infinite if p_y is exactly 0 or 1.
 
     Raises:
         DataError: logits that are no prediction, or a label out of range.
@@ -76,7 +76,7 @@ def entropy(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> Float[Te
 
 def _entropy(z: Array, y: Int[np.ndarray, " n"]) -> Array:
     falling = _falling(z)
-    # The first is 0; log1p keeps what a sum that begins with exp(0) would round away.
+    # The largest is 0; log1p keeps digits that a sum starting with exp(0) = 1 would lose.
     log_p = falling - np.log1p(np.exp(falling[:, 1:]).sum(axis=1, keepdims=True))
     total: Array = _weighted(np.exp(log_p), log_p).sum(axis=1)
     return total
@@ -87,8 +87,8 @@ def modified_entropy(
 ) -> Float[Tensor, " n"]:
     """Return (1 - p_y) log p_y + sum over j != y of p_j log(1 - p_j), at most 0.
 
-    The negative of the modified entropy (Song & Mittal 2021, equation 8): unlike the entropy, a
-    confident wrong prediction scores low. It is -inf where p_y is exactly 0.
+    This is the negative modified entropy (Song & Mittal 2021, equation 8). Unlike with entropy, a
+    confident wrong prediction scores low. It is -inf if p_y is exactly 0.
 
     Raises:
         DataError: logits that are no prediction, or a label out of range.
@@ -100,8 +100,8 @@ def _modified_entropy(z: Array, y: Int[np.ndarray, " n"]) -> Array:
     of_label, others = _apart(z, y)
     log_others = logsumexp(others, axis=1)
     odds = of_label - log_others
-    # Of the other classes only the likeliest can come near 1, where 1 - p would cancel: its odds
-    # are taken against everything else.
+    # Only the likeliest other class can be near 1, where 1 - p would lose all digits. So its
+    # log-odds are computed from the sum of all other probabilities.
     rest = np.column_stack([of_label, others[:, 1:]])
     likeliest = others[:, 0] - logsumexp(rest, axis=1)
     unlikely = np.exp(others[:, 1:] - np.logaddexp(of_label, log_others)[:, None])
@@ -135,7 +135,7 @@ def _falling(z: Array) -> Array:
 
 
 def _apart(z: Array, y: Int[np.ndarray, " n"]) -> tuple[Array, Array]:
-    """Return the label's logit, and those of the other classes, falling."""
+    """Return the label's logit, and those of the other classes in descending order."""
     rows = np.arange(len(y))
     others = z.copy()
     others[rows, y] = -np.inf
@@ -145,10 +145,10 @@ def _apart(z: Array, y: Int[np.ndarray, " n"]) -> tuple[Array, Array]:
 def _by_chunks(
     rule: _Rule, logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
-    """Return the scores that `rule` gives logits (float64, at most 0) and labels.
+    """Return the scores by `rule`, which gets logits (float64, at most 0) and labels.
 
-    NumPy from here on: PyTorch computes the end of an array by other instructions than its
-    bulk, so that equal predictions could differ in the last digit by their place in it.
+    It uses NumPy, because PyTorch computes the end of an array with other instructions than the
+    rest. Equal predictions could then differ in the last digit.
 
     Raises:
         DataError: logits that are no prediction, or a label out of range.

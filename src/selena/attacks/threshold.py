@@ -1,4 +1,4 @@
-"""Direct attacks that ask once per record and train nothing: a signal is the score.
+"""Direct attacks with one query per record and no training: the score is a signal.
 
 Yeom et al. 2018 and Song & Mittal 2021, as in Tang et al. 2022, Section 5.2. The audit fits the
 thresholds on known records: one for all classes, and one per class.
@@ -22,7 +22,7 @@ class ThresholdAttack(SignalAttack):
     """Scores a record by one signal of the target's prediction.
 
     Attributes:
-        signal: "correctness" (needs the predicted label only), "confidence", "entropy" or
+        signal: "correctness" (needs only the predicted label), "confidence", "entropy" or
             "modified_entropy"; see `selena.attacks.signals`.
     """
 

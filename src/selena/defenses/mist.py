@@ -119,7 +119,7 @@ class MIST:
 
             take_steps(learn)
             if self.cross_weight > 0 and len(busy) > 1:
-                # Compare with copies from before: others may have unlearned their part already.
+                # Frozen here: a copy that has already unlearned its part is no reference.
                 locally_trained = [deepcopy(copy).eval() for copy in busy]
                 take_steps(agree)
             average(busy, loop.network)
