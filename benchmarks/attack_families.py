@@ -1,6 +1,7 @@
 """Attacks beyond those of the paper, on a small Location30: what each finds, and at what cost.
 
     python -m benchmarks.attack_families --data-dir DIR --json FILE [--seed 1 ...] [--folder DIR]
+        [--attack LINE ...]
 
 Undefended and SELENA (K = 10, L = 4), networks of 446-256-128-30, 1,000 members, 500 scored
 records per side. Attacks that repeat the training use 8 reference models, which repeat the whole
@@ -13,6 +14,8 @@ written after each attack; one that lacks a line was stopped.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +32,7 @@ from selena.attacks import (
     ReferenceModelAttack,
     ShadowNeuralAttack,
     ThresholdAttack,
+    YOQOAttack,
     lt_iqr_scores,
 )
 from selena.attacks.signals import confidence
@@ -66,6 +70,7 @@ def attacks(defense: Defense, data: Dataset) -> dict[str, Attack]:
         "quantile": QuantileAttack(),
         "correctness": ThresholdAttack("correctness"),
         "one_query": OneQueryAttack.from_plan(PLAN, data),
+        "yoqo": YOQOAttack.from_plan(PLAN, data),
         "flip_noise": FlipNoiseAttack(),
         "shadow_neural_both, two towers": replace(both, towers=2),
         "shadow_neural_both, one tower": both,
@@ -165,12 +170,15 @@ def attribute(target: TargetModel, split: AuditSplit) -> dict[str, Any]:
 
 
 def run(
-    seed: int, data_dir: Path, folder: Path | None, result: dict[str, Any], save: Callable[[], None]
+    seed: int,
+    options: argparse.Namespace,
+    result: dict[str, Any],
+    save: Callable[[], None],
 ) -> None:
     """Add the figures of one seed to `result`, and save them as they come."""
-    data = load("location30", data_dir=data_dir)
+    data = load("location30", data_dir=options.data_dir)
     split = audit_split(data, n_members=1000, seed=seed)
-    workspace = Workspace(folder=folder)
+    workspace = Workspace(folder=options.folder)
     result["n"] = split.sizes()
     for name in DEFENSES:
         defense = build_defense(name, PLAN, data)
@@ -184,12 +192,14 @@ def run(
             "attacks": rows,
         }
         for line, attack in attacks(defense, data).items():
+            if options.attack and line not in options.attack:
+                continue
             report = run_audit(trained.target, split, [attack], seed=seed, workspace=workspace)
             rows[line] = figures(report, attack.name)
             scores[line] = report.attacks[attack.name].scores.evaluation
             print(seed, name, line, f"{rows[line]['auc']:.3f}", flush=True)
             save()
-        if trained.trace is not None:
+        if trained.trace is not None and "lira" in scores:
             told["loss_trace"] = exposed(trained.trace, split, scores["lira"])
             told["epochs"] = len(trained.trace.losses)
             save()
@@ -221,13 +231,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--attack", action="append", help="a line of the table; default: all")
     options = parser.parse_args()
     seeds = options.seed or [1]
-    shown = " ".join(f"--seed {seed}" for seed in seeds)
     found: dict[str, Any] = {}
     result = {
-        "command": "python -m benchmarks.attack_families --data-dir downloads "
-        f"--json results/location30-attack-families/figures.json {shown}",
+        "command": shlex.join(["python", "-m", "benchmarks.attack_families", *sys.argv[1:]]),
         "reference_models": RUNS,
         "n_submodels": PLAN.n_submodels,
         "n_nonmodels": PLAN.n_nonmodels,
@@ -237,8 +246,7 @@ def main() -> None:
     for seed in seeds:
         run(
             seed,
-            options.data_dir,
-            options.folder,
+            options,
             found.setdefault(str(seed), {}),
             lambda: write_json(options.json, result),
         )

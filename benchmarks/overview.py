@@ -33,11 +33,8 @@ TITLES = (
 SHOWN = {
     "location30-table2/table2": "Location30",
     "location30/report": "Location30, direct attacks alone",
-    "location30-reference-models/report": "Location30, LiRA and RMIA",
     "location30-split-ai/report": "Location30, no distillation",
     "location30-canaries/report": "Location30, mislabelled canaries",
-    "location30-canaries-twins/report": "Location30, canaries with near-duplicates",
-    "location30-canaries-grouped-twins/report": "Location30, near-duplicates declared",
     "purchase100-synthetic-table2/table2": "Purchase100, synthetic",
     "purchase100-synthetic-small/report": "Purchase100, synthetic, 2,000 members",
     "cifar10-subset/report": "CIFAR-10, 2,000 images",
@@ -51,12 +48,6 @@ WORST = {"location30-worst-case/worst-case": "Location30"}
 """What each worst case is called, by its file."""
 _ATTACKS = ("lira", "rmia")
 
-PLANTED = {
-    "location30-canaries": "mislabelled",
-    "location30-canaries-twins": "with near-duplicates",
-    "location30-canaries-grouped-twins": "near-duplicates declared",
-}
-"""Which canaries a result planted, by its folder."""
 MACHINES = {
     "benchmarks": "AVX-512 with bf16",
     "benchmarks-amx": "AMX, beside other work",
@@ -71,7 +62,7 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    tables = {"results": results, "worst": worst, "canaries": canaries, "speed": speed}
+    tables = {"results": results, "worst": worst, "coverage": coverage, "speed": speed}
     for name, make in tables.items():
         start = MARK.format(name)
         before, _, rest = page.partition(start)
@@ -117,23 +108,11 @@ def results() -> list[Sequence[str]]:
     return lines
 
 
-def canaries() -> list[Sequence[str]]:
-    """Return what attacks tell of planted records, one line per result, defense and seed."""
-    attacks = {"lira": "LiRA", "rmia": "RMIA"}
-    titles = ("Canaries", "Defense", "Seed", "Test accuracy", "LiRA, ordinary records")
-    lines: list[Sequence[str]] = [
-        [*titles, *(f"{attack}, canaries, ε" for attack in attacks.values())],
-        ["---"] * (len(titles) + len(attacks)),
-    ]
-    for name, kind in PLANTED.items():
-        for row in _read(f"{name}/report")["rows"]:
-            ordinary = _auc(row["attacks"]["lira"]["global"])
-            known = [kind, row["defense"], str(row["seed"]), f"{100 * row['test_accuracy']:.1f}"]
-            planted = [
-                f"{_auc(found)}, {found['epsilon_lower_bound']['epsilon']:.2f}"
-                for found in (row["attacks"][attack]["canaries"] for attack in attacks)
-            ]
-            lines.append([*known, ordinary, *planted])
+def coverage() -> list[Sequence[str]]:
+    """Return for each kind of interval the setting that it covers least often."""
+    lines: list[Sequence[str]] = [("Intervals of", "Covered at least", "Lowest at"), ["---"] * 3]
+    for figure, (share, setting) in _read("coverage")["lowest"].items():
+        lines.append([figure, f"{100 * share:.1f}", setting])
     return lines
 
 
@@ -181,11 +160,6 @@ def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
         f"{_mean([f.value for f in epsilon], 2)}, {_attack(epsilon)}" if epsilon else "–",
         f"{minutes:.1f}",
     ]
-
-
-def _auc(figures: Mapping[str, Any]) -> str:
-    low, high = figures["auc_interval"]
-    return f"{100 * figures['auc']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _mean(values: Sequence[float], digits: int = 1) -> str:

@@ -111,6 +111,7 @@ def test_a_second_run_finds_everything(finished: Path) -> None:
     assert again["timings"] == first["timings"]
 
 
+@pytest.mark.deep
 def test_steps_give_the_same_rows_as_one_run(finished: Path, tmp_path: Path) -> None:
     config = finished / "run.toml"
     trained = selena("train", "--config", str(config), "--json", "t.json", cwd=tmp_path)
@@ -139,6 +140,7 @@ def resume(tmp_path: Path, finished: Path) -> None:
             assert resumed == (folder / name).read_bytes()
 
 
+@pytest.mark.deep
 def test_a_stopped_run_ends_with_the_same_bytes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_killed_run_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -
     resume(tmp_path, finished)
 
 
+@pytest.mark.deep
 def test_reports_are_of_repetitions(finished: Path, tmp_path: Path) -> None:
     """Runs of one defense that differ in more than the seed have no mean."""
     (tmp_path / "run.toml").write_text(CONFIG)
@@ -248,6 +251,7 @@ def test_attacks_take_the_plan_that_is_asked_for(tmp_path: Path) -> None:
         assert row["attacks"]["shadow_cross_entropy"]["settings"]["split_ai"]["n_submodels"] == k
 
 
+@pytest.mark.deep
 def test_reference_models_repeat_the_defense(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG + "[attack_settings.lira]\nruns = 4\n")
     names = ("--defense", "undefended", "--defense", "selena", "--attack", "lira")
@@ -261,6 +265,7 @@ def test_reference_models_repeat_the_defense(tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "artifacts").exists()
 
 
+@pytest.mark.deep
 def test_canaries_are_planted_and_reported_apart(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG + "[attack_settings.lira]\nruns = 4\n")
     settings = ("--config", "run.toml", "--defense", "undefended")
@@ -287,6 +292,7 @@ def test_canaries_are_planted_and_reported_apart(tmp_path: Path) -> None:
     assert "without canaries" in failed.stderr
 
 
+@pytest.mark.deep
 def test_rows_of_one_person_stay_together(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     person = [0, *range(1, 200), *draw.integers(1, 200, 400)]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ShadowDistanceAttack,
         ShadowNeuralAttack,
         ThresholdAttack,
+        YOQOAttack,
         train_reference_matrix,
     )
     from selena.auditing.predictions import Predictions, read_predictions
@@ -163,6 +164,7 @@ _HOME = {
     "StoreError": "errors",
     "StoredRecords": "models",
     "ThresholdAttack": "attacks",
+    "YOQOAttack": "attacks",
     "TopK": "defenses",
     "TorchClassifier": "sklearn",
     "TrainingError": "errors",
@@ -252,6 +254,7 @@ __all__ = [
     "TrainingError",
     "Undefended",
     "Workspace",
+    "YOQOAttack",
     "__version__",
     "audit",
     "audit_multilabel",

@@ -22,6 +22,7 @@ from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.yoqo import YOQOAttack
 from selena.config import override
 from selena.data.load import DATASETS
 from selena.defenses.adversarial_regularization import AdversarialRegularization
@@ -103,7 +104,7 @@ class AttackEntry:
 
     Attributes:
         kind: its class. Where that has a classmethod `from_plan(plan, data, **settings)`, this
-            builds the attack; one of needs "training" takes the `defense` to repeat.
+            builds the attack; any other of needs "training" takes the `defense` to repeat.
         settings: hyperparameters that make it this attack of its class.
         in_family: whether the family's name includes it; attacks that take very long, or need more
             than the others of their family, run only when they are named.
@@ -130,11 +131,11 @@ class AttackEntry:
 
     def build(self, plan: Plan, data: Dataset, defense: Defense | None = None) -> Attack:
         """Return the attack for a plan and a data set."""
+        if hasattr(self.kind, "from_plan"):
+            return self.kind.from_plan(plan, data, **self.settings)  # type: ignore[no-any-return]
         if self.needs == "training":
             defense = defense or trained(Undefended)(plan, data)
             return self.kind(defense=defense, **self.settings)  # type: ignore[no-any-return]
-        if hasattr(self.kind, "from_plan"):
-            return self.kind.from_plan(plan, data, **self.settings)  # type: ignore[no-any-return]
         return self.kind(**self.settings)  # type: ignore[no-any-return]
 
 
@@ -158,6 +159,7 @@ ATTACKS: dict[str, AttackEntry] = {
     "boundary": AttackEntry(BoundaryDistanceAttack, in_family=False),
     "hopskipjump": AttackEntry(HopSkipJumpAttack, in_family=False),
     "one_query": AttackEntry(OneQueryAttack, in_family=False),
+    "yoqo": AttackEntry(YOQOAttack, in_family=False),
     "shadow_cross_entropy": AttackEntry(ShadowDistanceAttack, {"signal": "cross_entropy"}),
     "shadow_squared_l2": AttackEntry(ShadowDistanceAttack, {"signal": "squared_l2"}),
     "shadow_neural_difference": AttackEntry(ShadowNeuralAttack, {"inputs": "difference"}),

@@ -67,6 +67,7 @@ def test_the_shadow_trains_on_every_known_member(split: AuditSplit) -> None:
     assert len(shadow.sets) == SIDE
 
 
+@pytest.mark.deep
 def test_indirect_queries_break_split_ai_only(split: AuditSplit, workspace: Workspace) -> None:
     attack = IndirectQueryAttack("flip", sizes=(1, 2), copies=8)
     ensemble = SPLIT_AI.fit(split.train, split.validation, seed=0, workspace=workspace)

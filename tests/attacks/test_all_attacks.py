@@ -21,6 +21,7 @@ from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
 from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.yoqo import YOQOAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit
 from selena.defenses.split_ai import SplitAI
@@ -116,6 +117,20 @@ def of_surrogates(kind: Kind) -> Case:
     return Case(attack, kind, advantage=OF_FEW, auc=0.95, constant=CHANCE)
 
 
+def of_copies(kind: Kind) -> Case:
+    """Its scores depend on which copies its surrogates recognize, however constant the target."""
+    attack = of_surrogates(kind).attack
+    assert isinstance(attack, OneQueryAttack)
+    recipe = replace(attack.recipe, epochs=20)
+    return Case(
+        YOQOAttack(attack.network, CLASSES, recipe, runs=4, steps=4, size=attack.size),
+        kind,
+        advantage=OF_FEW,
+        auc=0.95,
+        constant=CHANCE,
+    )
+
+
 def of_quantiles(kind: Kind) -> Case:
     """Its scores depend on what its regressor learned, however constant the target is."""
     attack = QuantileAttack(rounds=5, epochs=2)
@@ -157,6 +172,9 @@ CASES = [
     of_surrogates("bits"),
     of_surrogates("numbers"),
     of_surrogates("images"),
+    of_copies("bits"),
+    of_copies("numbers"),
+    of_copies("images"),
     shadowed(ShadowDistanceAttack(SHADOW)),
     shadowed(ShadowDistanceAttack(SHADOW, "squared_l2")),
     shadowed(ShadowNeuralAttack(SHADOW, "difference", QUICK)),

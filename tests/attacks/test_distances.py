@@ -72,6 +72,7 @@ def test_distance_from_a_plane(
     torch.testing.assert_close(scores, exact, rtol=tolerance, atol=tolerance / 2)
 
 
+@pytest.mark.deep
 def test_carlini_wagner_equals_plain_code() -> None:
     target = curved()
     records = candidates(target, 8)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from selena.attacks.one_query import OneQueryAttack, Perturbation
+from selena.attacks.perturbation import Moves
 from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError
 from selena.networks.mlp import MLP
@@ -28,7 +29,8 @@ def linear(weight: list[float]) -> nn.Module:
 def perturbation(weight: list[float], *, steps: int, size: float, bits: bool) -> Perturbation:
     network = [linear(weight)]
     device = torch.device("cpu")
-    return Perturbation(network, network, steps, torch.tensor(size), bits, not bits, device)
+    moves = Moves(steps, torch.tensor(size), bits, not bits, device)
+    return Perturbation(network, network, moves)
 
 
 def test_the_most_harmful_bits_are_flipped_first() -> None:

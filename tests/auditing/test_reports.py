@@ -141,6 +141,7 @@ def test_models_attacked_by_different_families(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
+@pytest.mark.deep
 def test_long_titles_of_figures_take_two_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def test_long_titles_of_figures_take_two_lines(
     assert max(len(line) for title in titles for line in title.splitlines()) <= 40
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"figure.{suffix}"
@@ -165,6 +167,7 @@ def test_figures_are_drawn_in_every_format(suffix: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.deep
 def test_figure_of_seeds_shows_the_lowest_and_says_so(tmp_path: Path) -> None:
     other, lowest = one_family(seed=7, scores=STRONGER), one_family(seed=2)
     figures = [tmp_path / f"{i}.svg" for i in range(2)]

@@ -34,6 +34,7 @@ def is_text(text: str) -> bool:
     return not CONTROLS.search(text.replace("\n", "").replace("\t", ""))
 
 
+@pytest.mark.deep
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_hostile_names_in_reports(tmp_path: Path) -> None:
     row = {**run().row, "defense": NAME, "dataset": NAME}

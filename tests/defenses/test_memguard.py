@@ -81,6 +81,7 @@ def test_noise_leaves_the_inference_network_undecided() -> None:
     assert float(after.median()) < 0.5 * float(before.median())
 
 
+@pytest.mark.deep
 def test_stuck_network_is_retrained_with_less_decay(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -82,6 +82,7 @@ def check(run: RunFolder, path: Path, *, probabilities: bool = False) -> None:
     assert not any(folder.encode() in path.read_bytes() for folder in folders)
 
 
+@pytest.mark.deep
 def test_a_network_answers_the_same(trained: Callable[..., RunFolder], tmp_path: Path) -> None:
     check(trained("digits", "selena"), tmp_path / "model.onnx")
 

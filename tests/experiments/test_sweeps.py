@@ -17,6 +17,7 @@ from selena.experiments.paper.budget import total
 from selena.experiments.paper.task import PaperTask
 
 
+@pytest.mark.deep
 def test_figure4_attacks_every_epoch(tiny: PaperTask, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", tmp_path / "out"
     assert total(figure4.plan(tiny, runs)).networks == 1 + 3 + 1  # undefended, sub-models, student

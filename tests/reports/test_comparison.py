@@ -77,6 +77,7 @@ def test_the_page_holds_both_models_and_their_scores(tmp_path: Path) -> None:
     assert "Absent" not in page
 
 
+@pytest.mark.deep
 def test_the_report_has_four_files(tmp_path: Path) -> None:
     comparison = selena.compare({"bare": report(1.5), "protected": report(0.0)})
     paths = comparison.write_report(tmp_path / "report")

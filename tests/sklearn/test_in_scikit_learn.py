@@ -99,6 +99,7 @@ def test_polars_frames(model: Any, frame: tuple[Any, Any]) -> None:
         pipeline[-1].predict(records.rename({"tail": "beak"}))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("model", MODELS[:3], ids=lambda m: type(m).__name__)
 def test_grid_search_reaches_the_protected_estimator(model: Any, frame: tuple[Any, Any]) -> None:
     X, y = frame

@@ -83,6 +83,7 @@ def test_members_look_less_sure(forest: Forest) -> None:
     assert gaps[1] < 0.7 * gaps[0]
 
 
+@pytest.mark.deep
 def test_a_budget_bounds_the_noise(digits: tuple[Any, Any], forest: Forest) -> None:
     X, y = digits
     model = MemGuardClassifier(FrozenEstimator(forest.bare), budget=0.1, random_state=0)

@@ -101,6 +101,7 @@ def test_audit_of_a_model_does_not_guess_its_training(name: str) -> None:
         selena.audit(RandomForestClassifier(), TRAIN, OTHERS, attacks=[name])
 
 
+@pytest.mark.deep
 @pytest.mark.filterwarnings("ignore::selena.models.AuditWarning")
 def test_reference_models_find_a_forests_members() -> None:
     def pair(records: Records) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from selena.attacks.reference_scores import (
 from selena.attacks.reference_training import train_reference_matrix
 from selena.attacks.reference_turns import scores_in_turn
 from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.yoqo import YOQOAttack
 
 __all__ = [
     "AugmentationAttack",
@@ -49,6 +50,7 @@ __all__ = [
     "ShadowDistanceAttack",
     "ShadowNeuralAttack",
     "ThresholdAttack",
+    "YOQOAttack",
     "attribute_scores",
     "base_scores",
     "bavaria_scores",

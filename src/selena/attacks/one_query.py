@@ -17,8 +17,8 @@ is the paper's decision, with p to order records of equal decisions. The paper a
 images; bits and numbers are an extension.
 
 Cost: 1 query per record and, while fitting, 1 per known record and threshold that is tried; 8
-trainings of a surrogate on half of the known non-members. YOQO (Wu et al., ICLR 2024), which trains
-surrogates with and without each record instead, is not implemented here.
+trainings of a surrogate on half of the known non-members. `yoqo` trains surrogates with and without
+each record instead.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from selena.attacks.gaussian_noise import feature_scale
 from selena.attacks.holdout import check_share, hold_out
+from selena.attacks.perturbation import Moves
 from selena.attacks.robustness import fitted_accuracy
 from selena.errors import ConfigError, DataError
 from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
-from selena.training.batches import as_input, in_chunks
+from selena.training.batches import in_chunks
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.plans import Plan
@@ -47,7 +47,6 @@ from selena.types import Access, Dataset, Family, MembershipSets, Needs, Oracle,
 from selena.workspace import Workspace
 
 _AT_ONCE = 512
-_MOMENTUM = 1.0  # of the summed gradients, as in the paper's transfer attack
 
 
 @dataclass(frozen=True)
@@ -127,20 +126,11 @@ class OneQueryAttack:
             )
         networks = self._train(others, seed, workspace)
         device = workspace.torch_device
-        bits = others.x.dtype == torch.uint8 and others.x.ndim == 2
-        image = others.x.ndim == 4
-        step: Tensor = torch.tensor(self.size)
-        if not (bits or image):
-            step = self.size * feature_scale(known)
         calibration = MembershipSets(known.members, rest.non_members)
         perturb = Perturbation(
             makers=networks[: self.surrogates],
             judges=networks[self.surrogates :],
-            steps=self.steps,
-            size=step,
-            bits=bits,
-            bounded=image,
-            device=device,
+            moves=Moves.fitting(known, steps=self.steps, size=self.size, device=device),
         )
         records, truth = calibration.joined()
         scorers = [
@@ -175,20 +165,12 @@ class Perturbation:
     Attributes:
         makers: networks whose loss a step increases.
         judges: networks that decide when it is enough.
-        steps: largest number of steps.
-        size: size of a step, one number or one per feature.
-        bits: whether a step flips a bit.
-        bounded: whether features stay in [0, 1].
-        device: where the networks are.
+        moves: how a step changes a record.
     """
 
     makers: Sequence[nn.Module]
     judges: Sequence[nn.Module]
-    steps: int
-    size: Float[Tensor, "*features"]
-    bits: bool
-    bounded: bool
-    device: torch.device
+    moves: Moves
 
     def __call__(
         self, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"], threshold: float
@@ -197,27 +179,17 @@ class Perturbation:
 
         A record stops changing when that probability is at most `threshold`, or after all steps.
         """
-        changed, y = as_input(x).to(self.device, copy=True), y.to(self.device)
-        p = self._probability(changed, y)
-        push, flipped = torch.zeros_like(changed), torch.zeros_like(changed, dtype=torch.bool)
-        for _ in range(self.steps):
-            left = (p > threshold).nonzero().squeeze(1)
-            if not len(left):
-                break
-            gradient = self._gradient(changed[left], y[left])
-            if self.bits:
-                gain = gradient * (1 - 2 * changed[left])
-                bit = gain.masked_fill(flipped[left], -torch.inf).argmax(dim=1)
-                flipped[left, bit] = True
-                changed[left, bit] = 1 - changed[left, bit]
-            else:
-                norm = gradient.abs().flatten(1).mean(dim=1).clamp(min=1e-12)
-                scaled = gradient / norm.view(-1, *[1] * (gradient.ndim - 1))
-                push[left] = _MOMENTUM * push[left] + scaled
-                moved = changed[left] + self.size.to(self.device) * push[left].sign()
-                changed[left] = moved.clamp(0, 1) if self.bounded else moved
-            p[left] = self._probability(changed[left], y[left])
-        return changed.cpu(), p.cpu()
+        y = y.to(self.moves.device)
+        p = torch.empty(len(y), dtype=torch.float64, device=self.moves.device)
+
+        def goes_on(changed: Tensor, rows: Int[Tensor, " m"]) -> Bool[Tensor, " m"]:
+            p[rows] = self._probability(changed, y[rows])
+            return p[rows] > threshold
+
+        def gradient(changed: Tensor, rows: Int[Tensor, " m"]) -> Tensor:
+            return self._gradient(changed, y[rows])
+
+        return self.moves.climb(x, gradient, goes_on).cpu(), p.cpu()
 
     def _probability(self, x: Tensor, y: Tensor) -> Float[Tensor, " n"]:
         with torch.no_grad():
@@ -253,7 +225,7 @@ class OneQueryScorer:
         for part in in_chunks(len(candidates), _AT_ONCE):
             x, y = candidates.x[part], candidates.y[part]
             changed, p = self.perturb(x, y, self.threshold)
-            if self.perturb.bits:
+            if self.perturb.moves.bits:
                 changed = changed.to(torch.uint8)
             scores[part] = (self.oracle.labels(changed) == y).double() - p
         return scores

@@ -263,6 +263,14 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
             f"{2 * attack.surrogates} trainings on half of the known non-members"
         ),
     ),
+    "yoqo": (
+        "Whether it keeps the label of a copy that only models which saw the record recognize",
+        "Wu et al. 2024",
+        lambda attack: (
+            f"1 query per record; {attack.runs} trainings on half of the known records and the "
+            "candidates"
+        ),
+    ),
     "shadow_cross_entropy": (
         "The cross-entropy between its answer and that of the attacker's own Split-AI",
         "Tang et al. 2022",
