@@ -16,7 +16,7 @@ from selena.types import MembershipSets
 _MOMENTUM = 1.0  # earlier gradients count in full, as in the transfer attack of OSLO's paper
 
 Gradient = Callable[[Tensor, Int[Tensor, " m"]], Tensor]
-"""The gradient of what shall rise, at changed records; the second argument says which they are."""
+"""The gradient of the goal at changed records; the second argument says which they are."""
 
 GoesOn = Callable[[Tensor, Int[Tensor, " m"]], Bool[Tensor, " m"]]
 """Which of the changed records take another step."""
