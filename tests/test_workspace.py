@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selena.errors import ConfigError, StoreError
-from selena.files.writing import writing as files
+from selena.files import writing as files
 from selena.workspace import Silent, Workspace, check_device
 
 PIECE = {"weight": torch.arange(6.0).reshape(2, 3).T, "rows": torch.tensor([3, 1])}

@@ -11,7 +11,7 @@ import pytest
 
 from selena.data.archives import open_member, read_members
 from selena.errors import DataError
-from selena.files.writing import reading
+from selena.files import reading
 
 CONTENT = np.random.default_rng(0).bytes(50_000)
 

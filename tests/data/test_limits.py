@@ -14,7 +14,7 @@ import pytest
 from selena.data.open_table import open_table
 from selena.data.tabular import load_file
 from selena.errors import ConfigError, DataError
-from selena.files.writing import reading
+from selena.files import reading
 from tests.data.tables import X, Y, csv, npz, parquet
 
 

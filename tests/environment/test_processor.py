@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selena.environment.description import processor
+from selena.environment import processor
 from selena.environment.processor import (
     has_amx,
     has_fast_bfloat16,

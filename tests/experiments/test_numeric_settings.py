@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from selena.environment.description import processor
+from selena.environment import processor
 from selena.experiments import numeric_settings as settings
 from selena.experiments.numeric_settings import (
     note_numeric_settings,

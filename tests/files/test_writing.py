@@ -24,7 +24,7 @@ from selena.files.writing import (
     write_json,
     write_text,
 )
-from selena.files.writing import writing as files
+from selena.files import writing as files
 
 
 def names(folder: Path) -> list[str]:
