@@ -1,1 +1,1 @@
-"""The audit: the only room that holds the truth about membership and makes figures of it."""
+"""The audit: the only package that knows who is a member, and that computes figures from it."""

@@ -1,8 +1,8 @@
-"""Which attack a figure is of: the one that did best in that very figure on known records.
+"""Chooses the attack for each figure: the best one in that figure on known records.
 
-Choosing on the evaluation records would report the luckiest attack instead of the strongest one.
-An attack counts with the lower end of its one-sigma interval on known records: a trained attack is
-judged by the few records it held out, and the highest of several noisy figures is the noisiest.
+A choice on the evaluation records would report the luckiest attack instead of the strongest one.
+Attacks are compared by the lower end of their one-sigma interval on known records. A trained attack
+is judged by the few records that it held out, and without the interval noise would win.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from selena.metrics.summary import CONFIDENCE, LOW_FPRS
 
 @dataclass(frozen=True)
 class Candidate:
-    """An attack, read in one way, on known records.
+    """An attack with one kind of threshold, on known records.
 
     Attributes:
         result: the attack.
         variant: "global" or "per_class"; None for figures of the ranking.
         value: the metric on known records.
         interval: its one-sigma interval there.
-        rank: what candidates are compared by, the highest first.
+        rank: key by which candidates are compared; higher is better.
     """
 
     result: AttackResult
@@ -44,12 +44,12 @@ class Candidate:
 
 
 def choose(results: Iterable[AttackResult], metric: str) -> tuple[Candidate, list[Candidate]]:
-    """Return the candidate that did best in `metric` on known records, and those tied with it.
+    """Return the best candidate in `metric` on known records, and those tied with it.
 
     Raises:
         ConfigError: an unknown metric, or a FPR outside (0, 1].
     """
-    chance(metric)  # refuses an unknown one
+    chance(metric)  # raises for an unknown metric
     candidates = [each for result in results for each in _candidates(result, metric)]
     best = max(candidates, key=lambda each: each.rank)
     tied = [each for each in candidates if each is not best and each.interval[1] >= best.value]
@@ -59,12 +59,12 @@ def choose(results: Iterable[AttackResult], metric: str) -> tuple[Candidate, lis
 def chosen_figure(
     results: Sequence[AttackResult], metric: str, *, confidence: float = 0.95
 ) -> Figure:
-    """Return `metric` on evaluation records, of the attack that did best in it on known ones.
+    """Return `metric` on evaluation records, for the best attack in it on known records.
 
     Args:
         results: the attacks to choose from.
         metric: see `Figure`; "epsilon" needs canaries.
-        confidence: of the interval; of "epsilon" that of the bound.
+        confidence: confidence of the interval, or of the bound for "epsilon".
     """
     best, tied = choose(results, metric)
     value, interval, point = _evaluate(best, metric, confidence)
@@ -101,7 +101,7 @@ def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
     if metric == "auc":
         return [Candidate(result, None, auc, area, (area[0],))]
     if metric == EPSILON:
-        # Known records are no canaries: here the bound is nothing but a way of comparing attacks.
+        # Known records are no canaries, so here the bound only serves to compare attacks.
         known = result.scores.calibration
         value = epsilon_lower_bound(known.scores, known.truth).epsilon
         return [Candidate(result, None, value, (value, value), (value, area[0]))]
@@ -109,7 +109,7 @@ def _candidates(result: AttackResult, metric: str) -> list[Candidate]:
 
 
 def _at_fpr(result: AttackResult, fpr: float, area: Interval) -> Candidate:
-    """Compare by the TPR at `fpr`; where too few known records tell it, by coarser figures."""
+    """Compare by the TPR at `fpr`, or by coarser figures if there are too few known records."""
     known = result.known.tpr_at_fpr
     first = known.get(fpr) or tpr_at_fpr(result.known_curve, fpr, confidence=ONE_SIGMA)
     points = [first, *(known[each] for each in sorted(LOW_FPRS) if each > fpr)]
@@ -138,7 +138,7 @@ def _evaluate(
             return summary.advantage, (low, high), None
         return summary.balanced_accuracy, ((1 + low) / 2, (1 + high) / 2), None
     ranking = result.variants["global"].summary
-    kept = confidence == CONFIDENCE  # of many records each interval takes seconds
+    kept = confidence == CONFIDENCE  # reused, since intervals of many records take seconds
     if metric == "auc":
         interval = ranking.auc_interval
         if not kept:

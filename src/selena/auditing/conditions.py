@@ -1,4 +1,4 @@
-"""Conditions on an audit: METRIC OPERATOR LIMIT, as `advantage>0.10` or `tpr@fpr=1%>=5%`."""
+"""Conditions on an audit: METRIC OPERATOR LIMIT, such as `advantage>0.10` or `tpr@fpr=1%>=5%`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RANGES = {
     "gap": (-1.0, 1.0),
 }
 METRICS = (*(name for name in _RANGES if name != TPR_AT_FPR), f"{TPR_AT_FPR}X")
-"""What a condition can be about; X is any false-positive rate in (0, 1]."""
+"""Metrics of conditions; X is any false-positive rate in (0, 1]."""
 
 _PARTS = re.compile(r"\s*(?P<metric>[^<>]*?)\s*(?P<operator>[<>]=?)\s*(?P<limit>[^<>]*?)\s*")
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,3}))?\s*(%?)")
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,3
 
 @dataclass(frozen=True)
 class Condition:
-    """When the gate fails: METRIC OPERATOR LIMIT.
+    """A condition under which the gate fails: METRIC OPERATOR LIMIT.
 
     Attributes:
         metric: "advantage", "accuracy" (the attack's balanced one), "auc" or "tpr@fpr=" of the
@@ -45,7 +45,7 @@ class Condition:
         fpr: for "tpr@fpr=", the false-positive rate in (0, 1].
 
     Raises:
-        ConfigError: an unknown metric, or a limit that the metric can never be beyond.
+        ConfigError: an unknown metric, or a limit that the metric can never exceed.
     """
 
     metric: str
@@ -78,7 +78,7 @@ class Condition:
 
     @property
     def upwards(self) -> bool:
-        """Whether a higher value is nearer to failing."""
+        """Whether high values fail."""
         return self.operator.startswith(">")
 
     def met_by(self, value: float) -> bool:
@@ -109,7 +109,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def _number(digits: str, text: str) -> float:
-    """Return a number, or a percentage as the share that it is the nearest float of."""
+    """Return a number, or a percentage as the nearest float of its share."""
     found = _NUMBER.fullmatch(digits.strip())
     if found is None:
         raise ConfigError(f"{digits!r} in {text!r} is no number. Write a share or a percentage.")

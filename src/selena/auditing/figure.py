@@ -1,4 +1,4 @@
-"""A figure of a report: a value, its interval, and the attack that it is of."""
+"""A figure of a report: a value, its interval, and its attack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from selena.metrics.summary import LOW_FPRS
 TPR_AT_FPR = "tpr@fpr="
 EPSILON = "epsilon"
 DECISION_METRICS = ("balanced_accuracy", "advantage")
-"""Metrics of an attack's decisions; all others are of its ranking and need no threshold."""
+"""Metrics of an attack's decisions; all others measure its ranking and need no threshold."""
 
 
 def tpr_metric(fpr: float) -> str:
@@ -37,11 +37,11 @@ def fpr_of(metric: str) -> float | None:
 
 
 METRICS = (*DECISION_METRICS, "auc", *map(tpr_metric, LOW_FPRS))
-"""Metrics that every report has; "epsilon" is there besides where canaries were planted."""
+"""Metrics of every report; reports with canaries also have "epsilon"."""
 
 
 def chance(metric: str) -> float:
-    """Return what guessing achieves.
+    """Return the value that guessing achieves.
 
     Raises:
         ConfigError: an unknown metric.
@@ -57,22 +57,22 @@ def chance(metric: str) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure on evaluation records, of the attack that did best in it on known records.
+    """One figure on evaluation records, for the best attack in it on known records.
 
     Attributes:
         metric: "balanced_accuracy", "advantage", "auc", "tpr@fpr=X" or "epsilon".
         value: the figure.
-        interval: its 95 % interval; of "epsilon" from the bound to infinity.
+        interval: its 95 % interval; for "epsilon" from the bound to infinity.
         attack: "NAME/global" or "NAME/per_class" for figures of decisions, else "NAME".
         family: the attack's family.
         access: what the attack asked for: "label", "logits" or "gradient".
-        queries_per_record: what it cost.
+        queries_per_record: its queries per record.
         members, non_members: number of records (or subjects) scored.
         known_value: the same metric on known records, by which the attack was chosen.
-        ties: other attacks that known records cannot tell from this one: their one-sigma interval
-            reaches its value there.
-        resolved: of a TPR, whether enough false positives are allowed for it; else true.
-        needed_non_members: of a TPR, the fewest non-members that resolve it; else 0.
+        ties: other attacks that known records cannot distinguish from this one, since their
+            one-sigma interval there reaches its value.
+        resolved: for a TPR, whether enough false positives are allowed; else True.
+        needed_non_members: for a TPR, the fewest non-members that resolve it; else 0.
     """
 
     metric: str
@@ -98,12 +98,12 @@ class Figure:
 
     @property
     def name(self) -> str:
-        """The attack's name without the way of reading its scores; a name may hold a slash."""
+        """The attack's name without the kind of threshold; a name may contain a slash."""
         return self.attack.rpartition("/")[0] if self.metric in DECISION_METRICS else self.attack
 
     @property
     def above_chance(self) -> bool:
-        """Whether the whole interval is above what guessing achieves."""
+        """Whether the whole interval is above guessing."""
         return self.interval[0] > chance(self.metric)
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +121,6 @@ class Figure:
 
 
 def figures_of(audit: Mapping[str, Any], family: str | None = None) -> dict[str, Figure]:
-    """Return the figures in the JSON of an audit by metric: over all families, or of one."""
+    """Return the figures in the JSON of an audit, by metric, over all families or of one."""
     found = audit["figures"] if family is None else audit["families"][family]["figures"]
     return {metric: Figure.from_json(each) for metric, each in found.items()}

@@ -1,7 +1,7 @@
-"""The gate: an audit that meets a condition fails, and with it a pipeline.
+"""The gate: an audit that meets a condition fails, and so does its pipeline.
 
-What is compared with a condition's limit is an end of the figure's interval, or both of them, so
-that too few records are told from a safe model.
+One or both ends of a figure's interval are compared with a condition's limit, so that a model with
+too few records does not count as safe.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from selena.errors import ConfigError, unknown_name
 from selena.metrics.intervals import Interval, difference_interval, wilson
 
 Bound = Literal["both", "upper", "lower", "point"]
-"""What is compared with the limit. Named for conditions with `>`; those with `<` swap the ends.
+"""What is compared with the limit. The names are for conditions with `>`; with `<` ends swap.
 
-- "both": fails when the whole interval is beyond the limit, passes when none of it is, and is
-  unresolved in between.
+- "both": fails if the whole interval is beyond the limit, passes if none of it is, and is
+  unresolved otherwise.
 - "upper": strict; fails unless the value was shown to be within the limit.
-- "lower": lenient; fails only when the value was shown to be beyond the limit.
-- "point": the value itself, however few records it comes from.
+- "lower": lenient; fails only if the value was shown to be beyond the limit.
+- "point": the value itself, regardless of the number of records.
 """
 
 Outcome = Literal["passes", "unresolved", "fails"]
 
 EXIT_CODES: dict[Outcome, int] = {"passes": 0, "unresolved": 2, "fails": 3}
-"""What a command exits with; the highest of several verdicts wins."""
+"""Exit codes of a command; the highest of several verdicts counts."""
 
 _FIGURES = {"advantage": "advantage", "accuracy": "balanced_accuracy", "auc": "auc"}
 _CONFIDENCE = 0.95
@@ -48,12 +48,12 @@ class Measurement:
     """One figure of an audit.
 
     Attributes:
-        source: whose figure it is: "direct attack neural/global", or "target model".
+        source: the attack or model: "direct attack neural/global", or "target model".
         value: the figure.
         interval: its interval; see `judge` for the confidence.
-        n: how many records it comes from, by kind.
-        needed_non_members: where too few non-members were scored for the false-positive rate asked
-            for, the fewest that resolve it; otherwise None. The interval covers nevertheless.
+        n: number of records, by kind.
+        needed_non_members: the fewest non-members that resolve the false-positive rate, if too
+            few were scored; otherwise None. The interval is correct in both cases.
     """
 
     source: str
@@ -65,13 +65,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """What became of a condition.
+    """The verdict on a condition.
 
     Attributes:
         condition: the condition.
         bound: what was compared with its limit.
         measured: the figure.
-        subject: which of several audits was judged; may be empty.
+        subject: name of the judged audit, if there are several; may be empty.
         inputs: hashes of the records and the model, and the version of selena that judged them.
     """
 
@@ -95,7 +95,7 @@ class ConditionResult:
 
     @property
     def reason(self) -> str:
-        """Why, in plain words."""
+        """The reason, in plain words."""
         if self._point_of_few:
             return self._few
         if self.outcome == "unresolved":
@@ -128,7 +128,7 @@ class ConditionResult:
 
     @property
     def _point_of_few(self) -> bool:
-        """Whether a value that says nothing without its interval is to be judged alone."""
+        """Whether a value from too few records would be judged without its interval."""
         return self._is_few and self.bound == "point"
 
     @property
@@ -140,17 +140,17 @@ class ConditionResult:
 
     @property
     def _lenient_end(self) -> float:
-        """The interval's end that is farthest from failing."""
+        """The end of the interval that is farthest from failing."""
         return self.measured.interval[0 if self.condition.upwards else 1]
 
     @property
     def _strict_end(self) -> float:
-        """The interval's end that is nearest to failing."""
+        """The end of the interval that is nearest to failing."""
         return self.measured.interval[1 if self.condition.upwards else 0]
 
     @property
     def _compared(self) -> float:
-        """The one number that a single bound compares; of both, the one that settled it."""
+        """The number that decided: the compared one, or with "both" the decisive end."""
         if self.bound == "point":
             return self.measured.value
         if self.bound == "both":
@@ -167,7 +167,7 @@ class ConditionResult:
 
     @property
     def _records_that_settle(self) -> str:
-        """How many more records move the end behind the limit: widths fall as 1 / sqrt(n)."""
+        """The number of records that would resolve it, since widths fall as 1 / sqrt(n)."""
         value, limit = self.measured.value, self.condition.limit
         end = self._lenient_end if self.condition.met_by(value) else self._strict_end
         if abs(end - value) > 10 * abs(limit - value):
@@ -184,21 +184,21 @@ def judge(
     subject: str = "",
     audits: int = 1,
 ) -> list[ConditionResult]:
-    """Judge an audit by `conditions`; return one verdict each, in their order.
+    """Judge an audit by `conditions`; return one verdict per condition, in their order.
 
-    The figure of a condition is that of the attack, of all families, that did best in it on known
-    records. Its interval has 95 % confidence for all conditions of all audits together: on a model
-    that leaks nothing, a gate fails wrongly in at most 2.5 % of the cases by conditions with `>`.
+    The figure of a condition is that of the best attack (of all families) in it on known records.
+    Intervals have 95 % confidence for all conditions of all audits together. So on a model that
+    leaks nothing, conditions with `>` fail wrongly in at most 2.5 % of the cases.
 
     Args:
         report: an audit.
-        conditions: when to fail.
+        conditions: conditions under which the gate fails.
         bound: what is compared with the limits.
-        subject: a name for the audit, where there are several.
-        audits: how many audits are judged by these conditions.
+        subject: a name for the audit, if there are several.
+        audits: number of audits that are judged by these conditions.
 
     Raises:
-        ConfigError: no report, or one that lacks what a condition is about.
+        ConfigError: no report, or a report without a figure of a condition.
     """
     if not isinstance(report, AuditReport):
         raise ConfigError(
@@ -244,7 +244,7 @@ def _measure(report: AuditReport, condition: Condition, comparisons: int) -> Mea
 
 
 def _gap(report: AuditReport, comparisons: int) -> Measurement:
-    """Return train minus test accuracy, by Newcombe's interval of a difference of proportions."""
+    """Return train minus test accuracy with Newcombe's interval of a difference."""
     train, test = report.train_accuracy, report.test_accuracy
     return Measurement(
         "target model",

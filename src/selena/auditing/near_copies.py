@@ -1,4 +1,4 @@
-"""What an audit says of near copies among its records."""
+"""The finding of an audit about near copies among its records."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NearCopies:
-    """How many records of an audit have a near copy that is not of their subject.
+    """Numbers of records that have a near copy of another subject.
 
     Attributes:
         members: members with a near copy among the members.
         non_members: non-members with a near copy among the non-members.
         across_members: members with a near copy among the non-members.
         across_non_members: non-members with a near copy among the members.
-        compared: how many different records were compared; 0 where nobody looked.
-        reason: why nobody looked, or nothing.
+        compared: number of different records that were compared; 0 if none were.
+        reason: why none were compared; may be empty.
     """
 
     members: int = 0

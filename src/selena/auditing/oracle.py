@@ -1,4 +1,4 @@
-"""The oracle: what an attack may ask of a target model, and how much it has asked."""
+"""The oracle: lets an attack ask a target model within its access, and counts queries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from selena.types import Access, DifferentiableModel, FilterModel, FlipModel, Ta
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")
 
 DELTA = 1e-5
-"""The delta of a bound on epsilon where the target model states none."""
+"""The delta of a bound on epsilon if the target model states none."""
 
 
 @runtime_checkable
@@ -29,13 +29,13 @@ class PrivateModel(TargetModel, Protocol):
 
     @property
     def delta(self) -> float:
-        """The delta that `epsilon` is stated for, in [0, 1)."""
+        """The delta for which `epsilon` is stated, in [0, 1)."""
         ...
 
 
 @runtime_checkable
 class AnsweredModel(TargetModel, Protocol):
-    """A target model that is known by its answers alone."""
+    """A target model of which only the answers are known."""
 
     @property
     def answers(self) -> Shaped[Tensor, "n c"]:
@@ -50,7 +50,7 @@ def stated_delta(target: TargetModel) -> float:
 
 
 def labelling(target: TargetModel) -> TargetModel:
-    """Return the model whose labels `target` predicts: of a filter the one behind it."""
+    """Return the model whose labels `target` predicts: behind a filter, the filtered model."""
     while isinstance(target, FilterModel):
         target = target.labels_of
     return target
@@ -66,7 +66,7 @@ class MeteredOracle:
     def __init__(
         self, target: TargetModel, access: Access, memo: MemoizedTarget | None = None
     ) -> None:
-        """Guard `target`; `memo` shares remembered answers between oracles."""
+        """Wrap `target`; `memo` shares remembered answers between oracles."""
         self._target = target
         self._memo = memo or MemoizedTarget(target)
         self._access = access
@@ -78,7 +78,7 @@ class MeteredOracle:
         return self._target.num_classes
 
     def labels(self, x: Shaped[Tensor, "n *features"]) -> Int[Tensor, " n"]:
-        """Return predicted labels; of equally likely ones the first."""
+        """Return predicted labels: the first of equally likely ones."""
         if isinstance(self._target, FilterModel):
             self.queries += len(x)
             return labelling(self._target).logits(x).argmax(dim=1)
@@ -89,7 +89,7 @@ class MeteredOracle:
     ) -> Int[Tensor, "n k"]:
         """Return the predicted label of each record under each pattern of flipped bits.
 
-        They are those of `labels` on the flipped records, and as many queries.
+        They equal `labels` of the flipped records, and count as many queries.
         """
         model = labelling(self._target)
         if isinstance(model, FlipModel):

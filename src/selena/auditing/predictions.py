@@ -1,8 +1,7 @@
-"""Anybody's model, known by its predictions alone.
+"""A table of predictions as a target model.
 
-The predictions stand in a table, one row per record; a "record" is then its row number, and asking
-the target model about it means looking the row up. So every attack that asks about the records
-themselves runs unchanged.
+The table has one row per record. A "record" is its row number, and asking the target model about it
+means looking the row up. So every attack that asks only about unchanged records runs as usual.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ from selena.training.memory import release_freed_memory
 from selena.types import AuditSplit, MembershipSets, Records
 
 _LOG = logging.getLogger(__name__)
-# Probabilities that are checked at once.
+# Number of probabilities to check at once.
 _CHUNK = 1 << 20
 _EXACT = 2**53  # float64 holds every integer up to here
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model answered, and the truth about its training set.
+    """A model's answers, and the truth about its training set.
 
-    Whatever NumPy makes an array of may be given: lists, tensors, columns of a frame.
+    Anything that NumPy converts to an array is accepted: lists, tensors, columns of a frame.
 
     Attributes:
-        probabilities: n x C, float32 where they are given so; rows sum to 1. Of two classes n
-            probabilities of class 1 suffice.
-        labels: true classes in [0, C), numbers of columns of `probabilities`.
+        probabilities: n x C; rows sum to 1, and float32 is kept. For two classes n probabilities
+            of class 1 suffice.
+        labels: true classes in [0, C), which are column numbers of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
-        subjects: whose each record is, integers or strings (-1: nobody's), or None; they are
-            numbered anew. All of a subject must be members or none, and known or none.
+        subjects: subject id of each record, integers or strings (-1: none), or None. The records
+            of one subject must be all members or all not, and all known or all not.
     """
 
     probabilities: Float[np.ndarray, "n c"] | Float[np.ndarray, " n"]
@@ -109,8 +108,8 @@ class Predictions:
     def split(self) -> AuditSplit:
         """Return rows as records: known, evaluation; no validation set.
 
-        Their ids are the numbers of the rows. Their x are others, drawn at random, by which
-        `logits` finds an answer: where a file lists members first, x does not tell.
+        Their ids are the row numbers. Their x are random numbers by which `logits` finds an
+        answer, so x does not reveal members even if a file lists them first.
         """
         places = np.argsort(self._order)
 
@@ -130,7 +129,7 @@ class Predictions:
     def logits(self, x: Shaped[Tensor, "n 1"]) -> Float64[Tensor, "n c"]:
         """Return the logarithms of the rows that `x` stands for (float64, -inf for 0)."""
         if len(x) * self.num_classes >= _CHUNK:
-            release_freed_memory()  # of the chunk before
+            release_freed_memory()  # memory of the chunk before
         rows = torch.from_numpy(self._order)[x[:, 0]]
         return torch.from_numpy(self.probabilities)[rows].double().log_()
 
@@ -143,12 +142,13 @@ class Predictions:
 def read_predictions(path: Path) -> Predictions:
     """Read predictions from an `.npz`, `.csv` or `.parquet` file.
 
-    `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and maybe
-    `subjects`; a table holds the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and maybe
-    `subject`. Other arrays and columns may hold anything.
+    `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and optionally
+    `subjects`. A table has the columns `p0`..`p{C-1}`, `label`, `member`, `known`, and optionally
+    `subject`. Other arrays and columns are ignored.
 
     Raises:
-        DataError: the file is absent, damaged, of another kind, or lacks or breaks a column.
+        DataError: the file is absent, damaged or of another kind, or a column is missing or
+            invalid.
     """
     check_is_file(path)
     with border(path, "the file is damaged"):
@@ -171,7 +171,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _subject_name(path: Path, names: Sequence[str], name: str, before: str) -> list[str]:
-    """Return what subjects are called in the file, if there are any; version 2.0 drops `before`."""
+    """Return the name of the subjects in the file, if any; version 2.0 drops the name `before`."""
     if name not in names and before in names:
         _LOG.warning("%s: call %r %r. Version 2.0 will not read the old name.", path, before, name)
         return [before]
@@ -194,7 +194,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     wanted += _subject_name(path, names, "subject", "group")
     places = [place_of(names, name, path, "Name each once.") for name in wanted]
     cells = table.read(places[:width], places[width:], np.float64)
-    pa.default_memory_pool().release_unused()  # what Arrow took to decode, which it would keep
+    pa.default_memory_pool().release_unused()  # Arrow would keep the memory used for decoding
     label, member, known, *subjects = (
         _spelled(words, name, path, table.row)
         for name, words in zip(wanted[width:], cells.words, strict=True)
@@ -204,10 +204,10 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _spelled(words: np.ndarray, name: str, path: Path, row: Callable[[int], int]) -> np.ndarray:
-    """Return numbers and truth values that a text table spells; words stay words.
+    """Return numbers and truth values written as text; words stay words.
 
     Raises:
-        DataError: words stand among numbers.
+        DataError: words among numbers.
     """
     if words.dtype.kind != "U":
         return words
@@ -241,7 +241,7 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
 
 
 def _probabilities(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
-    """Return probabilities as float32 where that holds them, to keep large tables small."""
+    """Return probabilities as float32 if that is exact, to save memory."""
     if values.ndim == 1 and values.dtype.kind == "f":
         values = np.column_stack([1 - values, values])
     if values.ndim == 2 and values.dtype.kind == "f" and values.dtype.itemsize <= 4:
@@ -264,7 +264,7 @@ def _integers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
 
 
 def _subject_numbers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
-    if values.dtype.kind == "f":  # a table holds nothing else
+    if values.dtype.kind == "f":  # tables store all numbers as floats
         values = _integers(values, what)
         if len(values) and int(np.abs(values).max()) > _EXACT:
             raise DataError(

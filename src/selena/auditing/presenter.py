@@ -1,8 +1,8 @@
-"""What shows and keeps a report: a module above this room, which the package names.
+"""Gives `AuditReport` the functions that print, draw or write it, without importing them.
 
-Reports import audits, so audits cannot import what shows them. `selena/__init__.py` stands above
-both and calls `present_by` once. The methods of `AuditReport` that print, draw or write look their
-function up when they are called.
+`selena.reports` imports audits, so audits cannot import it. `selena/__init__.py` imports both and
+calls `present_by` once. The methods of `AuditReport` that print, draw or write look up their
+function when they are called.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _named: list[str] = []
 
 
 def present_by(module: str) -> None:
-    """Name the module that holds the functions; it is imported when one is needed."""
+    """Set the name of the module with the functions; it is imported when one is needed."""
     _named[:] = [module]
 
 

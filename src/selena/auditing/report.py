@@ -1,4 +1,4 @@
-"""The audit report: every attack's figures, and for each metric the attack that is strongest in it.
+"""The audit report: the figures of every attack, and the strongest attack per metric.
 
 The strongest attack is chosen on known records, per metric (`selena.auditing.choice`).
 """
@@ -33,11 +33,10 @@ class Accuracy:
 
     Attributes:
         value: in [0, 1].
-        interval: 95 % interval: Clopper-Pearson; where subjects have several records Wilson's,
-            with as many trials as the spread between subjects allows.
+        interval: 95 % interval: Clopper-Pearson, or Wilson's with `trials` trials if subjects
+            have several records.
         n: number of records.
-        trials: what an interval counts as independent: n, or fewer where subjects have several
-            records.
+        trials: number of independent records: n, or fewer if subjects have several records.
     """
 
     value: float
@@ -53,13 +52,13 @@ class Accuracy:
         return cls(share, interval, n, trials)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, from which `of` makes an equal one."""
+        """Return the counts; `of` rebuilds the accuracy from them."""
         return {"correct": round(self.value * self.n), "n": self.n, "trials": self.trials}
 
 
 @dataclass(frozen=True)
 class Best:
-    """An attack, and the way of reading its scores that did best on known records.
+    """An attack, with the kind of threshold that did best on known records.
 
     Attributes:
         result: the attack.
@@ -71,7 +70,7 @@ class Best:
 
     @property
     def name(self) -> str:
-        """Attack and variant, as "modified_entropy/per_class"."""
+        """Attack and variant, such as "modified_entropy/per_class"."""
         return f"{self.result.name}/{self.variant}"
 
     @property
@@ -82,12 +81,12 @@ class Best:
 
 @dataclass(frozen=True)
 class ModelQueries:
-    """What a function was asked in an audit.
+    """Queries of an audit to a function.
 
     Attributes:
-        asked: records that it was sent, those of calls that failed included.
-        from_cache: records whose answer was kept already.
-        retried: calls that were repeated.
+        asked: number of records sent, including calls that failed.
+        from_cache: number of records with an answer in the cache.
+        retried: number of repeated calls.
     """
 
     asked: int
@@ -103,25 +102,24 @@ class ModelQueries:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditReport:
-    """What an audit found: accuracy of the target model, what leaks, and by which attack.
+    """The findings of an audit: accuracy of the target model, what leaks, and by which attack.
 
-    `print` shows every attack, a notebook the verdict and the strongest ones.
+    `print` shows every attack; a notebook shows the verdict and the strongest ones.
 
     Each figure (`advantage`, `balanced_accuracy`, `auc`, `tpr(0.01)`, `epsilon`) is that of the
-    attack that did best in it on known records, and has `.value`, `.interval` and `.attack`.
+    best attack in it on known records, and has `.value`, `.interval` and `.attack`.
 
     Attributes:
-        train_accuracy: on the target's training set, canaries left out.
+        train_accuracy: on the target's training set, without canaries.
         test_accuracy: on evaluation non-members.
         attacks: results by attack name.
         setup: what figures depend on besides the scores.
-        inputs: what was audited: SHA-256 of "records", of "predictions" where a model is known by
-            its answers, of "model" where its weights are known, and the "version" of selena.
-        model_queries: what a function was asked; no part of the JSON, as times are none.
-        near_copies: how many near copies there are among the records of `selena.audit`; no part of
-            the JSON either.
-        stored_records: the members that the model carries inside (`selena.find_stored_records`);
-            None where nobody looked. Saved with the report, no part of the JSON.
+        inputs: SHA-256 of the "records", of the "predictions" if only answers are known, of the
+            "model" if its weights are known, and the "version" of selena.
+        model_queries: queries to a function; not in the JSON.
+        near_copies: near copies among the records of `selena.audit`; not in the JSON.
+        stored_records: members that are stored in the model (`selena.find_stored_records`); None
+            if that was not checked. Saved with the report; not in the JSON.
     """
 
     train_accuracy: Accuracy
@@ -159,12 +157,12 @@ class AuditReport:
 
     @property
     def families(self) -> list[Family]:
-        """The families attacked with, in the order they were run."""
+        """The families of the attacks, in the order in which they were run."""
         return list(dict.fromkeys(result.family for result in self.attacks.values()))
 
     @property
     def advantage(self) -> Figure:
-        """TPR - FPR of the decisions of the attack that is strongest in it; 0 is guessing."""
+        """TPR - FPR of the decisions of the strongest attack; 0 is guessing."""
         return self.figure("advantage")
 
     @property
@@ -174,7 +172,7 @@ class AuditReport:
 
     @property
     def auc(self) -> Figure:
-        """Area under the ROC curve of the attack that is strongest in it; 0.5 is guessing."""
+        """Area under the ROC curve of the strongest attack; 0.5 is guessing."""
         return self.figure("auc")
 
     def tpr(self, fpr: float) -> Figure:
@@ -187,23 +185,23 @@ class AuditReport:
 
     @property
     def epsilon(self) -> Figure | None:
-        """The lower bound on epsilon that canaries prove; None where none were planted."""
+        """The lower bound on epsilon that canaries prove; None without canaries."""
         return self.figure(EPSILON) if self._has_canaries(list(self.attacks.values())) else None
 
     @cached_property
     def verdict(self) -> Verdict:
-        """How much the audit shows: `.level` and `.reason` (`selena.auditing.verdict`)."""
+        """The verdict of the audit: `.level` and `.reason` (`selena.auditing.verdict`)."""
         return verdict(list(self.attacks.values()))
 
     def figure(
         self, metric: str, family: Family | None = None, *, confidence: float = 0.95
     ) -> Figure:
-        """Return one figure, of the attack that did best in it on known records.
+        """Return one figure, for the best attack in it on known records.
 
         Args:
             metric: "balanced_accuracy", "advantage", "auc", "tpr@fpr=X", or "epsilon".
-            family: of which the attack is; None for all.
-            confidence: of the interval.
+            family: family of the attack; None for all.
+            confidence: confidence of the interval.
 
         Raises:
             ConfigError: no attack of that family was run, or the metric is unknown or needs
@@ -217,7 +215,7 @@ class AuditReport:
     def best(self, family: Family) -> Best:
         """Return the attack of `family` with the best balanced accuracy on known records.
 
-        Other figures have other best attacks: see `figure`.
+        Other figures may have other best attacks: see `figure`.
 
         Raises:
             ConfigError: no attack of that family was run.
@@ -231,7 +229,7 @@ class AuditReport:
         return best.result
 
     def strongest_on_evaluation(self, family: Family | None = None) -> tuple[str, Summary]:
-        """Return the attack that did best on evaluation records: the paper's choice, biased up."""
+        """Return the best attack on evaluation records: the paper's choice, biased upwards."""
         return max(
             (
                 (f"{result.name}/{name}", variant.summary)
@@ -280,9 +278,8 @@ class AuditReport:
         """Return a pandas `DataFrame` with one row per attack.
 
         Each figure has three columns: its value under its name (as in `figure`) and the ends of
-        its 95 % interval under the name with "_low" and "_high"; a TPR has "_resolved" besides.
-        Decisions are read with the threshold, global or per class, that did better on known
-        records.
+        its 95 % interval under the name with "_low" and "_high"; a TPR also has "_resolved".
+        Decisions use the kind of threshold (global or per class) that did better on known records.
 
         Raises:
             ConfigError: pandas is not installed.
@@ -292,7 +289,7 @@ class AuditReport:
     def plot_roc(self, ax: Any = None) -> Any:
         """Draw the ROC curve of each family's strongest attack, on logarithmic axes.
 
-        Strongest is the attack with the highest TPR at 1 % FPR on known records.
+        The strongest attack is the one with the highest TPR at 1 % FPR on known records.
 
         Args:
             ax: Matplotlib `Axes` to draw on; None for a new figure.
@@ -317,15 +314,15 @@ class AuditReport:
         Args:
             path: file to write.
             title: heading.
-            command: the command that gave the audit, to be shown on the page.
+            command: the command that made the audit, shown on the page.
         """
         page: Path = presenter("write_page")(self, path, title, command)
         return page
 
     def counts(self) -> dict[str, int]:
-        """Return how many records thresholds were fitted on and how many were scored.
+        """Return the numbers of records on which thresholds were fitted, and of scored records.
 
-        A subject counts as one; "evaluation_records", where there are subjects, are all records.
+        A subject counts as one; with subjects, "evaluation_records" counts all records.
         """
         if not self.attacks:
             return {}

@@ -1,7 +1,7 @@
-"""From scores to figures: what every attack of an audit achieved.
+"""Computes the figures of every attack of an audit from its scores.
 
-Figures are always computed from scores, also when a report is read back: nothing that a file says
-about a figure is believed.
+Figures are always computed from scores, also when a report is read from a file: figures in a file
+are not trusted.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class AuditSetup:
     """What figures depend on besides the scores.
 
     Attributes:
-        num_classes: of the target model.
-        seed: the audit's; it draws the folds of cross-fitting.
-        delta: for which canaries bound epsilon.
-        copies: how many near copies of canaries were trained on.
-        copies_grouped: whether the defense was told which canary each is a copy of.
+        num_classes: number of classes of the target model.
+        seed: seed of the audit; it draws the folds of cross-fitting.
+        delta: the delta for which canaries bound epsilon.
+        copies: number of near copies of canaries in the training set.
+        copies_grouped: whether the defense was told the canary of each copy.
     """
 
     num_classes: int
@@ -52,12 +52,12 @@ class AuditSetup:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of reading an attack's scores: one threshold, or one per class.
+    """The figures of an attack with one kind of threshold: one for all classes, or one per class.
 
     Attributes:
         summary: figures on evaluation records.
         known_accuracy: cross-fitted balanced accuracy on known records.
-        known_records: how many records that is an average over.
+        known_records: number of these records.
     """
 
     summary: Summary
@@ -67,14 +67,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class OnCanaries:
-    """What one attack achieved on planted records, which no threshold was fitted on.
+    """The figures of one attack on canaries; no threshold was fitted on them.
 
     Attributes:
         summary: figures, with one threshold for all classes.
         bound: the lower bound on epsilon that its scores prove.
         gaussian_bound: the lower bound on the epsilon of a Gaussian trade-off curve.
-        copies: how many near copies were trained on besides.
-        copies_grouped: whether the defense was told which canary each is a copy of.
+        copies: number of near copies of canaries in the training set.
+        copies_grouped: whether the defense was told the canary of each copy.
     """
 
     summary: Summary
@@ -96,16 +96,16 @@ class OnCanaries:
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
-    """What one attack achieved.
+    """The result of one attack.
 
     Attributes:
-        name: of the attack.
+        name: name of the attack.
         family: "direct", "label-only", "adaptive" or "reference-model".
-        access: what it asked of the oracle.
+        access: what it asked for: "label", "logits" or "gradient".
         settings: its hyperparameters.
         variants: "global" and "per_class".
         scores: the scores behind the figures, with queries and seconds.
-        canaries: what it achieved on planted records, where there are some.
+        canaries: its figures on canaries, if there are any.
     """
 
     name: str
@@ -123,10 +123,10 @@ class AttackResult:
 
     @property
     def queries_per_record(self) -> float:
-        """Queries spent per record, known ones included: an attacker's cost."""
+        """Queries per record, over known and scored records: the attacker's cost."""
         return self.scores.queries / self.scores.all_records
 
-    # No curve is kept: of many records it takes three times the memory of their scores.
+    # Curves are not kept, because they take three times the memory of the scores.
     @property
     def curve(self) -> Roc:
         """The ROC curve on evaluation records, computed anew."""
@@ -139,7 +139,7 @@ class AttackResult:
 
     @cached_property
     def known(self) -> Summary:
-        """What its ranking achieves on known records, with one-sigma intervals."""
+        """Figures of its ranking on known records, with one-sigma intervals."""
         known = self.scores.calibration
         nobody = np.zeros_like(known.truth)
         return summarize(known.scores, nobody, known.truth, confidence=ONE_SIGMA)
@@ -159,7 +159,7 @@ class AttackResult:
         }
 
     def histogram(self) -> dict[str, Any]:
-        """Return how the scores of members and of non-members are distributed (shares per bin)."""
+        """Return the distributions of the scores of members and non-members (shares per bin)."""
         scored = self.scores.evaluation
         return {"attack": self.name, **score_histogram(scored.scores, scored.truth)}
 
@@ -182,12 +182,12 @@ class AttackResult:
 def score_histogram(
     scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
 ) -> dict[str, Any]:
-    """Return bin edges, the shares of members and of non-members a bin, and what the axis is.
+    """Return bin edges, the shares of members and of non-members per bin, and the axis' title.
 
-    The outermost hundredth of the scores lies in the end bins: a few extreme ones would otherwise
-    squeeze all others into one. Where most scores crowd together even so, as those of sure
-    predictions do, the axis is the logarithm of the distance from the highest score; not where a
-    crowd is one value over and over, which no axis takes apart.
+    The outermost hundredth of the scores is in the end bins; otherwise a few extreme scores would
+    squeeze all others into one bin. If most scores are still in few bins, as with confident
+    predictions, the axis is the logarithm of the distance from the highest score. Repetitions of
+    one value do not count for this, since no axis separates them.
     """
     finite = scores[np.isfinite(scores)]
     low, high = np.quantile(finite, (0.005, 0.995)) if len(finite) else (0.0, 0.0)
@@ -197,7 +197,7 @@ def score_histogram(
     crowd = shown[(shown >= edges[fullest]) & (shown <= edges[fullest + 1])]
     if len(crowd) > len(shown) / 2 and np.ptp(crowd) > 0:
         distance = high - shown
-        # The highest score itself has no logarithm: it stands beside the nearest one.
+        # The highest score has distance 0 and no logarithm; it is put beside the next one.
         shown = -np.log10(np.maximum(distance, distance[distance > 0].min() / 2))
         axis = "-log10(highest - score)"
         edges = np.histogram_bin_edges(shown, _BINS)
@@ -211,7 +211,7 @@ def score_histogram(
 def audit_setup(
     num_classes: int, seed: int, canaries: MembershipSets | None, delta: float
 ) -> AuditSetup:
-    """Return the setup of an audit with `canaries`, or without; `delta` as the target states it."""
+    """Return the setup of an audit with or without `canaries`; the target states `delta`."""
     twins = None if canaries is None else canaries.extra_members
     if twins is None:
         return AuditSetup(num_classes, seed, delta)
@@ -253,7 +253,7 @@ def attack_result(
 
 
 def _fitted(known: Scored, setup: AuditSetup) -> dict[str, tuple[Threshold, float]]:
-    """Return the threshold and its cross-fitted accuracy, of all classes and per class."""
+    """Return threshold and cross-fitted accuracy, for all classes together and per class."""
     scores = KnownScores(known.scores, known.truth, known.labels, setup.num_classes)
     return {
         variant: (

@@ -1,4 +1,4 @@
-"""Runs attacks against a target model and makes figures of their scores."""
+"""Runs attacks against a target model and computes figures from their scores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from selena.workspace import Workspace
 _PARTS = ("name", "family", "access", "needs", "fit")
 
 ASKED_TWICE = 32
-"""So many known records of a side are asked about twice, to see whether the target is steady."""
+"""Known records per side to ask about twice, to check whether the target repeats its answers."""
 
 
 def run_audit(
@@ -52,29 +52,29 @@ def run_audit(
     workspace: Workspace | None = None,
     kept_scores: Workspace | None = None,
 ) -> AuditReport:
-    """Attack a target model by what an `AuditSplit` says of its training, and report what leaks.
+    """Attack a target model that was trained on an `AuditSplit`, and report what leaks.
 
-    Use `audit` for a finished model and the records it was and was not trained on; use `run_audit`
+    Use `audit` for a finished model, records that it was trained on, and others. Use `run_audit`
     for a target model that was trained on an `AuditSplit`.
 
-    Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many
-    members as non-members, and on `split.canaries` apart. A target may answer at random: then
-    nothing that it said is taken for what it would say again. Each attack's scores are read in two
-    ways, by one threshold for all classes and by one per class, both fitted on known records.
+    Attacks are fitted on `split.known` and scored on `split.evaluation`, both with as many members
+    as non-members, and separately on `split.canaries`. If a target answers at random, its answers
+    are not reused. Each attack's scores are evaluated with one threshold for all classes and with
+    one per class, both fitted on known records.
 
     Args:
         target: the model under attack.
-        split: who knows what.
-        attacks: what to run; names must differ.
+        split: known, evaluation and validation records, and canaries.
+        attacks: the attacks to run; names must differ.
         seed: root of the audit's draws, 0 by default; the same seed gives the same report.
         workspace: device, progress, and a folder for what attacks train.
         kept_scores: a folder where finished attacks' scores are kept and found again.
 
     Raises:
         DataError: sets that overlap, are empty, or do not fit the target model.
-        ConfigError: two attacks of one name, an attack that lacks a part, with an unknown
-            family, access or needs, or that is no dataclass; one that needs more than a table
-            of predictions.
+        ConfigError: two attacks of one name; an attack without a required part, with an unknown
+            family, access or needs, or that is no dataclass; an attack that needs more than a
+            table of predictions.
         AccessError: an attack that asks for more than it declared.
     """
     _check(split, target.num_classes)
@@ -88,7 +88,7 @@ def run_audit(
             balanced(split.known, seed=seed),
             balanced(split.evaluation, seed=seed),
             seed,
-            replace(workspace or Workspace(), shared={}),  # what attacks share ends with the audit
+            replace(workspace or Workspace(), shared={}),  # attacks share objects for one audit
             kept_scores or Workspace(),
             None if split.canaries is None else _ungrouped(split.canaries),
         ),
@@ -115,7 +115,7 @@ def run_audit(
 
 
 def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
-    """Return what was audited, so that a report can be bound to it."""
+    """Return hashes of the audited records and model, which identify them in the report."""
     sides = [split.known.all_members, split.known.non_members]
     sides += [split.evaluation.all_members, split.evaluation.non_members]
     found = {"records": fingerprint([tensor_digest(*side.tensors) for side in sides])}
@@ -128,14 +128,14 @@ def _inputs(target: TargetModel, split: AuditSplit) -> dict[str, str]:
 
 
 def _is_steady(target: TargetModel, split: AuditSplit) -> bool:
-    """Return whether a few members and others are answered alike when asked about again."""
+    """Return whether the target gives a few members and non-members the same answer twice."""
     known, few = split.known, slice(0, ASKED_TWICE)
     x = torch.cat([known.members.x[few], known.non_members.x[few]])
     return torch.equal(target.logits(x), target.logits(x))
 
 
 def check_attacks(attacks: Sequence[Attack]) -> None:
-    """Raise `ConfigError` unless the attacks can be run and reported, anybody's own among them."""
+    """Raise `ConfigError` unless the attacks, including a user's own, can be run and reported."""
     for attack in attacks:
         _check_parts(attack)
     names = [attack.name for attack in attacks]
@@ -157,7 +157,7 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
 
 
 def _check_parts(attack: Attack) -> None:
-    """Raise `ConfigError` for a class, and for an attack that does not declare all it should."""
+    """Raise `ConfigError` for a class, and for an attack with missing declarations."""
     if isinstance(attack, type):
         raise ConfigError(f"{attack.__name__} is a class; pass {attack.__name__}(...).")
     lacking = [part for part in _PARTS if not hasattr(attack, part)]
@@ -175,7 +175,7 @@ def _check_parts(attack: Attack) -> None:
 
 
 def check_predictions_suffice(names: Sequence[str]) -> None:
-    """Raise `ConfigError` if there are `names` of attacks, which need more than predictions."""
+    """Raise `ConfigError` if `names`, of attacks that need more than predictions, is not empty."""
     if names:
         raise ConfigError(
             f"The attacks {', '.join(names)} need more than predictions: they ask about changed "
@@ -185,10 +185,10 @@ def check_predictions_suffice(names: Sequence[str]) -> None:
 
 
 def accuracy(target: TargetModel, records: Records) -> Accuracy:
-    """Return how often the target model is right.
+    """Return the accuracy of the target model.
 
-    Records of one subject are right or wrong together. So where subjects have several, the
-    interval takes no more trials than the spread between subjects allows.
+    Records of one subject are often right or wrong together. So with several records per subject,
+    the spread between subjects limits the number of trials of the interval.
     """
     model, right = labelling(target), np.empty(len(records), dtype=bool)
     for rows in in_answer_chunks(len(records), target.num_classes):
@@ -198,11 +198,11 @@ def accuracy(target: TargetModel, records: Records) -> Accuracy:
 
 
 def _trials(right: Bool[np.ndarray, " n"], subjects: Int[np.ndarray, " n"]) -> float:
-    """Return as how many independent records `right` counts, where subjects have several.
+    """Return the number of independent records that `right` is worth, with several per subject.
 
-    That is by the spread between subjects, with Student's quantile for few of them (Korn &
-    Graubard 1998). Where few err, the spread is unsure: then records count at most twice as much
-    as subjects whose rows are all alike.
+    It follows from the spread between subjects, with Student's quantile for few of them (Korn &
+    Graubard 1998). With few errors the spread is imprecise, so the number is at most twice that
+    of subjects whose rows are all equal.
     """
     n, share, sizes = len(right), float(right.mean()), np.bincount(subjects)
     count = len(sizes)
@@ -246,7 +246,7 @@ def _check(split: AuditSplit, num_classes: int) -> None:
 
 
 def _check_subjects(sets: dict[str, Records]) -> None:
-    """Raise `DataError` where a subject is in two sets, or only some audited sets have subjects."""
+    """Raise `DataError` if a subject is in two sets, or only some audited sets have subjects."""
     audited = [sets[what] for what in list(sets)[:4]]
     if len({records.subjects is None for records in audited}) > 1:
         raise DataError(

@@ -1,4 +1,4 @@
-"""A report as one file: its scores as safetensors, and what figures need besides as metadata."""
+"""A report as one file: scores as safetensors, and everything else for the figures as metadata."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DESCRIBED: dict[str, Any] = {
     "attacks": dict,
 }
 _MOST, _MOST_CLASSES = 2**53, 10**7
-"""Numbers beyond which a description is not believed; each class takes memory."""
+"""Limits of the numbers in a description, because each class takes memory."""
 _ATTACK = {"family": str, "access": str, "settings": dict}
 _COUNT = int | None
 _STORED = {"model": str, "parts": list, "records": _COUNT, "found": _COUNT}
@@ -44,7 +44,7 @@ _PART = {"where": str, "kind": str, "rows": int, "equal": _COUNT, "by_kind": boo
 
 
 def describe_report(report: AuditReport) -> dict[str, Any]:
-    """Return what a report holds besides scores, as JSON-able data."""
+    """Return everything in a report except the scores, as data for JSON."""
     stored = report.stored_records
     return {
         **({} if stored is None else {"stored_records": stored.to_json()}),
@@ -66,11 +66,11 @@ def described_report(
 
     Args:
         described: checked by `check_described`.
-        scores: returns those of an attack by its name.
+        scores: returns the scores of an attack by its name.
 
     Raises:
-        DataError: the scores make no figures.
-        StoreError: as `scores`.
+        DataError: no figures can be computed from the scores.
+        StoreError: as raised by `scores`.
     """
 
     def named(part: str) -> dict[str, Any]:
@@ -136,14 +136,14 @@ def save_report(report: AuditReport, path: Path) -> Path:
         StoreError: it cannot be written.
     """
     tensors = {
-        f"{name}{_SEPARATOR}{part}": tensor.clone()  # one memory under two names is refused
+        f"{name}{_SEPARATOR}{part}": tensor.clone()  # safetensors refuses shared memory
         for name, result in report.attacks.items()
         for part, tensor in pack_scores(result.scores).items()
     }
     described = json.dumps(describe_report(report), sort_keys=False)
     try:
         with atomic_path(path) as temporary:
-            # Not by save_file, which puts another file in the place of the one that is held.
+            # Not by save_file, which would replace the file that is held open here.
             temporary.write_bytes(save(tensors, metadata={_KEY: described}))
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written ({error}).") from error
@@ -187,7 +187,7 @@ def _part(tensors: dict[str, Tensor], attack: str) -> dict[str, Tensor]:
 
 
 def mismatch(value: object, shape: Any, where: str) -> str:
-    """Return where `value` has another type than `shape` says, in words."""
+    """Return in words where the type of `value` differs from `shape`, or an empty text."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{where or 'it'} must be an object"

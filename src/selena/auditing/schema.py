@@ -1,10 +1,10 @@
-"""Audits that earlier versions wrote as JSON, in today's form.
+"""Converts the JSON of audits by earlier versions to the current schema.
 
-Version 1 named one best attack per family, by balanced accuracy, and quoted that attack's AUC and
-TPR. So a report read from version 1 has no strongest attack per figure, and each figure says so by
-`known_value: None`. Its intervals are computed anew: the TPR's from the corners of the ROC curve
-(at most 500 are kept), the AUC's from the variance behind the old interval. Of attacks that were
-not the best, and of canaries, version 1 kept no curve: their TPR has the interval [0, 1].
+Version 1 named one best attack per family, by balanced accuracy, and reported that attack's AUC and
+TPR. So a report from version 1 has no strongest attack per figure, which `known_value: None` marks.
+Its intervals are computed anew: the TPR's from the corners of the ROC curve (at most 500 were
+kept), the AUC's from the variance of the old interval. For canaries, and for attacks other than the
+best, version 1 kept no curve, so their TPR has the interval [0, 1].
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _HEAD: dict[str, Any] = {"schema": CURRENT, "inputs": {}}
 
 
 def _strongest(audit: Mapping[str, Any]) -> str:
-    """Return the family whose best attack did best on known records, as version 1 chose it."""
+    """Return the family with the best attack on known records, as version 1 chose it."""
     if "best_of_all" in audit:
         return str(audit["best_of_all"]["family"])
     known = audit["n"]["known_members"] + audit["n"]["known_non_members"]
@@ -105,7 +105,7 @@ def _attack(attack: Mapping[str, Any], curve: Roc | None) -> dict[str, Any]:
 
 
 def _with_intervals(figures: Mapping[str, Any], curve: Roc | None) -> dict[str, Any]:
-    """Return figures with the interval of the AUC, and of the TPRs where there is a curve."""
+    """Return figures with the interval of the AUC, and of the TPRs if there is a curve."""
     points = {}
     for fpr, old in figures["tpr_at_fpr"].items():
         needed = needed_non_members(float(fpr))
@@ -205,9 +205,9 @@ def _summary(best: Mapping[str, Any]) -> Summary:
 
 
 def _auc_interval(best: Mapping[str, Any], confidence: float) -> Interval:
-    """Return the interval by the variance that the old one was made of."""
+    """Return the interval computed from the variance of the old one."""
     auc, (low, high) = best["auc"], best["auc_interval"]
-    half = max(auc - low, high - auc)  # one end may have been cut at 0 or 1
+    half = max(auc - low, high - auc)  # one end may have been clipped to 0 or 1
     variance = (half / normal_quantile(0.95)) ** 2
     fewest = min(best["members"], best["non_members"])
     return interval_of_auc(auc, variance, fewest, confidence=confidence)

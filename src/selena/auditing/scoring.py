@@ -1,4 +1,4 @@
-"""From an attack to scores: the candidates are shuffled, and the truth stays here."""
+"""Fits attacks and scores records; attacks get shuffled candidates and never the truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from selena.types import (
 )
 from selena.workspace import Workspace
 
-# Code that decides what a score is; what is made of scores is computed anew each time.
+# Code that scores depend on; figures are not kept, so the code that computes them is not listed.
 _SCORING_CODE = ("attacks", "auditing/oracle.py", "auditing/scoring.py", "metrics")
 
 _LARGE = 1e300  # a sum of some million of them is finite
@@ -41,10 +41,10 @@ _FACTS = ("truth", "labels", "ids")
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores of some records with the truth about them; of a subject its first record stands here.
+    """Scores of some records with the truth about them; a subject is listed as its first record.
 
     Attributes:
-        scores: float64; higher = member. Of a subject the mean of its records' scores.
+        scores: float64; higher = member. For a subject the mean of its records' scores.
         truth: True for members.
         labels: the records' classes.
         ids: the records' row numbers in their data set.
@@ -58,17 +58,17 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class AttackScores:
-    """What one attack gave, and what it cost.
+    """The scores of one attack, and its costs.
 
     Attributes:
-        calibration: on known records, for fitting thresholds and choosing attacks.
-        evaluation: on the records that count.
-        known_records: how many records the attacker knew, those it trained on included.
-        queries: records asked about, fitting included.
-        seconds: wall-clock time, fitting included.
-        canaries: on planted records, where there are some.
-        evaluation_records: how many records were scored for `evaluation`, where those of a subject
-            have one score together.
+        calibration: scores on known records, for fitting thresholds and choosing attacks.
+        evaluation: scores on evaluation records.
+        known_records: number of records that the attacker knew, including training records.
+        queries: records asked about, including fitting.
+        seconds: wall-clock time, including fitting.
+        canaries: scores on canaries, if there are any.
+        evaluation_records: number of records behind `evaluation`, where a subject with several
+            records has one score.
     """
 
     calibration: Scored
@@ -81,15 +81,15 @@ class AttackScores:
 
     @property
     def all_records(self) -> int:
-        """How many records the attacker knew or was asked about."""
+        """Number of records that the attacker knew or scored."""
         scored = self.evaluation_records or len(self.evaluation.truth)
         return self.known_records + scored + (len(self.canaries.truth) if self.canaries else 0)
 
 
 def balanced(knowledge: MembershipSets, *, seed: int) -> MembershipSets:
-    """Return as many members as non-members, the larger side drawn without replacement.
+    """Return as many members as non-members; the larger side is sampled without replacement.
 
-    A subject counts as one and stays whole. Members that are left over are `extra_members`.
+    A subject counts as one and stays whole. The other members become `extra_members`.
     """
     n = min(count_units(knowledge.members), count_units(knowledge.non_members))
     if n == 0:
@@ -117,7 +117,7 @@ class Fitted:
     Attributes:
         scorer: gives the scores.
         oracle: what it asks, and counts.
-        seconds: wall-clock time of fitting; of several fitted together, a like share each.
+        seconds: wall-clock time of fitting; attacks fitted together get equal shares.
     """
 
     scorer: Scorer
@@ -127,20 +127,20 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class AuditContext:
-    """What all attacks of an audit meet.
+    """The context that all attacks of an audit share.
 
     Attributes:
         target: the model under attack.
-        memo: the same, which remembers its last answers.
-        known: what the attacker knows.
+        memo: the target with a memory of its last answers.
+        known: the records that the attacker knows.
         evaluation: the records that are scored.
         seed: root of the audit's draws.
-        workspace: device, progress, and a folder for what attacks train and for what labels
-            tell: a model and filters in front of it share that.
-        kept: a folder where scores of a `StoredModel` are kept, to be found again by the same
-            attack code on the same model, records and seed.
-        canaries: planted records, scored apart. Only those inside may have a copy that they are
-            grouped with: attacks are shown no subjects of them.
+        workspace: device, progress, and a folder for what attacks train and for scores from
+            labels only, which a model shares with filters in front of it.
+        kept: a folder where scores of a `StoredModel` are kept, and found again by the same
+            attack code for the same model, records and seed.
+        canaries: planted records, scored separately. Attacks do not see their subjects, because
+            only canaries in the training set may share one with a copy.
     """
 
     target: TargetModel
@@ -153,9 +153,9 @@ class AuditContext:
     canaries: MembershipSets | None = None
 
     def told(self, attack: Attack) -> MembershipSets:
-        """Return what an attack is told: the known records, and for whom it will be asked.
+        """Return the attacker's view: the known records, and for some attacks the candidates.
 
-        The latter where it trains models for them; others need no copy of all records.
+        Only attacks that train models for the candidates get them, to save a copy of all records.
         """
         if attack.needs != "training":
             return self.known
@@ -174,14 +174,14 @@ class AuditContext:
         return [self.evaluation] if self.canaries is None else [self.evaluation, self.canaries]
 
     def fit(self, attack: Attack) -> Fitted:
-        """Fit an attack on what is known."""
+        """Fit an attack on the known records."""
         oracle, start = MeteredOracle(self.target, attack.access, self.memo), time.perf_counter()
         known = self.told(attack)
         scorer = attack.fit(oracle, known, seed=self._seed(attack), workspace=self.workspace)
         return Fitted(scorer, oracle, time.perf_counter() - start)
 
     def fit_together(self, attacks: Sequence[TrainingAttack]) -> list[Fitted]:
-        """Fit attacks that train networks, those whose fittings are of one type side by side."""
+        """Fit attacks that train networks; fittings of one type train side by side."""
         start = time.perf_counter()
         oracles = [MeteredOracle(self.target, attack.access, self.memo) for attack in attacks]
         fittings = [
@@ -238,7 +238,7 @@ class AuditContext:
         return unpack_scores(scores)
 
     def _places(self, attack: Attack) -> list[Workspace]:
-        """Return where its scores are kept; what labels tell, where filters find it too."""
+        """Return the workspaces for its scores; scores from labels are shared with filters."""
         return [self.kept, self.workspace] if attack.access == "label" else [self.kept]
 
     def _seed(self, attack: Attack) -> int:
@@ -252,12 +252,12 @@ class AuditContext:
 
     @cached_property
     def _identity(self) -> tuple[object, ...] | None:
-        """What scores depend on besides the attack; None where it cannot be told."""
+        """What scores depend on besides the attack; None if it is unknown."""
         return self._identify(self.target)
 
     @cached_property
     def _identity_of_labels(self) -> tuple[object, ...] | None:
-        """The same where an attack reads labels alone, which a filter does not change."""
+        """The same for attacks that need only labels, which a filter does not change."""
         return self._identify(labelling(self.target))
 
     def _identify(self, model: TargetModel) -> tuple[object, ...] | None:
@@ -276,9 +276,9 @@ class AuditContext:
 
 
 def score_attacks(scene: AuditContext, attacks: Sequence[Attack]) -> dict[str, AttackScores]:
-    """Fit the attacks and return their scores by name, in order; what is kept is not done again.
+    """Fit the attacks and return their scores by name, in order; kept scores are reused.
 
-    Those that train networks come last, together.
+    Attacks that train networks are fitted last, together.
     """
     found = {attack.name: scene.find(attack) for attack in attacks}
     with scene.workspace.progress.step("Attacks", len(attacks)) as bar:
@@ -318,7 +318,7 @@ def _score(scorer: Scorer, knowledge: MembershipSets, name: str, seed: int, whic
 
 
 def _sharing(scored: Scored, other: Scored) -> Scored:
-    """Return `scored` with the arrays of `other` where all but scores is equal: memory for one."""
+    """Return `scored` with the arrays of `other` if only scores differ, to save memory."""
     same = all(np.array_equal(getattr(scored, f), getattr(other, f)) for f in _FACTS)
     return replace(other, scores=scored.scores) if same else scored
 
@@ -335,7 +335,7 @@ def _means(
 
 
 def _unnamed(records: Records, first_subject: int = 0) -> Records:
-    """Return them with ids and subjects numbered anew: old numbers may tell who came first."""
+    """Return records with new ids and subject numbers, since old ones may reveal their order."""
     subjects = (
         None if records.subjects is None else first_subject + torch.from_numpy(units(records))
     )
@@ -360,10 +360,10 @@ def pack_scores(result: AttackScores) -> dict[str, Tensor]:
 
 
 def unpack_scores(tensors: dict[str, Tensor]) -> AttackScores:
-    """Return the scores that a file of kept scores holds.
+    """Return the scores in a file of kept scores.
 
     Raises:
-        StoreError: it holds something else.
+        StoreError: the file holds something else.
     """
 
     def part(which: str) -> Scored:

@@ -1,4 +1,4 @@
-"""What an audit says of training records that a model carries inside."""
+"""The finding of an audit about training records that are stored inside a model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A part of a model that keeps records.
+    """A part of a model that stores records.
 
     Attributes:
-        where: path to it from the model, as "steps[1][1]._fit_X".
-        kind: the class that holds it.
+        where: path to it from the model, such as "steps[1][1]._fit_X".
+        kind: class of the object that holds it.
         rows: number of rows that it holds.
-        equal: how many of the given records are among them; None where none were given.
-        by_kind: whether it keeps training records by construction.
+        equal: number of given records among them; None if none were given.
+        by_kind: whether parts of this kind always store training records.
     """
 
     where: str
@@ -30,13 +30,13 @@ class StoredPart:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRecords:
-    """What `find_stored_records` found.
+    """The result of `find_stored_records`.
 
     Attributes:
         model: class of the model.
-        parts: parts that keep records; none in a model that passes.
-        records: number of records that were looked for; None where only kinds were looked at.
-        found: how many of them are in the model.
+        parts: parts that store records; none in a model that passes.
+        records: number of records searched; None if only kinds were checked.
+        found: number of these records in the model.
     """
 
     model: str
@@ -46,7 +46,7 @@ class StoredRecords:
 
     @property
     def passes(self) -> bool:
-        """Whether no part of the model keeps records, as far as these checks see."""
+        """Whether these checks found no stored records."""
         return not self.parts
 
     def __str__(self) -> str:
@@ -62,12 +62,12 @@ class StoredRecords:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `of` makes an equal one from."""
+        """Return plain values from which `of` rebuilds an equal object."""
         return asdict(self)
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> StoredRecords:
-        """Return what `to_json` described."""
+        """Return the object that `to_json` described."""
         parts = tuple(_made(StoredPart, part) for part in described["parts"])
         return _made(cls, {**described, "parts": parts})
 

@@ -1,8 +1,8 @@
-"""The verdict: how much an audit shows, in one of six words.
+"""The verdict: how much leakage an audit shows, as one of six levels.
 
-The worst figure decides. A figure counts where its interval lies above guessing, with the error
-divided by the number of figures looked at: on a model that leaks nothing, at most one audit in
-twenty says "small" or worse.
+The worst figure decides. A figure counts if its interval is above guessing. The error is divided by
+the number of figures, so at most one in twenty audits of models that leak nothing says "small" or
+worse.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LEVELS: tuple[Level, ...] = (
     "large",
     "severe",
 )
-"""From the least to the most that is shown."""
+"""Levels, from the least to the most leakage."""
 
 ERROR = 0.05
-"""How often a verdict may be wrong on a model that leaks nothing."""
+"""Probability of a wrong verdict on a model that leaks nothing, at most."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     "tpr@fpr=0.001": (0.02, 0.1),
@@ -37,25 +37,25 @@ LIMITS: dict[str, tuple[float, float]] = {
     "advantage": (0.3, 0.5),
     "auc": (0.7, 0.8),
 }
-"""From where a figure above guessing is "large", and from where "severe". The lowest FPRs lead:
-they tell what happens to a person, where averages tell what happens to most."""
+"""Limits from which a figure above guessing is "large" and "severe". The lowest FPRs come first:
+they measure the risk of single persons, while averages measure that of most."""
 
 VERDICT_CONFIDENCE = 1 - 2 * ERROR / (len(LIMITS) - 1)
-"""Of the two-sided intervals of a verdict without canaries: each figure gets its share of the
-error, all of it at the lower end."""
+"""Confidence of the two-sided intervals of a verdict without canaries. Each figure gets its share
+of the error, which counts at the lower end only."""
 
 _TOO_WIDE = 0.2
-"""Where no leak is shown, an advantage of so much must be excluded, or records are too few."""
+"""If no leak is shown, an advantage of this size must be excluded, or records are too few."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an audit shows.
+    """The verdict of an audit.
 
     Attributes:
         level: "none shown", "small", "large", "severe", "too few records" or "not attacked".
         reason: the figure that decides, in words.
-        figure: the metric that decides, empty where none does.
+        figure: the metric that decides; may be empty.
     """
 
     level: Level
@@ -86,7 +86,7 @@ def verdict(results: Sequence[AttackResult]) -> Verdict:
 
 
 def judge_figures(figures: Sequence[Figure]) -> Verdict:
-    """Return the verdict on figures whose intervals cover together; `LIMITS` has their order."""
+    """Return the verdict on figures with simultaneous intervals, in the order of `LIMITS`."""
     shown = [figure for figure in figures if figure.above_chance]
     if not shown:
         if max(map(_possible_advantage, figures)) >= _TOO_WIDE:
@@ -102,9 +102,9 @@ def judge_figures(figures: Sequence[Figure]) -> Verdict:
 
 
 def over_seeds(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict that more than half of the seeds reach at least.
+    """Return the highest verdict that more than half of the seeds reach or exceed.
 
-    Its error stays below that of one seed, however many seeds there are.
+    Its error stays below that of one seed for any number of seeds.
     """
     ordered = sorted(verdicts, key=lambda each: LEVELS.index(each.level))
     return ordered[(len(ordered) - 1) // 2]
@@ -133,10 +133,11 @@ def describe(figure: Figure) -> str:
 
 
 def _possible_advantage(figure: Figure) -> float:
-    """Return the largest advantage that a figure leaves possible; 0 where it says nothing of it.
+    """Return the largest advantage that a figure does not exclude; 0 if it says nothing of it.
 
-    Of AUC A it is 2A - 1, as ROC curves of the best rules are concave: an attack that decides alike
-    for all records has an advantage of 0 for sure, and says nothing of better thresholds.
+    For an AUC of A it is 2A - 1, since ROC curves of optimal rules are concave. The interval of the
+    advantage itself does not suffice: an attack that decides the same for all records has an
+    advantage of exactly 0, which says nothing about better thresholds.
     """
     high = figure.interval[1]
     return {"advantage": high, "auc": 2 * high - 1}.get(figure.metric, 0.0)

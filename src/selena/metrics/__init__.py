@@ -1,4 +1,4 @@
-"""What a membership score is worth: ROC, thresholds, intervals. NumPy, float64, exact ties."""
+"""Metrics of membership scores: ROC, thresholds, intervals. NumPy, float64, exact ties."""
 
 from selena.metrics.intervals import (
     Interval,

@@ -1,4 +1,4 @@
-"""What every metric demands of its scores and truth, checked in one place."""
+"""Checks of scores, truth and labels that all metrics share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from selena.errors import DataError
 def check_scores(
     scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """Return `scores` as float64 if a metric can be computed from them.
+    """Return `scores` as float64, or raise if no metric can be computed from them.
 
     Args:
         scores: one score per record, higher = member; infinite scores are allowed and ordered.

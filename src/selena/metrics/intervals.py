@@ -1,7 +1,7 @@
-"""Confidence intervals: of a proportion, of an advantage, of an AUC.
+"""Confidence intervals of a proportion, of an advantage, of an AUC.
 
 All are two-sided. `comparisons` divides the error probability among that many intervals
-(Bonferroni), so that all of them cover together with the given confidence.
+(Bonferroni), so that all of them are correct together with the given confidence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import hypot, sqrt
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-# Not scipy.stats, which takes every command a second to import.
+# Not scipy.stats, whose import would take every command a second.
 from scipy.special import betainccinv, betaincinv, expit, logit, ndtri
 
 from selena.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ ONE_SIGMA = 0.6827
 """The confidence of a value plus or minus one standard error."""
 
 _MOST_TRIALS = 3
-"""An AUC is at most as certain as a proportion of this many trials per record of a side."""
+"""An AUC is at most as precise as a proportion with this many trials per record of a side."""
 
 
 def clopper_pearson(
@@ -50,7 +50,7 @@ def wilson(
 
     Args:
         proportion: in [0, 1].
-        trials: records, or effective records where some are correlated.
+        trials: number of records, or of effective records if some are correlated.
         confidence: in (0, 1).
         comparisons: see the module.
 
@@ -79,7 +79,7 @@ def advantage_interval(
 ) -> Interval:
     """Return the interval of advantage = TPR - FPR, within [-1, 1].
 
-    That of balanced accuracy is (1 + advantage) / 2, end by end.
+    The interval of balanced accuracy has the ends (1 + advantage) / 2.
 
     Raises:
         DataError: no members or no non-members, or more positives than records.
@@ -125,7 +125,7 @@ def joined_difference(
 ) -> Interval:
     """Return the interval of first - second from the intervals of two independent figures.
 
-    Each end adds in squares how far the figures may be from theirs (Newcombe 1998, method 10).
+    The distances of the figures from their ends are added in squares (Newcombe 1998, method 10).
     """
     difference = first - second
     return (
@@ -144,14 +144,14 @@ def auc_interval(
     """Return the interval of the AUC, within [0, 1].
 
     The variance is DeLong's (DeLong et al. 1988), computed from midranks in O(n log n) (Sun & Xu
-    2014, IEEE Signal Processing Letters 21). The interval is symmetric on the logit scale: on the
+    2014, IEEE Signal Processing Letters 21). The interval is symmetric on the logit scale; on the
     plain scale it covers an AUC of 0.98 in only 87 % of the cases with 100 records.
 
-    Few records, or scores that separate the sets almost perfectly, give a variance that is far too
-    small, or zero. So the variance may not fall below A (1 - A) / (3 m), m = min(members,
-    non-members); below it, and where it is undefined, Wilson's interval of 3 m trials is returned
-    (m trials where the variance is zero: A (1 - A) / m bounds it from above, Birnbaum & Klose
-    1957). `tests/metrics/test_coverage.py` simulates the coverage.
+    With few records, or scores that separate the sets almost perfectly, the estimated variance is
+    far too small, or zero. So if it is undefined or below A (1 - A) / (3 m), where
+    m = min(members, non-members), Wilson's interval of 3 m trials is returned. If it is zero, m
+    trials are used, since A (1 - A) / m is an upper bound (Birnbaum & Klose 1957).
+    `tests/metrics/test_coverage.py` simulates the coverage.
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
@@ -168,7 +168,7 @@ def interval_of_auc(
 
     Args:
         auc: in [0, 1].
-        variance: of the AUC, 0 where undefined.
+        variance: variance of the AUC, 0 if undefined.
         fewest: min(members, non-members).
         confidence: in (0, 1).
         comparisons: see the module.
@@ -185,10 +185,10 @@ def interval_of_auc(
 
 
 def delong(curve: Roc) -> tuple[float, float, int]:
-    """Return the AUC, DeLong's variance (0 where undefined), and min(members, non-members)."""
+    """Return the AUC, DeLong's variance (0 if undefined), and min(members, non-members)."""
     members, non_members = curve.members, curve.non_members
     hits, alarms = np.diff(curve.true_positives), np.diff(curve.false_positives)
-    # Share of the other set that lies below (members) or above (non-members), ties half.
+    # Share of the other set below (members) or above (non-members); ties count half.
     below = 1 - (curve.false_positives[:-1] + alarms / 2) / non_members
     above = (curve.true_positives[:-1] + hits / 2) / members
     fewest = min(members, non_members)
@@ -199,9 +199,9 @@ def delong(curve: Roc) -> tuple[float, float, int]:
 
 
 def _variance(values: Float[np.ndarray, " m"], counts: Int[np.ndarray, " m"]) -> float:
-    """Return the sample variance of `values`, each of which was seen `counts` times."""
+    """Return the sample variance of `values`, each of which occurs `counts` times."""
     seen = int(counts.sum())
-    values = values - values[counts > 0][0]  # equal ones have no variance, whatever rounds
+    values = values - values[counts > 0][0]  # so equal values have variance 0 despite rounding
     mean = np.dot(values, counts) / seen
     return float(np.dot((values - mean) ** 2, counts) / (seen - 1))
 
@@ -215,7 +215,7 @@ def _error(confidence: float, comparisons: int) -> float:
 
 
 def normal_quantile(confidence: float, comparisons: int = 1) -> float:
-    """Return the two-sided quantile of the normal distribution: 1.96 of 0.95.
+    """Return the two-sided quantile of the normal distribution: 1.96 for 0.95.
 
     Raises:
         ConfigError: `confidence` outside (0, 1), or `comparisons` below 1.

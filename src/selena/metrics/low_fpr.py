@@ -1,16 +1,17 @@
-"""The TPR at a given FPR, with an interval that covers although the threshold is estimated too.
+"""The TPR at a given FPR, with an interval that accounts for the estimated threshold.
 
-The threshold that has a FPR of X among all non-members is unknown. The non-members scored fall on
-its two sides as Binomial(n0, X) says, and the members as Binomial(n1, TPR). So a pair of a
-threshold t and a TPR p is plausible where
+The threshold with a FPR of X among all non-members is unknown. The numbers of scored non-members
+and members above it are Binomial(n0, X) and Binomial(n1, TPR). So a pair of a threshold t and a TPR
+p is plausible if
 
-    z_fpr(t)^2 + z_tpr(t, p)^2 <= z^2,    z the normal quantile of the confidence:
+    z_fpr(t)^2 + z_tpr(t, p)^2 <= z^2,
 
-z_fpr is the normal deviate of the false positives at t under X (mid-p), z_tpr that of the true
-positives under p (the score test, which Wilson's interval inverts). The interval holds every p that
-is plausible with some threshold. For a straight stretch of the ROC curve this is the usual interval
-with both variances added; elsewhere it follows the curve's real shape, ties and its empty left end
-included: with fewer than about three expected false positives the lower end is 0.
+where z is the normal quantile of the confidence, z_fpr the normal deviate of the false positives at
+t under X (mid-p), and z_tpr that of the true positives under p (the score test, which Wilson's
+interval inverts). The interval contains every p that is plausible with some threshold. On a
+straight part of the ROC curve this is the usual interval with both variances added. Elsewhere it
+follows the curve's real shape, including ties and the empty left end: with fewer than about three
+expected false positives the lower end is 0.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from selena.metrics.intervals import Interval, clopper_pearson, normal_quantile
 from selena.metrics.roc import Roc
 
 RESOLVED = 10
-"""A FPR is resolved where so many false positives are allowed: below that nobody can say within a
-factor of two which FPR a threshold has."""
+"""False positives that must be allowed to resolve a FPR; with fewer, the FPR of a threshold is not
+known within a factor of two."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class TprAtFpr:
 
     Attributes:
         tpr: the TPR, in [0, 1].
-        interval: of the TPR at the threshold that has this FPR among all non-members; see the
-            module.
-        realized_fpr: the FPR at that corner, at most the one asked for.
-        realized_fpr_interval: Clopper-Pearson interval of the FPR that the threshold has among all
+        interval: interval of the TPR at the threshold with this FPR among all non-members; see
+            the module.
+        realized_fpr: the FPR at that corner, at most the requested one.
+        realized_fpr_interval: Clopper-Pearson interval of the threshold's FPR among all
             non-members.
-        allowed_false_positives: floor(FPR asked for x non-members).
-        resolved: whether at least `RESOLVED` false positives are allowed, or all. Where not, the
-            interval still covers, and is wide.
+        allowed_false_positives: floor(requested FPR x non-members).
+        resolved: whether at least `RESOLVED` false positives are allowed, or all. If not, the
+            interval is still correct, but wide.
         needed_non_members: the fewest non-members that resolve this FPR.
     """
 
@@ -73,9 +74,9 @@ def tpr_at_fpr(
 
     Args:
         curve: from `roc_curve`.
-        fpr: in (0, 1]; taken as the decimal it is written as, so that 0.29 of 100 is 29.
-        confidence: of the intervals.
-        comparisons: number of intervals that cover together (Bonferroni).
+        fpr: in (0, 1]; used as the decimal that it is written as, so that 0.29 of 100 is 29.
+        confidence: confidence of the intervals.
+        comparisons: number of intervals that are correct together (Bonferroni).
 
     Raises:
         ConfigError: `fpr` outside (0, 1], or `confidence` or `comparisons` out of range.
@@ -134,17 +135,17 @@ def _plausible_tprs(curve: Roc, fpr: float, z: float) -> Interval:
     members = curve.members
     left = np.sqrt(z * z - deviate[plausible] ** 2)
     share = curve.true_positives[rows][plausible] / members
-    # Wilson's interval with what is left of z at each threshold.
+    # Wilson's interval with the remaining part of z at each threshold.
     scale = 1 + left**2 / members
     center = (share + left**2 / (2 * members)) / scale
     half = left * np.sqrt(share * (1 - share) / members + (left / (2 * members)) ** 2) / scale
-    # At a TPR of 0 and of 1 an end is exact: rounding must not lift one threshold over another.
+    # At a TPR of 0 or 1 one end is exact; set it, so that rounding does not order thresholds.
     low, high = np.where(share > 0, center - half, 0.0), np.where(share < 1, center + half, 1.0)
     return max(0.0, float(low.min())), min(1.0, float(high.max()))
 
 
 def _within_reach(false_positives: Int[np.ndarray, " k"], fpr: float, z: float) -> slice:
-    """Return the corners that may be plausible, and one more at either end: a curve has many."""
+    """Return the corners that may be plausible, plus one at either end, to skip all others."""
     n = int(false_positives[-1])
     reach = (z + 1) * (sqrt(n * fpr * (1 - fpr)) + z + 1)
     start, end = np.searchsorted(false_positives, [n * fpr - reach, n * fpr + reach])
@@ -154,16 +155,17 @@ def _within_reach(false_positives: Int[np.ndarray, " k"], fpr: float, z: float) 
 def _fpr_deviates(
     false_positives: Int[np.ndarray, " k"], rows: slice, fpr: float
 ) -> Float[np.ndarray, " r"]:
-    """Return for each corner how implausible it is as the last one within `fpr`, in deviations.
+    """Return for each corner, in deviations, how implausible it is as the last one within `fpr`.
 
-    A corner is that where its own FPR is at most `fpr` and the FPR of the next one is above it:
-    too many false positives speak against the first, too few at the next corner against the second.
+    For the last corner, its own FPR is at most `fpr` and the FPR of the next corner is above it.
+    Too many false positives are evidence against the former, too few at the next corner against
+    the latter.
     """
     n = int(false_positives[-1])
     counts = false_positives[rows]
     following = np.append(false_positives, n)[rows.start + 1 : rows.start + 1 + len(counts)]
     fewer, more = _mid_p(following, n, fpr), 1 - _mid_p(counts, n, fpr)
-    fewer[counts == n] = 1.0  # behind the last corner nothing can be above `fpr`
+    fewer[counts == n] = 1.0  # there is no corner after the last one
     if fpr == 1:
         more[:] = 1.0
     tail = np.clip(np.minimum(fewer, more), np.finfo(float).tiny, 0.5)

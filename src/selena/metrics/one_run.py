@@ -1,13 +1,13 @@
-"""Lower bounds on epsilon from one training whose canaries were each included by a fair coin.
+"""Lower bounds on epsilon from one training that includes each canary by a fair coin.
 
-The auditor guesses which canaries were trained on, and abstains where unsure. Two bounds take the
+The auditor guesses which canaries were trained on, and abstains if unsure. Two bounds use the
 number of correct guesses:
 
 - `epsilon_lower_bound` (Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run",
-  NeurIPS 2023) rejects (epsilon, delta)-differential privacy, whatever the mechanism.
+  NeurIPS 2023) rejects (epsilon, delta)-differential privacy for any mechanism.
 - `gaussian_epsilon_lower_bound` (Mahloujifar, Melis & Chaudhuri, "Auditing f-Differential Privacy
-  in One Run", ICML 2025) rejects the trade-off curve of a Gaussian mechanism. It is tighter, and it
-  is a statement on Gaussian mechanisms only, such as DP-SGD is close to after many steps.
+  in One Run", ICML 2025) rejects the trade-off curve of a Gaussian mechanism. It is tighter, but it
+  holds for Gaussian mechanisms only; DP-SGD is nearly one after many steps.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from selena.errors import ConfigError
 from selena.metrics.inputs import check_scores
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.19, 0.25, 0.32, 0.38, 0.45)
-"""Of all canaries, so many are guessed at either end; the bound is the best of them, and pays.
+"""Shares of all canaries to guess at either end; the bound is the best, corrected for the choice.
 
-Less than a half: coins rarely fall evenly, and then perfect knowledge would still guess some wrong.
+They are below one half: coins rarely fall evenly, so with one half perfect knowledge would fail.
 """
 
 GAUSSIAN_SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
-"""The same for the Gaussian bound, which divides its error among them."""
+"""The same for the Gaussian bound, which divides its error among the shares."""
 
 _LARGEST, _PRECISION = 50.0, 1e-4
 _MOST_SHIFTS = 64
@@ -41,14 +41,14 @@ _MOST_SHIFTS = 64
 
 @dataclass(frozen=True)
 class EpsilonBound:
-    """What the guesses prove.
+    """A lower bound on epsilon that guesses prove.
 
     Attributes:
         epsilon: the training is not (epsilon', delta)-differentially private for any smaller
-            epsilon', with the confidence asked for; 0 where nothing is shown.
-        delta: the delta it is a bound for.
-        guesses: how many canaries were guessed, members and non-members.
-        correct: how many of the guesses were right.
+            epsilon', with the given confidence; 0 if nothing is shown.
+        delta: the delta of the bound.
+        guesses: number of guessed canaries, members and non-members.
+        correct: number of right guesses.
     """
 
     epsilon: float
@@ -69,24 +69,25 @@ def epsilon_lower_bound(
     confidence: float = 0.95,
     guesses: int | None = None,
 ) -> EpsilonBound:
-    """Return the best lower bound among twelve numbers of guesses, and pay for the choice exactly.
+    """Return the best lower bound among twelve numbers of guesses, corrected for the choice.
 
-    The highest scores are guessed to be members, as many of the lowest non-members. Among equal
-    scores the wrong ones are guessed, so that ties prove nothing.
+    The highest scores are guessed to be members, and as many of the lowest non-members. Among equal
+    scores the wrong guesses come first, so that ties prove nothing.
 
-    Each number of guesses has a bound of its own, and the best of them is too good. Guesses are
-    made from the surest on, and by Theorem 5.2 of Steinke et al. their successes are jointly
-    dominated by independent coins that fall right with probability e^eps / (1 + e^eps). So it is
-    known how often the best of all numbers is as good as the one seen, and no error has to be
-    divided among them. Of delta the theorem's correction is made for the probability of that event.
+    Each number of guesses has its own bound, and choosing the best one is optimistic. Guesses are
+    made in order of confidence, and by Theorem 5.2 of Steinke et al. their successes are jointly
+    dominated by independent coins that are right with probability e^eps / (1 + e^eps). So the
+    probability that the best of all numbers is as good as observed is known, and the error need not
+    be divided among them. The theorem's correction for delta is applied to the probability of that
+    event.
 
     Args:
-        scores: of canaries, higher = member.
-        truth: True for those that were trained on, each by a fair coin of its own.
+        scores: scores of canaries, higher = member.
+        truth: True for those that were trained on, each by its own fair coin.
         delta: in [0, 1).
-        confidence: of the bound.
-        guesses: how many canaries are guessed, members and non-members together, where that was
-            settled before any score was seen: then nothing is paid for a choice.
+        confidence: confidence of the bound.
+        guesses: number of guessed canaries, members and non-members together, if it was fixed
+            before any score was seen; then no correction is needed.
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
@@ -115,15 +116,15 @@ def gaussian_epsilon_lower_bound(
 ) -> EpsilonBound:
     """Return the best lower bound on the epsilon of a Gaussian trade-off curve.
 
-    The bound rejects mu-Gaussian differential privacy for all mu below some value, and states the
-    epsilon that this mu has at `delta` (Dong, Roth & Su 2022, Corollary 2.13). Guesses are made as
-    in `epsilon_lower_bound`, and five numbers of them share the error.
+    The bound rejects mu-Gaussian differential privacy for all mu below some value, and converts
+    that mu to epsilon at `delta` (Dong, Roth & Su 2022, Corollary 2.13). Guesses are made as in
+    `epsilon_lower_bound`, and five numbers of guesses share the error.
 
     Args:
-        scores: of canaries, higher = member.
-        truth: True for those that were trained on, each by a fair coin of its own.
+        scores: scores of canaries, higher = member.
+        truth: True for those that were trained on, each by its own fair coin.
         delta: in (0, 1); only converts mu to epsilon.
-        confidence: of the bound.
+        confidence: confidence of the bound.
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
@@ -149,7 +150,7 @@ def gaussian_epsilon_lower_bound(
 def _right_guesses(
     scores: Num[np.ndarray, " m"], truth: Bool[np.ndarray, " m"], delta: float, confidence: float
 ) -> tuple[Bool[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
-    """Return whether each guess is right, from the surest on: of members, and of non-members."""
+    """Return whether each guess is right, the most confident first, of members and non-members."""
     scores = check_scores(scores, truth)
     if not 0 <= delta < 1 or not 0 < confidence < 1:
         raise ConfigError(
@@ -159,14 +160,15 @@ def _right_guesses(
 
 
 def _ends(share: float, m: int) -> int:
-    """Return how many canaries are guessed at either end."""
+    """Return the number of canaries to guess at either end."""
     return min(max(1, round(share * m)), m // 2)
 
 
 def _limit(guesses: int, correct: int, error: float) -> float:
-    """Return the log-odds that this many right guesses alone would show, at a part of the error.
+    """Return the log-odds that this many right guesses would show at a part of the error.
 
-    A part, since the best of several is taken; which part decides how numbers of guesses compare.
+    Only a part, because the best of several is taken. The part determines how different numbers
+    of guesses compare.
     """
     if correct == 0:
         return -np.inf
@@ -177,10 +179,10 @@ def _limit(guesses: int, correct: int, error: float) -> float:
 def _joint_bound(
     m: int, sizes: Sequence[int], guesses: int, correct: int, delta: float, error: float
 ) -> float:
-    """Return the largest epsilon under which the best of several numbers of guesses is too good.
+    """Return the largest epsilon that the best of several numbers of guesses rejects.
 
-    The statistic, the largest `_limit`, rises with each right guess. So its probability rises with
-    epsilon, and what is rejected is an interval from 0 on.
+    The statistic, the largest `_limit`, increases with each right guess. So its probability
+    increases with epsilon, and the rejected values are an interval that starts at 0.
     """
     seen = _limit(guesses, correct, error)
     if correct == 0:
@@ -188,13 +190,13 @@ def _joint_bound(
     p = float(expit(seen))
     checks = []
     for size in sizes:
-        tail = bdtrc(np.arange(-1.0, size), size, p)  # of at least 0, 1, ... right guesses
+        tail = bdtrc(np.arange(-1.0, size), size, p)  # P(at least 0, 1, ... right guesses)
         tail[0] = 1.0
         enough = tail <= error / 4 * (1 + 1e-9)
         checks.append((size, int(enough.argmax()) if enough.any() else size + 1))
 
     def rejects(epsilon: float) -> bool:
-        # Most values are settled without looking at delta.
+        # Most values are decided without delta.
         if _crossing(checks, epsilon, 0) >= error:
             return False
         return _chance(checks, m, delta, epsilon) < error
@@ -203,9 +205,9 @@ def _joint_bound(
 
 
 def _chance(checks: Sequence[tuple[int, int]], m: int, delta: float, epsilon: float) -> float:
-    """Return how often, at most, one of some counts is reached: (guesses, right ones).
+    """Return a bound on the probability that one of some counts is reached: (guesses, right ones).
 
-    Theorem 5.2 with that event in the place of one count: j guesses may be right by delta alone.
+    This is Theorem 5.2 for that event instead of one count: delta alone may make j guesses right.
     """
     at_once, rise = _crossing(checks, epsilon, 0), 0.0
     for j in range(1, _MOST_SHIFTS + 1):
@@ -218,7 +220,7 @@ def _chance(checks: Sequence[tuple[int, int]], m: int, delta: float, epsilon: fl
 
 
 def _crossing(checks: Sequence[tuple[int, int]], epsilon: float, shift: int) -> float:
-    """Return how often coins reach one of some counts: (tosses, right ones less `shift`)."""
+    """Return the probability that coins reach a count: (tosses, right ones minus `shift`)."""
     counts, first, before, crossed = np.ones(1), 0, 0, 0.0
     for tosses, enough in checks:
         step, low = _binomial(tosses - before, epsilon)
@@ -232,9 +234,9 @@ def _crossing(checks: Sequence[tuple[int, int]], epsilon: float, shift: int) -> 
 
 
 def _binomial(n: int, epsilon: float) -> tuple[Float64[np.ndarray, " w"], int]:
-    """Return probabilities of right guesses among n, but for less than 1e-20, and the first count.
+    """Return probabilities of numbers of right guesses among n, and the first of these numbers.
 
-    A guess is right with log-odds epsilon.
+    A guess is right with log-odds epsilon. Probabilities below 1e-20 are left out.
     """
     right, wrong = float(expit(epsilon)), float(expit(-epsilon))
     around, spread = n * right, 10 * sqrt(n * right * wrong) + 50
@@ -245,7 +247,7 @@ def _binomial(n: int, epsilon: float) -> tuple[Float64[np.ndarray, " w"], int]:
 
 
 def _largest_rejected(rejects: Callable[[float], bool], least: float) -> float:
-    """Return the end of the values that are rejected, or `least` if that is not rejected."""
+    """Return the largest rejected value, or `least` if that is not rejected."""
     low, high = least, _LARGEST
     if not rejects(low):
         return low
@@ -258,9 +260,9 @@ def _largest_rejected(rejects: Callable[[float], bool], least: float) -> float:
 def _rejects_gaussian(error: float, m: int, guesses: int, correct: int, mu: float) -> bool:
     """Return whether `correct` of `guesses` are too many for mu-GDP (Algorithms 2 and 3, k = 2).
 
-    If at least `correct` right guesses had a probability above `error`, the recursion would bound
-    from below, count by count, the expected shares of canaries that are guessed rightly (r) and
-    wrongly (h). Together they cannot exceed the share of canaries that are guessed at all.
+    Assume that at least `correct` right guesses have a probability above `error`. Then the
+    recursion bounds from below, count by count, the expected shares of canaries that are guessed
+    right (r) and wrong (h). Their sum cannot exceed the share of guessed canaries.
     """
     right = error * correct / m
     wrong = error * (guesses - correct) / m

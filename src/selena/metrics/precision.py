@@ -1,4 +1,4 @@
-"""Precision and recall, and how well a ranking finds the records that another method finds."""
+"""Precision and recall, also of a ranking against the records that another method finds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from selena.metrics.roc import roc_curve
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """What decisions are worth to an attacker who accuses.
+    """Precision and recall of the decisions of an attack.
 
     Attributes:
-        precision: share of the accused that are members; NaN where nobody is accused.
-        precision_interval: its 95 % interval (Clopper-Pearson), [0, 1] where nobody is accused.
+        precision: share of the accused records that are members; NaN if none is accused.
+        precision_interval: its 95 % interval (Clopper-Pearson), [0, 1] if none is accused.
         recall: share of the members that are accused.
         recall_interval: its 95 % interval.
         accused: number of records that are called members.
@@ -38,7 +38,7 @@ def precision_and_recall(
 ) -> PrecisionRecall:
     """Return precision and recall of decisions.
 
-    Precision depends on how many records are members; audits score as many members as non-members.
+    Precision depends on the share of members; audits score as many members as non-members.
 
     Raises:
         DataError: lengths disagree, or there is no member.
@@ -61,16 +61,16 @@ def precision_and_recall(
 def precision_at_k(
     scores: Num[np.ndarray, " n"], found: Bool[np.ndarray, " n"], k: int
 ) -> tuple[float, Interval]:
-    """Return which share of the k highest scores belongs to records that are `found`.
+    """Return the share of `found` records among the k highest scores.
 
-    Pollock et al. 2025: `found` marks the members that a reference-model attack finds at
-    a low false-positive rate. A random ranking reaches `found.mean()`. Of records that tie for the
-    last places each counts with the same share, as the mean over random orders.
+    Pollock et al. 2025: `found` marks the members that a reference-model attack finds at a low
+    false-positive rate. A random ranking reaches `found.mean()`. Records that tie for the last
+    places count with equal shares, which is the mean over random orders.
 
     Args:
-        scores: of members, higher = more exposed.
-        found: whether each of them is found.
-        k: how many are looked at, 1 to n.
+        scores: scores of members, higher = more exposed.
+        found: whether each member is found.
+        k: number of highest scores, 1 to n.
 
     Returns:
         The precision, and its 95 % interval (Clopper-Pearson).
@@ -102,19 +102,19 @@ def loss_true_negative_rate(
     """Return the share of non-members whose loss is higher than almost every member's.
 
     Dodd et al., "The Tail Tells All: Estimating Model-Level Membership Inference Vulnerability
-    Without Reference Models", 2025. Members that a reference-model attack would find are those
-    that would lie in the tail of high losses, had they not been trained on. So the emptier the
-    members' tail is beside that of the non-members, the more LiRA finds at a low false-positive
-    rate. It costs one query per record, and compares models; it is not LiRA's TPR.
+    Without Reference Models", 2025. The members that a reference-model attack finds would have high
+    losses if they had not been trained on. So the fewer members than non-members have high losses,
+    the more LiRA finds at a low false-positive rate. It costs one query per record and serves to
+    compare models; it is not LiRA's TPR.
 
     Args:
-        member_losses: of records of the training set.
-        non_member_losses: of others of the same population.
+        member_losses: losses of records of the training set.
+        non_member_losses: losses of other records of the same population.
         fnr: share of the members whose loss may be higher than the threshold, in (0, 1].
 
     Returns:
-        `tpr` is the true-negative rate, with its interval; the other fields speak of members
-        instead of non-members.
+        `tpr` is the true-negative rate, with its interval; in all other fields members and
+        non-members are exchanged.
 
     Raises:
         DataError: a loss is NaN, or a side is empty.

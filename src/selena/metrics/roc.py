@@ -1,7 +1,7 @@
 """The exact ROC curve of a score.
 
-The rule is always "score >= threshold means member". Records of one score are decided
-together, so a curve has one corner a distinct score and ties cost nothing in exactness.
+The rule is always "score >= threshold means member". Records of one score are decided together, so
+a curve has one corner per distinct score, and ties are exact.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Roc:
     """A ROC curve as counts.
 
     Attributes:
-        thresholds: the m distinct scores, falling.
-        true_positives: m + 1 counts; the first is 0 (nobody is called a member), number i + 1
+        thresholds: the m distinct scores, in descending order.
+        true_positives: m + 1 counts; the first is 0 (no record is called a member), number i + 1
             counts the members with score >= thresholds[i].
-        false_positives: the same of the non-members.
+        false_positives: the same for non-members.
     """
 
     thresholds: Float[np.ndarray, " m"]
@@ -58,11 +58,11 @@ class Roc:
         return twice / (2 * self.members * self.non_members)
 
     def thinned(self, points: int = 500) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-        """Return (fpr, tpr) of at most `points` exact corners, both ends among them.
+        """Return (fpr, tpr) of at most `points` exact corners, including both ends.
 
-        Half of the corners are spread evenly along the curve, half over the logarithm of the
-        FPR, so that a plot is true on linear and on logarithmic axes. A curve that has no more
-        corners than `points` comes back whole.
+        Half of the corners are spread evenly along the curve, half over the logarithm of the FPR,
+        so that a plot is accurate on linear and on logarithmic axes. A curve with at most `points`
+        corners is returned whole.
 
         Raises:
             ConfigError: fewer than two points.
@@ -86,12 +86,12 @@ def roc_curve(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> R
         DataError: a score is NaN, or members or non-members are lacking.
     """
     scores = check_scores(scores, truth)
-    order = np.argsort(-scores)  # equal scores are one corner, in whatever order
+    order = np.argsort(-scores)  # the order of equal scores does not matter
     return roc_of_sorted(scores[order], truth[order])
 
 
 def roc_of_sorted(falling: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Roc:
-    """Return the ROC curve of scores that are sorted, highest first, and hold no NaN; O(n)."""
+    """Return the ROC curve of sorted scores, the highest first, without NaN; O(n)."""
     last_of_score = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
     true_positives = np.cumsum(truth)[last_of_score]
     false_positives = last_of_score + 1 - true_positives

@@ -1,4 +1,4 @@
-"""One attack's result in figures: what its decisions and its ranking achieve."""
+"""The figures of one attack: of its decisions and of its ranking."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
 from selena.metrics.roc import roc_curve
 
 LOW_FPRS = (0.1, 0.01, 0.001)
-"""The false-positive rates at which a TPR is reported."""
+"""False-positive rates at which a TPR is reported."""
 
 CONFIDENCE = 0.95
-"""Of a summary's intervals."""
+"""Confidence of a summary's intervals."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Summary:
         members: number of members scored.
         non_members: number of non-members scored.
         tpr: share of the members that the decisions call members.
-        fpr: share of the non-members that they call members.
+        fpr: share of the non-members that the decisions call members.
         advantage_interval: Newcombe's interval of TPR - FPR.
         auc: area under the ROC curve of the scores.
         auc_interval: its interval, DeLong's on the logit scale.
-        tpr_at_fpr: for each FPR asked for, the best TPR within it.
+        tpr_at_fpr: for each requested FPR, the best TPR within it.
     """
 
     members: int
@@ -62,7 +62,7 @@ class Summary:
     def with_decisions(
         self, decisions: Bool[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
     ) -> Summary:
-        """Return the figures of other decisions on the same scores; intervals are of 95 %."""
+        """Return the figures of other decisions on the same scores, with 95 % intervals."""
         hits, alarms = int(decisions[truth].sum()), int(decisions[~truth].sum())
         return replace(
             self,
@@ -83,7 +83,7 @@ class Summary:
         return (1 + low) / 2, (1 + high) / 2
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers, lists and dicts; a FPR becomes its decimal, as "0.001"."""
+        """Return plain numbers, lists and dicts; a FPR becomes a decimal text, such as "0.001"."""
         return {
             "members": self.members,
             "non_members": self.non_members,
@@ -111,13 +111,13 @@ def summarize(
     """Return the figures of an attack on records that nothing was fitted on.
 
     Args:
-        scores: what ranks the records, higher = member. A threshold per class changes decisions
-            only: shifting scores by thresholds fitted on few records would blur the ranking.
+        scores: scores that rank the records, higher = member. Thresholds per class change only
+            decisions: shifting scores by thresholds from few records would blur the ranking.
         decisions: True for each record that the fitted rule calls a member.
         truth: True for each member.
         fprs: the false-positive rates at which a TPR is wanted, each in (0, 1].
-        confidence: of the intervals.
-        comparisons: number of attacks whose intervals cover together (Bonferroni).
+        confidence: confidence of the intervals.
+        comparisons: number of attacks whose intervals are correct together (Bonferroni).
 
     Raises:
         DataError: a score is NaN, members or non-members are lacking, or lengths disagree.

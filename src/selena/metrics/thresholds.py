@@ -1,9 +1,8 @@
 """Thresholds: fitted on records whose membership is known, applied to others.
 
-Convention: the rule is "score >= threshold means member"; candidates are the observed scores
-themselves, not midpoints; of thresholds with equal balanced accuracy the lowest is taken.
-Observed scores, because a midpoint moves with the scale of the score: a fit then would not be
-invariant to a strictly rising transform of it.
+Convention: the rule is "score >= threshold means member". Candidates are the observed scores, and
+the lowest of thresholds with equal balanced accuracy is taken. Midpoints between scores are not
+used, because they depend on the scale: a strictly increasing transform would change the decisions.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Threshold:
     """One threshold for all records, or one per class.
 
     Attributes:
-        values: a single value, or one per class; an infinite one is possible where scores are.
+        values: a single value, or one per class; infinite only if scores are.
     """
 
     values: Float[np.ndarray, " c"]
@@ -51,7 +50,7 @@ class Threshold:
 
 
 class KnownScores:
-    """Scores of records whose membership and class are known: sorted once, fitted on many times.
+    """Scores of records with known membership and class, sorted once for many fits.
 
     Args:
         scores: one per record, higher = member; infinite ones are allowed.
@@ -74,24 +73,24 @@ class KnownScores:
         scores = check_scores(scores, truth)
         check_labels(labels, num_classes)
         order = np.argsort(-scores)
-        self._labels = labels  # in the order given, which draws go by
+        self._labels = labels  # in the given order, which draws depend on
         self._truth = truth
         self._num_classes = num_classes
         self._order = order
         self._sorted = _Sorted(scores[order], truth[order], _small(labels, num_classes)[order])
 
     def threshold(self, *, per_class: bool) -> Threshold:
-        """Return the threshold of the best balanced accuracy, or one per class.
+        """Return the threshold with the best balanced accuracy, or one per class.
 
-        A class that lacks members or non-members here gets the threshold fitted on all classes.
+        A class without members or non-members here gets the threshold fitted on all classes.
         """
         return self._fit(self._sorted, per_class)
 
     def cross_fitted_accuracy(self, *, per_class: bool, seed: int) -> float:
         """Return the balanced accuracy of thresholds on records that they were not fitted on.
 
-        Two folds, stratified by membership and class: each half is decided by thresholds fitted on
-        the other. With it the best attack of a family is chosen on known records alone.
+        There are two folds, stratified by membership and class: thresholds fitted on one half
+        decide the other. So the best attack of a family can be chosen on known records only.
 
         Raises:
             DataError: fewer than two members or non-members.
@@ -112,7 +111,7 @@ class KnownScores:
         if not per_class:
             return Threshold(np.array([everybody]))
         values = np.full(self._num_classes, everybody)
-        by_class = ranked.take(np.argsort(ranked.labels, kind="stable"))  # still falling in each
+        by_class = ranked.take(np.argsort(ranked.labels, kind="stable"))  # descending per class
         ends = np.cumsum(np.bincount(ranked.labels, minlength=self._num_classes))
         start = 0
         for label, end in enumerate(ends.tolist()):
@@ -123,7 +122,7 @@ class KnownScores:
         return Threshold(values)
 
     def _second_half(self, seed: int) -> Bool[np.ndarray, " n"]:
-        """Return which records form the second half: every other one of each set and class."""
+        """Return which records form the second half: every other one per side and class."""
         truth, members = self._truth, int(self._truth.sum())
         others = len(truth) - members
         if min(members, others) < 2:
@@ -154,7 +153,7 @@ class _Sorted:
 
 
 def fit_threshold(scores: Num[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> Threshold:
-    """Return the threshold of the best balanced accuracy, in O(n log n).
+    """Return the threshold with the best balanced accuracy, in O(n log n).
 
     Raises:
         DataError: a score is NaN, or members or non-members are lacking.
@@ -168,9 +167,9 @@ def fit_class_thresholds(
     labels: Int[np.ndarray, " n"],
     num_classes: int,
 ) -> Threshold:
-    """Return one threshold per class, each of the best balanced accuracy, in O(n log n).
+    """Return one threshold per class with the best balanced accuracy, in O(n log n).
 
-    A class that lacks members or non-members here gets the threshold fitted on all classes.
+    A class without members or non-members here gets the threshold fitted on all classes.
 
     Raises:
         DataError: a score is NaN, members or non-members are lacking altogether, or a label
@@ -182,7 +181,7 @@ def fit_class_thresholds(
 def _best(falling: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float:
     curve = roc_of_sorted(falling, truth)
     # Integers: equal advantages compare equal, and the last of them is the lowest threshold.
-    # The curve ends at advantage 0, so its start, where nobody is a member, is never needed.
+    # Both ends of the curve have advantage 0, so its start (no accusations) is not needed.
     advantage = (
         curve.true_positives[1:] * curve.non_members - curve.false_positives[1:] * curve.members
     )
@@ -190,5 +189,5 @@ def _best(falling: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> fl
 
 
 def _small(numbers: Int[np.ndarray, " n"], count: int) -> Integer[np.ndarray, " n"]:
-    """Return numbers in [0, count) in 16 bits where these suffice: sorting such takes no log n."""
+    """Return numbers in [0, count) in 16 bits if possible, since NumPy sorts these in O(n)."""
     return numbers.astype(np.uint16 if count <= 1 << 16 else np.int64)
