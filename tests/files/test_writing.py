@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from selena.files import writing as files
 from selena.files.writing import (
     atomic_path,
     cache_folder,
@@ -24,7 +25,6 @@ from selena.files.writing import (
     write_json,
     write_text,
 )
-from selena.files import writing as files
 
 
 def names(folder: Path) -> list[str]:
