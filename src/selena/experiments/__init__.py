@@ -1,1 +1,1 @@
-"""Settings to results: training, attacks, run folders, and the paper's tables and figures."""
+"""Experiments: settings, training, attacks, run folders, and the paper's tables and figures."""

@@ -1,4 +1,4 @@
-"""What a run warns of: test records that are copies, or near copies, of training records."""
+"""Warns of test records that are copies, or near copies, of training records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import logging
 from selena.content.digests import digests
 from selena.types import AuditSplit
 
-# Repeated records below this share of the test set move figures less than chance does.
+# Below this share of the test set, repeated records change figures less than chance.
 _MANY_COPIES = 0.01
 
 _LOG = logging.getLogger(__name__)
 
 
 def warn_of_copies(split: AuditSplit) -> None:
-    """Log a warning where non-members that are scored have the content of members."""
+    """Log a warning if scored non-members have the content of members."""
     known, others = set(digests(split.train.x)), digests(split.evaluation.non_members.x)
     copies = sum(digest in known for digest in others)
     if copies > _MANY_COPIES * len(others):

@@ -1,7 +1,7 @@
-"""A run's target model as an ONNX file, for whoever serves it without PyTorch.
+"""Exports a run's target model as an ONNX file, for use without PyTorch.
 
-A file holds one network and nothing else. A model whose answers also depend on which record it is
-asked about, or on a search for each query, would lose its protection on the way: it is refused.
+A file holds one network and nothing else. A model that answers some records differently, or
+searches noise for each query, would lose its protection in the file; it is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from selena.types import Dataset, StoredModel
 from selena.workspace import Progress
 
 TOLERANCE = 1e-4
-"""How far an answer of the file may lie from PyTorch's."""
+"""Largest allowed difference between answers of the file and of PyTorch."""
 
 _CHECKED = 256
 _WHY_NOT: tuple[tuple[type, str], ...] = (
@@ -56,11 +56,11 @@ class Exported:
     """A written file.
 
     Attributes:
-        path: where it is.
+        path: its path.
         output: name of its output, "logits" or "probabilities".
         checked: number of records whose answers were compared with PyTorch's; 0 without
             onnxruntime.
-        difference: the largest absolute difference among them.
+        difference: the largest absolute difference of these answers.
     """
 
     path: Path
@@ -80,20 +80,20 @@ def export_onnx(
     """Write the target model of `run` as an ONNX file, whole or not at all.
 
     The file takes float32 "x" (n x the shape of a record) with any n and returns float32 "logits"
-    (n x c). Its metadata tell the number of classes, run, defense, data set, the form of the
-    input and the version. Where onnxruntime is installed, the file's answers to records of the
-    data set are compared with PyTorch's before it is put in place.
+    (n x c). Its metadata hold the number of classes, run, defense, data set, the form of the input
+    and the version. If onnxruntime is installed, the file's answers to records of the data set are
+    compared with PyTorch's before it gets its name.
 
     Args:
         run: a finished run.
         path: the file to write.
         probabilities: end in a softmax; the output is then called "probabilities".
-        data_dir: folder of the data set's archive, where the recorded one has moved.
-        progress: shows how loading the data set goes.
+        data_dir: folder of the data set's archive, if it has moved.
+        progress: shows the loading of the data set.
 
     Raises:
         ConfigError: the model is not one network, or the extra "onnx" is not installed.
-        StoreError: the run is half-written or damaged, or the file answers otherwise.
+        StoreError: the run is incomplete or damaged, or the file gives different answers.
     """
     onnx = _onnx()
     manifest = run.manifest()
@@ -115,10 +115,10 @@ def export_onnx(
 
 
 def single_network(model: StoredModel) -> nn.Module:
-    """Return the network that `model` is.
+    """Return the network of a `model` that is nothing more.
 
     Raises:
-        ConfigError: it is more than a network; the message says why that cannot be exported.
+        ConfigError: it is more than a network; the message says why it cannot be exported.
     """
     if isinstance(model, NetworkModel):
         return model.network
@@ -156,15 +156,15 @@ def _translate(network: nn.Module, x: Float[Tensor, "n *features"], output: str)
             dynamic_shapes=({0: torch.export.Dim("n")},),
             verbose=False,
         )
-    assert program is not None  # there is one unless a file is asked for by the old exporter
+    assert program is not None  # only the old exporter, which writes files, returns None
     proto = program.model_proto
     for node in proto.graph.node:
-        del node.metadata_props[:]  # stack traces, with the paths of this machine
+        del node.metadata_props[:]  # they hold stack traces with paths of this machine
     return proto
 
 
 def _compare(path: Path, network: nn.Module, x: Float[Tensor, "n *features"]) -> tuple[int, float]:
-    """Return how many answers were compared, and their largest difference."""
+    """Return the number of compared answers, and their largest difference."""
     try:
         import onnxruntime
     except ImportError:
@@ -173,10 +173,10 @@ def _compare(path: Path, network: nn.Module, x: Float[Tensor, "n *features"]) ->
     with torch.no_grad():
         expected = network(x).numpy()
     inputs = x.numpy()
-    # One record alone as well: a batch axis that is not dynamic shows.
+    # Also with a single record, to find a batch axis that is not dynamic.
     parts = [session.run(None, {"x": part})[0] for part in (inputs[:1], inputs[1:]) if len(part)]
     difference = float(np.abs(np.concatenate(parts) - expected).max())
-    if not difference <= TOLERANCE:  # NaN is not
+    if not difference <= TOLERANCE:  # also true for NaN
         raise StoreError(
             f"The exported model's answers lie up to {difference:.2g} from PyTorch's, more than "
             f"{TOLERANCE:g}. Nothing was written; please report the versions of torch and onnx."
@@ -186,7 +186,7 @@ def _compare(path: Path, network: nn.Module, x: Float[Tensor, "n *features"]) ->
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter says of itself: of its own code, of other packages."""
+    """Silence PyTorch's exporter, which warns about its own code and about other packages."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)  # "torchvision is not installed"

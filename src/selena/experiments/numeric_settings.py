@@ -1,4 +1,4 @@
-"""What a run's bytes depend on besides its settings and seed: kept with it, and compared later."""
+"""Conditions other than settings and seed that a run's bytes depend on, kept and compared later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def numeric_settings(workspace: Workspace) -> dict[str, Any]:
-    """Return what moves the bytes of a run made in `workspace`, besides its settings and seed."""
+    """Return the conditions in `workspace` that results depend on besides settings and seed."""
     return {
         **numeric_environment(workspace.device),
         "worker_threads": worker_threads(worker_count(workspace)),
@@ -29,7 +29,7 @@ def numeric_settings(workspace: Workspace) -> dict[str, Any]:
 
 
 def report_numeric_differences(path: Path, before: Mapping[str, Any], workspace: Workspace) -> None:
-    """Log one line if the finished run at `path` was made where sums round otherwise than here."""
+    """Log one line if the finished run at `path` was made where sums round differently."""
     differing = _difference(before, numeric_settings(workspace))
     if differing:
         _LOG.warning(
@@ -42,9 +42,9 @@ def report_numeric_differences(path: Path, before: Mapping[str, Any], workspace:
 
 
 def note_numeric_settings(workspace: Workspace) -> None:
-    """Write down how the artifacts of `workspace` are made; warn where they were made otherwise.
+    """Record the conditions of the artifacts in `workspace`; warn if they have changed.
 
-    Artifacts made otherwise have other names: they are trained again and never mixed with these.
+    Artifacts made under other conditions have other names, so they are trained again, never mixed.
     """
     now = numeric_settings(workspace)
     kept = workspace.load(_NOTE)

@@ -1,12 +1,12 @@
 """Run folders: a trained model with everything needed to trust, attack and repeat it.
 
 A run folder holds `manifest.json` (settings, seeds, data hash, code version, timings) and
-`model.safetensors`; attacks add `scores/` and `audit.json`. The manifest is written last and
-vouches for all of them: it holds the hash of each file and one of itself. A folder without it is
-half-written and never used; a file that disagrees with it is an error or is made anew.
+`model.safetensors`; attacks add `scores/` and `audit.json`. The manifest is written last and holds
+the hash of each file and one of itself. A folder without a manifest is incomplete and never used. A
+file with another hash is an error, or is made anew.
 
-Nothing reads figures from `audit.json`: they are computed from the scores, so a better interval
-needs no new attack. It holds no times: the same seed gives the same bytes.
+Figures are never read from `audit.json`, but computed from the scores, so a better interval needs
+no new attack. `audit.json` holds no times, so the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MANIFEST = "manifest.json"
 _MODEL = "model.safetensors"
 _AUDIT = "audit.json"
 _LARGEST = 64 << 20
-"""Bytes of a manifest beyond which none is read."""
+"""Largest size in bytes of a manifest that is read."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ class RunFolder:
 
     @property
     def scores_folder(self) -> Path:
-        """Where finished attacks' scores lie."""
+        """The folder of finished attacks' scores."""
         return self.path / "scores"
 
     @property
     def is_trained(self) -> bool:
-        """Whether a finished, whole model lies here, made by this version of the training code.
+        """Whether the folder holds a finished model of this version of the training code.
 
         Raises:
             StoreError: the manifest is damaged, or another version wrote it.
@@ -82,7 +82,7 @@ class RunFolder:
         """Return the manifest.
 
         Raises:
-            StoreError: there is none, it is damaged or was edited, or another version wrote it.
+            StoreError: it is absent, damaged or edited, or another version wrote it.
         """
         path = self.path / _MANIFEST
         if not path.exists():
@@ -107,9 +107,9 @@ class RunFolder:
     def save_model(
         self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
     ) -> None:
-        """Write the model, then the manifest that vouches for it."""
+        """Write the model, then the manifest with its hash."""
         model = self.path / _MODEL
-        # Each is on the disk before the next one is written.
+        # Each file is on the disk before the next one is written.
         save_tensors(model, state)
         self._write_manifest(
             {
@@ -128,7 +128,7 @@ class RunFolder:
         """Return the model's state.
 
         Raises:
-            StoreError: the model file is absent or is not the one the manifest vouches for.
+            StoreError: the model file is absent, or its hash is not the manifest's.
         """
         expected = self.manifest()["model_sha256"]
         model = self.path / _MODEL
@@ -152,7 +152,7 @@ class RunFolder:
         state = {name: tensor.to(device or "cpu") for name, tensor in self.load_model().items()}
         try:
             return defense.restore(state)
-        except Exception as error:  # whatever the tensors of a stranger's file lead to
+        except Exception as error:  # tensors of an unknown file may cause any error
             kind = "" if isinstance(error, SelenaError) else f"{type(error).__name__}: "
             raise StoreError(
                 f"{self.path / _MODEL} holds no {type(defense).__name__} model "
@@ -160,7 +160,7 @@ class RunFolder:
             ) from error
 
     def save_audit(self, report: AuditReport, artifacts: Iterable[str]) -> None:
-        """Let the manifest vouch for the scores of an audit, and write `audit.json`.
+        """Add the hashes of an audit's scores to the manifest, and write `audit.json`.
 
         Args:
             report: the audit.
@@ -173,7 +173,7 @@ class RunFolder:
         self.save_audited(audited, {file: self._digest(file) for file in files.values()})
 
     def audited(self) -> dict[str, Any]:
-        """Return what the manifest says of the last audit; empty where there was none."""
+        """Return the manifest's entry for the last audit; empty if there was none."""
         found: dict[str, Any] = self.manifest().get("audited", {})
         return found
 
@@ -198,10 +198,10 @@ class RunFolder:
         return self._report(self.manifest())
 
     def audit(self, report: AuditReport | None = None) -> dict[str, Any]:
-        """Return the last audit as a row of results; `audit.json` is not believed.
+        """Return the last audit as a row of results, without reading `audit.json`.
 
         Args:
-            report: what `report` returned, where it was asked already.
+            report: result of `report`, if it was already called.
 
         Raises:
             StoreError: as `report`.
@@ -225,7 +225,7 @@ class RunFolder:
         return self._scores(self.manifest(), attack)
 
     def discard_damaged_scores(self) -> None:
-        """Remove files of scores that the manifest does not vouch for any more."""
+        """Remove files of scores whose hashes are not in the manifest."""
         for file, digest in self.manifest().get("scores", {}).items():
             path = self.scores_folder / file
             if path.exists() and self._digest(file) != digest:
@@ -279,7 +279,7 @@ class RunFolder:
 
 
 def row_head(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row of results says about the run itself."""
+    """Return the part of a row of results that describes the run itself."""
     settings = manifest["settings"]
     return {
         "defense": settings["defense"],
@@ -297,7 +297,7 @@ def _row(manifest: Mapping[str, Any], report: AuditReport) -> dict[str, Any]:
 def _digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Return the hash of scores without their time.
 
-    Two processes that attack one run at once write equal scores and other times.
+    Two processes that attack one run at once write equal scores, but different times.
     """
     return fingerprint(
         {name: tensor_digest(tensor) for name, tensor in tensors.items() if name != "seconds"}
@@ -312,13 +312,13 @@ def _has_hash(path: Path, expected: object) -> bool:
 
 
 def _as_read(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reader of the JSON has."""
+    """Return a value as it is read back from JSON."""
     read: dict[str, Any] = json.loads(json_text(value))
     return read
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
-    """Return the hash of everything in a manifest but the hash itself."""
+    """Return the hash of everything in a manifest except the hash itself."""
     rest = {name: value for name, value in manifest.items() if name != "sha256"}
     return sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

@@ -1,8 +1,8 @@
 """Tuning: settings of a defense that trade accuracy against leakage, found by Optuna.
 
-Every trial is one run with the same split. It is judged by two figures that the evaluation records
-have no part in: accuracy on validation records, and leakage on the records that the attacker knows.
-So the figures of the chosen run on evaluation records are as good as those of any single run.
+Every trial is one run with the same split. Two figures judge it, both without evaluation records:
+accuracy on validation records, and leakage on the records that the attacker knows. So the choice
+does not bias the figures of the chosen run on evaluation records.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ FloatRange = tuple[float, float]
 
 @dataclass(frozen=True)
 class Space:
-    """What is tried: for every setting the least and the greatest value.
+    """The search space: the smallest and the largest value of every setting.
 
     Attributes:
-        epochs: of every training, the student's included; on a logarithmic scale.
-        learning_rate: likewise.
-        weight_decay: likewise; None leaves it as the plan has it.
-        n_nonmodels: L of SELENA and Split-AI, on a linear scale; None leaves it.
+        epochs: epochs of every training, including the student's; on a logarithmic scale.
+        learning_rate: the same for the learning rate.
+        weight_decay: the same for the weight decay; None keeps the plan's.
+        n_nonmodels: L of SELENA and Split-AI, on a linear scale; None keeps the plan's.
     """
 
     epochs: IntRange = (5, 100)
@@ -61,7 +61,7 @@ class Space:
                 )
 
     def suggest(self, trial: Any, settings: RunSettings) -> RunSettings:
-        """Return the settings that Optuna proposes in a trial."""
+        """Return `settings` with the values that Optuna proposes for a trial."""
         recipe: dict[str, Any] = {
             "epochs": trial.suggest_int("epochs", *self.epochs, log=True),
             "learning_rate": trial.suggest_float("learning_rate", *self.learning_rate, log=True),
@@ -84,11 +84,11 @@ class Trial:
     """A finished trial.
 
     Attributes:
-        number: its place in the study.
-        params: what was tried.
-        accuracy: on validation records.
+        number: its number in the study.
+        params: the tried settings.
+        accuracy: accuracy on validation records.
         leakage: the metric of the strongest attack, on records that the attacker knows.
-        run: name of its folder.
+        run: name of its run folder.
     """
 
     number: int
@@ -100,16 +100,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A study.
+    """The result of a study.
 
     Attributes:
-        metric: of the leakage.
-        trials: those that finished.
-        front: numbers of those that no other beats in both figures, from the least leakage on.
+        metric: metric of the leakage.
+        trials: the finished trials.
+        front: numbers of the trials that no other beats in both figures, the least leakage first.
         chosen: number of the most accurate trial within the limit, or None.
-        limit: of the leakage on known records, or None.
-        evaluation: of the chosen trial: leakage on evaluation records, and its interval.
-        test_accuracy: of the chosen trial.
+        limit: largest leakage on known records, or None.
+        evaluation: leakage of the chosen trial on evaluation records, with its interval.
+        test_accuracy: test accuracy of the chosen trial.
     """
 
     metric: str
@@ -136,25 +136,25 @@ def tune(
     limit: float | None = None,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Search for settings until a folder holds so many finished trials; a killed search goes on.
+    """Search for settings until a folder holds `trials` finished trials; a killed search resumes.
 
-    The trials depend on the settings alone, however often the search was killed: proposals are
-    seeded by the number of trials that are done, and what was running is tried again first.
+    The trials depend only on the settings, regardless of kills: the number of finished trials seeds
+    the proposals, and the trial that was running is tried again first.
 
     Args:
         settings: data, defenses to choose from, attacks, and one seed.
-        space: what is tried.
-        folder: of the study (`study.log`) and of the runs (`runs`).
-        trials: how many finished trials there are to be, at least 1.
-        metric: of the leakage: "advantage", "balanced_accuracy", "auc" or "tpr@fpr=X".
-        limit: the most that may leak on known records; None to choose nothing.
-        progress: who shows it.
+        space: the search space.
+        folder: folder of the study (`study.log`) and of the runs (`runs`).
+        trials: number of finished trials, at least 1.
+        metric: metric of the leakage: "advantage", "balanced_accuracy", "auc" or "tpr@fpr=X".
+        limit: largest leakage on known records; None to choose no trial.
+        progress: shows the progress.
 
     Raises:
         ConfigError: Optuna is missing, or a setting is out of range.
-        StoreError: the folder holds a study of other settings, or is damaged.
+        StoreError: the folder holds a study with other settings, or is damaged.
     """
-    chance(metric)  # raises where there is no such metric
+    chance(metric)  # raises for an unknown metric
     if trials < 1:
         raise ConfigError(f"trials is {trials}; give at least 1.")
     if len(settings.seeds) != 1:
@@ -196,7 +196,7 @@ def measure(
     model = run.restore(case.build_defense(dataset), workspace.torch_device)
     predicted = model.logits(validation.x).argmax(dim=1).cpu()
     leakage = report.figure(metric).known_value
-    assert leakage is not None  # only figures of canaries have none
+    assert leakage is not None  # only figures of canaries may be None
     workspace.clear()
     return float((predicted == validation.y).double().mean()), float(leakage), run
 
@@ -217,7 +217,7 @@ def finished(study: Any) -> tuple[Trial, ...]:
 
 
 def pareto(trials: tuple[Trial, ...]) -> tuple[int, ...]:
-    """Return the numbers of trials that no other beats, from the least leakage on."""
+    """Return the numbers of trials that no other beats, the least leakage first."""
     front, best = [], float("-inf")
     for trial in sorted(trials, key=lambda each: (each.leakage, -each.accuracy, each.number)):
         if trial.accuracy > best:
@@ -227,7 +227,7 @@ def pareto(trials: tuple[Trial, ...]) -> tuple[int, ...]:
 
 
 def choose(trials: tuple[Trial, ...], metric: str, limit: float | None, runs: Path) -> Tuning:
-    """Return the study with the most accurate trial within the limit, and what its run says."""
+    """Return the study with its most accurate trial within the limit, and that run's figures."""
     within = [each for each in trials if limit is not None and each.leakage <= limit]
     tuning = Tuning(metric, trials, pareto(trials), limit=limit)
     if not within:
@@ -243,7 +243,7 @@ def choose(trials: tuple[Trial, ...], metric: str, limit: float | None, runs: Pa
 
 
 def _open(settings: RunSettings, space: Space, metric: str, folder: Path) -> Any:
-    """Return the study in a folder; what a killed search was at is tried again first."""
+    """Return the study in a folder; the unfinished trial of a killed search comes first again."""
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)

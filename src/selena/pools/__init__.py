@@ -1,1 +1,1 @@
-"""Who runs tasks: processes of this machine, or other machines."""
+"""Pools of workers that run tasks: processes of this machine, or other machines."""

@@ -1,4 +1,4 @@
-"""Which pool an executor's name stands for."""
+"""Chooses the pool by the name of the executor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ALONE = ("local", "here")
 
 @dataclass(frozen=True)
 class Machines:
-    """Which machines train long ensembles, as `selena run` is told; see `Workspace`.
+    """Which machines train long ensembles, by the options of `selena run`; see `Workspace`.
 
     Attributes:
         executor: "local", "ray", "ray://HOST:PORT" or "dask://HOST:PORT".
-        mixed: whether machines of a cluster may take part that round otherwise than this one.
-        task_gpus: GPUs, or the share of one, that a task of a cluster trains on; 0 for `device`.
+        mixed: whether machines of a cluster that round differently from this one may take part.
+        task_gpus: GPUs, or the share of one, per task of a cluster; 0 to use `device`.
     """
 
     executor: str = "local"
@@ -47,15 +47,15 @@ def is_remote(workspace: Workspace) -> bool:
 
 
 def task_device(workspace: Workspace) -> str:
-    """Return where the tasks of a cluster compute, as the worker names it."""
+    """Return the device of the tasks of a cluster, by the worker's name for it."""
     return "cuda" if workspace.task_gpus else workspace.device
 
 
 def open_cluster(workspace: Workspace, threads: int) -> RayPool | DaskPool:
-    """Return the cluster that a workspace names, for tasks of so many threads.
+    """Return the cluster that a workspace names, for tasks of `threads` threads.
 
     Raises:
-        ClusterError: it cannot be reached, or has no machine with a GPU where tasks need one.
+        ClusterError: it cannot be reached, or has no machine with a GPU although tasks need one.
     """
     device = task_device(workspace)
     gpus = workspace.task_gpus or float(device != "cpu")
@@ -67,7 +67,7 @@ def open_cluster(workspace: Workspace, threads: int) -> RayPool | DaskPool:
         return DaskPool(workspace.executor, needs, terms, workspace.mixed, workspace.shared)
     address = "" if workspace.executor == "ray" else workspace.executor
     asked = (
-        # Of this machine it matters nothing which GPU it has.
+        # The GPU of this machine does not matter, since tasks run on others.
         workspace.share(f"conditions of {needs}", lambda: _of_first(address, needs))
         if gpus
         else conditions_here(needs)
@@ -76,7 +76,7 @@ def open_cluster(workspace: Workspace, threads: int) -> RayPool | DaskPool:
 
 
 def _of_first(address: str, needs: TaskNeeds) -> Conditions:
-    """Return the conditions of the first machine that has some, by name."""
+    """Return the conditions of the first machine (by name) that can run a task."""
     found = look(address, needs)
     for node in sorted(found, key=lambda node: node.host):
         conditions = found[node]

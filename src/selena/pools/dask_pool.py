@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster, of one thread each: PyTorch has one generator per process."""
+"""Workers of a Dask cluster, each with one thread, as PyTorch has one generator per process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class DaskPool(Terms):
-    """The workers of one cluster; `address` is dask://HOST:PORT, that of its scheduler."""
+    """The workers of one cluster; `address` is dask://HOST:PORT of its scheduler."""
 
     def slots(self) -> int:
-        """Return how many workers there are, at least 1."""
+        """Return the number of workers, at least 1."""
         return max(1, len(_threads(self._client())))
 
     def run(
@@ -38,7 +38,7 @@ class DaskPool(Terms):
             for future in as_completed(list(sent)):
                 number = sent.pop(future)
                 name = task_name(tasks[number], number)
-                if future.status != "finished":  # Dask tried it again on other workers before
+                if future.status != "finished":  # Dask has already retried it on other workers
                     error = future.exception() if future.status == "error" else future.status
                     raise ClusterError(f"{name} was lost ({error}). Run the same command again.")
                 outcome = future.result()

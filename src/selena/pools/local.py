@@ -1,4 +1,4 @@
-"""Processes of this machine, by joblib. Arrays that tasks share lie in files that all map.
+"""Processes of this machine, by joblib; all of them memory-map the arrays that tasks share.
 
 The threads of a process wait for each other after each small step, so long training is faster in
 several processes.
@@ -28,8 +28,8 @@ class LocalPool:
     """Worker processes that end with this one.
 
     Attributes:
-        workers: how many.
-        threads: how many threads each computes with.
+        workers: number of workers.
+        threads: number of threads per worker.
     """
 
     workers: int
@@ -54,8 +54,8 @@ class LocalPool:
             for number, task in enumerate(tasks)
         )
         with warnings.catch_warnings():
-            # The pool replaces a worker that has grown (oneDNN keeps kernels for every size of
-            # batch), which costs a second and loses nothing.
+            # The pool replaces a worker that uses too much memory (oneDNN keeps kernels for every
+            # batch size), which costs a second and loses nothing.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             yield from pool(calls)
 
@@ -75,9 +75,9 @@ def _work(
 
 @cache
 def end_with(parent: int) -> None:
-    """Let this process end soon after `parent`, if that is its parent: once killed, it cannot ask.
+    """End this process soon after `parent`, if that is its parent, which may be killed.
 
-    Without, workers would outlive it, with the records that they share in memory.
+    Otherwise workers would outlive a killed parent and keep the shared records in memory.
     """
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""A pool of workers, as those who have tasks see it."""
+"""The interface of a pool of workers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Pool(Protocol):
 
         Args:
             function: called as `function(task, *shared)`; found by its name, or sent along.
-            tasks: small; each is sent to the worker that runs it.
-            shared: large: arrays, and tuples of them, which travel once per machine. A worker must
-                not write into them.
+            tasks: small objects; each is sent to the worker that runs it.
+            shared: large arrays, and tuples of arrays, which are sent once per machine. A worker
+                must not write into them.
         """
         ...

@@ -1,1 +1,1 @@
-"""The paper's table and figures, from planning the work to files beside the published figures."""
+"""Reproduces the paper's table and figures: plans, runs, and files with the published figures."""

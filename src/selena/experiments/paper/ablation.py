@@ -97,7 +97,7 @@ def _sweeps(task: PaperTask) -> tuple[list[Size], list[Size]]:
 
 
 def _items(task: PaperTask) -> dict[Size, Item]:
-    """Return what is trained by its size: the undefended model, then each size once."""
+    """Return the items to train, by size: the undefended model, then each size once."""
     if len(task.seeds) != 1:
         raise ConfigError("The ablation compares sizes, not seeds: give one seed.")
     (seed,) = task.seeds

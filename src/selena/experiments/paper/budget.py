@@ -1,8 +1,8 @@
-"""The plan of the work: which networks will be trained, which are there, and how long it takes.
+"""The plan of the work: networks to train, networks already trained, and the estimated time.
 
 Trainings are counted from their settings, and a few steps of each kind of network are timed.
-Trainings have names, since those of one name are done once: MemGuard filters the undefended model,
-and all adaptive attacks of one audit share the attacker's Split-AI.
+Trainings of one name are done only once: MemGuard filters the undefended model, and all adaptive
+attacks of one audit share the attacker's Split-AI.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Work:
         networks: classifiers trained.
         steps: optimizer steps of classifiers.
         attack_networks: networks trained to tell members, by attacks and by defenses.
-        attack_records: records that those are shown, epochs included.
+        attack_records: records shown to attack networks, counting every epoch.
     """
 
     networks: int = 0
@@ -76,9 +76,9 @@ class PlanLine:
     """One entry of the plan.
 
     Attributes:
-        label: what is worked on.
-        work: what is left to train.
-        found: what is there already, in words; may be empty.
+        label: name of the item.
+        work: the remaining training.
+        found: what is already done, in words; may be empty.
     """
 
     label: str
@@ -88,7 +88,7 @@ class PlanLine:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that this machine needs.
+    """Speed of this machine, in seconds.
 
     Attributes:
         step: for one optimizer step of the classifier.
@@ -99,12 +99,12 @@ class Speed:
     attack_record: float
 
     def seconds(self, work: Work) -> float:
-        """Return how long `work` takes, roughly."""
+        """Return about how many seconds `work` takes."""
         return work.steps * self.step + work.attack_records * self.attack_record
 
 
 def plan_lines(items: Sequence[Item], task: PaperTask, runs: Path) -> list[PlanLine]:
-    """Return the training of each item that neither `runs` holds nor an item before it does."""
+    """Return each item's trainings, without those in `runs` or of an earlier item."""
     dataset = task.load()
     lines = []
     for _, bundle in groupby(items, key=lambda item: item.bundle):
@@ -135,10 +135,10 @@ def total(lines: Sequence[PlanLine]) -> Work:
 
 
 def defense_trainings(defense: Defense, members: int, validation: int) -> dict[str, Work]:
-    """Return what is trained to fit `defense` on so many members and validation records, by name.
+    """Return the trainings by name that fitting `defense` on that many records needs.
 
     Raises:
-        TypeError: a defense whose work nobody has counted yet.
+        TypeError: a defense whose work is not counted here.
     """
     name = fingerprint(defense, members)
     match defense:
@@ -179,7 +179,7 @@ def defense_trainings(defense: Defense, members: int, validation: int) -> dict[s
 def _attack_trainings(
     target: Defense, attacks: Sequence[Attack], partition: Partition
 ) -> dict[str, Work]:
-    """Return what attacks on a model that `target` fitted train, by name."""
+    """Return the trainings by name of attacks on a model that `target` fitted."""
     imitated = partition.members // 2
     known = min(imitated, partition.reference)
     trainings: dict[str, Work] = {}
@@ -200,7 +200,7 @@ def _steps(recipe: Recipe, records: int) -> int:
 
 
 def _game(defense: AdversarialRegularization, members: int) -> Work:
-    """Count the steps of both players; each of the adversary's sees one batch per side."""
+    """Count the steps of both networks; the adversary's use one batch per side."""
     recipe, an_epoch = defense.recipe, ceil(members / defense.recipe.batch_size)
     played = max(0, recipe.epochs - defense.warm_up_epochs) * defense.attack_batches
     shown = 2 * recipe.batch_size * an_epoch * (played + defense.attack_passes)
@@ -234,7 +234,7 @@ def calibrate(task: PaperTask) -> Speed:
 
 
 def _seconds(network: NetworkFactory, examples: Examples, recipe: Recipe, device: str) -> float:
-    """Return how long one epoch takes, after a first one for whatever is done once."""
+    """Return the seconds of one epoch, after a first one that includes one-time work."""
     recipe, taken = replace(recipe, epochs=1, selection="last"), 0.0
     job = Job("calibration", torch.arange(len(examples.x)), 0)
     for _ in range(2):

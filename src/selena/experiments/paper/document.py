@@ -22,8 +22,8 @@ class TextTable:
     """Lines of cells under titles.
 
     Attributes:
-        titles: one a column.
-        lines: one cell a title each.
+        titles: one per column.
+        lines: one cell per title in each line.
     """
 
     titles: tuple[str, ...]
@@ -35,12 +35,12 @@ class Document:
     """A finished reproduction.
 
     Attributes:
-        name: of its files.
-        title: in words.
+        name: name of its files.
+        title: title in words.
         table: its figures.
         figure: the drawing.
-        notes: what a reader must know, a paragraph each.
-        settings: what was asked for.
+        notes: what a reader must know, one text per paragraph.
+        settings: the requested settings.
         data: all figures, for `NAME.json`.
     """
 
@@ -58,7 +58,7 @@ class Document:
         paths = {suffix: folder / f"{self.name}.{suffix}" for suffix in names}
         with together():
             for suffix in ("pdf", "png"):
-                # No date: the same figures give the same file.
+                # Without a date, so that the same figures give the same file.
                 metadata = {"CreationDate": None} if suffix == "pdf" else {}
                 with atomic_path(paths[suffix]) as temporary:
                     self.figure.savefig(temporary, format=suffix, dpi=150, metadata=metadata)
@@ -94,7 +94,7 @@ def as_markdown(table: TextTable) -> str:
 
 
 def as_csv(table: TextTable) -> str:
-    """Return the table as CSV: a column a title, and one beside it for the spread if any has one.
+    """Return the table as CSV: one column per title, and one for its spread if there is any.
 
     Names of columns are the titles in lower case with underscores.
     """
@@ -121,7 +121,7 @@ def as_csv(table: TextTable) -> str:
 
 
 def as_latex(table: TextTable, *, caption: str, notes: str = "") -> str:
-    """Return the table as a LaTeX float as wide as the page, a gap before each new first cell."""
+    """Return the table as a page-wide LaTeX float, with a gap before each new first cell."""
     columns = "ll" + "r" * (len(table.titles) - 2)
     titles = " & ".join(map(latex, table.titles))
     lines: list[str] = []

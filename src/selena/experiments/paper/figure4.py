@@ -1,4 +1,4 @@
-"""Figure 4: every epoch of one undefended run, attacked, against the two levels of SELENA.
+"""Figure 4: every epoch of one undefended run, compared with SELENA's accuracy and leakage.
 
 Tang et al., USENIX Security 2022, Figure 4: can early stopping do what SELENA does?
 """
@@ -32,7 +32,7 @@ from selena.workspace import Progress, Silent
 SCHEMA = "selena-figure4/2"
 TITLES = ("Model", "Epoch", "Train acc.", "Test acc.", "Best direct attack")
 ATTACKS: tuple[str, ...] = get_args(SignalName)
-"""Direct attacks that need nothing trained: each epoch is attacked with all of them."""
+"""Direct attacks without training; each epoch is attacked with all of them."""
 
 
 def items(task: PaperTask) -> list[Item]:

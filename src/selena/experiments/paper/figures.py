@@ -1,4 +1,4 @@
-"""From rows of results to quantities that stand in a cell or in a drawing."""
+"""Computes the quantities of tables and drawings from rows of results."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def attack_quantity(rows: Sequence[Mapping[str, Any]], family: str | None = None
 
 
 def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
-    """Return the attack accuracy of the attack that did best where it is scored.
+    """Return the accuracy of the best attack on evaluation records.
 
-    That is the paper's convention, biased upwards.
+    This is the paper's convention, which is biased upwards.
     """
     best = [
         max(
@@ -47,7 +47,7 @@ def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
 
 
 def notes(task: PaperTask) -> list[str]:
-    """Return what is to be said about every reproduction: intervals, scale, synthetic data."""
+    """Return the notes of every reproduction: intervals, scale, synthetic data."""
     dataset = task.load()
     several = len(task.seeds) > 1
     found = [

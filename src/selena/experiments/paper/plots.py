@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from selena.files.escaping import figure as plain
 
-# Okabe and Ito's palette: told apart by colour-blind readers.
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 UTILITY, LEAKAGE = COLORS[0], COLORS[1]
 _GUESS = 50.0
@@ -34,7 +34,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Point:
-    """One defense: what it keeps, what it leaks, and the same as published, if it was."""
+    """One defense: test accuracy, leakage, and the published values, if there are any."""
 
     label: str
     utility: Value
@@ -43,7 +43,7 @@ class Point:
 
 
 def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) -> Figure:
-    """Draw test accuracy against best attack accuracy: a marker a defense, hollow if published."""
+    """Draw test accuracy against attack accuracy; one marker per defense, hollow if published."""
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     panel = figure.subplots()
     for point, color, marker in zip(points, COLORS, "osD^vP", strict=False):
@@ -68,7 +68,7 @@ def draw_tradeoff(points: Sequence[Point], *, title: str, published_label: str) 
     panel.set_ylim(bottom=_GUESS - 2)
     panel.grid(alpha=0.3)
     handles, _ = panel.get_legend_handles_labels()
-    # Defenses first: a panel's own order puts lines before markers with error bars, no artists.
+    # Defenses first: Matplotlib's own order puts lines before markers with error bars.
     _legend(figure, sorted(handles, key=lambda handle: isinstance(handle, Artist)))
     return figure
 
@@ -105,7 +105,7 @@ def draw_worst_case(points: Sequence[Point], *, title: str, fpr: float) -> Figur
 
 @dataclass(frozen=True)
 class Course:
-    """Utility and leakage along an axis, with horizontal levels to compare with."""
+    """Utility and leakage along an axis, with horizontal levels for comparison."""
 
     x: Sequence[int]
     utility: Sequence[Value]
@@ -116,14 +116,14 @@ class Course:
 def draw_courses(
     courses: Sequence[tuple[str, Course]], *, title: str, what: str, levels: str, marker: str = ""
 ) -> Figure:
-    """Draw one panel a course.
+    """Draw one panel per course.
 
     Args:
-        courses: label of the x axis, and what is drawn above it.
-        title: of the whole figure.
-        what: whose accuracies the curves are.
-        levels: whose accuracies the dashed levels are.
-        marker: of each point, for few of them.
+        courses: label of the x axis, and the curves above it.
+        title: title of the whole figure.
+        what: model of the curves.
+        levels: model of the dashed levels.
+        marker: marker of each point, if there are few points.
     """
     figure = Figure(figsize=(6.4 * len(courses), 4.6), layout="constrained")
     figure.suptitle(plain(title))
@@ -163,5 +163,5 @@ def _guess(panel: Axes) -> None:
 
 
 def _legend(figure: Figure, handles: Sequence[Artist | Container]) -> None:
-    """Put one legend below all panels, where it hides nothing."""
+    """Put one legend below all panels, where it covers nothing."""
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)

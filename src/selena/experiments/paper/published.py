@@ -17,7 +17,7 @@ class Published:
         label_only: best label-only attack.
         adaptive: best adaptive attack; None where the paper has none.
         best: best attack of all.
-        exact: names of the figures that the authors' published code states too. All others are
+        exact: names of the figures that the authors' code also states. All others are
             approximate: they may be off in the last digit.
     """
 
@@ -30,7 +30,7 @@ class Published:
     exact: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures that there are, each with whether it is approximate."""
+        """Return the existing figures, each marked as exact or approximate."""
         names = ("train_accuracy", "test_accuracy", "direct", "label_only", "adaptive", "best")
         return {
             name: {"percent": getattr(self, name), "approximate": name not in self.exact}
@@ -65,9 +65,9 @@ TABLE_2: dict[str, dict[str, Published]] = {
 
 
 def published(dataset: str) -> dict[str, Published]:
-    """Return the lines of a data set, by defense; empty where the paper has none.
+    """Return the lines of a data set, by defense; empty if the paper has none.
 
-    A synthetic stand-in gets the lines of the real set: to be shown as such.
+    A synthetic stand-in gets the lines of the real set, which outputs must say.
     """
     return TABLE_2.get(real_name(dataset), {})
 

@@ -39,7 +39,7 @@ _NOTHING = "–"
 
 
 def items(task: PaperTask) -> list[Item]:
-    """Return what is trained and attacked: every defense with every seed."""
+    """Return the items to train and attack: every defense with every seed."""
     settings = task.settings(DEFENSES)
     return [
         Item(
@@ -56,7 +56,7 @@ def items(task: PaperTask) -> list[Item]:
 def _attacks(task: PaperTask, defense: str) -> tuple[str, ...]:
     label_only = task.label_only
     if defense == "memguard":
-        # It answers no gradients, and its labels are those of the undefended model.
+        # MemGuard gives no gradients, and its labels are those of the undefended model.
         label_only = tuple(name for name in label_only if name != "boundary")
     # Adaptive attacks know how SELENA works, and no other defense.
     return ("direct", *label_only, *(("adaptive",) if defense == "selena" else ()))
@@ -117,7 +117,7 @@ _CAPTION = (
 
 
 def lines(rows: Sequence[dict[str, Any]], dataset: str) -> list[list[Cell]]:
-    """Return one line of cells a defense, and the paper's below it where there is one.
+    """Return one line of cells per defense, followed by the paper's line if there is one.
 
     Args:
         rows: results as `selena run` has them; rows of one defense are its seeds.
@@ -149,7 +149,7 @@ def _published_line(name: str, line: Published, label: str) -> list[Cell]:
             return Cell(_NOTHING)
         return Cell(str(value), "exact" if figure in line.exact else "")
 
-    # The paper's one best figure is compared with both of ours.
+    # The paper's single best figure is compared with both of ours.
     names = ("train_accuracy", "test_accuracy", "direct", "label_only", "adaptive", "best", "best")
     return [Cell(name), Cell(label), *map(cell, names)]
 

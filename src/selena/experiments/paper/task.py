@@ -1,4 +1,4 @@
-"""What is reproduced, how large, and where the settings of every run come from."""
+"""The task of a reproduction: data set, scale, seeds, and the settings of every run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from selena.workspace import Progress
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a reproduction is.
+    """The scale of a reproduction.
 
     Attributes:
-        name: what outputs call it.
-        paper_partition: whether the parts have the paper's sizes, where it has some of the set.
+        name: its name in outputs.
+        paper_partition: whether to use the paper's sizes, if it uses the data set.
         members: most records that the target model trains on; None for the data set's own.
         size: number of records of a synthetic set; None for as many as the real set has.
         plan: changes to the data set's named plan, nested as in `training.plans.Plan`.
-        image_plan: further ones where the records are images.
-        image_members: most members where the records are images; None for `members`.
-        image_label_only: label-only attacks where the records are images, by name or family; the
-            paper counts distances by Carlini and Wagner among them.
+        image_plan: further changes for images.
+        image_members: most members for images; None for `members`.
+        image_label_only: label-only attacks on images, by name or family; the paper counts
+            distances by Carlini and Wagner among them.
         defense_settings: changes to hyperparameters of defenses, by name.
-        attack_settings: the same of attacks.
+        attack_settings: changes to hyperparameters of attacks, by name.
         ablation_k: numbers K of sub-models to compare, each with L = 0.4 K.
         ablation_l: numbers L of non-models to compare, at the K of the plan.
     """
@@ -61,7 +61,7 @@ _FEW_STEPS: dict[str, Any] = {
     "augmentation": "none",
 }
 
-# Small enough for two cores and ten minutes, large enough that the defenses can be told apart.
+# Small enough for ten minutes on two cores, large enough that defenses differ.
 QUICK = Scale(
     "quick",
     members=2_500,
@@ -73,12 +73,12 @@ QUICK = Scale(
         "distillation": {"batch_size": 128, "epochs": 40},
         "adversary": {"attack_batches": 5},
     },
-    # Images as they are: in so few epochs no network would learn changed ones by heart.
+    # No augmentation: in so few epochs a network would not memorize changed images.
     image_plan={
         "architecture": "small_resnet",
         "training": _FEW_STEPS,
         "distillation": _FEW_STEPS,
-        # CIFAR-100's 6 leaves no accuracy in so short a game.
+        # With CIFAR-100's alpha of 6, so short a game gives no useful accuracy.
         "adversary": {"alpha": 1.0},
     },
     image_members=5_000,
@@ -115,11 +115,11 @@ class PaperTask:
 
     Attributes:
         dataset: a registered name, or the path of a file.
-        scale: how large.
-        seeds: one whole repetition (split, training, attacks) a seed.
+        scale: its scale.
+        seeds: one repetition (split, training, attacks) per seed.
         data_dir: folder that holds the data set's archive.
         device: "cpu", "cuda", ...
-        machines: who trains long ensembles.
+        machines: which machines train long ensembles.
     """
 
     dataset: str = "purchase100-synthetic"
@@ -177,7 +177,7 @@ class PaperTask:
         return DataSettings(self.dataset, self.data_dir, self.scale.size if synthetic else None)
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that was asked for, and the sizes it came to, as plain values."""
+        """Return all settings and the resulting sizes, as plain values."""
         dataset = self.load()
         sizes = asdict(self.settings(["undefended"]).data.sizes(dataset))
         return {
@@ -197,10 +197,10 @@ class Item:
     """One model to train and attack.
 
     Attributes:
-        label: what it is called while it is worked on.
+        label: its name in progress messages.
         case: what to train.
         attacks: names or families.
-        bundle: name of the items that share trained artifacts; these are dropped after the last.
+        bundle: name shared by items with common artifacts, which are deleted after the last item.
     """
 
     label: str

@@ -1,7 +1,7 @@
-"""The worst case: every defense at one utility against the records that are hardest to hide.
+"""The worst-case benchmark: defenses at equal accuracy, attacked on the most exposed records.
 
 After Aerni, Zhang & Tramèr, "Evaluations of Machine Learning Privacy Defenses are Misleading",
-CCS 2024: averages over ordinary records mislead, and so do defenses of unequal accuracy.
+CCS 2024: averages over ordinary records mislead, and so do comparisons at unequal accuracy.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ TITLES = ("Defense", "Attack", "Setting", "Test acc.", *(kind.capitalize() for k
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the benchmark is, beside the scale.
+    """Sizes of the benchmark, in addition to the scale.
 
     Attributes:
         models: models per pool, an even number from 6 on.
         ordinary: audited records that keep their label.
         canaries: audited records of each other kind.
-        trials: most settings that are tried per defense.
-        plan: changes to the plan, on top of those of the scale.
+        trials: most settings to try per defense.
+        plan: changes to the plan, after those of the scale.
     """
 
     models: int = 64
@@ -67,13 +67,13 @@ class Sizes:
 
     @property
     def fpr(self) -> float:
-        """The FPR that is reported: one that the scored non-members of each kind resolve."""
+        """The reported FPR, which the scored non-members of each kind resolve."""
         return resolved_fpr(self.models // 2 * min(self.ordinary, self.canaries))
 
 
 SIZES = {
     "paper": Sizes(),
-    # A small network: some 600 trainings are a matter of minutes on one core.
+    # A small network, so that some 600 trainings take minutes on one core.
     "quick": Sizes(models=8, ordinary=200, canaries=50, trials=3, plan={"hidden": [256, 128]}),
 }
 
@@ -91,17 +91,17 @@ DEFENSES = (
     "early_stopping",
     "label_smoothing",
 )
-"""What is compared unless defenses are named."""
+"""Defenses that are compared by default."""
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """What to compare.
+    """Settings of the comparison.
 
     Attributes:
         task: data set, scale and seeds.
-        sizes: of pools and of tuning.
-        defenses: by name.
+        sizes: sizes of pools and of tuning.
+        defenses: names of the defenses.
         target: the accuracy that every defense is tuned for, in [0, 1]; None for that of the
             undefended model on tuning records minus `GIVEN_UP`.
     """
@@ -123,21 +123,21 @@ class WorstCase:
         return Arena.draw(dataset, members, sizes.models, sizes.ordinary, sizes.canaries, seed)
 
     def candidates(self, dataset: Dataset, name: str) -> list[tuple[dict[str, Any], Any]]:
-        """Return the settings to try of one defense, with the defense of each."""
+        """Return the settings to try for one defense, each with the resulting defense."""
         plan, _ = self.plan_of(dataset)
         settings: Mapping[str, Any] = self.task.scale.defense_settings
         return candidates(name, plan, dataset, self.sizes.trials, settings)
 
     def workspace(self, runs: Path, progress: Progress | None = None) -> Workspace:
-        """Return where finished models are kept."""
+        """Return the workspace that keeps finished models."""
         return make_workspace(runs, RunSettings(device=self.task.device, workers=1), progress)
 
 
 def plan(worst: WorstCase, runs: Path) -> list[PlanLine]:
-    """Return the work ahead: of each defense all trials, and the models of its pool.
+    """Return the work ahead: all trials of each defense, and the models of its pool.
 
-    Which setting is chosen is known after tuning, so a pool counts as found where that of any
-    setting is.
+    The chosen setting is known only after tuning, so a pool counts as found if one of any setting
+    is.
     """
     dataset, workspace, lines = worst.task.load(), worst.workspace(runs), []
     for seed in worst.task.seeds:
@@ -171,12 +171,12 @@ def run(
 ) -> Document:
     """Tune every defense, train and attack its pool, and return the table.
 
-    `runs` keeps every finished model, so a stopped run goes on from there.
+    `runs` keeps every finished model, so a stopped run resumes.
     """
     check_device(worst.task.device)
     dataset, workspace = worst.task.load(), worst.workspace(runs, progress)
     for name in worst.defenses:
-        worst.candidates(dataset, name)  # an error now, not after hours
+        worst.candidates(dataset, name)  # to find errors now, not after hours
     rows, sizes = [], worst.sizes
     for seed in worst.task.seeds:
         arena = worst.arena(dataset, seed)
@@ -285,7 +285,7 @@ def _cell(found_by_seed: Sequence[Mapping[str, Any]]) -> Cell:
 
 
 def _point(rows: Sequence[Mapping[str, Any]]) -> Point:
-    """Return accuracy and the highest TPR of any attack on any kind, its mean over seeds."""
+    """Return accuracy, and the mean over seeds of the highest TPR of any attack on any kind."""
     means = {
         (attack, kind): fmean(row["attacks"][attack][kind]["tpr"] for row in rows)
         for attack in ATTACKS

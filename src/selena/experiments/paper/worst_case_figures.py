@@ -1,13 +1,13 @@
-"""What LiRA and RMIA find in a pool of models, each the target of all the others.
+"""Figures of LiRA and RMIA on a pool of models, with each model in turn as the target.
 
-Each model in turn is the target. Its reference models are all others but its complement, so that
-as many trained on a record as did not, whatever the target's coins say.
+The reference models of a target are all other models except its complement. So half of them trained
+on a record, regardless of the target's coins.
 
-An interval has the outer ends of two. One takes pairs of a model and a record for independent and
-counts that the threshold was estimated; the other resamples records, some of which any model gives
-away. With few models the two together cover 95 %, which resampling alone does not
-(tests/experiments/test_worst_case.py). With 64 models and records of very unequal difficulty they
-may cover less.
+An interval combines the outer ends of two intervals. One treats pairs of a model and a record as
+independent, and includes the uncertainty of the threshold. The other resamples records, since some
+records are exposed by every model. With few models both together cover 95 %, which resampling alone
+does not (tests/experiments/test_worst_case.py). With 64 models and records of very unequal
+difficulty they may cover less.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _RESAMPLES = 200
 
 
 def resolved_fpr(non_members: int) -> float:
-    """Return the lowest of `FPRS` that so many scored non-members resolve; the highest if none."""
+    """Return the lowest of `FPRS` that this many non-members resolve, or the highest if none."""
     return next((fpr for fpr in FPRS if non_members >= needed_non_members(fpr)), FPRS[-1])
 
 
 def scores(
     answers: Answers, inside: Bool[Tensor, "models n"], attack: str
 ) -> Float64[np.ndarray, "models n"]:
-    """Return the score of each audited record by each model as the target."""
+    """Return the score of each audited record, with each model as the target."""
     phi, coins = answers.confidences.double().numpy(), inside.numpy()
     rows = []
     for target in range(len(phi)):
@@ -57,9 +57,9 @@ def scores(
 def figures(answers: Answers, arena: Arena, fpr: float) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the figures of each attack on each kind of record.
 
-    Each kind has its AUC and its TPR at `fpr` over all pairs of a model and a record, with 95 %
-    intervals; and the median over the models of the epsilon that each alone proves (of the Gaussian
-    trade-off curve).
+    For each kind these are the AUC and the TPR at `fpr` over all pairs of a model and a record,
+    with 95 % intervals, and the median over models of the epsilon that a model alone proves (for
+    the Gaussian trade-off curve).
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     coins = arena.inside.numpy()
@@ -107,7 +107,7 @@ def _by_resampling(
     fpr: float,
     seed: int,
 ) -> tuple[Interval, Interval]:
-    """Return what AUC and TPR range over when records are drawn anew."""
+    """Return the ranges of AUC and TPR when records are resampled."""
     generator, n = numpy_generator(seed, "resamples"), values.shape[1]
     found = []
     for _ in range(_RESAMPLES):

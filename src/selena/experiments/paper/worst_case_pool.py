@@ -1,4 +1,4 @@
-"""One pool of models per defense, trained on the same base records and on audited ones by coins.
+"""One pool of models per defense, trained on base records and on a random half of audited records.
 
 After Aerni, Zhang & Tramèr (CCS 2024), Section 4. Every model trains on all base records and on
 the audited records that its coins mark.
@@ -33,7 +33,7 @@ class Arena:
         validation: non-members, for the defense.
         tuning: non-members on which settings are compared; no defense sees them.
         test: non-members on which the accuracy is measured.
-        pool: what is audited.
+        pool: the audited records.
         inside: which model trains on which audited record, by fair coins.
         seed: root of all trainings.
     """
@@ -50,10 +50,10 @@ class Arena:
     def draw(
         cls, dataset: Dataset, members: int, models: int, ordinary: int, canaries: int, seed: int
     ) -> Arena:
-        """Cut a data set; the defender gets as many validation records as members, if they fit.
+        """Split a data set; the defender gets as many validation records as members, if possible.
 
         Raises:
-            DataError: the records do not suffice.
+            DataError: too few records.
         """
         beside = max(1, min(members, (len(dataset.records) - members) // 4))
         parts = Partition(members=members, reference=beside, validation=beside)
@@ -79,7 +79,7 @@ class Arena:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the models of one pool say.
+    """Answers of the models of one pool.
 
     Attributes:
         confidences: log-odds of the label, models x audited records, float64.
@@ -91,20 +91,20 @@ class Answers:
 
 
 def kept_name(what: str, defense: Defense, arena: Arena, device: str) -> str:
-    """Return what the finished work of one defense is kept under."""
+    """Return the name under which finished work of one defense is kept."""
     code = code_digest(*TRAINING_CODE, "attacks/signals.py", "experiments/paper/worst_case_pool.py")
     key = fingerprint(defense, arena.digest(), code, numeric_environment(device))
     return f"{what}-{key[:24]}"
 
 
 def found(defense: Defense, arena: Arena, workspace: Workspace) -> int:
-    """Return how many models of the pool are kept."""
+    """Return the number of kept models of the pool."""
     name = kept_name("worst-case", defense, arena, workspace.device)
     return sum(workspace.load(f"{name}-{run}") is not None for run in range(len(arena.inside)))
 
 
 def train_pool(defense: Defense, arena: Arena, workspace: Workspace) -> Answers:
-    """Train the pool's models; what the workspace keeps is not trained again."""
+    """Train the pool's models; models that the workspace keeps are not trained again."""
     name = kept_name("worst-case", defense, arena, workspace.device)
     audited, kept = arena.pool.audited, []
     with workspace.progress.step(f"{len(arena.inside)} models", len(arena.inside)) as bar:
@@ -129,7 +129,7 @@ def train_pool(defense: Defense, arena: Arena, workspace: Workspace) -> Answers:
 def fit_apart(
     defense: Defense, train: Records, arena: Arena, workspace: Workspace, name: str, run: int | str
 ) -> TargetModel:
-    """Train one model in a folder of its own, which is deleted when it is done."""
+    """Train one model in a separate folder, which is deleted afterwards."""
     room = None if workspace.folder is None else workspace.folder / f"{name}-parts"
     model = defense.fit(
         train,

@@ -1,7 +1,7 @@
-"""Every defense at the same utility: how strong it can be set before accuracy falls too low.
+"""Tunes every defense to the same accuracy: the strongest setting that still reaches it.
 
-Each defense has one knob. A budget of trials spreads over it, from the strongest setting to the
-weakest. The first setting that reaches the target on tuning records is taken; where none does, the
+Each defense has one knob. The trials are spread over its range, from the strongest setting to the
+weakest. The first setting that reaches the target on tuning records is chosen; if none does, the
 most accurate one. Tuning records are non-members that no defense and no attack sees.
 """
 
@@ -24,10 +24,10 @@ from selena.types import Dataset, Defense
 from selena.workspace import Workspace
 
 TOLERANCE = 0.01
-"""So far below the target a defense may be: one point."""
+"""How far below the target a defense may be: one point."""
 
 GIVEN_UP = 0.02
-"""Without a target, so much accuracy may be lost against the undefended model."""
+"""Accuracy that defenses may lose against the undefended model, without a given target."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Knob:
     """The hyperparameter that makes a defense stronger.
 
     Attributes:
-        name: of the hyperparameter; empty where the defense has none that is tuned.
-        strongest: its value where it protects most.
-        weakest: its value where it costs least.
-        kind: how values lie between: "ratio" (equal ratios), "step" (equal steps), "count" (equal
+        name: name of the hyperparameter; empty if the defense is not tuned.
+        strongest: value with the most protection.
+        weakest: value with the highest accuracy.
+        kind: how values are spaced: "ratio" (equal ratios), "step" (equal steps), "count" (equal
             steps, rounded), "epochs" or "submodels" (shares of the plan's number, rounded).
     """
 
@@ -48,7 +48,7 @@ class Knob:
     kind: str = "ratio"
 
     def settings(self, trials: int, plan: Plan) -> list[dict[str, Any]]:
-        """Return at most so many settings, the strongest first."""
+        """Return at most `trials` settings, the strongest first."""
         if not self.name:
             return [{}]
         spread = np.geomspace if self.kind == "ratio" else np.linspace
@@ -82,12 +82,12 @@ KNOBS: dict[str, Knob] = {
     "top_k": Knob("k", 1.0, 3.0, "count"),
     "label_output": Knob(),
 }
-"""By name of the defense. Ranges were set before anything was attacked."""
+"""Knobs by name of the defense. Ranges were chosen before any attack was run."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting and what it achieved.
+    """One setting and its accuracy.
 
     Attributes:
         settings: changes to the defense's hyperparameters.
@@ -100,12 +100,12 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """A defense whose strength is settled.
+    """A tuned defense.
 
     Attributes:
-        defense: with the chosen setting.
-        chosen: the trial that it comes from.
-        trials: all that were made, the strongest first.
+        defense: the defense with the chosen setting.
+        chosen: the chosen trial.
+        trials: all trials, the strongest first.
         meets_target: whether the chosen trial is at most a point below the target.
     """
 
@@ -118,9 +118,9 @@ class Tuned:
 def candidates(
     name: str, plan: Plan, dataset: Dataset, trials: int, settings: Mapping[str, Any]
 ) -> list[tuple[dict[str, Any], Defense]]:
-    """Return the settings to try with the defense of each, the strongest first.
+    """Return the settings to try, each with its defense, the strongest first.
 
-    `settings` are changes by the name of the defense, below those that are tried.
+    `settings` are fixed changes by the name of the defense; tried settings take precedence.
 
     Raises:
         ConfigError: an unknown defense, or one without a knob.
@@ -147,8 +147,8 @@ def tune(
     """Return the strongest setting that reaches the target, or the most accurate one.
 
     Args:
-        tried: from `candidates`.
-        arena: whose base records are trained on, and whose tuning records decide.
+        tried: result of `candidates`.
+        arena: base records to train on, and tuning records that decide.
         target: accuracy in [0, 1]; None takes the last setting.
         workspace: keeps the accuracy of every trial.
     """
@@ -164,7 +164,7 @@ def tune(
 
 
 def tuning_accuracy(defense: Defense, arena: Arena, workspace: Workspace) -> float:
-    """Return the accuracy on tuning records after training on the base records alone."""
+    """Return the accuracy on tuning records after training on only the base records."""
     name = kept_name("worst-case-trial", defense, arena, workspace.device)
     kept = workspace.load(name)
     if kept is None:
