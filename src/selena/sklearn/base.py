@@ -1,4 +1,4 @@
-"""What the classifiers of this package have in common."""
+"""Base class of the classifiers in this package."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Probabilities = Float64[np.ndarray, "n c"]
 
 
 class ProbabilityClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A scikit-learn classifier whose label is the most probable one.
+    """A scikit-learn classifier that predicts the most probable label.
 
     Attributes:
-        classes_: the c labels, sorted; there are some once it is fitted.
+        classes_: the c labels, sorted; set by `fit`.
     """
 
     classes_: Shaped[np.ndarray, " c"]
 
     def predict_proba(self, X: Any) -> Probabilities:
-        """Return a probability for each query and class; rows sum to 1.
+        """Return the probability of each class for each query; rows sum to 1.
 
         Args:
             X: n x d features.

@@ -1,4 +1,4 @@
-"""What `fit` is given, checked the way scikit-learn checks it."""
+"""Checks of the arguments of `fit`, as scikit-learn makes them."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def check_estimator(estimator: Any, role: str) -> Any:
 
 
 def _with_final_estimators(estimator: Any) -> Any:
-    """Return the estimator with the default that a stacking classifier in it sets when fitted.
+    """Return the estimator with the default final estimator of stacking classifiers set.
 
-    Before that, scikit-learn does not see that it will have `predict_proba`.
+    Otherwise scikit-learn does not see before fitting that they will have `predict_proba`.
     """
     if not hasattr(estimator, "get_params"):
         return estimator
@@ -69,11 +69,11 @@ def _with_final_estimators(estimator: Any) -> Any:
 
 
 def check_weights(sample_weight: Any, X: Any) -> Weights:
-    """Return a weight a record; raise `ValueError` if one is negative or none above 0."""
+    """Return one weight per record; raise `ValueError` if one is negative or all are 0."""
     weight: Weights = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
-    if not weight.any():  # older versions of scikit-learn let them pass
+    if not weight.any():  # older versions of scikit-learn accept this
         raise ConfigError("sample_weight: all weights are zero. Give one above zero.")
     return weight
 
@@ -90,22 +90,22 @@ def check_subjects(subjects: Any, X: Any) -> Subjects:
 def check_training(
     model: Any, X: Any, y: Any, sample_weight: Any, subjects: Any = None, **checks: Any
 ) -> tuple[Any, Labels, Weights | None, Subjects | None]:
-    """Return the records, labels, weights and subjects that `model` is to be fitted on.
+    """Return the records, labels, weights and subjects to fit `model` on.
 
-    Sets `n_features_in_`, `feature_names_in_` and `classes_`. A record of weight 0 is left out,
-    so that no model ever sees it.
+    Sets `n_features_in_`, `feature_names_in_` and `classes_`. Records of weight 0 are left out, so
+    that no model ever sees them.
 
     Args:
         model: the estimator being fitted.
-        X: n records; what is no table of numbers is left to the estimators inside `model`.
+        X: n records; the estimators inside `model` check everything except tables of numbers.
         y: n labels.
         sample_weight: n weights, at least 0, or None.
-        subjects: whose each of the n records is, integers or strings (-1: nobody's), or None.
-        checks: what `sklearn.utils.validation.validate_data` takes.
+        subjects: subject id of each record, integers or strings (-1: none), or None.
+        checks: arguments of `sklearn.utils.validation.validate_data`.
 
     Raises:
-        ValueError: what scikit-learn raises for malformed input, negative weights, no record of
-            a weight above 0, missing subjects, or fewer than two classes.
+        ValueError: malformed input (as in scikit-learn), negative weights, no weight above 0,
+            missing subjects, or fewer than two classes.
     """
     column = getattr(model, "subject_column", None)
     if column is not None:

@@ -21,43 +21,43 @@ from selena.sklearn.student import usual_student
 class SelenaClassifier(ProbabilityClassifier):
     """Protects any classifier against membership inference by self-distillation.
 
-    K copies of an estimator are fitted such that each training record is unseen by L of them
-    (`SplitAIClassifier`); the mean prediction of these L is the record's soft label, and one
+    K copies of an estimator are fitted such that L of them never see a given training record
+    (`SplitAIClassifier`). The mean prediction of these L copies is the record's soft label, and one
     student learns the soft labels of all records (Tang et al., "Mitigating Membership Inference
     Attacks by Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022,
-    Section 4). The student alone answers queries; the K copies are dropped. No guarantee comes
-    with it: audit the result.
+    Section 4). Only the student answers queries; the K copies are dropped. There is no formal
+    guarantee: audit the result.
 
     Args:
         estimator: any classifier with `predict_proba`; None for
             `HistGradientBoostingClassifier()`. Preprocessing that learns from records (scaling,
-            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
-            it, it sees every record.
+            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`. Outside
+            it would see every record.
         n_submodels: K, at least 2; the paper's is 25.
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
         near_duplicates: which training records share their non-models because they are near copies;
             see `SplitAIClassifier`.
-        student: what learns the soft labels, a classifier with `predict_proba`. None for a network
-            (`TorchClassifier`) in the place of forests and boosting, which leak more as their own
-            students, and for a copy of any other `estimator`. A student with `fit_soft` (a
-            `TorchClassifier`) learns soft labels as they are; any other is fitted on each record
-            once per class, weighted by its probability; one that takes no weights on about
+        student: the classifier with `predict_proba` that learns the soft labels. None takes a
+            network (`TorchClassifier`) for forests and boosting, which leak more as their own
+            students, and a copy of any other `estimator`. A student with `fit_soft` (a
+            `TorchClassifier`) learns soft labels directly. Any other is fitted on each record once
+            per class, weighted by the class's probability; without support for weights, on about
             `max_expansion` rows per record, repeated in proportion.
-        n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
-            on it. A `joblib.parallel_config` is used as it is.
+        n_jobs: number of copies to fit at once, as in joblib; it does not change the result. A
+            `joblib.parallel_config` is respected.
         random_state: int, `RandomState` or None; one number gives the same copies here and in
             `SplitAIClassifier`.
-        max_expansion: how many classes of a soft label are kept at most, the most probable, and
-            of these only such as reach 0.001; the rest is scaled to sum to 1. So the student is
+        max_expansion: number of most probable classes of a soft label to keep, at most; classes
+            below 0.001 are dropped, and the others are scaled to sum to 1. So the student is
             fitted on at most n x `max_expansion` rows. Ignored by a student with `fit_soft`.
-        subject_column: column of a frame that says whose each record is, as `subjects` of `fit`
-            does; it is no feature, and queries need not have it.
+        subject_column: column of a frame with the subject id of each row, instead of `subjects` of
+            `fit`. It is not a feature, and queries need not have it.
 
     Attributes:
         classes_: the c labels, sorted.
         student_: the fitted student, the protected model.
         n_features_in_: number of features.
-        feature_names_in_: their names, where the records came as a data frame.
+        feature_names_in_: their names, if the records were a data frame.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -100,20 +100,20 @@ class SelenaClassifier(ProbabilityClassifier):
         """Fit the K copies, take soft labels from non-models, and distil the student.
 
         Args:
-            X: n records of whatever kind estimator and student take: an array or sparse matrix of
-                numbers, a pandas or polars frame, a list of texts. Both get them in that kind.
+            X: n records of a kind that estimator and student take: an array or sparse matrix of
+                numbers, a pandas or polars frame, a list of texts. Both get this kind.
             y: n labels of at least two classes.
-            sample_weight: n weights, at least 0, or None; both stages heed them.
-            subjects: whose each of the n records is, integers or strings, or None where no two are
-                of one person; see `SplitAIClassifier.fit`.
+            sample_weight: n weights, at least 0, or None; both stages use them.
+            subjects: subject id of each record, integers or strings, or None if no person has
+                several records; see `SplitAIClassifier.fit`.
 
         Raises:
             ConfigError: not 1 <= L < K, an estimator or student without
                 `predict_proba`, an unknown `near_duplicates`, or fewer than two classes.
-            ValueError: whatever scikit-learn raises for malformed input.
+            ValueError: malformed input, as in scikit-learn.
 
         Warns:
-            AuditWarning: `X` bears the traces of a scaler or of TF-IDF that was fitted before.
+            AuditWarning: `X` seems to come from a scaler or TF-IDF that was fitted before.
         """
         check_counts(self.n_submodels, self.n_nonmodels)
         check_near_duplicates(self.near_duplicates)

@@ -1,4 +1,4 @@
-"""Fits anybody's estimator: seeds, weights, classes it has not seen, soft labels."""
+"""Fits any estimator: seeds, weights, missing classes, soft labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from selena.sklearn.checks import Labels, Subjects, Weights
 from selena.sklearn.records import take
 
 COPIES = 10
-"""Rows a record, on average, for an estimator that takes no weights."""
+"""Average number of rows per record, for an estimator that takes no weights."""
 
 _ROUNDING = 1e-6
-"""Sums this near to 1 are left as they are: of float32, say."""
+"""Sums this close to 1 are not corrected (probabilities in float32)."""
 
 FLOOR = 1e-3
-"""A class less probable than this makes no row of a soft label."""
+"""Smallest probability for which a soft label has a row."""
 
 
 def fit_hard(
@@ -44,22 +44,22 @@ def fit_hard(
 ) -> Any:
     """Return a fitted copy of `estimator`, whose randomness comes from `seed`.
 
-    Where there is only one class, which many estimators refuse, it is a constant answer. Where
-    a class is missing and labels are numbers, the copy meets labels from 0 on without a gap, which
-    is all that some estimators take (XGBoost, networks); so does an estimator that refuses the
-    labels as they are, such as names. What is returned has the labels as they were.
+    With a single class, which many estimators refuse, it is a constant classifier. If a class is
+    missing and labels are numbers, the copy is fitted on labels 0, 1, ... without gaps, because
+    some estimators take no others (XGBoost, networks). The same is tried for an estimator that
+    refuses the labels, such as names. The returned classifier always has the original labels.
 
     Args:
         estimator: what to fit; it is not changed.
         X: n x d features.
         y: n labels.
-        weight: n weights > 0, or None. An estimator that takes none is fitted on each record
-            repeated in proportion to its weight, rounded at random.
-        seed: of the rounding, and of the estimator's own randomness.
-        classes: all labels that there are, sorted.
-        rows_wanted: how many rows repetition makes, about; n x `COPIES` by default.
-        subjects: number of each record's subject, for an estimator that is fitted by them; no
-            weights then.
+        weight: n weights > 0, or None. For an estimator that takes no weights, records are
+            repeated in proportion to their weights, rounded at random.
+        seed: seed of the rounding and of the estimator's own randomness.
+        classes: all labels, sorted.
+        rows_wanted: approximate number of rows after repetition; n x `COPIES` by default.
+        subjects: number of each record's subject, for an estimator whose `fit` takes subjects;
+            only without weights.
     """
     copy = _seeded_clone(estimator, seed)
     named: dict[str, Any] = {}
@@ -92,23 +92,23 @@ def fit_hard(
     except Exception:
         if failed is None:
             raise
-        raise failed from None  # numbers did not help: it was not the labels
+        raise failed from None  # numbers fail too, so the labels are not the reason
 
 
 @dataclass(frozen=True, eq=False)
 class Numbered:
-    """A fitted estimator to which labels are numbers from 0.
+    """A fitted estimator with labels 0, 1, ..., and their original names.
 
     Attributes:
         fitted: the estimator.
-        classes_: the labels that its numbers stand for.
+        classes_: the original labels.
     """
 
     fitted: Any
     classes_: np.ndarray
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return a column for each of `classes_`; an estimator may have more, for none of them."""
+        """Return one column per entry of `classes_`; other columns of the estimator are dropped."""
         proba = np.asarray(self.fitted.predict_proba(X))
         return proba[:, : len(self.classes_)]
 
@@ -119,7 +119,7 @@ class Numbered:
 
 
 def _number_class_weights(estimator: Any, present: np.ndarray) -> None:
-    """Let weights of classes go by the numbers of those that are present."""
+    """Convert class weights to the numbers of the present classes."""
     numbers = {label: i for i, label in enumerate(present.tolist())}
     for name, weights in estimator.get_params(deep=True).items():
         if name.rpartition("__")[2] == "class_weight" and isinstance(weights, Mapping):
@@ -139,10 +139,9 @@ def fit_soft(
 ) -> Any:
     """Return a copy of `estimator` fitted on soft labels.
 
-    An estimator with `fit_soft`, or a pipeline that ends in one, learns them as they are. Any other
-    is fitted on each record once
-    a class, weighted by the class's probability, which minimises the same expected loss: on at
-    most n x `max_expansion` rows.
+    An estimator with `fit_soft`, or a pipeline that ends in one, learns them directly. Any other is
+    fitted on each record once per class, weighted by the class's probability, which minimises the
+    same expected loss, on at most n x `max_expansion` rows.
 
     Args:
         estimator: what to fit; it is not changed.
@@ -150,9 +149,9 @@ def fit_soft(
         soft: n x c probabilities; rows sum to 1.
         weight: n weights > 0, or None.
         classes: the c labels.
-        seed: of all randomness.
-        max_expansion: how many classes of a record are kept, the most probable; of these only
-            such as reach `FLOOR`. What is kept is scaled to sum to 1.
+        seed: seed of all randomness.
+        max_expansion: number of most probable classes of a record to keep, at most; classes below
+            `FLOOR` are dropped, and the others are scaled to sum to 1.
     """
     if hasattr(estimator, "fit_soft"):
         copy = _seeded_clone(estimator, seed)
@@ -161,7 +160,7 @@ def fit_soft(
         return _fit_last_step(_seeded_clone(estimator, seed), X, soft, weight, classes=classes)
     order = np.argsort(-soft, axis=1, kind="stable")[:, :max_expansion]
     kept = np.take_along_axis(soft, order, axis=1)
-    kept[:, 1:][kept[:, 1:] < FLOOR] = 0  # the most probable class always stays
+    kept[:, 1:][kept[:, 1:] < FLOOR] = 0  # the most probable class is always kept
     kept *= (1.0 if weight is None else weight[:, None]) / kept.sum(axis=1, keepdims=True)
     rows, column = np.nonzero(kept)
     return fit_hard(
@@ -180,7 +179,7 @@ def _fit_last_step(
 ) -> Pipeline:
     """Fit the steps of a pipeline, and the last one on soft labels.
 
-    Steps that look at labels get the most probable ones: those that non-models say, no true ones.
+    Steps that use labels get the most probable ones (by the non-models), not the true ones.
     """
     if len(pipeline.steps) > 1:
         X = pipeline[:-1].fit_transform(X, classes[soft.argmax(axis=1)])
@@ -189,19 +188,19 @@ def _fit_last_step(
 
 
 def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:
-    """Return probabilities with a column for each of `classes`, 0 for one `fitted` never saw.
+    """Return probabilities with one column per class, 0 for a class that `fitted` never saw.
 
-    Rows that do not sum to 1 are divided by their sum, as where one model per class made them or
-    columns stand for no class; of a row of zeros each class that was seen gets a like share.
+    Rows that do not sum to 1 are divided by their sum (with one model per class, or columns of no
+    class). A row of zeros becomes equal probabilities for all classes that were seen.
 
     Raises:
-        DataError: answers that are negative or not finite, or of another width.
+        DataError: answers that are negative or not finite, or of wrong width.
     """
     known, labels = np.asarray(fitted.predict_proba(X), dtype=np.float64), fitted.classes_
     seen = np.searchsorted(classes, labels)
     width = known.shape[-1]
     if width > len(seen) and labels.dtype.kind in "iu" and set(labels.tolist()) < set(range(width)):
-        known = known[:, labels]  # a network of a fixed width: labels are numbers of its columns
+        known = known[:, labels]  # a network of fixed width: labels are its column numbers
     if known.shape != (len(known), len(seen)) or not (np.isfinite(known) & (known >= 0)).all():
         raise DataError(
             f"predict_proba of {type(getattr(fitted, 'fitted', fitted)).__name__} gives "
@@ -220,7 +219,7 @@ def aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> Probabilities:
 
 
 def _seeded_clone(estimator: Any, seed: int) -> Any:
-    """Return an unfitted copy; each `random_state` in it, however deep, gets a seed of its own."""
+    """Return an unfitted copy; each `random_state` in it, also nested, gets its own seed."""
     copy = clone(estimator)
     names = [
         name
@@ -231,7 +230,7 @@ def _seeded_clone(estimator: Any, seed: int) -> Any:
 
 
 def _weight_parameter(estimator: Any) -> str | None:
-    """Return what `fit` calls the weights of records, or None where it takes none."""
+    """Return the name of the weights of records in `fit`, or None if it takes none."""
     if has_fit_parameter(estimator, "sample_weight"):
         return "sample_weight"
     if not isinstance(estimator, Pipeline):
@@ -245,6 +244,6 @@ def _weight_parameter(estimator: Any) -> str | None:
 
 
 def _round_at_random(numbers: Weights, seed: int) -> Int64[np.ndarray, " n"]:
-    """Return whole numbers whose expectations are `numbers`."""
+    """Return random integers with the expectations `numbers`."""
     draws = numpy_generator(seed, "rounding").random(len(numbers))
     return np.floor(numbers + draws).astype(np.int64)

@@ -43,17 +43,17 @@ class MemGuardClassifier(ProbabilityClassifier):
     The defender trains a network that guesses membership from the sorted probabilities of members
     and of reference records, and changes each answer just enough for that network to be undecided
     (Jia et al., "MemGuard: Defending against Black-Box Membership Inference Attacks via
-    Adversarial Examples", CCS 2019). The most probable class never changes: accuracy is kept, and
-    attacks that look at labels alone see what they saw before. The same query always gets the
-    same answer. No guarantee comes with it: audit the result.
+    Adversarial Examples", CCS 2019). The most probable class never changes, so accuracy stays the
+    same, and attacks that use only labels are as strong as before. The same query always gets the
+    same answer. There is no formal guarantee: audit the result.
 
     Args:
-        estimator: `FrozenEstimator(classifier)` for a classifier that is fitted already, which is
-            then protected as it is; or an unfitted one, of which a copy is fitted; None for
+        estimator: `FrozenEstimator(classifier)` to protect a classifier that is already fitted;
+            or an unfitted one, of which a copy is fitted; None for
             `HistGradientBoostingClassifier()`. It needs `predict_proba`.
-        budget: the expected L1 distance at most between the two distributions, in (0, 2], by
-            using the noise at random; queries that the classifier answers alike share one draw.
-            None for no bound.
+        budget: the largest expected L1 distance between noisy and true probabilities, in (0, 2];
+            the noise is then used at random, with one draw for queries with equal answers. None
+            for no bound.
         epochs: passes of the defender's network over members and reference records, at least 1.
         random_state: int, `RandomState` or None, for the fitted copy, the defender's network and
             the secret key that a budget needs.
@@ -62,7 +62,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         classes_: the c labels, sorted.
         estimator_: the fitted classifier behind the noise.
         n_features_in_: number of features.
-        feature_names_in_: their names, where the records came as a data frame.
+        feature_names_in_: their names, if the records were a data frame.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -97,20 +97,20 @@ class MemGuardClassifier(ProbabilityClassifier):
         """Fit the classifier unless it is frozen, then the defender's network.
 
         Args:
-            X: n x d features. Of a frozen classifier, the records it was trained on.
+            X: n x d features; for a frozen classifier, the records it was trained on.
             y: n labels of at least two classes.
-            sample_weight: n weights, at least 0, or None, for the classifier's `fit`; a frozen
-                one has no use for them.
-            X_reference: m x d features of records that the classifier is not trained on; as
-                many members as these train the defender's network. None: half of `X` is kept
-                from the classifier for it. Which half, each record's content decides, so equal
-                records fall on one side.
+            sample_weight: n weights, at least 0, or None, for the classifier's `fit`; ignored by
+                a frozen one.
+            X_reference: m x d features of records that the classifier is not trained on; the
+                defender's network trains on them and on as many members. None holds out half of
+                `X` from the classifier. The content of a record decides its half, so equal
+                records are in one half.
 
         Raises:
-            ConfigError: an estimator without `predict_proba`, or fitted and not
-                frozen; a frozen one without `X_reference`, or that does not know a label of `y`;
-                fewer than two classes; a setting out of range.
-            ValueError: whatever scikit-learn raises for malformed input.
+            ConfigError: an estimator without `predict_proba`, or fitted and not frozen; a frozen
+                one without `X_reference`, or without a label of `y`; fewer than two classes; a
+                setting out of range.
+            ValueError: malformed input, as in scikit-learn.
         """
         check_scalar(self.epochs, "epochs", Integral, min_val=1)
         base = check_estimator(base_or_default(self.estimator), "estimator")
@@ -133,7 +133,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         return self
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " n"]:
-        """Return the label that the classifier predicts for each query, which no noise changes.
+        """Return the classifier's label for each query; noise never changes it.
 
         Args:
             X: n x d features.
@@ -150,7 +150,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         """
         bare = self._bare(X)
         noisy = self._filter.logits(torch.from_numpy(bare)).double().softmax(dim=1)
-        # The filter answers in float32, which may make a tie of what is none in float64.
+        # The filter answers in float32, where values that differ in float64 may tie.
         kept: Probabilities = keep_argmax(noisy, torch.from_numpy(bare.argmax(axis=1))).numpy()
         return kept
 
@@ -208,7 +208,7 @@ class MemGuardClassifier(ProbabilityClassifier):
         """Return records as the classifier behind the noise takes them."""
         if isinstance(self.estimator, FrozenEstimator):
             validate_data(self, X, reset=False, skip_check_array=True)
-            return X  # as they came, whatever it was fitted on
+            return X  # unchanged, since the kind that it was fitted on is unknown
         return check_queries(self, X, **data_checks(self))
 
     def _answer(self, X: Any) -> Probabilities:
@@ -220,10 +220,10 @@ class MemGuardClassifier(ProbabilityClassifier):
 
 @dataclass(frozen=True)
 class _Answers:
-    """The classifier as `MemGuard` sees it: a record *is* the classifier's answer to it.
+    """The classifier for `MemGuard`: a record is replaced by the classifier's answer to it.
 
-    The noise depends on the answer alone, so the defense needs no form of records that suits
-    every classifier.
+    The noise depends only on the answer, so the defense need not handle each classifier's kind of
+    records.
     """
 
     num_classes: int
@@ -255,7 +255,7 @@ class _Answers:
 def _half(X: Any, y: Labels, key: bytes) -> Shaped[np.ndarray, " n"]:
     """Return which records the classifier is fitted on; no side is empty."""
     seen = draw_non_models(X, n_submodels=2, n_nonmodels=1, key=key)[:, 0]
-    if seen.all() or not seen.any():  # of very few records
+    if seen.all() or not seen.any():  # possible with very few records
         seen = np.arange(len(y)) % 2 == 0
     return seen
 

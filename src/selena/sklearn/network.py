@@ -34,38 +34,38 @@ from selena.workspace import Workspace, check_device
 
 _CHUNK = 4096
 _CHECKS = {"dtype": np.float32, "accept_sparse": "csr"}
-# The number of threads belongs to the process, or to the thread that set it: one network trains at
-# a time.
+# The number of threads is a setting of the process, or of the thread that set it, so networks train
+# one at a time.
 _TRAINING = Lock()
 
 
 class TorchClassifier(ProbabilityClassifier):
-    """A fully connected network that learns labels, or soft labels as they are.
+    """A fully connected network that learns labels or soft labels.
 
-    The network of Tang et al., USENIX Security 2022, Section 5.1, at a size for tables, trained
-    by Adam on cross-entropy; as the student of `SelenaClassifier` it minimises the distillation
-    loss of Section 4.2.
+    It is the network of Tang et al., USENIX Security 2022, Section 5.1, at a size for tables,
+    trained by Adam on cross-entropy. As the student of `SelenaClassifier` it minimises the
+    distillation loss of Section 4.2.
 
     Args:
         hidden: widths of the hidden layers; the paper's are 1024, 512, 256, 128.
         activation: "tanh" (the paper's) or "relu".
-        standardize: whether the network normalises features first, by the statistics of the
-            records it is trained on.
+        standardize: whether the network normalises features by the statistics of its training
+            records.
         epochs: passes over the records, at least 1.
         batch_size: records per step, at least 2.
-        learning_rate: of Adam, > 0.
+        learning_rate: learning rate of Adam, > 0.
         weight_decay: L2 penalty, at least 0.
         device: where PyTorch trains: "cpu", "cuda", ...
         random_state: int, `RandomState` or None, for weights and order of records. One number gives
-            the same network however many threads or processes fit others beside it: on a
-            processor it trains on one thread.
+            the same network regardless of other threads or processes: on a processor it trains
+            on one thread.
 
     Attributes:
         classes_: the c labels, sorted.
         network_: the trained network, from n x d features to n x c logits,
             in float64 on the CPU.
         n_features_in_: number of features.
-        feature_names_in_: their names, where the records came as a data frame.
+        feature_names_in_: their names, if the records were a data frame.
     """
 
     network_: nn.Module
@@ -97,8 +97,8 @@ class TorchClassifier(ProbabilityClassifier):
         """Train on labels.
 
         Args:
-            X: n x d finite numbers within the range of float32; a sparse matrix is made dense, of
-                4 n d bytes.
+            X: n x d finite numbers within the range of float32; a sparse matrix is made dense,
+                with 4 n d bytes.
             y: n labels of at least two classes.
             sample_weight: n weights, at least 0, or None; they scale each record's loss.
 
@@ -122,7 +122,7 @@ class TorchClassifier(ProbabilityClassifier):
             sample_weight: n weights, at least 0, or None; they scale each record's loss.
 
         Raises:
-            ConfigError: `soft` is no table of probabilities of c >= 2 classes, or as `fit`.
+            ConfigError: `soft` is no table of probabilities of c >= 2 classes, or see `fit`.
             TrainingError: a loss that is no longer finite.
         """
         X = validate_data(self, X, **_CHECKS)
@@ -161,7 +161,7 @@ class TorchClassifier(ProbabilityClassifier):
         soft: Float64[np.ndarray, "n c"],
         weight: Weights | None,
     ) -> TorchClassifier:
-        """Minimise the mean over records of -sum(weight p log q), weights being 1 on average."""
+        """Minimise the mean over records of -sum(weight p log q), with weights of mean 1."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=2)
         check_scalar(self.epochs, "epochs", Integral, min_val=1)
         check_device(self.device)
@@ -190,8 +190,8 @@ class TorchClassifier(ProbabilityClassifier):
                 recipe,
                 workspace=Workspace(device=self.device),
             )
-        # In float64 a record's answer does not depend on those asked beside it: float32 products of
-        # one row and of many differ in digits that a comparison of answers sees.
+        # In float64, because float32 products of one row and of many rows differ in digits that a
+        # comparison of answers would see.
         self.network_ = network.cpu().double()
         return self
 
@@ -203,7 +203,7 @@ class TorchClassifier(ProbabilityClassifier):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute with one thread: sums round otherwise on more, and processes of a pool have fewer."""
+    """Compute with one thread, since rounding depends on the number, which differs in pools."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -214,5 +214,5 @@ def _one_thread() -> Iterator[None]:
 
 def _tensor(array: Any) -> Tensor:
     dense = array if isinstance(array, np.ndarray) else array.toarray()
-    # A copy: PyTorch warns of arrays that must not be written to.
+    # A copy, because PyTorch warns about read-only arrays.
     return torch.from_numpy(np.array(dense, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Preprocessing that was fitted before the protection began, recognised by its traces."""
+"""Detects preprocessing that was fitted outside of the protected estimator."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FEWEST_RECORDS, _FEWEST_COLUMNS, _ROUNDING = 20, 2, 1e-6
 
 
 def warn_of_outside(X: Any) -> None:
-    """Warn where records bear the traces of a step that was fitted on these very records.
+    """Warn if records seem to come from a step that was fitted on all of them.
 
-    Columns that all have mean 0 and standard deviation 1, or all run from 0 to 1 with values
-    between, were scaled by statistics of all these records. Rows of a sparse matrix that all have
-    length 1, with unequal numbers, look like TF-IDF. Other traces are not recognised.
+    If all columns have mean 0 and standard deviation 1, or all range from 0 to 1 with values
+    between, statistics of all these records scaled them. If all rows of a sparse matrix have length
+    1 and unequal numbers, they look like TF-IDF. Other steps are not detected.
 
     Args:
         X: the training records.
@@ -36,12 +36,12 @@ def warn_of_outside(X: Any) -> None:
 
 
 def _trace(X: Any) -> tuple[str, str] | None:
-    """Return what seems to have happened to records, and the step that does it, or None."""
+    """Return a description of the step that records seem to come from and its name, or None."""
     if sparse.issparse(X):
         return ("a TF-IDF vectorizer had been fitted", "TfidfVectorizer()") if _tf_idf(X) else None
     try:
         numbers = np.asarray(contain(X, "X").numbers(), dtype=np.float64)
-    except (DataError, TypeError, ValueError):  # texts and such: no step made numbers of them
+    except (DataError, TypeError, ValueError):  # texts and other records without numbers
         return None
     if numbers.ndim != 2 or len(numbers) < _FEWEST_RECORDS or not np.isfinite(numbers).all():
         return None
@@ -67,5 +67,5 @@ def _tf_idf(X: Any) -> bool:
     squares = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
     filled = squares[squares > 0]
     unit = len(filled) > 0 and bool((np.abs(filled - 1) < _ROUNDING).all())
-    # Rows of a single number, or of equal ones, come of counting, too.
+    # Normalised counts may have rows with a single number or with equal ones.
     return unit and len(np.unique(rows.data.round(6))) > rows.shape[0] / 2

@@ -1,4 +1,4 @@
-"""Records as estimators take them: numbers are checked first, anything else goes on as it is."""
+"""Records for estimators: tables of numbers are checked, anything else is passed on unchanged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from selena.models.containers import contain
 
 
 def is_plain(X: Any) -> bool:
-    """Return whether records are a table of numbers alone, which scikit-learn is to check.
+    """Return whether records are a plain table of numbers, which scikit-learn can check.
 
-    A frame is none, for estimators inside may ask for its columns by name. Nor are texts, strings
+    Frames are not, since estimators inside may select columns by name. Neither are texts, strings
     beside numbers, dictionaries and images.
     """
     if sparse.issparse(X):
@@ -29,13 +29,13 @@ def is_plain(X: Any) -> bool:
         if array.dtype == object and array.ndim == 2:
             array.astype(np.float64)
             return True
-    except (TypeError, ValueError):  # of unequal lengths, or with strings in it
+    except (TypeError, ValueError):  # rows of unequal lengths, or strings
         return False
     return array.ndim == 0 or (array.dtype.kind in "buifc" and array.ndim <= 2)
 
 
 def take(X: Any, rows: Int64[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> Any:
-    """Return some of the records, in the kind that they came in."""
+    """Return the records at `rows`, in the same kind of container."""
     if rows.dtype == bool:
         rows = np.flatnonzero(rows)
     return X[rows] if hasattr(X, "toarray") else contain(X, "X").take(rows)
@@ -47,10 +47,10 @@ def check_queries(model: Any, X: Any, **checks: Any) -> Any:
     Args:
         model: the fitted estimator that is asked.
         X: records of the kind that it was fitted on.
-        checks: what `sklearn.utils.validation.validate_data` takes, for numbers.
+        checks: arguments of `sklearn.utils.validation.validate_data`, for numbers.
 
     Raises:
-        ValueError: what scikit-learn raises for malformed input.
+        ValueError: malformed input, as in scikit-learn.
     """
     X = without_column(X, getattr(model, "subject_column", None))
     if is_plain(X):
@@ -60,14 +60,14 @@ def check_queries(model: Any, X: Any, **checks: Any) -> Any:
 
 
 def without_column(X: Any, column: str | None) -> Any:
-    """Return a frame without `column`, where it has one of that name."""
+    """Return a frame without `column`, if it has this column."""
     if column is None or not hasattr(X, "columns") or column not in list(X.columns):
         return X
     return X.drop(columns=column) if hasattr(X, "iloc") else X.drop(column)
 
 
 def subjects_of(X: Any, column: str, subjects: Any) -> Shaped[np.ndarray, " n"]:
-    """Return whose each record is, as the column of a frame says.
+    """Return the subject id of each record, from a column of a frame.
 
     Raises:
         ConfigError: subjects are given twice, or records are no frame.

@@ -1,9 +1,9 @@
-"""Leakage as a score, for scikit-learn's searches: the records of a fold are members, others not.
+"""Leakage as a score for scikit-learn's searches: a fold's training records are the members.
 
-A scorer of scikit-learn is handed the fitted estimator and the fold's test records. Which records
-the estimator was trained on it cannot know: what is not in the test fold may be left out, resampled
-or of another split. So the estimator says it: `AuditableClassifier` keeps the records of its last
-fit for the time of the search, and never writes them to a file.
+A scorer of scikit-learn gets the fitted estimator and the fold's test records. It cannot know the
+training records: records outside the test fold may be left out, resampled or of another split. So
+`AuditableClassifier` keeps the records of its last fit during the search, and never writes them to
+a file.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CONFIDENCE = 0.95
 class AuditableClassifier(ProbabilityClassifier):
     """A classifier that keeps the records it was fitted on, so that a scorer can audit it.
 
-    For searches alone: publish `search.best_estimator_.estimator_`. A pickle or a copy has no
-    records.
+    Use it only for searches, and publish `search.best_estimator_.estimator_`. A pickle or a copy
+    contains no records.
 
     Args:
         estimator: any classifier with `predict_proba`, or a pipeline that ends in one.
@@ -52,9 +52,9 @@ class AuditableClassifier(ProbabilityClassifier):
         """Fit a copy of the estimator.
 
         Args:
-            X: n records of whatever kind the estimator takes.
+            X: n records of a kind that the estimator takes.
             y: n labels.
-            fit_params: what the estimator's `fit` takes besides.
+            fit_params: other arguments of the estimator's `fit`.
 
         Raises:
             ConfigError: an estimator without `predict_proba`.
@@ -84,7 +84,7 @@ class AuditableClassifier(ProbabilityClassifier):
         return np.asarray(self.estimator_.predict(X))
 
     def __getstate__(self) -> Any:
-        """Return what a pickle holds: everything but the records."""
+        """Return the contents of a pickle: everything except the records."""
         state = dict(super().__getstate__())
         state.pop("members_", None)
         return state
@@ -97,7 +97,7 @@ class AuditableClassifier(ProbabilityClassifier):
 
 @dataclass(frozen=True)
 class LeakageScorer:
-    """What `make_leakage_scorer` returns; see there."""
+    """The scorer that `make_leakage_scorer` returns."""
 
     metric: str
     end: Literal["value", "upper"]
@@ -114,7 +114,7 @@ class LeakageScorer:
             y: their labels.
 
         Raises:
-            ConfigError: an estimator that does not say what it was fitted on.
+            ConfigError: an estimator without its training records.
         """
         members = getattr(estimator, "members_", None)
         if members is None:
@@ -146,18 +146,18 @@ def make_leakage_scorer(
     """Return a scorer for `cross_val_score`, `GridSearchCV` and their like: minus the leakage.
 
     It audits an `AuditableClassifier`: the fold's training records are members, its test records
-    non-members. Half of either is known to the attacker, the other half is scored. Records on both
+    non-members. The attacker knows half of each side; the other half is scored. Records on both
     sides are left out.
 
-    A search takes the least of many noisy figures, so the figure of what it chose is too low. Its
-    upper end is not, if `audits` counts all audits of the search: then, by Bonferroni, all upper
-    ends are above their true values at once with 97.5 % confidence, whichever is chosen. The mean
-    of the folds' upper ends is above the mean of their true values, too.
+    A search chooses the lowest of many noisy figures, so the figure of its choice is too low. The
+    upper end is valid if `audits` counts all audits of the search: then, by Bonferroni, all upper
+    ends together are above their true values with 97.5 % confidence, for any choice. The mean of
+    the folds' upper ends is above the mean of their true values, too.
 
     Args:
         metric: "advantage", "balanced_accuracy", "auc" or "tpr@fpr=X".
         end: "value" for the figure itself, "upper" for the upper end of its interval.
-        audits: how many audits share the interval's error: candidates x folds.
+        audits: number of audits that share the interval's error: candidates x folds.
         attacks: names or families of attacks.
         seed: root of the attacks' draws.
 
@@ -169,7 +169,7 @@ def make_leakage_scorer(
         >>> scorer.metric
         'auc'
     """
-    chance(metric)  # raises where there is no such metric
+    chance(metric)  # raises for an unknown metric
     if end not in ("value", "upper"):
         raise ConfigError(f"end is {end!r}; give 'value' or 'upper'.")
     if audits < 1:
@@ -182,9 +182,9 @@ class PrivacyLimit:
     """The `refit` of a search: the best candidate among those that leak no more than a limit.
 
     Attributes:
-        limit: the most that may leak, in units of the scorer's metric.
-        leakage: name of the scorer of leakage in `scoring`; one with `end="upper"` makes sure.
-        quality: name of the scorer to be maximised.
+        limit: the largest leakage, in units of the scorer's metric.
+        leakage: name of the scorer of leakage in `scoring`; use one with `end="upper"` to be safe.
+        quality: name of the scorer to maximise.
     """
 
     limit: float

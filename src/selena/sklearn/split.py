@@ -34,45 +34,47 @@ _KEY_BYTES = 16
 class SplitAIClassifier(ProbabilityClassifier):
     """An ensemble in which each training record is answered by models that never saw it.
 
-    K copies of an estimator are fitted, each without the records that leave it out; each record is
-    left out by L of them, its non-models. A query is answered by the mean prediction of L copies:
-    a training record, known by its content, by its own non-models; any other input by L copies
-    drawn by a keyed hash of it, so that a repeated query never meets others (Tang et al.,
-    "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel Ensemble
-    Architecture", USENIX Security 2022, Section 4.1). Exact queries of members are protected,
-    queries near a member are not: `SelenaClassifier` is for that. Nor are rows of one subject,
-    asked about together: the same L copies answer all of a member's, others each of a stranger's.
-    Near copies among the training records share their L copies; of queries, exact records alone are
-    recognized, since an ensemble that knew near ones would have to keep the records.
+    K copies of an estimator are fitted such that each record is unknown to L of them, its
+    non-models. A query is answered by the mean prediction of L copies. For a training record, which
+    is recognized by its content, these are its own non-models. For any other input a keyed hash
+    draws them, so that a repeated query always gets the same copies (Tang et al., "Mitigating
+    Membership Inference Attacks by Self-Distillation Through a Novel Ensemble Architecture", USENIX
+    Security 2022, Section 4.1).
+
+    Exact queries of members are protected; queries near a member are not, so use
+    `SelenaClassifier` against these. Several rows of one subject are not protected either: one set
+    of L copies answers all rows of a training subject, but each row of another person gets a
+    different set. Near copies among the training records share their L copies. In queries only
+    exact records are recognized; to recognize near ones, the ensemble would have to store records.
 
     Args:
         estimator: any classifier with `predict_proba`; None for
             `HistGradientBoostingClassifier()`. Preprocessing that learns from records (scaling,
-            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`: before
-            it, it sees every record.
+            selection) belongs inside, as in `make_pipeline(StandardScaler(), classifier)`. Outside
+            it would see every record.
         n_submodels: K, at least 2; the paper's is 25.
         n_nonmodels: L, 1 <= L < K; the paper's is 10.
         near_duplicates: which training records share their non-models because they are near copies:
-            "auto" finds them by gaps among distances, "exact" takes equal ones alone, and a number
-            is a distance in standard deviations (in bits where every column has two values).
-        n_jobs: how many copies are fitted at once, as joblib takes it; the result does not depend
-            on it. A `joblib.parallel_config` is used as it is.
-        random_state: int, `RandomState` or None. Also decides the key of the hash: with a known
-            number, others can tell which copies answer a query.
-        subject_column: column of a frame that says whose each record is, as `subjects` of `fit`
-            does; it is no feature, and queries need not have it.
+            "auto" finds them by gaps among distances, "exact" takes only equal ones, and a number
+            is the largest distance in standard deviations (in bits if all columns are binary).
+        n_jobs: number of copies to fit at once, as in joblib; it does not change the result. A
+            `joblib.parallel_config` is respected.
+        random_state: int, `RandomState` or None. It also determines the key of the hash, so anyone
+            who knows the number can compute which copies answer a query.
+        subject_column: column of a frame with the subject id of each row, instead of `subjects` of
+            `fit`. It is not a feature, and queries need not have it.
 
     Attributes:
         classes_: the c labels, sorted.
-        estimators_: the K fitted copies. One whose records lack a class is a
-            `selena.sklearn.fitting.Numbered`, one whose records are all of one class answers that,
-            and one that is left without a record, of very few, answers all classes alike.
+        estimators_: the K fitted copies. A copy whose records lack a class is a
+            `selena.sklearn.fitting.Numbered`; a copy with records of one class always predicts
+            it; a copy without records (with very few in all) predicts all classes equally.
         n_nonmodels_: L.
         key_: the key of the hash, 16 bytes.
-        shared_draws_: which records share the draw of another of their subject, or of a near copy,
-            by content; empty without either.
+        shared_draws_: by content, the records that share the draw of another record of their
+            subject or of a near copy; empty without either.
         n_features_in_: number of features.
-        feature_names_in_: their names, where the records came as a data frame.
+        feature_names_in_: their names, if the records were a data frame.
     """
 
     estimators_: list[Any]
@@ -105,23 +107,22 @@ class SplitAIClassifier(ProbabilityClassifier):
         """Draw the non-model sets and fit the K copies.
 
         Args:
-            X: n records of whatever kind the estimator takes: an array or sparse matrix of
-                numbers, a pandas or polars frame, a list of texts. The estimators get them in that
-                kind.
+            X: n records of a kind that the estimator takes: an array or sparse matrix of numbers,
+                a pandas or polars frame, a list of texts. The copies get this kind.
             y: n labels of at least two classes.
-            sample_weight: n weights, at least 0, or None. An estimator that takes none is fitted
-                on records repeated in proportion to them.
-            subjects: whose each of the n records is, integers or strings, or None where no two are
-                of one person. Records of one subject share their non-models: where they are much
-                alike, a copy that must not see the one would learn it from another.
+            sample_weight: n weights, at least 0, or None. For an estimator that takes no weights,
+                records are repeated in proportion to them.
+            subjects: subject id of each record, integers or strings, or None if no person has
+                several records. Records of one subject share their non-models; otherwise a copy
+                could learn a record that it must not see from a similar one of the same subject.
 
         Raises:
             ConfigError: not 1 <= L < K, an estimator without `predict_proba`, an unknown
                 `near_duplicates`, or fewer than two classes.
-            ValueError: whatever scikit-learn raises for malformed input.
+            ValueError: malformed input, as in scikit-learn.
 
         Warns:
-            AuditWarning: `X` bears the traces of a scaler or of TF-IDF that was fitted before.
+            AuditWarning: `X` seems to come from a scaler or TF-IDF that was fitted before.
         """
         k, l = check_counts(self.n_submodels, self.n_nonmodels)  # noqa: E741 - the paper's letter
         check_near_duplicates(self.near_duplicates)
@@ -152,7 +153,7 @@ class SplitAIClassifier(ProbabilityClassifier):
         return self
 
     def non_models(self, X: Any) -> Bool[np.ndarray, "n k"]:
-        """Return which L of the K copies answer each query: of a training record, its non-models.
+        """Return which L of the K copies answer each query: its non-models for a training record.
 
         Args:
             X: n x d features.
@@ -211,13 +212,13 @@ def tags_of(tags: Tags, *estimators: Any) -> Tags:
 def _tags(estimator: Any) -> Tags:
     tags = get_tags(estimator)
     if isinstance(estimator, Pipeline):
-        # Its own tags do not say; what comes first does, or what comes later complains.
+        # A pipeline's own tags do not say; its first step does, or a later step raises an error.
         tags.input_tags.allow_nan = get_tags(estimator.steps[0][1]).input_tags.allow_nan
     return tags
 
 
 def data_checks(model: Any) -> dict[str, Any]:
-    """Return what scikit-learn is to check of records, given the tags of `model`."""
+    """Return the arguments of scikit-learn's checks of records, by the tags of `model`."""
     tags = get_tags(model).input_tags
     return {
         "accept_sparse": "csr" if tags.sparse else False,
@@ -234,7 +235,7 @@ def _fit_on_rows(
     classes: Shaped[np.ndarray, " c"],
     seed: int,
 ) -> Any:
-    """Fit one copy. It is handed its own rows and no others."""
+    """Fit one copy on its own rows; it gets no others."""
     if len(rows) == 0:
         return DummyClassifier(strategy="uniform").fit(np.zeros((len(classes), 1)), classes)
     mine = None if weight is None else weight[rows]

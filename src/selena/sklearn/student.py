@@ -1,9 +1,9 @@
-"""Which student learns the soft labels where none is named.
+"""Chooses the default student that learns the soft labels.
 
-Trees that vote, in forests and boosting, give a record its own soft label back and any other record
-a mean of several. On twelve real tables they leaked more as their own students than a network did,
+Ensembles of trees (forests and boosting) return a training record's own soft label, but a mean of
+several for any other record. On twelve real tables they leaked more than a network as the student,
 and were less accurate; single trees, neighbors and linear models did not leak more
-(`results/students.json`). So a network takes the place of trees that vote.
+(`results/students.json`). So a network replaces ensembles of trees.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _PACKAGES = ("catboost", "lightgbm", "xgboost")
 
 
 def usual_student(base: Any, X: Any = None) -> Any:
-    """Return what learns the soft labels of `base`: a network in the place of trees that vote.
+    """Return the default student for `base`: a network in place of ensembles of trees.
 
-    Steps of a pipeline before the trees stay. Missing values, which some trees take, are replaced
-    by the column's mean.
+    Earlier steps of a pipeline stay. Missing values, which some trees accept, are replaced by the
+    column's mean.
 
     Args:
         base: the estimator, or a pipeline.
-        X: the records, or None where they are not known yet. Trees that read words by themselves
-            stay their own students.
+        X: the records, or None if they are not known yet. For records of words, which some trees
+            accept, a copy of the trees is the student.
     """
     before, last = (
         (base.steps[:-1], base.steps[-1][1]) if isinstance(base, Pipeline) else ([], base)

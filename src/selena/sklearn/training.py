@@ -1,4 +1,4 @@
-"""A scikit-learn classifier's training, for attacks that repeat the target's."""
+"""The training of a scikit-learn classifier, for attacks that repeat it (reference models)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from selena.workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class EstimatorTraining:
-    """Fits copies of an estimator: what `ReferenceModelAttack` needs to attack one like it.
+    """Fits copies of an estimator, for a `ReferenceModelAttack` on such an estimator.
 
     Attributes:
-        estimator: any classifier with `predict_proba`; of a fitted one an unfitted copy is held.
+        estimator: any classifier with `predict_proba`; it is kept as an unfitted copy.
     """
 
     estimator: Any
 
     def __post_init__(self) -> None:
         check_estimator(self.estimator, "estimator")
-        # Unfitted it is no more than its parameters, by which reports can describe it.
+        # Unfitted, so that it has only its parameters, which reports describe.
         object.__setattr__(self, "estimator", clone(self.estimator))
 
     def fit(
@@ -43,7 +43,7 @@ class EstimatorTraining:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> FittedEstimator:
-        """Fit a copy on `train`, and by its subjects where the estimator heeds them."""
+        """Fit a copy on `train`, with its subjects if the estimator's `fit` takes them."""
         with _explained(f"when fitted on {len(train)} records"):
             fitted = fit_hard(
                 self.estimator,
@@ -62,8 +62,8 @@ class FittedEstimator:
     """A fitted estimator as a target model.
 
     Attributes:
-        fitted: answers.
-        num_classes: number of classes, to the last that it saw; others have probability 0.
+        fitted: the estimator that answers.
+        num_classes: number of classes, up to the last that it saw; others have probability 0.
     """
 
     fitted: Any
@@ -80,7 +80,7 @@ class FittedEstimator:
 
 
 def _features(x: Shaped[Tensor, "n *features"]) -> np.ndarray:
-    """Return features as an estimator is used to them: not bytes, which overflow."""
+    """Return features in a type that estimators expect: bytes would overflow."""
     numbers = x.numpy()
     return numbers.astype(np.float64) if numbers.dtype == np.uint8 else numbers
 
@@ -89,7 +89,7 @@ def _features(x: Shaped[Tensor, "n *features"]) -> np.ndarray:
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # somebody's estimator may raise anything
+    except Exception as error:  # a user's estimator may raise anything
         raise DataError(
             f"A copy of the estimator failed as a reference model {what} ({type(error).__name__}: "
             f"{error}). Copies get dense arrays, halves of the records, and labels from 0 on. Give "
