@@ -204,3 +204,23 @@ def test_rows_that_non_members_have_are_no_evidence(common: bool) -> None:
         report = audit(Basis(), *sides, output="logits", attacks="confidence", fpr=1.0)
     assert report.stored_records is not None
     assert report.stored_records.passes == common
+
+
+def test_what_no_file_holds_is_not_looked_at() -> None:
+    """Lightning's modules leave their trainer out of files, and with it the training data."""
+
+    class Trained(nn.Linear):
+        trainer: Any = None
+        kept: Any = None
+
+        def __getstate__(self) -> dict[str, Any]:
+            return vars(self) | {"trainer": None}
+
+    network = Trained(5, 2)
+    network.trainer = [X]
+    assert selena.find_stored_records(network, X).passes
+    network.kept = [X]
+    (part,) = selena.find_stored_records(network, X).parts
+    assert part.where == "kept[0]"
+    auditable = selena.AuditableClassifier(LogisticRegression()).fit(X, Y)
+    assert selena.find_stored_records(auditable, X).passes  # no pickle of it holds its records

@@ -193,7 +193,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
         yield from ((f".{name}", tensor) for name, tensor in tensors)
         yield from ((f".{name}", child) for name, child in value.named_children())
-        hidden = {"_parameters", "_buffers", "_modules"}
+        hidden = {"_parameters", "_buffers", "_modules", *_left_behind(value)}
         yield from ((f".{k}", part) for k, part in vars(value).items() if k not in hidden)
     elif isinstance(value, Tensor) or sparse.issparse(value) or hasattr(value, "iloc"):
         return
@@ -215,7 +215,24 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             if hasattr(value, name)
         ]
         yield from ((f".{name}", getattr(value, name)) for name in slots)
-        yield from ((f".{name}", part) for name, part in getattr(value, "__dict__", {}).items())
+        hidden, attributes = _left_behind(value), getattr(value, "__dict__", {})
+        yield from ((f".{name}", part) for name, part in attributes.items() if name not in hidden)
+
+
+def _left_behind(value: Any) -> set[str]:
+    """Return attributes that no file of the object holds, since its `__getstate__` leaves them out.
+
+    So a module of Lightning leaves its trainer, and with it the training data.
+    """
+    if type(value).__getstate__ is object.__getstate__ or not hasattr(value, "__dict__"):
+        return set()
+    try:
+        state = value.__getstate__()
+    except Exception:  # it cannot be pickled: all that it holds is looked at
+        return set()
+    if not isinstance(state, dict):
+        return set()
+    return {name for name in vars(value) if state.get(name) is None}
 
 
 def _named(slots: Any) -> tuple[str, ...]:
