@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import art_comparison
 from benchmarks.parity import Row, fill, quick
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,12 @@ def test_the_kept_figures_are_those_of_today(found: list[Row]) -> None:
 def test_the_page_shows_the_kept_figures() -> None:
     page = (ROOT / "docs/reference-checks.md").read_text(encoding="utf-8")
     assert fill(page, KEPT) == page
+
+
+def test_the_page_shows_what_was_compared_with_art() -> None:
+    page = (ROOT / "docs/interop.md").read_text(encoding="utf-8")
+    kept = json.loads((ROOT / "results/art.json").read_text(encoding="utf-8"))
+    assert art_comparison.fill(page, kept["rows"]) == page
 
 
 def same(first: Row, second: Row) -> bool:

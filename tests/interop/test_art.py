@@ -1,4 +1,4 @@
-"""The Adversarial Robustness Toolbox attacks our models, and finds what our attacks find."""
+"""The Adversarial Robustness Toolbox attacks what we attack, and finds what our attacks find."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.art_comparison import (
+    binary,
+    by_rule,
+    figures,
+    learned,
+    our_scores,
+    regression,
+    several_labels,
+    squared_errors,
+)
 from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
@@ -30,6 +40,7 @@ LEARNING = Recipe(epochs=50, batch_size=64, precision="float32", learning_rate=0
 # Twice the standard error of a balanced accuracy on 600 members and 600 others is 0.03, and each
 # side has its own from the known records that it learns from.
 TOLERANCE = 0.06
+FEW = pytest.mark.filterwarnings("ignore::selena.errors.AuditWarning")  # records for 1 % FPR
 
 
 @dataclass(frozen=True)
@@ -124,3 +135,42 @@ def test_a_learned_attack_finds_as_much(
 def test_the_models_differ_in_what_leaks(audited: Audited) -> None:
     leak = ours(audited, "modified_entropy")
     assert leak < 0.58 if audited.defense == "selena" else leak > 0.6
+
+
+@FEW
+def test_one_probability_is_decided_by_both_alike() -> None:
+    task = binary(0, n=2000, trees=5)
+    report = task.ours(task)
+    assert 0 < task.positive.sum() < 100  # type: ignore[union-attr]
+    np.testing.assert_array_equal(by_rule(task), our_scores(report, "correctness") == 1)
+    assert 0 < by_rule(task).mean() < 1
+
+
+@FEW
+def test_errors_of_a_regressor_are_those_of_both() -> None:
+    task = regression(0, trees=5)
+    ours = our_scores(task.ours(task), "absolute_error")
+    np.testing.assert_allclose(-np.sqrt(squared_errors(task)), ours, rtol=1e-4, atol=1e-4)
+    leak = figures(task, -squared_errors(task), ours > 0)["auc"]
+    assert leak == pytest.approx(task.ours(task).auc.value, abs=1e-3)
+    assert leak > 0.6
+
+
+@FEW
+def test_the_rule_of_one_class_misses_several_labels() -> None:
+    """It compares the largest outputs alone; ours counts the labels that are right."""
+    task = several_labels(0, n=400, trees=5)
+    scored = ~task.known
+    right = ((task.answers > 0.5) == task.truth).sum(axis=1)[scored]
+    np.testing.assert_array_equal(our_scores(task.ours(task), "correctness"), right)
+    largest = task.answers.argmax(axis=1) == task.truth.argmax(axis=1)
+    np.testing.assert_array_equal(by_rule(task), largest[scored])
+    assert (by_rule(task) != (right == task.width)).any()
+
+
+def test_a_learner_finds_no_less_than_a_guess() -> None:
+    task = regression(0, trees=5)
+    learned_scores = learned(task, "lr", 0)
+    found = figures(task, learned_scores, learned_scores > 0.5)
+    assert found["auc"] > 0.6
+    assert found["balanced_accuracy"] > 0.55

@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from selena import Predictions, audit, audit_multilabel, audit_regression
 from selena.errors import ConfigError, DataError
+from selena.models.learned import learned_signal
 from selena.models.other_outputs import _Sides
 
 N = 600
@@ -114,6 +115,33 @@ def test_several_labels_leak_by_their_sum() -> None:
     assert report.test_accuracy.value == right.all(axis=1)[rest & ~MEMBER].mean()
     found = report.attacks["loss"].variants["global"].summary.auc
     assert found == pytest.approx(auc(loss[rest], MEMBER[rest]))
+
+
+def test_labels_that_leak_against_each_other() -> None:
+    """Members are surer of one label and less sure of the other: sums see nothing."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (N, 2))
+    sure = np.where(MEMBER[:, None], [3.0, 1.0], [1.0, 3.0]) + 0.5 * rng.normal(size=(N, 2))
+    p = 1 / (1 + np.exp(-(2 * labels - 1) * sure))
+    report = audit_multilabel(p, labels, MEMBER, known=KNOWN, fpr=0.2)
+    summed = report.attacks["confidence"].variants["global"].summary.auc
+    assert summed == pytest.approx(0.5, abs=0.2)  # six standard deviations of 150 and 150
+    assert report.attacks["learned"].variants["global"].summary.auc > 0.9
+    assert report.auc.attack == "learned"
+
+
+def test_what_is_learned_is_of_known_records() -> None:
+    rng = np.random.default_rng(0)
+    features, whose = rng.normal(size=(N, 3)), np.arange(N)
+    score = learned_signal(features, MEMBER, KNOWN, whose, seed=0)
+    other = np.where(KNOWN, MEMBER, ~MEMBER)
+    np.testing.assert_array_equal(learned_signal(features, other, KNOWN, whose, seed=0), score)
+    # Nothing is to be learned here, and known records are not scored by trees that saw them.
+    assert score is not None
+    for rows in (KNOWN, ~KNOWN):
+        assert auc(score[rows], MEMBER[rows]) == pytest.approx(0.5, abs=0.2)
+    few = KNOWN & (np.arange(N) < 150)
+    assert learned_signal(features, MEMBER, few, whose, seed=0) is None
 
 
 def test_probabilities_of_0_and_1_are_no_obstacle() -> None:

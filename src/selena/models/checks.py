@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -16,11 +17,15 @@ from selena.types import AuditSplit
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
 # Expected pairs of equal records on a side, and its largest share of them, to call it filtered.
 _PAIRS, _SHARE, _REPEATED = 20, 1 / 3, 10
+_OURS = ("selena", "jaxtyping", "beartype")  # the last two stand between where types are checked
 
 
-def warn(message: str, *, above: int = 0) -> None:
-    """Warn at the line that called `audit`: three calls above a check, plus `above`."""
-    warnings.warn(message, AuditWarning, stacklevel=5 + above)
+def warn(message: str) -> None:
+    """Warn whoever called the library: the nearest caller outside of it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, AuditWarning, stacklevel=level)
 
 
 def warn_of_few(split: AuditSplit, fpr: float) -> None:
@@ -82,7 +87,6 @@ def warn_of_equal_rows(pool: Pool) -> None:
             f"{repeated[0]:,} members and {repeated[1]:,} non-members equal another record of "
             "their side (features and label). Equal records count as one, known or scored "
             "together, and figures count different records.",
-            above=1,
         )
     if pool.left_out is None and pool.subjects is None:
         _warn_of_one_sided(pool, repeated)
@@ -101,7 +105,6 @@ def _warn_of_left_out(pool: Pool) -> None:
             if spared
             else "."
         ),
-        above=1,
     )
 
 
@@ -126,7 +129,6 @@ def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
             f"{counts[rare].sum():,}), and none is on both sides. If some were dropped from one "
             "side alone, attacks find that and call it a leak: give all records and "
             "deduplicate=True, or deduplicate before the split.",
-            above=1,
         )
 
 

@@ -58,7 +58,6 @@ def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
             "non-members among the members: a model that learned the one knows the other, so "
             "attacks take such non-members for members, and what leaks is underestimated. Put near "
             "copies on one side, as one subject, before the split.",
-            above=1,
         )
     within = (found.members, found.non_members)
     if any(n > limit for n, limit in zip(within, limits, strict=True)):
@@ -66,7 +65,6 @@ def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
             f"{within[0]:,} members and {within[1]:,} non-members have a near copy on their side: "
             "each counts as a record of its own, so intervals are too narrow, and an attacker who "
             "knows the one copy knows much of the other. Give near copies one subject.",
-            above=1,
         )
 
 

@@ -10,6 +10,7 @@ place of the log-odds).
 
 Several labels per record: each label is a decision between two classes. The signals of these
 decisions (`selena.attacks.signals`) are summed over labels; the loss is the sum of cross-entropies.
+A learned signal weighs outputs and labels together.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from selena.auditing.run import run_audit
 from selena.data.subjects import number_subjects
 from selena.errors import ConfigError, DataError
 from selena.models.checks import warn_of_few
+from selena.models.learned import learned_signal
 from selena.seeding import numpy_generator
 from selena.types import Access, AuditSplit, Family, MembershipSets, Oracle, Records
 
@@ -123,7 +125,8 @@ def audit_multilabel(
     Returns:
         The report. The model is right about a record where it is right about all of its labels.
         Its attacks are "correctness" (number of labels that are right), "loss", "confidence",
-        "entropy" and "modified_entropy".
+        "entropy" and "modified_entropy". With 50 known persons per side or more there is "learned",
+        boosted trees that learn from known records what outputs, labels and loss of members are.
 
     Raises:
         DataError: shapes that disagree, values out of range, or a side that is empty.
@@ -150,6 +153,10 @@ def audit_multilabel(
         name: _summed(name, odds, truth)
         for name in ("correctness", "confidence", "entropy", "modified_entropy")
     }
+    shown = np.column_stack([p, truth, signals["loss"]])
+    learned = learned_signal(shown, table.member, table.known, table.whose, seed=seed)
+    if learned is not None:
+        signals["learned"] = learned
     return _audit(table, right.all(axis=1), signals, fpr, seed)
 
 
@@ -209,15 +216,19 @@ class _Sides:
             return cls(members, _mask(known, n, "known"), numbers)._checked()
         if not 0 < fraction < 1:
             raise ConfigError(f"known_fraction is {fraction}; it must be in (0, 1).")
-        whose = -1 - np.arange(n)
-        if numbers is not None:
-            whose = np.where(numbers < 0, whose, numbers)
+        whose = cls(members, members, numbers).whose
         chosen = np.zeros(n, dtype=bool)
         for name, side in (("members", members), ("others", ~members)):
             persons = np.unique(whose[side])
             order = numpy_generator(seed, "known", name).permutation(persons)
             chosen |= side & np.isin(whose, order[: round(fraction * len(order))])
         return cls(members, chosen, numbers)._checked()
+
+    @property
+    def whose(self) -> Int[np.ndarray, " n"]:
+        """Number of the person behind each record; below 0 for records of nobody else's."""
+        alone = -1 - np.arange(len(self.member))
+        return alone if self.subjects is None else np.where(self.subjects < 0, alone, self.subjects)
 
     def _checked(self) -> _Sides:
         for known, which in ((self.known, "known"), (~self.known, "scored")):

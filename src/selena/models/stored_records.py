@@ -92,7 +92,6 @@ def warn_of_stored_records(found: StoredRecords) -> None:
             f"The model keeps training records: {first.where} of {first.kind} holds {first.rows:,} "
             "rows. Whoever gets its file can read them, whatever attacks find; "
             "selena.find_stored_records lists all such parts.",
-            above=-1,
         )
 
 

@@ -108,7 +108,7 @@ def render_release_report(
             version=__version__,
             level=report.verdict.level,
             verdict=VERDICTS[report.verdict.level],
-            reason=report.verdict.reason,
+            reason=report.verdict.reason.replace("%", "\u00a0%"),  # as all other numbers here
             lines=figure_lines(report),
             few=FEW,
             charts=[draw_roc(models, family) for family in families],
