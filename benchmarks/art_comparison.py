@@ -27,8 +27,8 @@ from sklearn.metrics import roc_auc_score
 
 from selena import AuditWarning, Predictions, audit, audit_multilabel, audit_regression
 from selena.auditing.report import AuditReport
-from selena.environment import describe_environment
-from selena.files import write_json
+from selena.environment.description import describe_environment
+from selena.files.writing import write_json
 
 Row = dict[str, Any]
 
