@@ -118,11 +118,11 @@ def test_several_labels_leak_by_their_sum() -> None:
 
 
 def test_labels_that_leak_against_each_other() -> None:
-    """Members are surer of one label and less sure of the other: sums see nothing."""
+    """Members are predicted with more confidence in one label and with less in the other."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (N, 2))
-    sure = np.where(MEMBER[:, None], [3.0, 1.0], [1.0, 3.0]) + 0.5 * rng.normal(size=(N, 2))
-    p = 1 / (1 + np.exp(-(2 * labels - 1) * sure))
+    margin = np.where(MEMBER[:, None], [3.0, 1.0], [1.0, 3.0]) + 0.5 * rng.normal(size=(N, 2))
+    p = 1 / (1 + np.exp(-(2 * labels - 1) * margin))
     report = audit_multilabel(p, labels, MEMBER, known=KNOWN, fpr=0.2)
     summed = report.attacks["confidence"].variants["global"].summary.auc
     assert summed == pytest.approx(0.5, abs=0.2)  # six standard deviations of 150 and 150
