@@ -1,7 +1,7 @@
 """Train classifiers with membership privacy, attack them, report what leaks.
 
-Names can be guessed: attacks end in "Attack", scikit-learn estimators in "Classifier", defenses are
-called as their papers call them, and functions are verbs.
+Names follow rules: attacks end in "Attack", scikit-learn estimators in "Classifier", defenses have
+the names of their papers, and functions are verbs.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ if TYPE_CHECKING:
     from selena.types import AuditSplit, Dataset, MembershipSets, Records
     from selena.workspace import Workspace
 
-# Names are imported when they are first used: `import selena` costs nothing, and the command line
-# can settle how threads wait before PyTorch starts any.
+# Names are imported when they are first used, so `import selena` is fast, and the command line can
+# set how idle threads wait before PyTorch starts any.
 _HOME = {
     "AccessError": "errors",
     "AdversarialRegularization": "defenses",
@@ -287,5 +287,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # Those not imported yet too: shells complete names by it.
+    # Including names that are not imported yet, since shells use this list for completion.
     return [*__all__, *_PACKAGES]

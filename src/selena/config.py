@@ -35,7 +35,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     limits = Limits.from_environment()
     with border(path, "this is not valid TOML", error=ConfigError):
-        with path.open("rb") as stream:  # a pipe is as good as a file
+        with path.open("rb") as stream:  # pipes are allowed
             content = stream.read(limits.settings + 1)
         if len(content) > limits.settings:
             raise ConfigError(
@@ -48,9 +48,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check_names(path: Path, text: str, depth: int) -> None:
-    """Raise `ConfigError` for names of so many parts that parsing them would take ages.
+    """Raise `ConfigError` for names with more than `depth` parts, which take too long to parse.
 
-    Points are counted line by line, except those of numbers.
+    Dots are counted per line, except in numbers.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         if _FRACTION.sub("", line).count(".") >= depth:
@@ -61,11 +61,11 @@ def _check_names(path: Path, text: str, depth: int) -> None:
 
 
 def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
-    """Return `settings` (a frozen dataclass) with `changes` applied, nested ones included.
+    """Return `settings` (a frozen dataclass) with `changes` applied, including nested ones.
 
     Raises:
-        ConfigError: a key that `settings` lacks (the nearest one is named) or a value of the
-            wrong type.
+        ConfigError: an unknown key (the message names the nearest one) or a value of the wrong
+            type.
     """
     assert is_dataclass(settings) and not isinstance(settings, type)
     hints = get_type_hints(type(settings))
@@ -85,7 +85,7 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` on top, nested ones included."""
+    """Return `base` with `changes` applied, including nested ones."""
     result = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
@@ -94,7 +94,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _current_name(key: str, known: Sequence[str], where: str) -> str:
-    """Return the name that replaced `key` in version 1.0; both are read until 2.0."""
+    """Return the current name of `key`; version 1.0 renamed some, and reads both until 2.0."""
     now = _RENAMED.get(key, key)
     if key in known or now not in known:
         return key

@@ -1,4 +1,4 @@
-"""One thin tree of errors; `exit_code` is the only place where they become exit codes."""
+"""The exceptions of this library, each with the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class SelenaError(Exception):
-    """Anything a user can fix. The message names what is wrong and the fix."""
+    """An error that a user can fix; the message says what is wrong and how to fix it."""
 
     exit_code = 2
 
@@ -21,7 +21,7 @@ class ConfigError(SelenaError, ValueError):
 
 
 class TrainingError(SelenaError):
-    """Training that cannot go on (a loss that is no longer finite)."""
+    """Training that cannot continue, for example because the loss is no longer finite."""
 
     exit_code = 1
 
@@ -33,11 +33,11 @@ class ClusterError(SelenaError):
 
 
 class StoreError(SelenaError):
-    """A run folder that is half-written, foreign, stale or damaged."""
+    """A run folder or file that is incomplete, damaged, outdated or of another run."""
 
 
 class AccessError(SelenaError):
-    """An attack that asks the oracle for more than its declared access allows."""
+    """An attack that asks the oracle for more than its declared access."""
 
 
 class AuditWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Three literal tables: data sets, defenses and attacks by name.
+"""Tables of data sets, defenses and attacks by name.
 
 A new defense or attack is one file and one line here (CONTRIBUTING.md).
 """
@@ -59,18 +59,18 @@ __all__ = [
 ]
 
 Changes = Mapping[str, Any]
-"""Hyperparameters by name, nested as in the dataclass they change."""
+"""Hyperparameters by name, nested like the dataclass they change."""
 
 Build = Callable[[Plan, Dataset], Defense]
 
 
 def trained(kind: Callable[..., Defense]) -> Build:
-    """Return how a class that takes network, number of classes and recipe is built."""
+    """Return a builder for a class that takes network, number of classes and recipe."""
     return lambda plan, data: kind(plan.network(data), data.num_classes, plan.training)
 
 
 def wrapped(kind: Callable[..., Defense], **settings: Any) -> Build:
-    """Return how a class that wraps another defense is built: around an undefended network."""
+    """Return a builder for a class that wraps a defense; it wraps an undefended network."""
     return lambda plan, data: kind(trained(Undefended)(plan, data), **settings)
 
 
@@ -103,10 +103,10 @@ class AttackEntry:
     """A registered attack.
 
     Attributes:
-        kind: its class. Where that has a classmethod `from_plan(plan, data, **settings)`, this
-            builds the attack; any other of needs "training" takes the `defense` to repeat.
-        settings: hyperparameters that make it this attack of its class.
-        in_family: whether the family's name includes it; attacks that take very long, or need more
+        kind: its class. If that has a classmethod `from_plan(plan, data, **settings)`, it builds
+            the attack; any other attack with needs "training" takes the `defense` to repeat.
+        settings: hyperparameters of this attack, if several attacks share a class.
+        in_family: whether the family's name includes it. Attacks that take very long, or need more
             than the others of their family, run only when they are named.
     """
 
@@ -140,7 +140,7 @@ class AttackEntry:
 
 
 def offline(statistic: str) -> AttackEntry:
-    """Return the entry of a statistic that uses no model which saw the record in question."""
+    """Return the entry of an offline statistic: it uses only models that did not see the record."""
     settings = {"statistic": statistic, "online": False}
     return AttackEntry(ReferenceModelAttack, settings, in_family=False)
 
@@ -177,8 +177,8 @@ ATTACKS: dict[str, AttackEntry] = {
     "parrot": AttackEntry(ParrotAttack, in_family=False),
 }
 
-# The paper chooses the number of flips on the records that are scored. By this name every number
-# is an attack of its own, and the report's `strongest_on_evaluation` makes that choice, flagged.
+# The paper chooses the number of flips on the scored records. With this name every number is a
+# separate attack, and the report's `strongest_on_evaluation` makes that choice (marked as biased).
 EVERY_FLIP = "flip_noise_each"
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -194,7 +194,7 @@ def build_defense(
     if name not in DEFENSES:
         raise unknown_name("defense", name, DEFENSES)
     changes = _checked(settings, "defense", DEFENSES)
-    # Those of others too: a wrong setting is an error wherever it stands.
+    # Also settings of other defenses, so that a wrong setting is always an error.
     built = {
         each: override(DEFENSES[each](plan, dataset), change, f"defense_settings.{each}.")
         for each, change in {name: {}, **changes}.items()
@@ -213,9 +213,9 @@ def build_attacks(
 ) -> list[Attack]:
     """Return the attacks called `names`.
 
-    A family's name stands for those of its attacks that suit the data set's features and need
-    nothing outside of `needs`. `settings` holds changes to hyperparameters under the names of
-    attacks. Attacks that repeat the target's training do so by `defense`, by default undefended.
+    A family's name stands for its attacks that suit the data set's features and need nothing
+    outside of `needs`. `settings` holds changes to hyperparameters by the names of attacks. Attacks
+    that repeat the target's training use `defense`, by default an undefended network.
 
     Raises:
         ConfigError: an unknown name or hyperparameter, or a named attack that does not suit the
@@ -266,7 +266,7 @@ def attacks_of(name: str) -> list[str]:
 
 
 def prediction_attacks() -> list[Attack]:
-    """Return the attacks that need nothing but predictions for the records themselves."""
+    """Return the attacks that need only predictions for unchanged records."""
     entries = [entry for entry in ATTACKS.values() if entry.needs == "predictions"]
     return [entry.kind(**entry.settings) for entry in entries if entry.in_family]
 

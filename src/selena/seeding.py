@@ -1,7 +1,7 @@
-"""Every random draw has a name: its seed is derived from one root seed and a path of names.
+"""Seeds of random draws, derived from one root seed and a path of names.
 
-Two draws with different paths are independent, so adding one never moves another, and any
-part of a run (sub-model 7, epoch 3, the shuffle of the candidates) can be redone alone.
+Draws with different paths are independent, so adding one never changes another, and any part of a
+run (sub-model 7, epoch 3, the shuffle of the candidates) can be repeated alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def numpy_generator(root: int, *path: str | int) -> np.random.Generator:
 def torch_generator(root: int, *path: str | int) -> torch.Generator:
     """Return a CPU generator seeded by `child_seed(root, *path)`.
 
-    Draws are made on the CPU and moved, so that every device sees the same ones.
+    Draws are made on the CPU and then moved, so that all devices get the same ones.
     """
     return torch.Generator().manual_seed(child_seed(root, *path))
 
@@ -45,15 +45,15 @@ _GLOBAL = RLock()
 
 @contextmanager
 def seeded(root: int, *path: str | int) -> Iterator[None]:
-    """Run a block under PyTorch's global generators seeded by name, then restore them.
+    """Run a block with PyTorch's global generators seeded by name, then restore them.
 
-    For what takes no generator: weight initialisation and dropout. These generators belong to the
-    whole process, so threads take turns.
+    It serves functions without a generator argument: weight initialisation and dropout. These
+    generators belong to the whole process, so threads take turns.
     """
     seed, devices = child_seed(root, *path), list(range(torch.cuda.device_count()))
     with _GLOBAL, torch.random.fork_rng(devices=devices):
-        # `torch.manual_seed` would also write down, for every kind of device that is not there,
-        # what to do should it come, with the stack of the call: time and memory for each epoch.
+        # `torch.manual_seed` would also queue a call for every kind of device that is absent, with
+        # its stack trace, which costs time and memory in each epoch.
         torch.default_generator.manual_seed(seed)
         if devices:
             torch.cuda.manual_seed_all(seed)

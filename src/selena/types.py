@@ -1,7 +1,7 @@
-"""The nouns of the house, and the protocols that its parts speak.
+"""The basic types of the library, and the protocols of models, attacks and defenses.
 
-An attack sees an `Oracle` and what the attacker knows, and returns a `Scorer`; only the audit
-holds the truth about membership. A higher score always means "member".
+An attack gets an `Oracle` and the records that the attacker knows, and returns a `Scorer`. Only the
+audit knows the truth about membership. A higher score always means "member".
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from selena.files.escaping import shorten
 from selena.workspace import Workspace
 
 Access = Literal["label", "logits", "gradient"]
-"""What an attack may ask of the oracle; each level includes those before it."""
+"""What an attack may ask the oracle for; each level includes those before it."""
 
 Family = Literal["direct", "label-only", "adaptive", "reference-model"]
-"""The attack families: those of the paper's Table 2, and what came after it."""
+"""The attack families: those of the paper's Table 2, and later ones."""
 
 Needs = Literal["predictions", "features", "training"]
-"""What an attack needs: answers about the records themselves, as a table of predictions holds
-them; features, which it changes or trains on; or the target's training, which it repeats."""
+"""What an attack needs: answers about unchanged records, as in a table of predictions; features,
+which it changes or trains on; or the target's training, which it repeats."""
 
 FeatureKind = Literal["binary", "continuous", "image"]
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Labelled records: features, labels, ids, and subjects where there are some.
+    """Labelled records: features, labels, ids, and subjects if there are any.
 
     Attributes:
         x: features, n x anything: bits uint8 {0, 1}, images uint8 [0, 255], others float32.
         y: class labels, int64 in [0, number of classes).
         ids: row numbers in the data set they came from, int64.
-        subjects: number of the person (household, device, ...) that each is of, int64, -1 where it
-            stands alone; None where all do. Split-AI and splits keep a subject together, and of
-            each an audit makes one score.
+        subjects: number of each record's person (household, device, ...), int64, -1 for none; None
+            if no record has one. Split-AI and splits keep the records of a subject together, and
+            an audit gives each subject one score.
     """
 
     x: Shaped[Tensor, "n *features"]
@@ -75,7 +75,7 @@ class Records:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All that there is of the records: x, y, ids, and subjects where there are some."""
+        """All tensors of the records: x, y, ids, and subjects if there are any."""
         whole = (self.x, self.y, self.ids)
         return whole if self.subjects is None else (*whole, self.subjects)
 
@@ -103,16 +103,16 @@ class Dataset:
     """Records with what is needed to split and train on them.
 
     Attributes:
-        name: the name it is registered under, or the file it came from.
+        name: its registered name, or the file it came from.
         records: all records.
         num_classes: number of classes.
         features: "binary" (bits), "continuous" or "image".
         recipe: name of the training recipe it uses by default.
         n_members: number of training records of the target model by default.
         source: where the records come from, in words.
-        synthetic: true where no real person or object stands behind a record.
+        synthetic: whether the records are synthetic, without real persons or objects.
         member_pool: which records members are drawn from; None for all of them.
-        class_names: what its records' own labels were called, where numbers stand for those.
+        class_names: names of the classes, if the original labels were not their numbers.
     """
 
     name: str
@@ -137,12 +137,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class MembershipSets:
-    """Records whose membership is known to somebody: members and non-members.
+    """Members and non-members.
 
     Attributes:
-        members, non_members: as many of the one as of the other, where attacks meet them.
-        extra_members: known besides; an attacker who imitates the target trains on them too.
-        candidates: what a reference-model attack will be asked about, shuffled.
+        members, non_members: the records; attacks always get equal numbers of both.
+        extra_members: further known members; an attacker who imitates the target trains on them.
+        candidates: the records that a reference-model attack will score, shuffled.
     """
 
     members: Records
@@ -167,10 +167,12 @@ class AuditSplit:
     """Disjoint sets of records to train and audit one target model on: five, and canaries.
 
     Attributes:
-        known: what the attacker knows: half of the members, and the reference non-members.
-        evaluation: what is scored: the other half, and the test non-members.
-        validation: non-members on which models may be selected; never scored.
-        canaries: planted besides (`data/canaries.py`), scored apart; `extra_members` are not.
+        known: the records that the attacker knows: half of the members, and the reference
+            non-members.
+        evaluation: the scored records: the other half, and the test non-members.
+        validation: non-members for selecting models; never scored.
+        canaries: planted records (`data/canaries.py`), scored separately; their `extra_members`
+            are not scored.
     """
 
     known: MembershipSets
@@ -188,7 +190,7 @@ class AuditSplit:
         return concatenate(self.known.members, self.evaluation.members, *planted)
 
     def sizes(self) -> dict[str, int]:
-        """Return how many records are in the sets, by name; canaries where there are some."""
+        """Return the numbers of records in the sets, by name, with canaries if there are any."""
         sets = {
             "known_members": self.known.members,
             "known_non_members": self.known.non_members,
@@ -204,19 +206,19 @@ class AuditSplit:
 
 @runtime_checkable
 class TargetModel(Protocol):
-    """A classifier that answers queries; one of probabilities returns their logarithms."""
+    """A classifier that answers queries with logits, or with logarithms of probabilities."""
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
 
     def logits(self, x: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return logits (or log-probabilities), float32 on the CPU; softmax predicts."""
+        """Return logits (or log-probabilities), float32 on the CPU; softmax gives probabilities."""
 
 
 @runtime_checkable
 class StoredModel(TargetModel, Protocol):
-    """A target model that can be written down; its defense's `restore` reads it back."""
+    """A target model that can be saved; its defense's `restore` rebuilds it."""
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to answer queries, as named tensors."""
@@ -224,24 +226,24 @@ class StoredModel(TargetModel, Protocol):
 
 @runtime_checkable
 class DifferentiableModel(TargetModel, Protocol):
-    """A target model whose gradients an attacker inside the machine could read."""
+    """A target model whose gradients an attacker with the model file could read."""
 
     def differentiable_logits(self, x: Float[Tensor, "n *features"]) -> Float[Tensor, "n c"]:
-        """Return logits through which gradients flow back to `x`, which may lie on any device."""
+        """Return logits through which gradients flow back to `x`, which may be on any device."""
 
 
 @runtime_checkable
 class FilterModel(TargetModel, Protocol):
-    """A target model that changes what another answers, but never the predicted label."""
+    """A target model that changes the answers of another model, but never the predicted label."""
 
     @property
     def labels_of(self) -> TargetModel:
-        """The model behind it; whoever asks for labels alone may ask that one."""
+        """The model behind the filter, which can answer queries for labels."""
 
 
 @runtime_checkable
 class FlipModel(TargetModel, Protocol):
-    """A target model that has a shorter way to the labels of records whose bits are flipped."""
+    """A target model that computes the labels of bit-flipped records faster."""
 
     def flipped_labels(
         self, x: UInt8[Tensor, "n d"], flips: Bool[Tensor, "k d"]
@@ -251,7 +253,7 @@ class FlipModel(TargetModel, Protocol):
 
 @runtime_checkable
 class Oracle(Protocol):
-    """What an attack may ask of a target model; asking beyond the declared access raises."""
+    """Answers an attack's queries to a target model; queries beyond the declared access raise."""
 
     @property
     def num_classes(self) -> int:
@@ -280,8 +282,8 @@ class Scorer(Protocol):
     def calibration(self) -> MembershipSets:
         """The known records on which thresholds may be fitted.
 
-        All of them for a plain statistic; for a scorer that was itself trained on known
-        records, the part that it held out, so that a threshold never sees overfitted scores.
+        For a plain statistic these are all known records. For a scorer that was trained on known
+        records, they are the held-out part, so that thresholds are not fitted on overfitted scores.
         """
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
@@ -292,7 +294,7 @@ class Scorer(Protocol):
 class Attack(Protocol):
     """A membership inference attack: frozen hyperparameters and `fit`.
 
-    What is the same for all attacks of a class is a class variable there
+    A property that is the same for all attacks of a class is a class variable
     (`family: ClassVar[Family] = "direct"`).
     """
 
@@ -306,28 +308,28 @@ class Attack(Protocol):
 
     @property
     def access(self) -> Access:
-        """What it may ask of the oracle."""
+        """What it may ask the oracle for."""
 
     @property
     def needs(self) -> Needs:
-        """What it needs to run; of "training" it is told the candidates."""
+        """What it needs to run; with "training" it also gets the candidates."""
 
     def fit(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Scorer:
-        """Learn from what the attacker knows and return a scorer."""
+        """Learn from the records that the attacker knows and return a scorer."""
 
 
 @runtime_checkable
 class Fitting(Protocol):
-    """An attack on its way to a scorer: its questions are answered, its network is untrained."""
+    """A partly fitted attack: it has asked all its queries, but its network is untrained."""
 
     def train(self, others: Sequence[Any], workspace: Workspace) -> Sequence[Scorer]:
-        """Train its network and those of `others`, of its own type, side by side where it can.
+        """Train its network and those of `others`, of the same type, side by side if possible.
 
         Returns:
-            Its own scorer, then theirs in order: each the one that it would have become alone
-            (on an accelerator, where networks share products, except for rounding).
+            Its own scorer, then those of `others` in order. Each equals the scorer of training
+            alone (except for rounding on an accelerator, where networks share products).
         """
 
 
@@ -338,7 +340,7 @@ class TrainingAttack(Attack, Protocol):
     def prepare(
         self, oracle: Oracle, known: MembershipSets, *, seed: int, workspace: Workspace = ...
     ) -> Fitting:
-        """Ask the oracle all that training needs; `fit` is this and `Fitting.train` alone."""
+        """Ask all queries that training needs; `fit` is this followed by `Fitting.train`."""
 
 
 @runtime_checkable
@@ -348,7 +350,7 @@ class Defense(Protocol):
     def fit(
         self, train: Records, validation: Records, *, seed: int, workspace: Workspace = ...
     ) -> StoredModel:
-        """Return a new fitted target model; nothing unfitted can answer a query."""
+        """Return a new fitted target model; a defense itself answers no queries."""
 
     def restore(self, state: dict[str, Tensor]) -> StoredModel:
-        """Rebuild the target model from `StoredModel.state`, on the device that the state is on."""
+        """Rebuild the target model from `StoredModel.state`, on the device of the state."""

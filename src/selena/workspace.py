@@ -1,7 +1,7 @@
-"""Where and how work is done - device, folder, progress - never what comes out of it.
+"""Where and how work is done (device, folder, progress), but not what is done.
 
-A workspace without a folder keeps nothing; one with a folder keeps each finished artifact (a
-sub-model, a checkpoint) as its own safetensors file, so that killed work goes on from there.
+A workspace without a folder keeps nothing. With a folder it keeps each finished artifact (a
+sub-model, a checkpoint) as a separate safetensors file, from which killed work resumes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Step(Protocol):
     """One running progress bar."""
 
     def advance(self, amount: float = 1.0) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         ...
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Somebody who shows how far a long step has come."""
+    """Shows the progress of long steps."""
 
     def step(self, description: str, total: float) -> AbstractContextManager[Step]:
         """Open a bar of `total` units for the length of a `with` block."""
@@ -47,7 +47,7 @@ class _NoStep:
 
 
 class Silent:
-    """The progress of a library call: none."""
+    """Shows no progress; the default of library calls."""
 
     @contextmanager
     def step(self, description: str, total: float) -> Iterator[Step]:
@@ -57,15 +57,15 @@ class Silent:
 
 @runtime_checkable
 class TrainingLog(Protocol):
-    """Somebody who keeps the curves of networks in training."""
+    """Keeps the training curves of networks."""
 
     def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
-        """Take the values (loss, learning_rate, ...) of a network after `epoch` epochs."""
+        """Log the values (loss, learning_rate, ...) of a network after `epoch` epochs."""
         ...
 
 
 class NoLog:
-    """The log of those who asked for none."""
+    """A log that keeps nothing."""
 
     def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
         """Keep nothing."""
@@ -78,21 +78,21 @@ class Workspace:
     Attributes:
         device: "cpu", "cuda", "cuda:1", ...
         folder: where artifacts are kept, or None to keep nothing.
-        progress: who shows progress.
-        checkpoint_seconds: how much training may be lost when the process is killed.
+        progress: shows progress.
+        checkpoint_seconds: training time that may be lost when the process is killed.
         workers: processes that train the networks of an ensemble; 0 for one per core that this
-            process may use. Each computes with its share of them. On an accelerator there is one.
-        cohort_size: networks of an ensemble that train side by side; 0 for a rule that goes by
+            process may use. Each uses its share of the cores. On an accelerator there is one.
+        cohort_size: networks of an ensemble that train side by side; 0 for a rule based on
             device and network (`selena.training.cohort_size`).
-        executor: who trains long ensembles: "local" for processes of this machine; "ray",
-            "ray://HOST:PORT" or "dask://HOST:PORT" for a cluster; "here" for this process alone.
-        mixed: whether machines of a cluster may take part that round otherwise than this one.
-        task_gpus: GPUs, or the share of one, that a task of a cluster gets; it then trains on
-            the worker's "cuda", whatever `device` is here.
-        cores: cores that threads are shared out by; 0 for those that this process may use.
-        log: who keeps training curves.
+        executor: where long ensembles train: "local" for processes of this machine; "ray",
+            "ray://HOST:PORT" or "dask://HOST:PORT" for a cluster; "here" for this process only.
+        mixed: whether machines of a cluster that round differently from this one may take part.
+        task_gpus: GPUs, or the share of one, per task of a cluster; the task then trains on the
+            worker's "cuda", regardless of `device`.
+        cores: cores that processes share; 0 for those that this process may use.
+        log: keeps training curves.
         touched: names of the artifacts saved or found so far (for `clear`).
-        shared: what those who work here hold in memory together (`share`).
+        shared: objects in memory that several users of the workspace share (`share`).
     """
 
     _: KW_ONLY
@@ -111,21 +111,21 @@ class Workspace:
     shared: dict[str, Any] = field(default_factory=dict)
 
     def share(self, name: str, make: Callable[[], T]) -> T:
-        """Return what `make` made when `name` was first asked for."""
+        """Return the shared object `name`; the first call makes it by `make`."""
         if name not in self.shared:
             self.shared[name] = make()
         made: T = self.shared[name]
         return made
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Keep an artifact, atomically; without a folder, forget it."""
+        """Keep an artifact, written atomically; do nothing without a folder."""
         if self.folder is None:
             return
         self.touched.add(name)
         save_tensors(self.folder / f"{name}.safetensors", tensors)
 
     def load(self, name: str) -> dict[str, Tensor] | None:
-        """Return a kept artifact, or None where there is none."""
+        """Return a kept artifact, or None if there is none."""
         if self.folder is None:
             return None
         path = self.folder / f"{name}.safetensors"
@@ -139,18 +139,18 @@ class Workspace:
         return tensors
 
     def discard(self, name: str) -> None:
-        """Forget a kept artifact."""
+        """Delete a kept artifact."""
         if self.folder is not None:
             (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
             self.touched.discard(name)
 
     def clear(self) -> None:
-        """Forget every artifact that this workspace saved or found; an empty folder goes too."""
+        """Delete every artifact that this workspace saved or found, and the folder if empty."""
         for name in sorted(self.touched):
             self.discard(name)
         if self.folder is not None:
             sweep(self.folder)
-            with suppress(OSError):  # others work in it, or were quicker
+            with suppress(OSError):  # others still use it, or have already deleted it
                 self.folder.rmdir()
 
     @property
@@ -182,7 +182,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         with atomic_path(path) as temporary:
             plain = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
-            # Not by save_file, which puts another file in the place of the one that is held.
+            # Not by save_file, which would replace the file that is held open here.
             temporary.write_bytes(save(plain))
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written ({error}).") from error

@@ -128,7 +128,7 @@ def audit_command(
     else:
         raise ConfigError("Give either --predictions, or --model with --members.")
     result, verdicts = report.to_json(), gate.judge(report)
-    # Files first: the terminal may be gone.
+    # Files first, because writing to a closed terminal fails.
     with together():
         if json_out:
             write_json(json_out, {**result, **gate.to_json(verdicts)})
@@ -189,7 +189,7 @@ def _audit_model(
 def load_factory(text: str) -> Callable[..., Any]:
     """Return the object that `package.module:callable` names; the working directory comes first.
 
-    Importing a module runs its code: name only what you would run yourself.
+    Importing a module runs its code, so name only code that you trust.
 
     Raises:
         ConfigError: `text` has another form, or names nothing that can be called.

@@ -1,8 +1,8 @@
 """What each data set, defense and attack is, needs and costs: `selena list`, docs/catalog.md.
 
-What a class says of itself (family, access, features, hyperparameters) is read from it. The tables
-of `catalog_lines` add one line each, the paper and the cost. A defense or an attack that is not in
-them is listed with the first sentence of its docstring.
+Family, access, features and hyperparameters are read from the classes. The tables of
+`catalog_lines` add a summary, the paper and the cost. A defense or an attack that is not in them is
+listed with the first sentence of its docstring.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Entry:
         needs: what it needs.
         cost: about what it costs: trainings, steps or queries.
         paper: where it was published; may be empty.
-        family: of an attack: its family.
-        access: of an attack: what it reads of the model's answers.
-        in_family: of an attack: whether the family's name includes it.
+        family: family of an attack.
+        access: for an attack, the answers that it needs.
+        in_family: for an attack, whether the family's name includes it.
         settings: hyperparameters that a settings file can change.
     """
 
@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def cited(self) -> str:
-        """The summary with the paper."""
+        """The summary, followed by the paper."""
         return f"{self.summary} ({self.paper})" if self.paper else self.summary
 
 

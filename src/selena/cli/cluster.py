@@ -1,4 +1,4 @@
-"""`selena cluster`: which machines there are, and whether they may take part."""
+"""`selena cluster`: the machines of a cluster, and whether they may take part."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_command(
     task_gpus: options.TaskGpus = None,
     json_out: options.Json = None,
 ) -> None:
-    """Print what each machine is, and whether it may take part in work begun here."""
+    """Print each machine, and whether it may take part in work started here."""
     machines = Machines(executor=executor, task_gpus=task_gpus or 0.0)
     workspace = Workspace(executor=executor, task_gpus=machines.task_gpus, workers=0)
     pool = open_cluster(workspace, worker_threads(worker_count(workspace)))

@@ -1,4 +1,4 @@
-"""What `--help` says last: three examples per command, and the exit codes."""
+"""The end of `--help`: three examples per command, and the exit codes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(command: str) -> str | None:
-    """Return the end of a command's help: its examples and, of `selena` itself, the exit codes."""
+    """Return the end of a command's help: its examples and, for `selena` itself, exit codes."""
     lines = EXAMPLES.get(command)
     if lines is None:
         return None

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 NOT_JUDGED = 1
-"""The exit code of a command with a gate that could not judge."""
+"""The exit code of a command whose gate is unresolved."""
 
 
 class Judged(SystemExit):
-    """The end of a command whose gate reached its verdicts; they set the exit code."""
+    """Ends a command whose gate has reached its verdicts, with their exit code."""
 
 
 @contextmanager
 def verdicts_own_their_codes(arguments: Sequence[str]) -> Iterator[None]:
-    """Reserve exit code 2 for "unresolved" if there is a gate; errors end with 1 then.
+    """With a gate, reserve exit code 2 for "unresolved" and end with 1 on errors.
 
     Without a gate, 2 is the code of a wrong option or an unreadable file. A pipeline that accepts
-    "unresolved" must not accept those.
+    "unresolved" must not accept these errors.
 
     Args:
         arguments: the command line, without the program.

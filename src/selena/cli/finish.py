@@ -1,4 +1,4 @@
-"""The end of commands that trained or attacked: a table on the terminal, and files."""
+"""The output of commands that trained or attacked: a table on the terminal, and files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def finish(
     html: Path | None = None,
     also: Callable[[], object] = lambda: None,
 ) -> list[Path]:
-    """Write what was asked for (`more` into the JSON), print the table, return the files.
+    """Write the requested files (with `more` in the JSON), print the table, return the files.
 
-    All files appear together, with those that `also` writes.
+    All files appear together, including those that `also` writes.
     """
     command = shlex.join(["selena", *sys.argv[1:]])
-    # Files first: the terminal may be gone.
+    # Files first, because writing to a closed terminal fails.
     with together():
         written = results.write_report(out, title=title, command=command) if out else []
         for page in (out / "report.html" if out else None, html):

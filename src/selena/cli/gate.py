@@ -1,4 +1,4 @@
-"""`--fail-if`: verdicts on the terminal and in files, and the exit code that a pipeline reads."""
+"""`--fail-if`: verdicts on the terminal and in files, and the exit code for a pipeline."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Gate:
     """The conditions of one command; without conditions it does nothing.
 
     Attributes:
-        conditions: when to fail.
+        conditions: conditions under which the gate fails.
         bound: what is compared with their limits.
-        junit: where the verdicts are written as JUnit XML.
+        junit: JUnit XML file for the verdicts.
     """
 
     conditions: tuple[Condition, ...]
@@ -39,7 +39,7 @@ class Gate:
         """Return the gate that the options describe; call it before any work.
 
         Raises:
-            ConfigError: a condition or a bound that is none, or a file for no verdicts.
+            ConfigError: an invalid condition or bound, or a file without conditions.
         """
         conditions = tuple(parse_condition(text) for text in fail_if or ())
         if junit and not conditions:
@@ -55,14 +55,14 @@ class Gate:
         return judge(report, self.conditions, self.bound, subject=subject, audits=audits)
 
     def to_json(self, verdicts: Sequence[ConditionResult]) -> dict[str, Any]:
-        """Return what the gate adds to a report: the key `gate`, or nothing without conditions."""
+        """Return the gate's part of a report: the key `gate`, or nothing without conditions."""
         if not self.conditions:
             return {}
         judged = [verdict.to_json() for verdict in verdicts]
         return {"gate": {"exit_code": exit_code(verdicts), "verdicts": judged}}
 
     def write(self, verdicts: Sequence[ConditionResult], properties: Mapping[str, object]) -> None:
-        """Write the JUnit file, if one was asked for; `properties` (the seed, ...) go into it."""
+        """Write the JUnit file, if requested, with `properties` (the seed, ...)."""
         if self.junit:
             about = {"selena": __version__, **properties}
             write_text(self.junit, junit_xml(verdicts, properties=about))

@@ -1,7 +1,7 @@
 """The commands; each is imported only when it is called.
 
-Importing PyTorch takes seconds. The list of commands, the version and the completion of a command's
-name must not wait for it.
+Importing PyTorch takes seconds, which the list of commands, the version and the completion of
+names must not wait for.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ COMMANDS = {
     ),
     "release-report": (
         "release_report:release_report_command",
-        "Write one document (PDF or HTML) for whoever decides whether a model may leave.",
+        "Write one document (PDF or HTML) for the decision whether a model may be released.",
     ),
     "tune": (
         "tune:tune_command",
-        "Search settings that trade accuracy against leakage; evaluation records take no part.",
+        "Search settings that trade accuracy against leakage, without evaluation records.",
     ),
     "export": (
         "export:export_command",
@@ -75,10 +75,10 @@ COMMANDS = {
         "Print versions, cores, instruction sets and devices, for bug reports.",
     ),
 }
-"""By name, in the order of `selena --help`: where a command is, and the first line of its help."""
+"""Commands by name, in the order of `selena --help`: module:function and first line of the help."""
 
 RENAMED_OPTIONS = {"--group-column": "--subject-column", "--members": "--n-members"}
-"""Old names of options, read until 2.0 by commands that have the new one and not the old one."""
+"""Old names of options and their new names; commands accept them until version 2.0."""
 
 app = typer.Typer(
     help="Train classifiers with membership privacy, attack them, report what leaks.",
@@ -91,14 +91,14 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; errors a user can fix become one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that has no "±" shows "?"
+        if isinstance(stream, TextIOWrapper):  # a terminal without "±" in its encoding shows "?"
             stream.reconfigure(errors="replace")
     with verdicts_own_their_codes(sys.argv[1:]):
         try:
             with stoppable():
                 clear_shared_memory()
                 app()
-        except (SelenaError, OSError) as error:  # as a full disk
+        except (SelenaError, OSError) as error:  # OSError: for example a full disk
             _say(f"Error: {error}", "red")
             sys.exit(error.exit_code if isinstance(error, SelenaError) else 1)
         except Stopped as stopped:
@@ -112,7 +112,7 @@ def _say(text: str, style: str) -> None:
 
 
 class _Printable(logging.Formatter):
-    """Log lines with control characters of names as escapes."""
+    """Formats log lines with control characters in names as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))

@@ -260,13 +260,13 @@ def comma_separated(values: list[str] | None) -> tuple[str, ...]:
 
 
 def machines(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the options `Executor`, `Mixed` and `TaskGpus` that were given."""
+    """Return the given ones of the options `Executor`, `Mixed` and `TaskGpus`."""
     given = {name: arguments.get(name) for name in ("executor", "mixed", "task_gpus")}
     return {name: value for name, value in given.items() if value not in (None, False)}
 
 
 def word_or_number(value: str) -> str | float:
-    """Return an option that is a word or a number as what it is."""
+    """Return an option's value as a number if it is one, else as a word."""
     try:
         return float(value)
     except ValueError:

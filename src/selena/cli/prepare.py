@@ -1,4 +1,4 @@
-"""`selena prepare`: published data sets, downloaded and converted before they are needed."""
+"""`selena prepare`: downloads and converts published data sets before they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars with the time left; without a terminal, a line per stage."""
+"""Progress bars with the remaining time; without a terminal, one line per stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from selena.reports.console import SafeConsole
 from selena.workspace import Step
 
 _LEVELS = 3
-"""Depth of nested steps down to which each gets a line."""
+"""Largest depth of nested steps that get a line."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _RichStep:
 class RichProgress:
     """Shows every running step as a bar on the terminal's error stream.
 
-    Without a terminal each step is one line there when it begins, with the minutes since the first.
+    Without a terminal each step is one line at its start, with the minutes since the first step.
     Results go to the output stream, which may be a pipe.
     """
 

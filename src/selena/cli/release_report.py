@@ -1,4 +1,4 @@
-"""`selena release-report`: one document for whoever decides whether a model may leave."""
+"""`selena release-report`: one document for the decision whether a model may be released."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def release_report_command(
     ),
     records_key: Annotated[
         Path | None,
-        typer.Option(help="CSV file to write: which row each pseudonym is. Keep it inside."),
+        typer.Option(help="CSV file to write: the row of each pseudonym. Do not publish it."),
     ] = None,
     model_card: Annotated[
         Path | None, typer.Option(help="YAML file to write: a section for a model card.")
     ] = None,
 ) -> None:
-    """Write one document (PDF or HTML) for whoever decides whether a model may leave."""
+    """Write one document (PDF or HTML) for the decision whether a model may be released."""
     report = RunFolder(source).report() if source.is_dir() else AuditReport.load(source)
     with together():
         write_release_report(report, output, title=title, records_key=records_key)

@@ -162,7 +162,7 @@ def worst_case_command(
 def _given(
     do: Callable[..., Any], worst: worst_case.WorstCase, task: PaperTask, *rest: Any, **named: Any
 ) -> Any:
-    """Plan or run the worst case, which knows its task."""
+    """Plan or run the worst case."""
     return do(worst, *rest, **named)
 
 
@@ -226,7 +226,7 @@ def _show(console: Console, document: Document) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words, rounded as an estimate deserves."""
+    """Return a time in words, rounded like an estimate."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

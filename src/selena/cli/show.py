@@ -29,7 +29,7 @@ _GATE = {0: "passes", 2: "is unresolved: there are too few records", 3: "fails"}
 
 
 def wide_console(*files: Path | None) -> Console:
-    """Return a console as wide as its terminal; for a file or a pipe, as wide as the tables.
+    """Return a console as wide as its terminal, or as the tables for a file or a pipe.
 
     It writes to the error stream if one of the command's `files` is the output stream.
     """

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends cleanly, and says what was kept and how to continue."""
+"""Ctrl-C and SIGTERM: ends a command cleanly, and says what was kept and how to continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _kept = [_NOTHING]
 
 
 class Stopped(BaseException):
-    """A signal asked this process to end. Typer hides a KeyboardInterrupt.
+    """Raised when a signal ends this process; not KeyboardInterrupt, which Typer hides.
 
     Attributes:
         number: the signal.
@@ -28,7 +28,7 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that a shell expects of a process that a signal ended."""
+        """The exit code that shells use for a process ended by this signal."""
         return 128 + self.number
 
     @property
@@ -38,7 +38,7 @@ class Stopped(BaseException):
 
 
 def keeps_work_in(folder: Path) -> None:
-    """Let the message of a stopped command say that finished work is kept in `folder`."""
+    """Make the message of a stopped command say that finished work is kept in `folder`."""
     _kept[0] = (
         f"Finished models, attacks and checkpoints are kept in {folder}; run the same command "
         "again to continue."
@@ -46,13 +46,13 @@ def keeps_work_in(folder: Path) -> None:
 
 
 def keeps_downloads_in(folder: Path) -> None:
-    """Let the message of a stopped command say that downloads are kept in `folder`."""
+    """Make the message of a stopped command say that downloads are kept in `folder`."""
     _kept[0] = f"Downloads are kept in {folder}; run the same command again to continue."
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let the first of both signals in the block raise `Stopped`; a second one kills the process.
+    """Make the first signal in the block raise `Stopped`; a second one kills the process.
 
     A signal that was ignored before stays ignored, such as Ctrl-C in a background script.
     """

@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, and finished experiments for MLflow."""
+"""Logs training curves to TensorBoard and finished experiments to MLflow."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def tune_command(
     ] = _OUT,
     json_out: options.Json = None,
 ) -> None:
-    """Search settings that trade accuracy against leakage; evaluation records take no part."""
+    """Search settings that trade accuracy against leakage, without evaluation records."""
     space = Space(
         _range(epochs, int, "--epochs"),
         _range(learning_rate, float, "--learning-rate"),
@@ -118,7 +118,7 @@ def tune_command(
 
 
 def lines(tuning: Tuning, out: Path) -> list[str]:
-    """Return what is printed: the front, and the chosen trial."""
+    """Return the printed lines: the front, and the chosen trial."""
     by_number = {each.number: each for each in tuning.trials}
     found = [
         f"{len(tuning.trials)} trials; no trial is better in both than these "

@@ -1,4 +1,4 @@
-"""Warnings of a command: one line each, without a place in this code."""
+"""Shows warnings of a command as one line each, without a place in the source code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selena.reports.console import SafeConsole
 
 @contextmanager
 def warnings_in_a_line() -> Iterator[None]:
-    """Show each warning as one line, and those about audits each time."""
+    """Show each warning as one line; warnings about audits are shown every time."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         text = printable(f"Warning: {message}")

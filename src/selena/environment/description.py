@@ -1,4 +1,4 @@
-"""What a bug report, and a run that is to be repeated, should say about the machine."""
+"""A description of the machine, for bug reports and for repeating runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return versions, cores that may be used, instruction sets and devices."""
+    """Return versions, usable cores, instruction sets and devices."""
     return {
         "selena": __version__,
         "python": platform.python_version(),

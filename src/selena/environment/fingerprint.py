@@ -1,7 +1,7 @@
-"""What makes two artifacts of work the same: hashes of settings, tensors and code.
+"""Fingerprints of artifacts: hashes of settings, tensors and code.
 
-A kept artifact is looked up by its fingerprint, so a stale or foreign one cannot be reused: other
-settings, other data, another seed or other training code give another name.
+A kept artifact is looked up by its fingerprint. Other settings, data, seeds or training code give
+another name, so a stale or foreign artifact is never reused.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ TRAINING_CODE = (
     "seeding.py",
     "types.py",
 )
-"""Rooms whose code decides what a trained model looks like."""
+"""Packages whose code determines trained models."""
 
-_FEW = 1000  # numbers of an array that are described one by one
+_FEW = 1000  # most numbers of an array that are described one by one
 
 
 def describe(value: object) -> Any:
     """Return `value` (dataclasses, tensors, callables, plain values) as JSON-able data.
 
-    What a user wrote is described with its code: work that was kept for a function or class is
-    not found again once that was edited. What cannot be described is taken for nothing but
-    itself, in this process.
+    A user's own functions and classes are described with their code, so artifacts are not found
+    again after they were edited. An object that cannot be described equals only itself, and only
+    in this process.
     """
     if is_dataclass(value) and not isinstance(value, type):
         described = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
@@ -94,7 +94,7 @@ def _describe_object(value: Any) -> Any:
 
 
 def _is_unfitted_estimator(value: object) -> bool:
-    """Return whether scikit-learn's rules say that class and parameters are all there is to it."""
+    """Return whether class and parameters describe the object, by scikit-learn's rules."""
     if isinstance(value, type) or not hasattr(value, "__sklearn_tags__"):
         return False
     if hasattr(value, "__sklearn_is_fitted__"):
@@ -103,7 +103,7 @@ def _is_unfitted_estimator(value: object) -> bool:
 
 
 def _describe_type(kind: type) -> dict[str, Any]:
-    """Return a class's name, and the code of a user's own."""
+    """Return a class's name, and its code if a user wrote it."""
     if is_users(kind):
         return {"type": kind.__qualname__, "code": user_code_digest(kind)}
     within = kind.__module__.partition(".")[0] == "selena"
@@ -117,7 +117,7 @@ def _token(value: object) -> str:
     """Return a name that no other object has, here or in another process."""
     try:
         return _TOKENS.setdefault(value, uuid4().hex)
-    except TypeError:  # it cannot be looked up: it is not even taken for itself
+    except TypeError:  # it cannot be a key, so not even the same object is found again
         return uuid4().hex
 
 
@@ -141,7 +141,7 @@ def tensor_digest(*tensors: Tensor) -> str:
 def code_digest(*rooms: str) -> str:
     """Return the SHA-256 (hex) of the code of `rooms`.
 
-    A room is a folder or file of this package; by default those of `TRAINING_CODE`.
+    Each of `rooms` is a folder or file of this package; by default those of `TRAINING_CODE`.
     """
     root = Path(__file__).parents[1]
     digest = sha256()

@@ -1,7 +1,7 @@
-"""Which processor computes, what it is good at, and whatever else decides how sums round.
+"""The processor, its instructions, and all other conditions that rounding depends on.
 
-All of it follows the variables by which PyTorch's libraries are told to do without some of the
-processor's instructions, so that such a process takes the paths of a lesser processor.
+Environment variables can forbid PyTorch's libraries some instructions. The functions respect them,
+so such a process behaves as on a processor without these instructions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-# What keeps PyTorch's libraries from instructions, or lets them add up in another order.
+# Variables that forbid PyTorch's libraries some instructions, or change the order of sums.
 _LIMITS = (
     "ATEN_CPU_CAPABILITY",
     "DNNL_MAX_CPU_ISA",
@@ -23,21 +23,21 @@ _LIMITS = (
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
 )
-# Parts of oneDNN's names for what includes instructions for bf16, and for no limit.
+# Parts of oneDNN's names of instruction sets that include bf16, and of no limit.
 _WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
 
 
 def processor_name() -> str:
-    """Return maker and kind of the processor where PyTorch tells, or else its architecture."""
+    """Return maker and kind of the processor if PyTorch tells them, else its architecture."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get("cpu_name") or platform.processor() or platform.machine()
 
 
 def has_fused_kernels() -> bool:
-    """Return whether fusing a linear layer and its activation pays on this processor.
+    """Return whether fusing a linear layer and its activation is faster on this processor.
 
-    It does where oneDNN has kernels for AVX-512. Elsewhere it has none for bf16, and those for
-    float32 take a quarter longer than the product and the activation by themselves.
+    It is if oneDNN has kernels for AVX-512. Without AVX-512 it has none for bf16, and those for
+    float32 take a quarter longer than separate product and activation.
     """
     onednn = torch.ops.mkldnn
     if not torch.backends.mkldnn.is_available() or not hasattr(onednn, "_linear_pointwise"):
@@ -46,12 +46,12 @@ def has_fused_kernels() -> bool:
 
 
 def has_amx() -> bool:
-    """Return whether the processor multiplies tiles."""
+    """Return whether the processor has AMX, instructions that multiply tiles of matrices."""
     return _says(torch.cpu, "_is_amx_tile_supported")
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether `device` multiplies bf16 matrices by instructions of its own."""
+    """Return whether `device` has instructions that multiply bf16 matrices."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not _says(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") or not _may_use_bfloat16():
@@ -64,12 +64,12 @@ def numeric_environment(device: str = "cpu", threads: int | None = None) -> dict
 
     Args:
         device: where networks train, as PyTorch names it.
-        threads: how many threads compute; None for as many as in this process.
+        threads: number of threads; None for as many as in this process.
     """
     place = torch.device(device)
     return {
         "torch": torch.__version__,
-        # Without the clock, which says nothing of how it computes.
+        # Without the clock rate, which does not change results.
         "processor": processor_name().partition("@")[0].strip(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "limits": {name: os.environ[name] for name in _LIMITS if name in os.environ},
@@ -86,6 +86,6 @@ def _may_use_bfloat16() -> bool:
 
 
 def _says(owner: Any, name: str) -> bool:
-    """Return what a function of PyTorch's own says; one that is not there says no."""
+    """Return the result of one of PyTorch's private functions; False if it is absent."""
     function = getattr(owner, name, None)
     return function is not None and bool(function())

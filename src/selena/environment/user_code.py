@@ -1,8 +1,8 @@
-"""What a user's own function or class does, as a digest: edited, it has another one.
+"""Digests of a user's own functions and classes, which change when their code is edited.
 
-It covers what of the user's own code is used on the way: a factory's digest is another where the
-network that it builds was edited. Installed packages are not looked into, this one neither, whose
-code `fingerprint.code_digest` covers.
+A digest covers all code of the user that a function uses: a factory's digest changes when the
+network that it builds is edited. Installed packages are not covered; for the code of this package
+see `fingerprint.code_digest`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 Code = FunctionType | type
 
-# Where a class is written and what is said of it.
+# Names in a class that hold its place in the source and its docstring.
 _NOTES = {"__doc__", "__module__", "__firstlineno__", "__static_attributes__"}
 
 
 def is_users(value: Code) -> bool:
-    """Return whether a function or class is neither of this nor of an installed package."""
+    """Return whether a function or class belongs neither to this nor to an installed package."""
     top = (value.__module__ or "").partition(".")[0]
     if top == "selena" or top in sys.stdlib_module_names:
         return False
@@ -38,9 +38,9 @@ def user_code_digest(value: Code) -> str:
 
 
 def held_values(function: FunctionType) -> list[object]:
-    """Return the values, other than code, that a function and those that it uses hold on to.
+    """Return the values, except code, that a function and the functions it uses refer to.
 
-    They are default arguments and variables of enclosing scopes.
+    These are default arguments and variables of enclosing scopes.
     """
     functions = [each for each in _reached(function) if isinstance(each, FunctionType)]
     return [
@@ -55,7 +55,7 @@ def held_values(function: FunctionType) -> list[object]:
 
 def _reached(start: Code) -> list[Code]:
     found = [start]
-    for each in found:  # which grows
+    for each in found:  # the list grows in the loop
         found += [used for used in dict.fromkeys(_uses(each)) if used not in found]
     return found
 
@@ -119,11 +119,11 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _code(code: CodeType) -> list[Any]:
-    """Return what a function does, apart from where it is written."""
+    """Return the code of a function, without its place in the source."""
     constants = [
         _code(constant)
         if isinstance(constant, CodeType)
-        else sorted(map(repr, constant))  # sets have an order of their own in each process
+        else sorted(map(repr, constant))  # the order of sets differs between processes
         if isinstance(constant, frozenset)
         else repr(constant)
         for constant in code.co_consts

@@ -1,4 +1,4 @@
-"""The version, on its own so that every room may read it."""
+"""The version, in a separate file so that every package can import it."""
 
 from __future__ import annotations
 

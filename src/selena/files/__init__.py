@@ -1,1 +1,1 @@
-"""What crosses the border to the disk: one writer, limits for readers, names made harmless."""
+"""Files: one safe writer, limits for readers, and escaping of names."""

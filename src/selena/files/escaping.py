@@ -1,8 +1,8 @@
-"""Names from files and users, shown as they are in every format, and never read as anything else.
+"""Escapes names from files and users for every output format, so that they are shown literally.
 
-A name may hold whatever a file system or a table holds: line breaks, terminal sequences, marks that
-turn the direction of writing, bytes that are no text. `printable` writes these as Python escapes;
-each other function adds what one format needs.
+A name may contain line breaks, terminal sequences, marks that change the direction of writing, and
+bytes that are no text. `printable` writes these as Python escapes; each other function adds the
+escapes of one format.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from html import escape as _html_escape
 from typing import Any
 
-# Control characters (Cc) with the line breaks of Unicode, lone surrogates, marks that turn the
-# direction of writing or hide, and what no text may hold.
+# Control characters (Cc), Unicode's line breaks, lone surrogates, marks that change the direction
+# of writing or are invisible, and code points that are no characters.
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufffe\uffff]"
@@ -22,7 +22,7 @@ _CONTROLS_OF_LINES = re.compile(f"(?![\t\n]){_CONTROLS.pattern}")
 _XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~$]|(?<=\s)#+$")
-# What would begin a list, a heading or a rule.
+# Characters that would start a list, a heading or a rule.
 _MARKDOWN_START = re.compile(
     r"^(\s*)([-+](?=\s|$)|[-=](?=[-=\s]*$)|#(?=#{0,5}(?:\s|$))|\d{1,9}(?=[.)](?:\s|$)))"
 )
@@ -39,7 +39,7 @@ _LATEX = str.maketrans(
         "`": r"\textasciigrave{}",
         "–": "--",
         "±": r"$\pm$",
-        # A row of a table that begins with one of these would be an option of the row before.
+        # At the start of a table row, LaTeX would read these as an option of the row before.
         **{character: f"{{{character}}}" for character in "[]*"},
         **{character: f"\\{character}" for character in "&%$#_{}"},
     }
@@ -47,7 +47,7 @@ _LATEX = str.maketrans(
 
 
 def printable(text: str) -> str:
-    """Return text in one line: characters that are not shown become Python escapes."""
+    """Return text in one line; invisible characters become Python escapes."""
     return _CONTROLS.sub(_as_escape, text)
 
 
@@ -58,12 +58,12 @@ def shorten(text: str, length: int) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return the same with line breaks and tabs left as they are."""
+    """Return printable text like `printable`, but keep line breaks and tabs."""
     return _CONTROLS_OF_LINES.sub(_as_escape, text)
 
 
 def markdown(text: str) -> str:
-    """Return text that Markdown shows as it is: in a line, a heading or a cell of a table."""
+    """Return text that Markdown shows literally, in a line, a heading or a cell of a table."""
     text = _html_escape(printable(text), quote=False)
     text = _MARKDOWN.sub(lambda found: "\\" + found.group(), text)
     # Bare addresses would become links on many sites.
@@ -80,14 +80,14 @@ def markdown_code(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Return text that LaTeX prints as it is; en dashes and ± become LaTeX's own."""
+    """Return text that LaTeX prints literally; en dashes and ± become LaTeX's own."""
     # Two hyphens of a name would become a dash.
     parts = re.split("(?<=-)(?=-)", printable(text))
     return "{}".join(part.translate(_LATEX) for part in parts)
 
 
 def csv_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: an apostrophe stands before one."""
+    """Return text that no spreadsheet takes for a formula; an apostrophe precedes one."""
     text = printable(text)
     if not text.lstrip().startswith(_FORMULA):
         return text
@@ -99,14 +99,14 @@ def csv_cell(text: str) -> str:
 
 
 def xml(text: str) -> str:
-    """Return text without what XML 1.0 cannot hold, not even escaped; the writer does the rest."""
+    """Return text without characters that XML 1.0 forbids; the XML writer escapes the rest."""
     return _XML_FORBIDDEN.sub(_as_escape, text)
 
 
 def html_value(value: Any) -> Any:
-    """Return what a template shows, for Jinja's `finalize`: text with its controls as escapes.
+    """Return a value for Jinja's `finalize`: text with control characters as escapes.
 
-    Marked-up text is left alone; Jinja escapes the rest.
+    Text of type `Markup` is not changed; Jinja escapes the rest.
     """
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return printable_lines(value)
@@ -114,7 +114,7 @@ def html_value(value: Any) -> Any:
 
 
 def figure(text: str) -> str:
-    """Return text that Matplotlib draws as it is, not as a formula between dollar signs."""
+    """Return text that Matplotlib draws literally, not as a formula between dollar signs."""
     text = printable_lines(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text  # a legend leaves such labels out
 
@@ -128,13 +128,13 @@ def log_value(text: str, length: int) -> str:
 def log_name(text: str) -> str:
     """Return a name that MLflow takes: letters, digits and a few signs; others become "_"."""
     name = re.sub(r"[^\w.\-/: ]", "_", printable(text), flags=re.ASCII)
-    # As a path it must lead to itself.
+    # MLflow refuses names that change when they are normalised as a path.
     name = "/".join(part if part.strip(".") else "_" for part in name.split("/"))
     return name[:250].rstrip("/.") or "_"
 
 
 def shown_path(path: object) -> str:
-    """Return a path for `print`: as it is in a pipe or file, printable on a terminal."""
+    """Return a path for `print`: unchanged for a pipe or file, escaped for a terminal."""
     text = str(path)
     return printable(text) if sys.stdout.isatty() else text
 

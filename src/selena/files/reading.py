@@ -1,4 +1,4 @@
-"""What all readers of files share: limits on sizes, and one border for errors."""
+"""Common parts of all readers of files: limits on sizes, and one kind of error."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from selena.errors import ConfigError, DataError, SelenaError
 
 _PREFIX = "SELENA_MAX_"
-# What any file may unpack to, however small it is: constant columns shrink a thousandfold.
+# Size to which any file may unpack, because constant columns compress a thousandfold.
 _FREE = 1 << 28
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one file may ask for; SELENA_MAX_BYTES in the environment sets `bytes`, and so on.
+    """Limits for one file; SELENA_MAX_BYTES in the environment sets `bytes`, and so on.
 
     Attributes:
-        bytes: memory for what a file holds.
+        bytes: memory for the contents of a file.
         rows: rows of an array or table.
         ratio: how many times its own size a file may unpack to, beyond the first 256 MiB.
         line: bytes of one row of a text file.
@@ -38,10 +38,10 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> Limits:
-        """Return the limits that hold here.
+        """Return the current limits.
 
         Raises:
-            ConfigError: a variable holds no whole number above 0.
+            ConfigError: a variable is no whole number above 0.
         """
         values = {}
         for field in fields(cls):
@@ -58,13 +58,13 @@ class Limits:
 
 
 def check_limit(where: object, limit: str, amount: int, what: str) -> None:
-    """Raise `DataError` where `amount` is beyond a limit.
+    """Raise `DataError` if `amount` exceeds a limit.
 
     Args:
         where: the file, and the place in it.
         limit: name of a field of `Limits`.
-        amount: what the file asks for.
-        what: says what that is, as in "the array 'x' has".
+        amount: the amount in the file.
+        what: start of the message, such as "the array 'x' has".
     """
     allowed = getattr(Limits.from_environment(), limit)
     if amount > allowed:
@@ -82,7 +82,7 @@ _UNITS = {
 
 
 def check_unpacked(where: object, unpacked: int, packed: int, what: str) -> None:
-    """Raise `DataError` where `unpacked` bytes are too many, or too many for `packed` ones."""
+    """Raise `DataError` if `unpacked` bytes are too many, or too many for `packed` bytes."""
     check_limit(where, "bytes", unpacked, f"{what} would take")
     if unpacked > _FREE:
         check_limit(where, "ratio", unpacked // max(packed, 1), f"{what} would unpack to")
@@ -92,12 +92,12 @@ def check_unpacked(where: object, unpacked: int, packed: int, what: str) -> None
 def border(
     where: object, complaint: str, fix: str = "", error: type[SelenaError] = DataError
 ) -> Iterator[None]:
-    """Turn whatever a parser raises in the block into an error that names the file.
+    """Turn any exception of a parser in the block into an error that names the file.
 
     Args:
         where: the file, and the place in it.
-        complaint: what is wrong then, as in "this is no Parquet file, or a damaged one".
-        fix: what to do then, as one sentence.
+        complaint: what is wrong, such as "this is no Parquet file, or a damaged one".
+        fix: what to do, in one sentence.
         error: the class of the error.
     """
     try:

@@ -1,9 +1,9 @@
-"""The one writer of files: whole or absent, on disk before they count, nothing else touched.
+"""Writes files atomically: after a failure or power cut a file is the old or the new one.
 
-A regular file is written beside its place and renamed into it. Its mode and a symbolic link to it
-stay as they are. Pipes, devices and sockets are written through. Every file is synced before it
-gets its name, and its folder after that: a power cut leaves the old file or the new one. Both
-together cost some ten milliseconds per file; a run writes one file per trained network and attack.
+A regular file is written under a temporary name in the same folder and then renamed. Its mode and
+symbolic links to it are kept. Pipes, devices and sockets are written directly. Every file is synced
+before it gets its name, and its folder afterwards. Both together cost some ten milliseconds per
+file; a run writes one file per trained network and attack.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CACHE_VARIABLE = "SELENA_CACHE"
 """Environment variable that names the cache folder."""
 
 _TEMPORARY = re.compile(r"\.selena-[0-9a-f]{16}\.part")
-_OLD = 24 * 3600  # seconds; a leftover whose owner cannot be told is removed after them
+_OLD = 24 * 3600  # seconds after which a leftover of an unknown owner is removed
 _BLOCK = 1 << 20
 _LINE = 1500  # characters of JSON
 _NO_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOTSUP}
@@ -44,7 +44,7 @@ _swept: set[Path] = set()
 
 def cache_folder() -> Path:
     """Return the folder of downloads and measurements: SELENA_CACHE, or the platform's own."""
-    # Pooch loads a progress bar that warns in notebooks: only those who use the folder meet it.
+    # Imported here, because Pooch loads a progress bar that warns in notebooks.
     import pooch
 
     named = os.environ.get(CACHE_VARIABLE)
@@ -52,14 +52,14 @@ def cache_folder() -> Path:
         return Path(named).expanduser()
     try:
         folder = Path(pooch.os_cache("selena"))
-    except RuntimeError:  # as newer versions of platformdirs say it
+    except RuntimeError:  # raised by newer versions of platformdirs
         return _without_home()
     return folder if folder.is_absolute() else _without_home()
 
 
 @cache
 def _without_home() -> Path:
-    """Return a folder for this process alone, where the user has no home."""
+    """Return a folder for this process only, if the user has no home."""
     folder = Path(tempfile.mkdtemp(prefix="selena-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -67,14 +67,14 @@ def _without_home() -> Path:
 
 @dataclass(eq=False)
 class _Part:
-    """One file on its way.
+    """One file that is being written.
 
     Attributes:
-        path: as it was asked for.
-        place: the regular file that it becomes; None where `path` is written through.
-        before: what lies at `place` now.
-        temporary: where it is written first.
-        lock: holds the temporary until it is renamed, so that nobody takes it for a leftover.
+        path: the requested path.
+        place: the regular file that it becomes; None if `path` is written directly.
+        before: status of the current file at `place`.
+        temporary: the temporary file.
+        lock: lock of the temporary file until it is renamed, so that nobody removes it.
     """
 
     path: Path
@@ -103,7 +103,7 @@ class _Part:
         return cls(path, place, before, temporary, lock)
 
     def sync(self) -> None:
-        """Give it the mode and owner of what it replaces, and put it on the disk."""
+        """Give it the mode and owner of the file it replaces, and sync it to disk."""
         if self.place is None:
             return
         if self.before is not None:
@@ -119,12 +119,12 @@ class _Part:
         try:
             os.replace(self.temporary, self.place)
         except OSError as error:
-            if error.errno != errno.EBUSY:  # a file that is a mount of its own stays where it is
+            if error.errno != errno.EBUSY:  # a file that is a mount point cannot be replaced
                 raise
             self.place = None
 
     def write_through(self) -> None:
-        """Copy it into what cannot be replaced."""
+        """Copy it into a file that cannot be replaced."""
         if self.place is None:
             stream = _standard_stream(os.stat(self.path))
             target = self.path if stream is None else stream
@@ -135,7 +135,7 @@ class _Part:
                 shutil.copyfileobj(source, sink, _BLOCK)
 
     def end(self) -> None:
-        """Remove what is left of it."""
+        """Remove the temporary file, if it still exists."""
         self.temporary.unlink(missing_ok=True)
         with suppress(OSError):
             os.close(self.lock)
@@ -153,14 +153,14 @@ class _Batch:
                 part.appear()
         except Exception:
             raise
-        except BaseException:  # stopped between two of them: in a moment all are there
+        except BaseException:  # interrupted between two renames: finish the others first
             for part in self.parts:
                 with suppress(FileNotFoundError):
                     part.appear()
             raise
         for folder in {part.place.parent for part in self.parts if part.place is not None}:
             _sync(folder)
-        for part in self.parts:  # last: a reader of a pipe may be gone
+        for part in self.parts:  # last, because the reader of a pipe may be gone
             part.write_through()
 
     def end(self) -> None:
@@ -191,17 +191,18 @@ def _batch() -> Iterator[_Batch]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Let all files that are written in the block appear when it ends, or none if it fails."""
+    """Make all files written in the block appear at its end, or none if it fails."""
     with _batch():
         yield
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary file; what is written into it becomes `path` when the block succeeds.
+    """Yield a temporary file that becomes `path` when the block succeeds.
 
-    Write into that very file: one put in its place would not be held, and might be swept. Inside
-    `together` it becomes `path` at the end of that block. Folders are made as needed.
+    Write into this file and do not replace it: a new file would not be locked, and might be removed
+    as a leftover. Inside `together` it becomes `path` at the end of that block. Folders are made as
+    needed.
 
     Raises:
         OSError: `path` is a folder or cannot be written.
@@ -218,9 +219,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8; a lone surrogate, as of an undecodable file name, becomes an escape.
+    """Write `text` as UTF-8, atomically.
 
-    As all writing: whole or not at all.
+    A lone surrogate, from an undecodable file name, becomes an escape.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
@@ -232,12 +233,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return what `write_json` writes.
+    """Return the text that `write_json` writes.
 
-    A line holds an entry of the outermost object, or as much of it as fits into 1,500 characters:
-    few lines to scroll, and a difference names the attack or the figure that changed.
+    A line holds one entry of the outermost object, or a part of up to 1,500 characters. So files
+    are short, and a diff shows the attack or the figure that changed.
     """
-    plain = json.loads(json.dumps(value, allow_nan=False))  # tuples and keys that are numbers
+    plain = json.loads(json.dumps(value, allow_nan=False))  # converts tuples and numeric keys
     return _json_lines(plain, "") + "\n"
 
 
@@ -269,17 +270,17 @@ def file_sha256(path: Path) -> str:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Return whether writing to `path` is writing to this process's output stream."""
+    """Return whether `path` is this process's output stream."""
     with suppress(OSError):
         return _standard_stream(os.stat(path)) == 1
     return False
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed in `folder`.
+    """Remove temporary files in `folder` that killed writers left behind.
 
-    The writer does so itself before its first file in a folder. A temporary file that somebody
-    holds is left alone; where the file system has no locks, one younger than a day is, too.
+    Writing calls it before the first file in a folder. Locked temporary files are kept; without
+    locks in the file system, those younger than a day are kept, too.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -288,7 +289,7 @@ def sweep(folder: Path) -> None:
 
 
 def hold(descriptor: int, *, wait: bool = True) -> bool:
-    """Lock an open file for as long as it stays open; return False where others hold it.
+    """Lock an open file until it is closed; return False if others hold the lock.
 
     Raises:
         OSError: the file system has no locks.
@@ -303,7 +304,7 @@ def hold(descriptor: int, *, wait: bool = True) -> bool:
 
 
 def _is_replaced(place: Path, found: os.stat_result) -> bool:
-    """Return whether a file gives way to a new one; everything else is written through."""
+    """Return whether a file is replaced by a new one; all others are written directly."""
     return (
         stat.S_ISREG(found.st_mode)
         and _standard_stream(found) is None
@@ -312,7 +313,7 @@ def _is_replaced(place: Path, found: os.stat_result) -> bool:
 
 
 def _standard_stream(found: os.stat_result) -> int | None:
-    """Return 1 or 2 where that stream of this process is the same file."""
+    """Return 1 or 2 if the file is that standard stream of this process."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), found):
@@ -337,7 +338,7 @@ def _new_temporary(folder: Path, mode: int) -> tuple[Path, int]:
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
         with suppress(OSError):
             hold(descriptor)
-        if os.fstat(descriptor).st_nlink:  # else swept before it was held
+        if os.fstat(descriptor).st_nlink:  # 0 if it was removed before it was locked
             return temporary, descriptor
         os.close(descriptor)
 
@@ -357,11 +358,11 @@ def _remove_unless_held(path: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on the disk."""
+    """Sync a file, or the names in a folder, to the disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
-        if path.is_dir():  # one that may be written, not read
+        if path.is_dir():  # a folder that may be written but not read
             return
         raise
     try:

@@ -16,10 +16,9 @@ class MembershipNetwork:
     """Builds the attack network: `towers`, whose output ranks, and a sigmoid for the loss.
 
     Attributes:
-        observed: width of a vector that is observed of a record; the number of classes for a
-            prediction.
+        observed: width of an observed vector; the number of classes for a prediction.
         num_classes: number of classes, the width of the one-hot label.
-        vectors: how many vectors are observed; each has a tower of its own.
+        vectors: number of observed vectors; each has its own tower.
     """
 
     observed: int
@@ -34,7 +33,7 @@ class MembershipNetwork:
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif not parameter.is_meta:  # for those, PyTorch would load its compiler: seconds
+            elif not parameter.is_meta:  # for meta tensors PyTorch would load its compiler (slow)
                 nn.init.normal_(parameter, std=0.01)
         return network
 

@@ -22,7 +22,7 @@ class MLP:
         hidden: widths of the hidden layers; the paper's are 1024, 512, 256, 128.
         activation: "tanh" (the paper's) or "relu".
         standardize: normalise features by the statistics of the records the network is trained
-            on (batch normalisation without weights), for features of unlike scales. The
+            on (batch normalisation without weights), for features of different scales. The
             statistics belong to the network, so a sub-model never sees those of other records.
     """
 

@@ -20,16 +20,16 @@ CIFAR100_MEAN, CIFAR100_STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 class ResNet:
     """A residual classifier of images in [0, 1], of any height and width.
 
-    A 3 x 3 stem of stride 1 without pooling, stages of basic blocks, the mean over all places
-    and one linear layer. Pixels are normalised inside, so attacks work in [0, 1].
+    It has a 3 x 3 stem of stride 1 without pooling, stages of basic blocks, the mean over all
+    places and one linear layer. Pixels are normalised inside, so attacks work in [0, 1].
 
     Attributes:
         num_classes: number of classes (outputs).
         widths: channels of each stage; the stem has as many as the first.
-        blocks: basic blocks a stage.
-        first_stride: of the first stage; each later one halves height and width.
-        mean: of each channel, subtracted from it; it also says how many channels there are.
-        std: of each channel, which it is then divided by, > 0.
+        blocks: basic blocks per stage.
+        first_stride: stride of the first stage; each later one halves height and width.
+        mean: mean of each channel, subtracted from it; its length is the number of channels.
+        std: standard deviation of each channel, > 0, by which it is then divided.
     """
 
     num_classes: int
@@ -75,15 +75,15 @@ def resnet18(num_classes: int, mean: tuple[float, ...], std: tuple[float, ...]) 
 
 
 def small_resnet(num_classes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> ResNet:
-    """Return a network that two cores train on some thousand small images in minutes."""
+    """Return a network that trains in minutes on some thousand small images on two cores."""
     return ResNet(num_classes, (32, 64, 128), blocks=1, first_stride=2, mean=mean, std=std)
 
 
 class _Normalize(nn.Module):
-    """Normalises each channel, and lays the channels of a pixel side by side in memory.
+    """Normalises each channel, and puts the channels of a pixel side by side in memory.
 
-    Convolutions keep that order and are faster in it, on processors and on GPUs. It is made by
-    permuting, because networks that compute side by side know no other way.
+    Convolutions keep that order and are faster with it, on processors and on GPUs. It is made by
+    permuting, because stacked networks support nothing else.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A small convolutional network that predicts how a score of an image is distributed."""
+"""A small convolutional network that predicts the distribution of an image's score."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _WIDTHS = (32, 64)
 class ScoreNetwork:
     """Builds a network with two outputs per class: mean and log standard deviation of a score.
 
-    Two convolutions, each with a pooling by two, then the mean over all places. It takes images of
-    any size from 4 x 4 pixels on.
+    It has two convolutions, each with a pooling by two, then the mean over all places. It takes
+    images of any size from 4 x 4 pixels on.
 
     Attributes:
-        channels: of the images.
-        num_classes: number of classes; an image's label says which two outputs count.
+        channels: number of channels of the images.
+        num_classes: number of classes; an image's label selects two outputs.
     """
 
     channels: int

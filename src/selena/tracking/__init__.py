@@ -1,1 +1,1 @@
-"""Experiments in other people's trackers; each needs an extra and is off unless asked for."""
+"""Logging to experiment trackers; each needs an extra and is off by default."""

@@ -1,6 +1,6 @@
-"""Finished experiments in MLflow: settings, figures with their intervals, and the report.
+"""Logs finished experiments to MLflow: settings, figures with intervals, and the report.
 
-Each defense and seed is one MLflow run; all of them are children of one that holds the report.
+Each defense and seed is one MLflow run; a parent run of all of them holds the report.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from selena.reports.release.model_card import model_card_section
 from selena.reports.results import Results
 
 LOCAL = "local"
-"""Names the store that needs no server: mlflow.db beside the run folders."""
+"""Name of the store that needs no server: mlflow.db beside the run folders."""
 
 _EXPERIMENT = "selena"
-# What every MLflow store takes: characters of a value, and entries at once.
+# Limits of MLflow stores: characters of a value, and entries at once.
 _LONGEST, _AT_ONCE = 5000, 100
 
 
@@ -45,8 +45,8 @@ def log_results(
 
     Args:
         results: rows of at least one finished run.
-        uri: of a tracking server or store, as MLflow takes it; "local" for the SQLite file
-            mlflow.db beside the run folders, which keeps reports in mlflow-artifacts.
+        uri: a tracking server or store, as in MLflow; "local" for the SQLite file mlflow.db beside
+            the run folders, with reports in mlflow-artifacts.
         title: name of the parent run.
         report: files to attach to it, such as `Results.write_report` returns.
         experiment: name of the MLflow experiment, made if there is none.
@@ -104,9 +104,9 @@ def log_audit(
 
     Args:
         report: the audit.
-        uri: of a tracking server or store, as MLflow takes it.
-        run_id: the run that trained the model, which a registered version points to; None makes a
-            run of its own.
+        uri: a tracking server or store, as in MLflow.
+        run_id: the run that trained the model, to which a registered version points; None makes
+            a new run.
         title: name of the page, and of a new run.
         experiment: name of the MLflow experiment of a new run, made if there is none.
 
@@ -142,8 +142,8 @@ def log_audit(
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """Return a row's figures by name, each with its 95 % interval as two more.
 
-    Figures are shares. "attack/auc" is that of the attack, of all families, that is strongest in it
-    on known records; "direct/auc" of the direct attacks alone, and so on. A TPR is there only where
+    Figures are shares. "attack/auc" is that of the strongest attack (on known records) of all
+    families, "direct/auc" that of the strongest direct attack, and so on. A TPR is included only if
     enough non-members were scored for its FPR. "attack/epsilon" is a lower bound, by canaries.
     """
     found: dict[str, float] = {}
@@ -200,7 +200,7 @@ def import_mlflow() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    # MLflow tells its makers what it is used for, unless it is told not to.
+    # Switch off MLflow's usage reports to its developers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         import mlflow

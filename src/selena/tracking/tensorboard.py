@@ -11,18 +11,17 @@ from selena.errors import ConfigError
 
 
 class TensorBoardLog:
-    """Writes the curves of each network into a folder of its own.
+    """Writes the curves of each network into a separate folder.
 
-    TensorBoard draws the curves of one tag from all folders in one chart: those of 25 sub-models
-    lie over each other there. Use it in a `with` block, or close it, for the last points to be on
-    disk.
+    TensorBoard draws the curves of one tag from all folders in one chart, so those of 25 sub-models
+    can be compared. Use it in a `with` block, or close it, so that the last points are on disk.
 
     Attributes:
-        folder: what `tensorboard --logdir` is given, or a folder in it.
+        folder: the folder for `tensorboard --logdir`, or a folder inside it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Write below `folder`, which appears with the first curve.
+        """Write below `folder`, which is made with the first curve.
 
         Raises:
             ConfigError: TensorBoard is not installed.
@@ -47,10 +46,10 @@ class TensorBoardLog:
         """Add one point to each curve of a network.
 
         Args:
-            name: of the network, as its job has it ("student", "submodel-7").
-            epoch: how many epochs lie behind it. One that is repeated, since training was killed
-                and goes on from a checkpoint, adds the same points again.
-            values: by curve ("loss", "learning_rate", "validation_accuracy").
+            name: name of the network in its job ("student", "submodel-7").
+            epoch: number of finished epochs. If training resumes from a checkpoint, a repeated
+                epoch adds the same points again.
+            values: values by curve ("loss", "learning_rate", "validation_accuracy").
         """
         from torch.utils.tensorboard import SummaryWriter
 
@@ -61,7 +60,7 @@ class TensorBoardLog:
             self._writers[path].add_scalar(tag, value, epoch)
 
     def close(self) -> None:
-        """Put everything on disk; what is written afterwards opens new files."""
+        """Write everything to disk; later points go to new files."""
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
