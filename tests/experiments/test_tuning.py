@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from selena.errors import ConfigError, StoreError
 from selena.experiments import tuning
-from selena.experiments.pipeline import DataSettings, RunSettings
+from selena.experiments.pipeline import DataSettings, RunSettings, check_settings
 from selena.experiments.store import RunFolder
 from selena.experiments.tuning import Space, Trial, choose, pareto, tune
 
@@ -34,6 +35,14 @@ def test_the_front_is_what_no_trial_beats() -> None:
 def test_a_range_goes_up_from_above_zero(limits: Any) -> None:
     with pytest.raises(ConfigError, match=r"epochs is .* LOW:HIGH"):
         Space(epochs=limits)
+
+
+def test_the_range_of_l_counts_and_not_the_plans(tmp_path: Path) -> None:
+    """K = 5 leaves no room for the plan's L of 10, which no trial uses."""
+    small = replace(SETTINGS, plan={"n_submodels": 5})
+    with pytest.raises(ConfigError, match="n_submodels=5, n_nonmodels=9"):
+        tune(small, SPACE, tmp_path, trials=1)
+    check_settings(replace(SPACE, n_nonmodels=(1, 4)).largest(small))
 
 
 class Killed(BaseException):

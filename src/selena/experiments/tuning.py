@@ -60,6 +60,12 @@ class Space:
                     f"{name} is {limits[0]} to {limits[1]}; give LOW:HIGH with 0 < LOW <= HIGH."
                 )
 
+    def largest(self, settings: RunSettings) -> RunSettings:
+        """Return `settings` with the largest L that may be tried, which must be below K."""
+        if self.n_nonmodels is None:
+            return settings
+        return replace(settings, plan=merged(settings.plan, {"n_nonmodels": self.n_nonmodels[1]}))
+
     def suggest(self, trial: Any, settings: RunSettings) -> RunSettings:
         """Return `settings` with the values that Optuna proposes for a trial."""
         recipe: dict[str, Any] = {
@@ -159,7 +165,7 @@ def tune(
         raise ConfigError(f"trials is {trials}; give at least 1.")
     if len(settings.seeds) != 1:
         raise ConfigError("Give one seed: all trials share one split.")
-    check_settings(settings, progress)
+    check_settings(space.largest(settings), progress)
     progress = progress or Silent()
     study = _open(settings, space, metric, folder)
     runs = folder / "runs"

@@ -223,7 +223,8 @@ def _left_behind(value: Any) -> set[str]:
 
     So a module of Lightning leaves its trainer, and with it the training data.
     """
-    if type(value).__getstate__ is object.__getstate__ or not hasattr(value, "__dict__"):
+    kind: Any = type(value)
+    if kind.__getstate__ is object.__getstate__ or not hasattr(value, "__dict__"):
         return set()
     try:
         state = value.__getstate__()
