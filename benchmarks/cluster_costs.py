@@ -26,6 +26,9 @@ K, L, EPOCHS, DISTILLATION = 25, 10, 30, 60  # of both
 RECORDS, MANY_K, MANY_L = 10_000_000, 100, 40
 REFERENCES, POOL = 64, 60_000
 HOUR = 3600.0
+TABLE = "purchase100-synthetic-table2/table2.json"
+NODES = (1, 2, 4, 8)
+LARGEST_FIRST = ("selena", "adversarial_regularization", "memguard", "undefended")
 
 
 def per_record(n_submodels: int, n_nonmodels: int, epochs: int, distillation: int) -> int:
@@ -93,6 +96,37 @@ def many_references(rate: float) -> dict[str, float]:
     }
 
 
+def table2() -> dict[str, Any]:
+    """Return minutes of Table 2 by seeds and machines, from the times of its rows on one machine.
+
+    Rows go to machines as `selena.experiments.whole_runs` hands them out, one per machine. A row of
+    SELENA that stays with the driver takes as long there as it took alone: how much sooner it ends
+    because others train its sub-models is left out.
+    """
+    result = read(TABLE)
+    rows: dict[str, list[float]] = {name: [] for name in LARGEST_FIRST}
+    for name, times in sorted(result["timings"].items()):
+        defense = next(each for each in rows if f"-{each}-seed" in name)
+        seconds = times["train_seconds"] + sum(times["attack_seconds"].values())
+        rows[defense].append(seconds / 60)
+    found: dict[str, Any] = {"from": TABLE, "minutes_of_rows": rows}
+    for seeds in (1, 2):
+        some = {name: minutes[:seeds] for name, minutes in rows.items()}
+        for machines in NODES:
+            found[f"minutes_{seeds}_seeds_on_{machines}"] = _path(some, machines)
+    return found
+
+
+def _path(rows: dict[str, list[float]], machines: int) -> float:
+    here = rows["selena"] if len(rows["selena"]) < machines else []
+    busy = [0.0] * machines
+    for name in LARGEST_FIRST:
+        for minutes in rows[name] if name != "selena" or not here else []:
+            first = busy.index(min(busy))
+            busy[first] += minutes
+    return max(sum(here), *busy)
+
+
 def traffic() -> dict[str, float]:
     """Return what travels for 10^7 records of Purchase100's shape, in GB."""
     network = MLP(600, 100, hidden=PLANS["purchase100"].hidden)
@@ -120,6 +154,7 @@ def result() -> dict[str, Any]:
             name: one_selena(rate["units_per_second"]) for name, rate in cores.items()
         },
         "lira_64_runs_of_selena_on_cifar100": {"H200, ResNet-18": many_references(gpu)},
+        "table2_on_purchase100_synthetic": table2(),
         "traffic_records_1e7_k_100": traffic(),
     }
 

@@ -1,9 +1,10 @@
 """Trains a small ensemble where the command line says, and writes down what came of it.
 
-python -m tests.cluster.driver FOLDER [EXECUTOR] [--mixed] [--large]
+python -m tests.cluster.driver FOLDER [EXECUTOR] [--mixed] [--large] [--runs]
 
 A process of its own, so that a test can kill it. FOLDER/artifacts holds the artifacts, and
-FOLDER/done.json, at the end, the digest of each network, and how many tasks were sent.
+FOLDER/done.json, at the end, the digest of each network, and how many tasks were sent. With --runs
+it makes whole runs in FOLDER/runs instead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,18 @@ import torch
 
 from selena.environment.fingerprint import tensor_digest
 from selena.errors import SelenaError
+from selena.experiments.paper.task import PaperTask
+from selena.experiments.results import run
 from selena.networks.mlp import MLP
 from selena.pools import ray_pool
+from selena.pools.choose import Machines
 from selena.seeding import torch_generator
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace
+from tests.experiments.conftest import TINY
 
 NETWORKS = 8
 ROWS = 400
@@ -42,15 +48,7 @@ def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
     workspace = Workspace(
         folder=folder / "artifacts", executor=where, mixed=mixed, cohort_size=1, workers=1
     )
-    sent: list[int] = []
-    submit = vars(ray_pool)["_submit"]
-
-    def counting(node: Any, needs: Any, function: Any, *arguments: Any) -> Any:
-        if function is vars(ray_pool)["work"]:
-            sent.append(len(arguments[0].what))
-        return submit(node, needs, function, *arguments)
-
-    vars(ray_pool)["_submit"] = counting
+    sent = count_tasks()
     recipe = Recipe(epochs=40, batch_size=16, precision="float32", learning_rate=0.01)
     network = MLP(FEATURES, CLASSES, hidden=(256, 128))
     fitted = fit_networks(network, examples, jobs, recipe, workspace=workspace)
@@ -60,12 +58,38 @@ def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
     (folder / "done.json").write_text(json.dumps(done))
 
 
+def count_tasks() -> list[int]:
+    """Return a list that will hold the bytes of each task sent from now on."""
+    sent: list[int] = []
+    submit = vars(ray_pool)["_submit"]
+
+    def counting(node: Any, needs: Any, function: Any, *arguments: Any) -> Any:
+        if function is vars(ray_pool)["work"]:
+            sent.append(len(arguments[0].what))
+        return submit(node, needs, function, *arguments)
+
+    vars(ray_pool)["_submit"] = counting
+    return sent
+
+
+def make_runs(folder: Path, where: str) -> None:
+    """Train and attack small runs, one of them with sub-models."""
+    defenses = ["undefended", "adversarial_regularization", "selena"]
+    settings = PaperTask("digits", TINY, machines=Machines(executor=where)).settings(defenses)
+    sent = count_tasks() if where != "local" else []
+    run(replace(settings, attacks=("direct", "shadow_squared_l2")), folder / "runs")
+    (folder / "done.json").write_text(json.dumps({"sent": len(sent)}))
+
+
 if __name__ == "__main__":
     options = [each for each in sys.argv[1:] if each.startswith("--")]
     folder, where, *_ = [each for each in sys.argv[1:] if each not in options] + ["local"]
     logging.basicConfig(level=logging.INFO)
     torch.set_num_threads(1)
     try:
+        if "--runs" in options:
+            make_runs(Path(folder), where)
+            sys.exit()
         train(
             Path(folder),
             where,

@@ -80,6 +80,19 @@ class Host:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def cut_off(self) -> None:
+        """Take its network away: it lives, and nobody reaches it."""
+        _ip("link", "set", self.cable, "down")
+
+    def fill(self) -> None:
+        """Fill its disks, that of Ray's sessions and /dev/shm, to the last byte."""
+        there = Path(f"/proc/{self._inside()}/root")
+        for place in (self.sessions, Path("/dev/shm")):
+            path = there / place.relative_to("/") / "filler"
+            with suppress(OSError), path.open("wb", buffering=0) as filler:
+                while filler.write(bytes(1 << 20)):
+                    pass
+
     def files(self) -> list[str]:
         """Return the artifacts and temporary files of selena that lie on it."""
         there = Path(f"/proc/{self._inside()}/root") if self.isolated else Path("/")
@@ -236,8 +249,9 @@ class Cluster:
 def _apart(name: str, sessions: Path, command: list[str]) -> list[str]:
     """Return the command, run in namespaces of its own once its network is there."""
     script = (
-        f"hostname {name}; read interface address; mount -t tmpfs none {sessions}; "
-        "mount -t tmpfs none /dev/shm; ip link set lo up; ip addr add $address dev $interface; "
+        f"hostname {name}; read interface address; mount -t tmpfs -o size=64m none {sessions}; "
+        "mount -t tmpfs -o size=256m none /dev/shm; ip link set lo up; "
+        "ip addr add $address dev $interface; "
         'ip link set $interface up; exec "$@" </dev/null'
     )
     unshare = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from selena.files.writing import file_sha256
-from tests.cluster.driver import FEATURES, NETWORKS, train
+from tests.cluster.driver import FEATURES, NETWORKS, make_runs, train
 from tests.cluster.hosts import Cluster, cluster
+from tests.experiments.test_whole_runs import contents
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'selena-privacy[ray]'")
 pytestmark = pytest.mark.cluster
@@ -139,6 +140,16 @@ def test_unlike_host_is_refused_by_name(
     assert any("instruction_set" in each for each in done(mixed)["mixed"])
     assert not artifacts(mixed).keys() & alone.keys()  # never taken for the others
     odd.kill()
+
+
+def test_runs_are_done_whole_elsewhere(machines: Cluster, tmp_path: Path) -> None:
+    driver = machines.driver(tmp_path / "cluster", "--runs")
+    make_runs(tmp_path / "here", "local")
+    assert driver.wait(_PATIENCE) == 0, log(tmp_path / "cluster")
+    found = contents(tmp_path / "cluster" / "runs")
+    assert found == contents(tmp_path / "here" / "runs")
+    assert len(found) == done(tmp_path / "cluster")["sent"] == 3
+    assert [host.files() for host in machines.hosts[:2]] == [[], []]
 
 
 def test_killed_host_changes_no_byte(

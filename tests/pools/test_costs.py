@@ -21,6 +21,9 @@ def test_costs_follow_from_committed_results() -> None:
     for name in names:
         for rate, hours in COSTS[name].items():
             assert again[name][rate] == pytest.approx(hours)
+    name = "table2_on_purchase100_synthetic"
+    assert again[name].keys() == COSTS[name].keys()
+    assert again[name]["minutes_2_seeds_on_4"] == pytest.approx(COSTS[name]["minutes_2_seeds_on_4"])
     assert again["traffic_records_1e7_k_100"] == COSTS["traffic_records_1e7_k_100"]
 
 
@@ -45,3 +48,11 @@ def test_page_shows_the_costs() -> None:
     at_once = COSTS["selena_on_purchase100"]["core, AVX2, float32"]
     for cell, cores in zip(minutes.split("|")[2:-1], (1, 2, 4, 8, 25), strict=True):
         assert float(cell) == pytest.approx(at_once[f"minutes_on_{cores}"], rel=0.02)
+    for seeds in (1, 2):
+        name = f"| Table 2, {seeds} seed"
+        (line,) = [each for each in PAGE.splitlines() if each.startswith(name)]
+        for cell, machines in zip(line.split("|")[2:-1], cluster_costs.NODES, strict=True):
+            least = COSTS["table2_on_purchase100_synthetic"]
+            assert float(cell) == pytest.approx(
+                least[f"minutes_{seeds}_seeds_on_{machines}"], rel=0.01
+            )

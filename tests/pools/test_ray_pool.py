@@ -28,6 +28,10 @@ class RayTaskError(RayError):
     """What Ray raises for a function that did not even begin."""
 
 
+class ObjectLostError(RayError):
+    """What Ray raises for shared arrays that are gone."""
+
+
 @dataclass
 class FakeRay:
     """Runs a task when somebody waits for it.
@@ -37,6 +41,7 @@ class FakeRay:
         losing: machines that lose each task.
         broken: machines where no function begins.
         unlike: machines of other conditions.
+        forgets: how many tasks meet arrays that were lost.
         ran: which machine ran which task, in order.
         stored: what was put into the store.
         cancelled: how many tasks were stopped.
@@ -46,6 +51,7 @@ class FakeRay:
     losing: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     unlike: set[str] = field(default_factory=set)
+    forgets: int = 0
     ran: list[str] = field(default_factory=list)
     stored: list[Any] = field(default_factory=list)
     cancelled: int = 0
@@ -85,6 +91,9 @@ class FakeRay:
                 raise RayTaskError("ray::work()\nModuleNotFoundError: No module named 'selena'")
             if node.key in self.losing:
                 raise RayError("The worker died")
+            if self.forgets:
+                self.forgets -= 1
+                raise ObjectLostError("Failed to retrieve object")
             outcome = function(*arguments)
             differs = ("instruction_set is odd",)
             return replace(outcome, refused=True, differences=differs) if odd else outcome
@@ -98,7 +107,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRay]:
     """A cluster of two machines of two tasks each."""
     fake = FakeRay({"a": 2.0 * NEEDS.threads, "b": 2.0 * NEEDS.threads, "head": 0.0})
     exceptions = ModuleType("ray.exceptions")
-    vars(exceptions).update(RayError=RayError, RayTaskError=RayTaskError)
+    found = (RayError, RayTaskError, ObjectLostError)
+    vars(exceptions).update({each.__name__: each for each in found})
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions)
     monkeypatch.setattr(ray_pool, "_submit", fake.submit)
@@ -135,6 +145,15 @@ def test_lost_task_is_done_again_elsewhere(ray: FakeRay, caplog: pytest.LogCaptu
     assert run() == {i: 2 * i + 1 for i in range(6)}
     assert "was lost on a (10.0.0.1) and is done again" in caplog.text
     assert ray.ran.count("a") <= 2  # what had begun there, and no more
+
+
+def test_lost_arrays_are_sent_again(ray: FakeRay, caplog: pytest.LogCaptureFixture) -> None:
+    made = pool()
+    run(made=made)
+    ray.forgets = 1
+    assert run(made=made) == {i: 2 * i + 1 for i in range(6)}
+    assert sum(value is ONE for value in ray.stored) == 2
+    assert "done again (Failed to retrieve object)" in caplog.text
 
 
 def test_third_loss_ends_with_the_machines_name(ray: FakeRay) -> None:

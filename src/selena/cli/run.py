@@ -26,6 +26,7 @@ from selena.experiments.pipeline import (
 )
 from selena.experiments.results import collect, make_workspace, run
 from selena.experiments.store import RunFolder
+from selena.experiments.whole_runs import Wanted, fetch_runs
 from selena.files.escaping import shown_path
 from selena.files.writing import write_json
 from selena.workspace import check_device
@@ -132,6 +133,9 @@ def train_command(
     progress = RichProgress()
     check_settings(settings, progress)
     trained: list[RunFolder] = []
+    if not keep_submodels:
+        wanted = [Wanted(case, (), {}) for seed in settings.seeds for case in cases(settings, seed)]
+        fetch_runs(wanted, runs, make_workspace(runs, settings, progress))
     for each_seed in settings.seeds:
         workspace = make_workspace(runs, settings, progress)
         for case in cases(settings, each_seed):

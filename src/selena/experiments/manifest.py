@@ -59,5 +59,12 @@ def check_audited(audited: object) -> str:
     return ""
 
 
+def is_run_file(name: str) -> bool:
+    """Return whether a run folder has files of this name (`scores/...` for those of scores)."""
+    inside = name.removeprefix("scores/")
+    own = name in ("manifest.json", "model.safetensors", "audit.json")
+    return own or (inside != name and _FILE.fullmatch(inside) is not None)
+
+
 def _is_file(name: str, digest: object) -> bool:
     return _FILE.fullmatch(name) is not None and isinstance(digest, str)

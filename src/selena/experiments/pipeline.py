@@ -178,15 +178,7 @@ class Case:
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
-        contents = replace(
-            self.data,
-            n_members=None,
-            partition="default",
-            canaries=0,
-            canary_kind="mislabelled",
-            canary_distance=None,
-        )
-        return load_data(contents, progress)
+        return load_data(_contents(self.data), progress)
 
     def build_plan(self, dataset: Dataset) -> Plan:
         """Return the data set's named plan with the changes of this case."""
@@ -253,6 +245,19 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> Datas
         _LOADED.clear()
         _LOADED[settings] = _load(settings, progress)
     return _LOADED[settings]
+
+
+def remember_data(case: Case, dataset: Dataset | None) -> None:
+    """Let `dataset` be what `case` loads, wherever it comes from; None lets it be loaded again."""
+    _LOADED.clear()
+    if dataset is not None:
+        _LOADED[_contents(case.data)] = dataset
+
+
+def _contents(data: DataSettings) -> DataSettings:
+    """Return what decides which records there are, without what is done with them."""
+    parts = ("dataset", "data_dir", "size", "label_column", "subject_column")
+    return DataSettings(**{name: getattr(data, name) for name in parts})
 
 
 def _load(settings: DataSettings, progress: Progress | None) -> Dataset:

@@ -10,6 +10,7 @@ from selena.auditing.report import AuditReport
 from selena.errors import ConfigError
 from selena.experiments.pipeline import Case, RunSettings, attack, cases, check_settings, train
 from selena.experiments.store import RunFolder, row_head
+from selena.experiments.whole_runs import Wanted, fetch_runs
 from selena.reports.page.runs import Run
 from selena.reports.results import Results
 from selena.workspace import Progress, Silent, TrainingLog, Workspace
@@ -31,6 +32,13 @@ def run(
     check_settings(settings, progress)
     progress = progress or Silent()
     done: list[tuple[RunFolder, AuditReport]] = []
+    if not keep_submodels and log is None:  # neither comes back from elsewhere
+        wanted = [
+            Wanted(case, settings.attacks, settings.attack_settings)
+            for seed in settings.seeds
+            for case in cases(settings, seed)
+        ]
+        fetch_runs(wanted, runs, make_workspace(runs, settings, progress))
     for seed in settings.seeds:
         workspace = make_workspace(runs, settings, progress)
         for case in cases(settings, seed):

@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,8 +37,9 @@ _PATIENCE = 120.0  # seconds for a machine to start a worker
 _KEPT = 4  # arrays that stay for the next tasks
 _LOG = logging.getLogger(__name__)
 
-# Cores that tasks of this process hold, by machine.
+# Cores that tasks of this process hold, by machine; its threads share them.
 _held: Counter[str] = Counter()
+_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,10 @@ class RayPool(Terms):
         round_ = _Round(self, [task_name(task, number) for number, task in enumerate(tasks)])
         try:
             while round_.unfinished:
+                if round_.lacks_arrays:
+                    self.memory.pop("arrays in the cluster", None)
+                    handles = [self._put(part) for part in parts]
+                    round_.lacks_arrays = False
                 round_.start(calls, handles)
                 for number, outcome in round_.finished():
                     self.note(outcome)
@@ -119,6 +125,7 @@ class _Round:
 
     def __init__(self, pool: RayPool, names: Sequence[str]) -> None:
         self.names = names
+        self.lacks_arrays = False  # whether the cluster lost shared arrays
         self._pool = pool
         self._waiting = deque(range(len(names)))
         self._running: dict[Any, tuple[int, Node]] = {}
@@ -139,7 +146,7 @@ class _Round:
             if self._running and _held[node.key] + needs.threads > node.fits(needs) * needs.threads:
                 return
             number = self._waiting.popleft()
-            _held[node.key] += needs.threads
+            _hold(node, needs.threads)
             self._running[_submit(node, needs, work, calls[number], *handles)] = number, node
 
     def finished(self) -> Iterator[tuple[int, Outcome]]:
@@ -150,7 +157,7 @@ class _Round:
         ready, _ = ray.wait(list(self._running), timeout=_LOOK)
         for handle in ready:
             number, node = self._running.pop(handle)
-            _held[node.key] -= self._pool.needs.threads
+            _hold(node, -self._pool.needs.threads)
             try:
                 outcome = ray.get(handle)
             except RayTaskError as error:  # before `work` began, which catches all
@@ -174,12 +181,15 @@ class _Round:
         import ray
 
         for handle, (_, node) in self._running.items():
-            _held[node.key] -= self._pool.needs.threads
+            _hold(node, -self._pool.needs.threads)
             ray.cancel(handle, force=True)
         self._running.clear()
 
     def _lose(self, number: int, node: Node, error: Exception) -> None:
         """Put a task back whose worker died, was killed, or lost its data."""
+        from ray.exceptions import ObjectLostError
+
+        self.lacks_arrays |= isinstance(error, ObjectLostError)
         self._losses[number] += 1
         reason = _first_line(error)
         self._lost[node.key] = f"{node.host}: {reason}"
@@ -218,6 +228,11 @@ class _Round:
             f"A task needs {needs.threads} cores and {needs.gpus:g} GPUs; there are "
             f"{found or 'no machines'}. Set OMP_NUM_THREADS lower here, or start larger machines."
         )
+
+
+def _hold(node: Node, cores: int) -> None:
+    with _lock:
+        _held[node.key] += cores
 
 
 def connect(address: str) -> None:

@@ -25,6 +25,7 @@ from selena.environment.fingerprint import TRAINING_CODE, code_digest
 from selena.environment.processor import numeric_environment
 from selena.errors import ClusterError, SelenaError
 
+_OTHER_CODE = ("attacks", "auditing", "experiments", "sklearn")
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "safetensors")
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def conditions_here(needs: TaskNeeds) -> Conditions:
     return Conditions(
         numeric_environment(needs.device, needs.threads),
         {"Python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}},
-        code_digest(*TRAINING_CODE, "attacks", "sklearn"),
+        code_digest(*TRAINING_CODE, *_OTHER_CODE),
     )
 
 

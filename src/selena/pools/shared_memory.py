@@ -13,7 +13,8 @@ import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,19 +35,34 @@ def shared_folder() -> Path:
 
 @cache
 def _folder_of(process: int) -> Path:
+    folder, _ = _new_folder()
+    atexit.register(_remove, folder, process)
+    return folder
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a folder for the length of a `with` block; it is cleared like the shared one."""
+    folder, owner = _new_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(owner)
+
+
+def _new_folder() -> tuple[Path, int]:
+    """Return a new folder, and what holds it until it is closed or the process ends."""
     clear_shared_memory()
     while True:
         folder = _place() / f"selena-shared-{os.urandom(8).hex()}"
         folder.mkdir(mode=0o700)
-        # Open, and with it held, until the process ends.
         owner = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR, 0o600)
         with suppress(OSError):
             hold(owner)
         if os.fstat(owner).st_nlink:  # else cleared before it was held
-            break
+            return folder, owner
         os.close(owner)
-    atexit.register(_remove, folder, process)
-    return folder
 
 
 def clear_shared_memory() -> None:

@@ -151,8 +151,12 @@ def _threads(count: int) -> Iterator[None]:
 
 def is_long(factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe) -> bool:
     """Return whether training is long enough to be shared out among processes."""
-    records = recipe.epochs * sum(len(job.rows) for job in jobs)
-    return operations_per_record(factory) * records >= _WORTH_PROCESSES
+    return is_worth_sharing(factory, sum(len(job.rows) for job in jobs), recipe)
+
+
+def is_worth_sharing(factory: NetworkFactory, rows: int, recipe: Recipe) -> bool:
+    """Return whether networks that train on so many rows, all together, are worth processes."""
+    return operations_per_record(factory) * recipe.epochs * rows >= _WORTH_PROCESSES
 
 
 def operations_per_record(factory: NetworkFactory) -> float:

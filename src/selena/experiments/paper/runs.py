@@ -13,6 +13,7 @@ from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import attack, train
 from selena.experiments.results import make_workspace
 from selena.experiments.store import RunFolder
+from selena.experiments.whole_runs import Wanted, fetch_runs
 from selena.reports.table import percent
 from selena.workspace import Progress, Silent, check_device
 
@@ -37,9 +38,12 @@ def run_items(
     check_device(task.device)
     found: Found = []
     progress = progress or Silent()
+    settings = task.settings([items[0].case.defense])
+    wanted = [Wanted(item.case, item.attacks, settings.attack_settings) for item in items]
+    fetch_runs(wanted, runs, make_workspace(runs, settings, progress))
     with progress.step("Models", len(items)) as bar:
         for _, bundle in groupby(items, key=lambda item: item.bundle):
-            workspace = make_workspace(runs, task.settings([items[0].case.defense]), progress)
+            workspace = make_workspace(runs, settings, progress)
             for item in bundle:
                 folder = train(item.case, runs, workspace)
                 before, audited = kept_audit(folder), folder.audited()
