@@ -250,14 +250,13 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> Datas
 def remember_data(case: Case, dataset: Dataset | None) -> None:
     """Let `dataset` be what `case` loads, wherever it comes from; None lets it be loaded again."""
     _LOADED.clear()
-    if dataset is not None:
-        _LOADED[_contents(case.data)] = dataset
+    _LOADED.update({} if dataset is None else {_contents(case.data): dataset})
 
 
 def _contents(data: DataSettings) -> DataSettings:
     """Return what decides which records there are, without what is done with them."""
-    parts = ("dataset", "data_dir", "size", "label_column", "subject_column")
-    return DataSettings(**{name: getattr(data, name) for name in parts})
+    table = data.label_column, data.subject_column
+    return DataSettings(data.dataset, data.data_dir, data.size, *table)
 
 
 def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
