@@ -72,6 +72,11 @@ class DataSettings:
                 "The paper's partition sets the number of members. Leave out n_members."
             )
 
+    def contents(self) -> DataSettings:
+        """Return what decides which records there are, without what is done with them."""
+        columns = self.label_column, self.subject_column
+        return DataSettings(self.dataset, self.data_dir, self.size, *columns)
+
     def sizes(self, dataset: Dataset) -> Partition:
         """Return the sizes of the parts of `dataset`."""
         if self.partition == "paper":
@@ -178,7 +183,7 @@ class Case:
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
-        return load_data(_contents(self.data), progress)
+        return load_data(self.data.contents(), progress)
 
     def build_plan(self, dataset: Dataset) -> Plan:
         """Return the data set's named plan with the changes of this case."""
@@ -250,13 +255,7 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> Datas
 def remember_data(case: Case, dataset: Dataset | None) -> None:
     """Let `dataset` be what `case` loads, wherever it comes from; None lets it be loaded again."""
     _LOADED.clear()
-    _LOADED.update({} if dataset is None else {_contents(case.data): dataset})
-
-
-def _contents(data: DataSettings) -> DataSettings:
-    """Return what decides which records there are, without what is done with them."""
-    table = data.label_column, data.subject_column
-    return DataSettings(data.dataset, data.data_dir, data.size, *table)
+    _LOADED.update({} if dataset is None else {case.data.contents(): dataset})
 
 
 def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
