@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import torch
 
 from selena.errors import ClusterError
 from selena.pools import ray_pool
-from selena.pools.ray_pool import RayPool
+from selena.pools.ray_pool import Node, RayPool
 from selena.pools.remote import Conditions, TaskNeeds, conditions_here
 
 NEEDS = TaskNeeds(threads=torch.get_num_threads())
@@ -41,6 +42,7 @@ class FakeRay:
         losing: machines that lose each task.
         broken: machines where no function begins.
         unlike: machines of other conditions.
+        silent: machines that never answer.
         forgets: how many tasks meet arrays that were lost.
         ran: which machine ran which task, in order.
         stored: what was put into the store.
@@ -51,6 +53,7 @@ class FakeRay:
     losing: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     unlike: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
     forgets: int = 0
     ran: list[str] = field(default_factory=list)
     stored: list[Any] = field(default_factory=list)
@@ -76,7 +79,8 @@ class FakeRay:
         return value
 
     def wait(self, handles: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
-        return handles[:1], handles[1:]
+        ready = [each for each in handles if each.node not in self.silent][:1]
+        return ready, [each for each in handles if each not in ready]
 
     def get(self, handle: Callable[[], Any]) -> Any:
         return handle()
@@ -99,6 +103,7 @@ class FakeRay:
             return replace(outcome, refused=True, differences=differs) if odd else outcome
 
         odd = node.key in self.unlike
+        run.node = node.key  # type: ignore[attr-defined]
         return run
 
 
@@ -154,6 +159,33 @@ def test_lost_arrays_are_sent_again(ray: FakeRay, caplog: pytest.LogCaptureFixtu
     assert run(made=made) == {i: 2 * i + 1 for i in range(6)}
     assert sum(value is ONE for value in ray.stored) == 2
     assert "done again (Failed to retrieve object)" in caplog.text
+
+
+def test_machine_without_network_is_lost(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ray.silent = {"a"}
+    calls: list[str] = []
+    monkeypatch.setattr(ray_pool, "_CALL", 0.0)
+    monkeypatch.setattr(ray_pool, "_answers", lambda node: bool(calls.append(node.key)))
+    assert run() == {i: 2 * i + 1 for i in range(6)}
+    assert calls == ["a"] * 3
+    assert "was lost on a (10.0.0.1) and is done again (its network is gone)" in caplog.text
+
+
+def test_daemon_that_refuses_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = vars(ray_pool)["_answers"]
+    node = Node("a", "a", 1.0, 0.0)
+    assert answers(node)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert answers(replace(node, daemon=closed.getsockname()))
+
+    def wait(*_: Any, **__: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", wait)
+    assert not answers(replace(node, daemon=("10.0.0.1", 1)))
 
 
 def test_third_loss_ends_with_the_machines_name(ray: FakeRay) -> None:

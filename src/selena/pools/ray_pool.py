@@ -8,6 +8,8 @@ Ray's object store, which holds them once per machine, for as long as the worksp
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ _TRIES = 3
 """So often a task may lose its worker: one that takes the machine's memory never ends."""
 _LOOK = 1.0  # seconds between two looks at which machines there are
 _PATIENCE = 120.0  # seconds for a machine to start a worker
+_CALL = 5.0  # seconds between two calls of the machines that work
+_SILENCES = 3  # so many calls in a row without an answer, and a machine is lost
 _KEPT = 4  # arrays that stay for the next tasks
 _LOG = logging.getLogger(__name__)
 
@@ -51,12 +55,14 @@ class Node:
         host: its name and address.
         cores: that Ray may use.
         gpus: that Ray may use.
+        daemon: address and port of its Ray daemon, which the driver must reach.
     """
 
     key: str
     host: str
     cores: float
     gpus: float
+    daemon: tuple[str, int] | None = None
 
     def fits(self, needs: TaskNeeds) -> int:
         """Return how many such tasks it can run at once."""
@@ -132,6 +138,8 @@ class _Round:
         self._losses: Counter[int] = Counter()
         self._lost: dict[str, str] = {}
         self._refused: dict[str, str] = {}
+        self._silent: Counter[str] = Counter()
+        self._next_call = time.monotonic() + _CALL
 
     @property
     def unfinished(self) -> bool:
@@ -155,6 +163,8 @@ class _Round:
         from ray.exceptions import RayError, RayTaskError
 
         ready, _ = ray.wait(list(self._running), timeout=_LOOK)
+        if not ready:
+            self._lose_unreachable()
         for handle in ready:
             number, node = self._running.pop(handle)
             _hold(node, -self._pool.needs.threads)
@@ -203,6 +213,27 @@ class _Round:
         )
         self._waiting.appendleft(number)
 
+    def _lose_unreachable(self) -> None:
+        """Put back the tasks of machines that nobody reaches: Ray itself may wait for minutes.
+
+        A driver outside of the cluster reaches none, and waits for Ray.
+        """
+        import ray
+
+        if self._pool.address.startswith("ray://") or time.monotonic() < self._next_call:
+            return
+        self._next_call = time.monotonic() + _CALL
+        for node in {node.key: node for _, node in self._running.values()}.values():
+            self._silent[node.key] = 0 if _answers(node) else self._silent[node.key] + 1
+            if self._silent[node.key] < _SILENCES:
+                continue
+            for handle, (number, where) in list(self._running.items()):
+                if where.key == node.key:
+                    del self._running[handle]
+                    _hold(node, -self._pool.needs.threads)
+                    ray.cancel(handle, force=True)
+                    self._lose(number, node, ConnectionError("its network is gone"))
+
     def _usable(self) -> list[Node]:
         """Return who may run a task; those that lost one only where there is nobody else."""
         needs, there = self._pool.needs, nodes()
@@ -228,6 +259,19 @@ class _Round:
             f"A task needs {needs.threads} cores and {needs.gpus:g} GPUs; there are "
             f"{found or 'no machines'}. Set OMP_NUM_THREADS lower here, or start larger machines."
         )
+
+
+def _answers(node: Node) -> bool:
+    """Return whether a machine's Ray daemon takes a connection, or refuses one."""
+    if node.daemon is None or not node.daemon[1]:
+        return True
+    try:
+        with socket.create_connection(node.daemon, timeout=2.0):
+            return True
+    except ConnectionRefusedError:  # the machine is there; Ray will say what became of it
+        return True
+    except OSError:
+        return False
 
 
 def _hold(node: Node, cores: int) -> None:
@@ -272,6 +316,7 @@ def nodes() -> list[Node]:
             f"{each['NodeManagerHostname']} ({each['NodeManagerAddress']})",
             each["Resources"].get("CPU", 0.0),
             each["Resources"].get("GPU", 0.0),
+            (each["NodeManagerAddress"], each.get("NodeManagerPort", 0)),
         )
         for each in ray.nodes()
         if each["Alive"] and each["Resources"].get("CPU", 0.0)
