@@ -59,7 +59,7 @@ class Records:
         if self.subjects is not None and self.subjects.shape != (n,):
             raise DataError(
                 f"Shapes disagree: x holds {n} records, subjects has shape "
-                f"{tuple(self.subjects.shape)}. Give one per record, -1 where it stands alone."
+                f"{tuple(self.subjects.shape)}. Give one per record, -1 for a record without one."
             )
 
     def __repr__(self) -> str:

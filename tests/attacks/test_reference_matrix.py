@@ -125,7 +125,7 @@ def test_a_table_without_runs_is_named(tmp_path: Path) -> None:
     (tmp_path / "none.csv").write_text("p0\n1\n")
     with pytest.raises(DataError, match=r"no column confidence0.*inside0"):
         ReferenceMatrix.load(tmp_path / "none.csv")
-    with pytest.raises(DataError, match=r"kept as \.npz or \.parquet"):
+    with pytest.raises(DataError, match=r"saved as \.npz or \.parquet"):
         MATRIX.save(tmp_path / "matrix.csv")
 
 
@@ -142,7 +142,7 @@ def test_only_runs_of_one_pool_and_seed_grow() -> None:
     for records, seed in ((POOL, 1), (toy_records(60, seed=4), 0)):
         with pytest.raises(DataError, match="other records, or its halves"):
             train_reference_matrix(UNDEFENDED, records, VALIDATION, runs=8, seed=seed, grow=MATRIX)
-    with pytest.raises(DataError, match="asked about other copies"):
+    with pytest.raises(DataError, match="has other copies"):
         train_reference_matrix(
             UNDEFENDED, POOL, VALIDATION, runs=8, grow=MATRIX, copies=Copies.fitting(POOL, 1)
         )
@@ -154,7 +154,7 @@ def test_joined_runs_stand_one_after_the_other() -> None:
     whole = drawn()
     first, rest = whole.take(runs=slice(0, 3)), whole.take(runs=slice(3, 8))
     equal(first.join(rest), whole)
-    with pytest.raises(DataError, match="other records"):
+    with pytest.raises(DataError, match="different records"):
         MATRIX.join(MATRIX.take(slice(None, None, -1)))
     with pytest.raises(DataError, match="Records or queries differ"):
         whole.join(whole.take(slice(0, 7)))

@@ -115,7 +115,7 @@ def test_real_audits(audit: tuple[int, float], code: int) -> None:
 def test_json_is_not_judged() -> None:
     """Figures that a file states are not believed: they are computed from scores."""
     edited: Any = audited(*LEAKING).to_json()
-    with pytest.raises(ConfigError, match="figures in a file are not believed"):
+    with pytest.raises(ConfigError, match="figures in a file are not trusted"):
         judge(edited, [parse_condition("advantage>0.15")])
 
 

@@ -160,7 +160,7 @@ def test_twins_are_trained_on_and_not_scored() -> None:
     [
         ({"count": 19}, ConfigError, "at least 20"),
         ({"count": 150}, DataError, "150 test non-members"),
-        ({"num_classes": 1}, ConfigError, "one class only"),
+        ({"num_classes": 1}, ConfigError, "there is only one class"),
     ],
 )
 def test_what_cannot_be_planted_is_refused(

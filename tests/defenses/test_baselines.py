@@ -179,7 +179,7 @@ def test_dropout_precedes_all_later_linear_layers() -> None:
     lone = WithDropout(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), 0.5)()
     assert any(isinstance(m, nn.Dropout) for m in lone.modules())
     none: Callable[[], nn.Module] = lambda: nn.Sequential(nn.ReLU())  # noqa: E731
-    with pytest.raises(ConfigError, match="it has none"):
+    with pytest.raises(ConfigError, match="there are none"):
         WithDropout(none, 0.5)()
 
 

@@ -99,5 +99,5 @@ def test_interval_covers_a_random_guess() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_unlike_lengths_are_refused() -> None:
-    with pytest.raises(DataError, match="one decision a record"):
+    with pytest.raises(DataError, match="one decision per record"):
         summarize(SCORES, SCORES[:5] >= 0, TRUTH)

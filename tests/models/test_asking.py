@@ -318,7 +318,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 def test_only_functions_are_asked_like_this(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="is no function"):
         quick(NETWORK, MEMBERS, OTHERS, **settings)
-    with pytest.raises(ConfigError, match="Nobody is asked"):
+    with pytest.raises(ConfigError, match="Predictions need no queries"):
         quick("predictions.csv", **settings)
 
 

@@ -111,7 +111,7 @@ def test_scores_do_not_look_at_the_hidden_value() -> None:
     [
         (9, {}, DataError, "columns of a table"),
         ((), {}, DataError, "columns of a table"),
-        (1, {}, DataError, "Pass values= for a continuous one"),
+        (1, {}, DataError, "For a continuous attribute pass values="),
         (2, {"values": [[1, 2], [3, 4]]}, ConfigError, "one row per value"),
         (2, {"output": "odds"}, ConfigError, "output='odds'"),
     ],

@@ -27,7 +27,7 @@ class PoolIndex:
             DataError: a record that was not in the pool.
         """
         if not len(self._lookup.names):
-            raise DataError("The reference models know no records. Give a pool that holds some.")
+            raise DataError("The pool of the reference models is empty. Give a pool with records.")
         places, unknown = self._lookup.find(content_names(records.x, records.y))
         if unknown.any():
             raise DataError(

@@ -62,7 +62,7 @@ class Copies:
             raise ConfigError(f"Copies of kind {self.kind!r} are unknown; use flip, noise, shift.")
         if self.count < 1 or not self.size > 0:
             raise ConfigError(
-                f"count is {self.count} and size {self.size}; give 1 or more copies, changed."
+                f"count is {self.count} and size is {self.size}; both must be above 0."
             )
         if self.kind != "noise" and self.size != int(self.size):
             raise ConfigError(f"Bits and pixels are whole numbers; size is {self.size}.")

@@ -27,7 +27,7 @@ def save_matrix(
     """Write a matrix (see `ReferenceMatrix.save`)."""
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".parquet"):
-        raise DataError(f"{path}: a reference matrix is kept as .npz or .parquet. Name it so.")
+        raise DataError(f"{path}: a reference matrix is saved as .npz or .parquet. Rename it.")
     if suffix == ".parquet":
         if confidences.ndim == 3:
             raise DataError(f"{path}: a table holds one query per record. Save it as .npz.")

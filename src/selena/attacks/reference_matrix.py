@@ -67,7 +67,7 @@ class ReferenceMatrix:
             if names.dtype.kind != "S" or names.shape != inside.shape[1:]:
                 raise DataError(
                     f"names must be {inside.shape[1]} digests, NumPy's bytes; they have shape "
-                    f"{names.shape} and type {names.dtype}. Leave them out to go by order."
+                    f"{names.shape} and type {names.dtype}. Leave them out to use the order."
                 )
             object.__setattr__(self, "names", names)
         object.__setattr__(self, "confidences", confidences)
@@ -134,7 +134,7 @@ class ReferenceMatrix:
         """
         both_named = self.names is not None and more.names is not None
         if both_named and not np.array_equal(self.names, more.names):  # type: ignore[arg-type]
-            raise DataError("The two matrices are of other records. Join runs over one pool.")
+            raise DataError("The two matrices have different records. Join runs over one pool.")
         if self.confidences.shape[1:] != more.confidences.shape[1:]:
             raise DataError(
                 f"Records or queries differ: {self.confidences.shape[1:]} and "
@@ -243,6 +243,6 @@ def _checked(confidences: Any, inside: Any) -> tuple[Float[np.ndarray, "..."], M
         if np.isnan(row).any():
             raise DataError(
                 f"confidences: run {run} holds NaN, first of record "
-                f"{int(np.argwhere(np.isnan(row))[0, 0])}. Leave out what was not answered."
+                f"{int(np.argwhere(np.isnan(row))[0, 0])}. Leave out records without an answer."
             )
     return confidences, booleans(inside)

@@ -75,12 +75,12 @@ class ReferenceModelAttack(StatisticSettings):
         if isinstance(self.defense, type) or hasattr(self.defense, "predict_proba"):
             raise ConfigError(
                 f"defense={self.defense!r} is no training of this library. Pass a defense, such as "
-                "Undefended(...), and a scikit-learn classifier as EstimatorTraining(classifier)."
+                "Undefended(...); wrap a scikit-learn classifier in EstimatorTraining(classifier)."
             )
         self.check(self.statistic)
         check_runs(self.runs)
         if self.copies < 0:
-            raise ConfigError(f"copies is {self.copies}; give 0 for none, or how many.")
+            raise ConfigError(f"copies is {self.copies}; it must be at least 0 (none).")
 
     @property
     def name(self) -> str:

@@ -265,7 +265,7 @@ class Answers:
             if fewest < least:
                 raise DataError(
                     f"Some record has {fewest} reference models that {which} on it; {least} are "
-                    "needed. Give more reference models, or online=False where none trained on it."
+                    "needed. Give more reference models, or online=False if none trained on it."
                 )
         sides = (mask, None) if online else (None, ~mask)
         return cls(phi, models, sides, highest + float(np.log(2)))

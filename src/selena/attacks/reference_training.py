@@ -72,7 +72,7 @@ def check_runs(runs: int) -> None:
     if runs < 4 or runs % 2:
         raise ConfigError(
             f"runs is {runs}; give an even number from 4 on: halves of the records come in pairs, "
-            "and a variance takes two values."
+            "and a variance needs two values."
         )
 
 
@@ -179,7 +179,7 @@ def train_reference_matrix(
     if runs % 2 or runs < max(2, first):
         raise ConfigError(
             f"runs is {runs}; give an even number{f' from {first} on' if first else ''}: halves "
-            "come in pairs, and runs that are there stay."
+            "come in pairs, and existing runs are kept."
         )
     sets = [tensor_digest(*each.tensors) for each in (records, validation)]
     code = code_digest(*TRAINING_CODE, "attacks", "sklearn")
@@ -217,11 +217,11 @@ def _check_same(
     drawn = inside[: grow.runs].numpy()
     if not same_names or not np.array_equal(grow.inside, drawn):
         raise DataError(
-            "The matrix to grow is of other records, or its halves were drawn by another seed. "
+            "The matrix to grow has other records, or its halves were drawn with another seed. "
             "Give the records and the seed that it was trained with."
         )
     if fingerprint(grow.copies) != fingerprint(copies):
-        raise DataError("The matrix to grow was asked about other copies. Give copies=its copies.")
+        raise DataError("The matrix to grow has other copies. Pass copies=matrix.copies.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -155,7 +155,7 @@ def _by_chunks(
     """
     n, classes = logits.shape
     if classes < 2:
-        raise DataError(f"Predictions over {classes} classes tell nothing; at least 2 needed.")
+        raise DataError(f"Predictions have {classes} classes; at least 2 are needed.")
     scores = np.empty(n)
     bad, outside = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     size = max(1, _CHUNK // classes)

@@ -202,8 +202,8 @@ def judge(
     """
     if not isinstance(report, AuditReport):
         raise ConfigError(
-            f"judge takes an AuditReport, not a {type(report).__name__}: figures in a file are not "
-            "believed. Take RunFolder(path).report(), or AuditReport.load(path)."
+            f"judge takes an AuditReport, not a {type(report).__name__}, because figures in a file "
+            "are not trusted. Use RunFolder(path).report(), or AuditReport.load(path)."
         )
     conditions = list(conditions)
     comparisons = len(conditions) * audits

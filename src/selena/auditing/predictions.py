@@ -268,8 +268,8 @@ def _subject_numbers(values: np.ndarray, what: str) -> Int64[np.ndarray, " n"]:
         values = _integers(values, what)
         if len(values) and int(np.abs(values).max()) > _EXACT:
             raise DataError(
-                f"{what}: {int(np.abs(values).max())} is too large to be told from its neighbors "
-                "in a table. Number the subjects from 0, or use an .npz file."
+                f"{what}: {int(np.abs(values).max())} is too large to be exact in a table. "
+                "Number the subjects from 0, or use an .npz file."
             )
     return number_subjects(values)
 

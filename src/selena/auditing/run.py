@@ -241,7 +241,7 @@ def _check(split: AuditSplit, num_classes: int) -> None:
     if len(ids.unique()) != len(ids):
         raise DataError(
             "The known, evaluation and validation sets or the canaries share records (equal ids). "
-            "Make all disjoint, or no figure means anything."
+            "Make all of them disjoint; otherwise figures are meaningless."
         )
 
 
@@ -250,9 +250,9 @@ def _check_subjects(sets: dict[str, Records]) -> None:
     audited = [sets[what] for what in list(sets)[:4]]
     if len({records.subjects is None for records in audited}) > 1:
         raise DataError(
-            "Some of the known and evaluation sets have subjects and others have none: means of "
-            "several scores would stand beside single ones. Give all of them subjects, -1 for "
-            "records that stand alone, or none."
+            "Some of the known and evaluation sets have subjects and others have none, so means of "
+            "several scores would be compared with single scores. Give subjects for all sets (-1 "
+            "for records without one) or for none."
         )
     found: dict[int, str] = {}
     for what, records in sets.items():
@@ -261,6 +261,6 @@ def _check_subjects(sets: dict[str, Records]) -> None:
             other = found.setdefault(subject, what)
             if other != what:
                 raise DataError(
-                    f"Subject {subject} has records among the {other} and the {what}. Put all of a "
-                    "subject into one set: what tells of one of its records tells of the others."
+                    f"Subject {subject} has records among the {other} and the {what}. Put all "
+                    "records of a subject into one set, because each of them reveals the others."
                 )

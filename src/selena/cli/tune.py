@@ -129,12 +129,12 @@ def lines(tuning: Tuning, out: Path) -> list[str]:
         values = ", ".join(f"{name} {_short(value)}" for name, value in each.params.items())
         found.append(f"  {each.accuracy:6.1%} {each.leakage:7.1%}  {values}  ({each.run})")
     if tuning.limit is not None and tuning.chosen is None:
-        found.append(f"None leaks as little as {tuning.limit:g} on known records.")
+        found.append(f"Every trial leaks more than {tuning.limit:g} on known records.")
     if tuning.chosen is not None and tuning.evaluation is not None:
         low, high = tuning.evaluation.interval
         found.append(
             f"Chosen: {out / 'runs' / by_number[tuning.chosen].run}. On evaluation records, which "
-            f"no choice has seen: test accuracy {tuning.test_accuracy:.1%}, {tuning.metric} "
+            f"the choice did not use: test accuracy {tuning.test_accuracy:.1%}, {tuning.metric} "
             f"{tuning.evaluation.value:.1%} (95 % interval {low:.1%} to {high:.1%})."
         )
     found.append(f"Written: {out / 'pareto.png'}, {out / 'tuning.json'}")

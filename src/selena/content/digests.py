@@ -90,8 +90,8 @@ def _each(values: Any, name: Callable[[int], str]) -> list[bytes]:
                 what = str(error) if isinstance(error, _CannotCompareError) else "itself"
                 raise DataError(
                     f"{name(row)} holds {what}, which cannot be compared by content. Give numbers, "
-                    "texts, arrays, images, or lists and dictionaries of these, and let a function "
-                    "around the model make its own objects of them."
+                    "texts, arrays, images, or lists and dictionaries of these, and convert them "
+                    "to the model's own objects in a function around the model."
                 ) from error
             if type(value) is str:
                 texts[value] = known

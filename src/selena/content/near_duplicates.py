@@ -131,8 +131,8 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
     if near_duplicates == "auto" and _share_in_groups(links, n) > _MOST_IN_GROUPS:
         _LOG.info(
             "Near copies are not linked: over %.0f %% of the records are in groups of three or "
-            "more close ones, so these are no copies. Declare subjects, or give near_duplicates a "
-            "distance.",
+            "more close ones, which are probably no copies. Declare subjects, or set "
+            "near_duplicates to a distance.",
             100 * _MOST_IN_GROUPS,
         )
         return _links([], [], [], limit)

@@ -83,8 +83,8 @@ def draw_audit_pool(
     most, count = int(subject.max()) + 1, ordinary + (len(KINDS) - 1) * canaries
     if count >= most:
         raise DataError(
-            f"{count:,} audited records do not fit: they are taken from {most:,} test non-members, "
-            "of which some must be left. Audit fewer."
+            f"{count:,} audited records are too many: they are taken from {most:,} test "
+            "non-members, and some of these must be left. Audit fewer."
         )
     order = torch.randperm(most, generator=torch_generator(seed, "rows"))
     # A subject gives its first record at most; its other records leave the population.
@@ -119,8 +119,8 @@ def draw_coins(n: int, models: int, *, seed: int) -> Bool[Tensor, "models n"]:
     """
     if models < 6 or models % 2:
         raise ConfigError(
-            f"models is {models}; give an even number from 6 on: a model is compared with those "
-            "outside of its pair, two of which must have trained on a record."
+            f"models is {models}; give an even number from 6 on: a model is compared with the "
+            "models of other pairs, and two of these must have trained on each record."
         )
     coins = torch.stack(
         [

@@ -41,15 +41,13 @@ def check_canaries(count: int, kind: str, distance: float | None = None) -> None
         raise ConfigError(f"canary_kind={kind!r} without canaries. Say how many: canaries=300.")
     if distance is not None and kind == "mislabelled":
         raise ConfigError(
-            "canary_distance is that of a near copy, and mislabelled canaries have none. Use "
-            "canary_kind=twins."
+            "canary_distance is the distance of near copies, and mislabelled canaries have no "
+            "copies. Use canary_kind=twins."
         )
     if distance is not None and not 0 < distance < math.inf:
         raise ConfigError(f"canary_distance is {distance:g}; it must be above 0.")
     if count and count < FEWEST_CANARIES:
-        raise ConfigError(
-            f"canaries is {count}; plant at least {FEWEST_CANARIES}, or 0 for none at all."
-        )
+        raise ConfigError(f"canaries is {count}; plant at least {FEWEST_CANARIES}, or 0 for none.")
 
 
 def plant_canaries(
@@ -85,14 +83,14 @@ def plant_canaries(
     if split.canaries is not None:
         raise ConfigError("This split holds canaries already. Plant all of them at once.")
     if num_classes < 2:
-        raise ConfigError("Canaries get a wrong label, and there is one class only.")
+        raise ConfigError("Canaries need a wrong label, but there is only one class.")
     test = split.evaluation.non_members
     persons = torch.from_numpy(units(test))
     most = int(persons.max()) + 1
     if count >= most:
         raise DataError(
-            f"{count:,} canaries do not fit: they are taken from the {most:,} test non-members, of "
-            "which some must be left. Plant fewer."
+            f"{count:,} canaries are too many: they are taken from the {most:,} test non-members, "
+            "and some of these must be left. Plant fewer."
         )
     order = torch.randperm(most, generator=torch_generator(seed, "rows"))
     # A subject gives its first record at most; its other records are not scored.

@@ -38,7 +38,7 @@ def check_words(labels: Shaped[np.ndarray, " n"], where: Callable[[int], str]) -
         if known != name and len(name) > 1:
             raise DataError(
                 f"{where(index)}: the labels {shown(known)} and {shown(name)} differ in case only. "
-                "If they are one class, write it in one way; if they are two, give them names."
+                "If they are one class, use one spelling; if they are two, rename one of them."
             )
 
 

@@ -109,8 +109,8 @@ class PublishedBits:
             if known is None:
                 raise
             raise DataError(
-                f"{error}\nNobody publishes this archive's checksum: the expected one is that of "
-                f"the first archive seen here. If you trust another one more, delete {record}."
+                f"{error}\nThis archive has no published checksum: the expected one is that of the "
+                f"first archive seen here. If you trust the new archive more, delete {record}."
             ) from error
         if known is None:
             write_json(record, {"sha256": file_sha256(path), "bytes": path.stat().st_size})

@@ -85,8 +85,8 @@ def join_subjects(
     if 2 * most > len(numbers) > 1:
         raise DataError(
             f"{most:,} of {len(numbers):,} records are linked by subjects, or by equal rows of "
-            "several subjects: too few are left to train a sub-model on. Drop rows that many "
-            "subjects have (empty ones, say), or make the subjects smaller."
+            "several subjects, so too few are left to train a sub-model. Drop rows that many "
+            "subjects share (such as empty rows), or make the subjects smaller."
         )
     return numbers
 
@@ -110,14 +110,14 @@ def number_subjects(names: np.ndarray) -> Int[np.ndarray, " n"]:
         if missing:
             raise DataError(
                 f"the subject of record {missing[0]} is missing ({len(missing)} in all). Give -1 "
-                "where a record stands alone."
+                "for a record without a subject."
             )
         names = np.array([str(name) for name in names.tolist()], dtype=np.str_)
     alone = names == (-1 if names.dtype.kind in "bui" else "-1")
     if names.dtype.kind == "i" and bool((names < -1).any()):
         raise DataError(
             f"a subject has the number {int(names.min())}. Use numbers from 0 on (or strings), and "
-            "-1 where a record stands alone."
+            "-1 for a record without a subject."
         )
     numbers: Int[np.ndarray, " n"] = np.unique(names, return_inverse=True)[1].astype(np.int64)
     numbers[alone] = -1

@@ -148,8 +148,8 @@ class DPSGD:
     def _warn_of_delta(self, n: int) -> None:
         if self.delta * n >= 1:
             warnings.warn(
-                f"delta = {self.delta:g} is not below 1 / {n}: a training that publishes one of "
-                f"its {n} records whole would satisfy it. Set delta well below {1 / n:.1g}.",
+                f"delta = {self.delta:g} is not below 1 / {n}: publishing one of the {n} records "
+                f"would satisfy this guarantee. Set delta well below {1 / n:.1g}.",
                 AuditWarning,
                 stacklevel=3,
             )
@@ -178,8 +178,8 @@ class DPSGD:
         if next(loop.network.buffers(), None) is not None:
             # Opacus lets batch normalisation without weights pass.
             raise ConfigError(
-                "DP-SGD cannot train a network that keeps running statistics: they mix records, "
-                "outside of the bound. Use one without (an MLP with standardize=False)."
+                "DP-SGD cannot train a network with running statistics, which mix records outside "
+                "of the bound. Use one without (an MLP with standardize=False)."
             )
         per_record = opacus.GradSampleModule(loop.network, loss_reduction="sum")
         optimizer = opacus.optimizers.DPOptimizer(

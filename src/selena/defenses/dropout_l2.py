@@ -39,7 +39,7 @@ class WithDropout:
         network = self.network()
         linears = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Linear)]
         if not linears or linears[0][0] == "":
-            raise ConfigError("Dropout goes before linear layers inside a network; it has none.")
+            raise ConfigError("Dropout needs linear layers inside of the network; there are none.")
         # The first of several layers takes the features; a single one follows convolutions.
         for name, linear in linears[1:] or linears:
             network.set_submodule(name, nn.Sequential(nn.Dropout(self.rate), linear))

@@ -99,7 +99,7 @@ def every_epoch(
     for epoch in range(1, recipe.epochs + 1):
         weights = in_memory.pop(name(epoch), None) or workspace.load(name(epoch))
         if weights is None:
-            raise StoreError(f"Epoch {epoch} is gone from {workspace.folder}. Delete the folder.")
+            raise StoreError(f"{workspace.folder} lacks epoch {epoch}. Delete the folder.")
         model = restore_network(undefended.network, undefended.num_classes, weights)
         yield (
             epoch,

@@ -81,9 +81,9 @@ class MemGuard:
 
     def __post_init__(self) -> None:
         if self.budget is not None and not 0 < self.budget <= 2:
-            raise ConfigError(f"budget is {self.budget}; an L1 distance in (0, 2], or None.")
+            raise ConfigError(f"budget is {self.budget}; give an L1 distance in (0, 2], or None.")
         if self.inference.loss != "binary_cross_entropy":
-            raise ConfigError("MemGuard's inference network has one logit: its loss is binary.")
+            raise ConfigError("MemGuard's inference network needs the loss binary_cross_entropy.")
 
     def fit(
         self,
@@ -142,8 +142,8 @@ class MemGuard:
         assert best is not None
         if best[0] < _ENOUGH:
             _LOG.warning(
-                "MemGuard finds noise for %.0f %% of the defender's own records only: the other "
-                "answers are those of the model without it.",
+                "MemGuard finds noise for only %.0f %% of the defender's own records; other "
+                "answers stay without noise.",
                 100 * best[0],
             )
         return best[1]

@@ -55,9 +55,9 @@ class NoiseSearch:
 
     def __post_init__(self) -> None:
         if min(self.c1, self.c2, self.c3, self.step) <= 0 or self.most_steps < 1:
-            raise ConfigError(f"MemGuard's weights, step and most_steps are above 0; got {self}.")
+            raise ConfigError(f"MemGuard's weights, step, most_steps must be above 0; got {self}.")
         if self.c3_factor <= 1:
-            raise ConfigError(f"c3_factor is {self.c3_factor}; above 1 it ends the search.")
+            raise ConfigError(f"c3_factor is {self.c3_factor}; it must be above 1.")
 
     def run(
         self, network: nn.Module, logits: Float[Tensor, "n c"]

@@ -89,7 +89,7 @@ class PATE:
                 f"{self.n_teachers}, {self.noise_scale}, {self.delta}."
             )
         if self.queries is not None and self.queries < 1:
-            raise ConfigError(f"queries is {self.queries}; ask at least once.")
+            raise ConfigError(f"queries is {self.queries}; it must be at least 1.")
 
     def fit(
         self,

@@ -19,8 +19,8 @@ def warn_of_copies(split: AuditSplit) -> None:
     copies = sum(digest in known for digest in others)
     if copies > _MANY_COPIES * len(others):
         _LOG.warning(
-            "%d of %d test non-members are copies of members: no attack can tell them apart, so "
-            "what leaks is underestimated. Drop repeated records first.",
+            "%d of %d test non-members are copies of members. No attack can distinguish these, so "
+            "the leak is underestimated. Drop repeated records first.",
             copies,
             len(others),
         )

@@ -33,9 +33,8 @@ def report_numeric_differences(path: Path, before: Mapping[str, Any], workspace:
     differing = _difference(before, numeric_settings(workspace))
     if differing:
         _LOG.warning(
-            "%s was trained under other conditions (%s): its model is used as it is, and attacks "
-            "run under the present ones. To train under the present ones, give another folder for "
-            "runs.",
+            "%s was trained under other conditions (%s). Its model is used unchanged, and attacks "
+            "run under the current conditions. To train under these, give another folder for runs.",
             path,
             differing,
         )
@@ -52,8 +51,8 @@ def note_numeric_settings(workspace: Workspace) -> None:
         differing = _difference(json.loads(bytes(kept["json"].tolist())), now)
         if differing:
             _LOG.warning(
-                "Unfinished work in %s was begun under other conditions (%s), so it starts again. "
-                "To use it, run under the same conditions.",
+                "Unfinished work in %s was started under other conditions (%s), so it is repeated. "
+                "To reuse it, run under the same conditions.",
                 workspace.folder,
                 differing,
             )

@@ -272,8 +272,8 @@ def _open(settings: RunSettings, space: Space, metric: str, folder: Path) -> Any
     )
     if study.user_attrs.setdefault(_IDENTITY, identity) != identity:
         raise StoreError(
-            f"{path} is a study of other data or settings. Name another folder, or repeat its "
-            "settings to go on."
+            f"{path} is a study of other data or settings. Name another folder, or use the same "
+            "settings to continue."
         )
     study.set_user_attr(_IDENTITY, identity)
     states = optuna.trial.TrialState

@@ -59,7 +59,7 @@ def wilson(
         ConfigError: `confidence` outside (0, 1), or `comparisons` below 1.
     """
     if not 0 <= proportion <= 1 or trials <= 0:
-        raise DataError(f"{proportion} of {trials} trials is no proportion. Give a record or more.")
+        raise DataError(f"{proportion} of {trials} trials is no proportion. Give some records.")
     z = normal_quantile(confidence, comparisons)
     center = (proportion + z * z / (2 * trials)) / (1 + z * z / trials)
     variance = proportion * (1 - proportion) / trials + z * z / (4 * trials * trials)

@@ -127,7 +127,7 @@ def summarize(
     if decisions.shape != truth.shape:
         raise DataError(
             f"Shapes disagree: decisions {decisions.shape}, truth {truth.shape}. "
-            "Give one decision a record."
+            "Give one decision per record."
         )
     hits, alarms = int(decisions[truth].sum()), int(decisions[~truth].sum())
     return Summary(

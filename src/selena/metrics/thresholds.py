@@ -128,8 +128,8 @@ class KnownScores:
         if min(members, others) < 2:
             raise DataError(
                 f"{members} known members and {others} known non-members are too few to fit "
-                "thresholds on: give at least two of each, and more where an attack sets some "
-                "aside to train on others (neural)."
+                "thresholds on. Give at least two of each, and more for attacks that train on some "
+                "of them (neural)."
             )
         shuffled = numpy_generator(seed, "cross-fit").permutation(len(truth))
         sets = _small(self._labels + truth * self._num_classes, 2 * self._num_classes)[shuffled]

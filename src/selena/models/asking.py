@@ -202,8 +202,8 @@ class _Kept:
             if other.any():
                 raise DataError(
                     f"{self.folder} holds other answers to {int(other.sum())} of {len(held)} "
-                    f"records than {what} gives now: they are of another model, or of what it was "
-                    "before. Name another folder as cache, or delete this one."
+                    f"records than {what} gives now, so they are from another model or an earlier "
+                    "version. Name another folder as cache, or delete this one."
                 )
         new = [i for i, digest in enumerate(digests) if digest not in self.answers]
         self.add([digests[i] for i in new], answers[new])
@@ -243,8 +243,8 @@ def _check(model: Model, batch_size: int | None, retries: int, cache: str | Path
     check_settings(batch_size, retries, cache)
     if not model.function and (batch_size is not None or retries or cache is not None):
         raise ConfigError(
-            f"{model.what} is no function, which may ask a server: leave batch_size, retries and "
-            "cache out, or wrap it in a function."
+            f"{model.what} is no function. Leave out batch_size, retries and cache, which are for "
+            "functions that ask a server, or wrap it in a function."
         )
 
 

@@ -184,7 +184,7 @@ def _values(
     if not 2 <= len(given) <= _MOST_VALUES:
         raise DataError(
             f"The attribute has {len(given)} values; between 2 and {_MOST_VALUES} can be tried. "
-            "Pass values= for a continuous one: each record then counts as the nearest."
+            "For a continuous attribute pass values=; each record then counts as the nearest one."
         )
     return given
 

@@ -227,8 +227,8 @@ def gather(
         rest = drop_shared(pool, seed=seed)
         if not rest.used.any():
             raise DataError(
-                "All records are on both sides: none is left to tell apart. Give non-members that "
-                "are no members."
+                "All records are on both sides, so none is left. Give non-members that are not "
+                "members."
             )
         return rest
     if shared:
@@ -315,8 +315,8 @@ def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndar
         rows = [int(np.flatnonzero(numbers == each)[0]) for each in both[: _SHOWN + 1]]
         shown = names[rows].tolist()
         raise DataError(
-            f"{len(both)} subjects have records on both sides: {_listed(shown)}. What tells of one "
-            "of their records tells of the others. Leave their non-members out."
+            f"{len(both)} subjects have records on both sides: {_listed(shown)}. Each record of a "
+            "subject reveals the others, so leave out their non-members."
         )
     return numbers
 

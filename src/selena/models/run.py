@@ -159,10 +159,10 @@ def audit(
     check_device(workspace.device)
     if _is_predictions(model):
         if not (batch_size is None and not retries and cache is None):
-            raise ConfigError("Nobody is asked: leave out batch_size, retries and cache.")
+            raise ConfigError("Predictions need no queries: leave batch_size, retries, cache out.")
         if not (members is None and non_members is None and factory is None):
             raise ConfigError(
-                "Predictions say all there is to know: leave out members, non_members and factory."
+                "Predictions contain everything needed: leave out members, non_members and factory."
             )
         if deduplicate:
             raise ConfigError(

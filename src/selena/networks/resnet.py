@@ -49,7 +49,7 @@ class ResNet:
             raise ConfigError(f"first_stride must be 1 or 2, not {self.first_stride}.")
         if not self.mean or len(self.mean) != len(self.std) or not min(self.std) > 0:
             raise ConfigError(
-                "mean and std must hold one number a channel, and std be above 0; got "
+                "mean and std must hold one number per channel, and std must be above 0; got "
                 f"mean={self.mean}, std={self.std}."
             )
 

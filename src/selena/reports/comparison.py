@@ -167,7 +167,7 @@ def _by_seed(
     families = {seed: sorted(report.families) for seed, report in reports.items()}
     if len({tuple(each) for each in families.values()}) > 1:
         raise DataError(
-            f"The audits of {model!r} differ in their attacks: {families} by seed. Attack every "
-            "seed by the same families, or give the audits names of their own."
+            f"The audits of {model!r} differ in their attacks: {families} by seed. Use the same "
+            "families for every seed, or give the audits different names."
         )
     yield from reports.items()

@@ -159,8 +159,8 @@ class MemGuardClassifier(ProbabilityClassifier):
             raise ConfigError(f"{base!r} is not fitted. Fit it, or pass it without freezing.")
         if reference is None:
             raise ConfigError(
-                "A frozen estimator has seen all of X: records that it has not seen must come as "
-                "X_reference. Or pass an unfitted estimator, which is fitted on half of X."
+                "A frozen estimator has seen all of X. Pass records that it has not seen as "
+                "X_reference, or pass an unfitted estimator, which is fitted on half of X."
             )
         validate_data(self, X, skip_check_array=True)
         check_consistent_length(X, y)

@@ -133,7 +133,7 @@ class TorchClassifier(ProbabilityClassifier):
         self.classes_ = np.arange(soft.shape[1]) if classes is None else np.asarray(classes)
         if len(self.classes_) != soft.shape[1] or (self.classes_[1:] <= self.classes_[:-1]).any():
             raise ConfigError(
-                f"classes must be {soft.shape[1]} sorted labels, one a column of soft; "
+                f"classes must be {soft.shape[1]} sorted labels, one per column of soft; "
                 f"got {self.classes_!r}."
             )
         weight = None if sample_weight is None else check_weights(sample_weight, X)

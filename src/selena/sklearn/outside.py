@@ -28,8 +28,8 @@ def warn_of_outside(X: Any) -> None:
     if found is not None:
         what, step = found
         warnings.warn(
-            f"X looks as if {what} before fit. What that step learned from all records is in the "
-            f"model, and no copy is without it: put it inside, as make_pipeline({step}, ...).",
+            f"X looks as if {what} before fit. That step learned from all records, so every copy "
+            f"knows something of each of them. Put it inside, as make_pipeline({step}, ...).",
             AuditWarning,
             stacklevel=3,
         )

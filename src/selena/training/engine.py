@@ -60,8 +60,8 @@ def fit_networks(
     workspace = workspace or Workspace()
     if recipe.train is not None and (recipe.loss != "cross_entropy" or on_epoch is not None):
         raise ConfigError(
-            "This defense changes the loss, or looks at each epoch: a training function would not "
-            "know. Use a recipe without train."
+            "This defense changes the loss or observes each epoch, which a training function does "
+            "not support. Use a recipe without train."
         )
     if recipe.selection != "validation":
         validation = None

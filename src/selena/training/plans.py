@@ -99,7 +99,7 @@ class Plan:
             raise ConfigError(
                 f"{self.architecture} is set up for images of {len(self.mean)} channels; records "
                 f'of {dataset.name} have the shape {shape}. Use architecture = "mlp", or give one '
-                "mean and std a channel."
+                "mean and std per channel."
             )
         build = resnet18 if self.architecture == "resnet18" else small_resnet
         return build(dataset.num_classes, self.mean, self.std)
