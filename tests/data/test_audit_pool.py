@@ -78,7 +78,7 @@ def test_impossible_pools_are_refused(ordinary: int, canaries: int) -> None:
 
 
 def test_too_large_pools_are_refused() -> None:
-    with pytest.raises(DataError, match="200 audited records do not fit"):
+    with pytest.raises(DataError, match="200 audited records are too many"):
         draw_audit_pool(POPULATION, 160, 10, num_classes=CLASSES)
     for models in (4, 7):
         with pytest.raises(ConfigError, match="even number from 6"):

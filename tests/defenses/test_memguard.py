@@ -96,7 +96,7 @@ def test_stuck_network_is_retrained_with_less_decay(
     assert found((1.0, 0.0)) > 0.5
     assert not caplog.records
     assert found(()) < 0.1
-    assert "MemGuard finds noise for 0 %" in caplog.text
+    assert "MemGuard finds noise for only 0 %" in caplog.text
 
 
 def test_labels_are_the_targets_own() -> None:
