@@ -37,7 +37,7 @@ def test_names_of_every_kind_have_numbers(names: Any, numbers: list[int]) -> Non
         ([[1], [2]], r"shape \(2, 1\)"),
         (np.array(["a", None], dtype=object), r"of record 1 is missing \(1 in all\)"),
         (np.array(["a", float("nan")], dtype=object), "of record 1 is missing"),
-        ([3, -5], "has the number -5.*-1 where"),
+        ([3, -5], "has the number -5.*-1 for a record"),
     ],
 )
 def test_what_is_no_name_is_refused(names: Any, message: str) -> None:
