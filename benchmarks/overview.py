@@ -62,7 +62,13 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    tables = {"results": results, "worst": worst, "coverage": coverage, "speed": speed}
+    tables = {
+        "results": results,
+        "worst": worst,
+        "variants": variants,
+        "coverage": coverage,
+        "speed": speed,
+    }
     for name, make in tables.items():
         start = MARK.format(name)
         before, _, rest = page.partition(start)
@@ -88,6 +94,25 @@ def worst() -> list[Sequence[str]]:
             cells = [_both(rows, kind) for kind in KINDS]
             link = f"[worst-case]({name}.json)"
             lines.append([data, defense.replace("_", " "), accuracy, *cells, link])
+    return lines
+
+
+def variants() -> list[Sequence[str]]:
+    """Return what SELENA with another second stage, or another L, costs and gives away."""
+    shown = {
+        "Mislabelled, AUC": ("mislabelled", "auc"),
+        "TPR at 5 % FPR": ("mislabelled", "tpr"),
+        "Near copy, AUC": ("near copy", "auc"),
+        "Ordinary, AUC": ("ordinary", "auc"),
+    }
+    lines: list[Sequence[str]] = [["Variant", "Test accuracy", *shown], ["---"] * (2 + len(shown))]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for row in _read("location30-worst-case/variants")["rows"]:
+        by_name.setdefault(row["variant"], []).append(row)
+    for name, rows in by_name.items():
+        of_lira = [[row["lira"][kind][key] for row in rows] for kind, key in shown.values()]
+        values = [[row["test_accuracy"] for row in rows], *of_lira]
+        lines.append([name, *(", ".join(f"{100 * v:.1f}" for v in each) for each in values)])
     return lines
 
 

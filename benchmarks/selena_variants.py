@@ -190,7 +190,8 @@ def main() -> None:
     workspace, rows = worst.workspace(given.runs), []
     for seed in task.seeds:
         arena = worst.arena(data, seed)
-        for label, non_models in [*((name, 4) for name in VARIANTS), ("L = 7", 7)]:
+        larger = ((f"L = {l}", l) for l in (7, 8, 9))
+        for label, non_models in [*((name, 4) for name in VARIANTS), *larger]:
             base = build_defense("selena", plan, data, {"selena": {"n_nonmodels": non_models}})
             assert isinstance(base, Selena)
             name = label if label in VARIANTS else "SELENA"
