@@ -190,7 +190,7 @@ def main() -> None:
     workspace, rows = worst.workspace(given.runs), []
     for seed in task.seeds:
         arena = worst.arena(data, seed)
-        larger = ((f"L = {l}", l) for l in (7, 8, 9))
+        larger = ((f"L = {each}", each) for each in (7, 8, 9))
         for label, non_models in [*((name, 4) for name in VARIANTS), *larger]:
             base = build_defense("selena", plan, data, {"selena": {"n_nonmodels": non_models}})
             assert isinstance(base, Selena)

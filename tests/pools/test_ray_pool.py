@@ -167,7 +167,12 @@ def test_machine_without_network_is_lost(
     ray.silent = {"a"}
     calls: list[str] = []
     monkeypatch.setattr(ray_pool, "_CALL", 0.0)
-    monkeypatch.setattr(ray_pool, "_answers", lambda node: bool(calls.append(node.key)))
+
+    def silent(node: Any) -> bool:
+        calls.append(node.key)
+        return False
+
+    monkeypatch.setattr(ray_pool, "_answers", silent)
     assert run() == {i: 2 * i + 1 for i in range(6)}
     assert calls == ["a"] * 3
     assert "was lost on a (10.0.0.1) and is done again (its network is gone)" in caplog.text
