@@ -25,6 +25,7 @@ from sklearn.datasets import load_diabetes, make_classification, make_multilabel
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.page import renewed
 from selena import AuditWarning, Predictions, audit, audit_multilabel, audit_regression
 from selena.auditing.report import AuditReport
 from selena.environment.description import describe_environment
@@ -256,8 +257,7 @@ def table(rows: list[Row]) -> str:
 
 def fill(page: str, rows: list[Row]) -> str:
     """Return the page with its table renewed."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}"
+    return renewed(page, BEGIN, table(rows), END)
 
 
 def main() -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+from benchmarks.page import renewed
 from selena.auditing.figure import Figure, figures_of
 from selena.data.audit_pool import KINDS
 from selena.files.writing import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-MARK = "<!-- {}: python -m benchmarks.overview -->\n"
-END = "<!-- / -->\n"
+MARK = "<!-- {}: python -m benchmarks.overview -->"
+END = "<!-- / -->"
 TITLES = (
     "Data",
     "Seeds",
@@ -70,13 +71,8 @@ def fill(page: str) -> str:
         "speed": speed,
     }
     for name, make in tables.items():
-        start = MARK.format(name)
-        before, _, rest = page.partition(start)
-        _, found, after = rest.partition(END)
-        if not found:
-            raise ValueError(f"the page has no {start.strip()} before {END.strip()}")
-        text = "".join(f"| {' | '.join(line)} |\n" for line in make())
-        page = f"{before}{start}{text}{END}{after}"
+        table = "\n".join(f"| {' | '.join(line)} |" for line in make())
+        page = renewed(page, MARK.format(name), table, END)
     return page
 
 

@@ -23,6 +23,7 @@ from scipy.stats import binom, norm, spearmanr
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from benchmarks import parity_references
+from benchmarks.page import renewed
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.attacks.reference_training import train_reference_models
@@ -300,8 +301,7 @@ def table(rows: list[Row]) -> str:
 
 def fill(page: str, rows: list[Row]) -> str:
     """Return the page with its table of figures renewed."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}"
+    return renewed(page, BEGIN, table(rows), END)
 
 
 def main() -> None:

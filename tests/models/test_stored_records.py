@@ -222,5 +222,28 @@ def test_what_no_file_holds_is_not_looked_at() -> None:
     network.kept = [X]
     (part,) = selena.find_stored_records(network, X).parts
     assert part.where == "kept[0]"
+
+
+def test_what_a_pickle_adds_is_inspected_too() -> None:
+    class Packed:
+        def __init__(self) -> None:
+            self.rows = X
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {"packed": [self.rows]}
+
+    class Reduced(Packed):
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Reduced, (), {"rows": self.rows}
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    for kind, where in ((Packed, "packed[0]"), (Reduced, "rows")):
+        (part,) = selena.find_stored_records(kind(), X).parts
+        assert part.where == where
+
+
+def test_an_auditable_classifier_stores_no_records() -> None:
     auditable = selena.AuditableClassifier(LogisticRegression()).fit(X, Y)
     assert selena.find_stored_records(auditable, X).passes  # no pickle of it holds its records

@@ -192,8 +192,9 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
         yield from ((f".{name}", tensor) for name, tensor in tensors)
         yield from ((f".{name}", child) for name, child in value.named_children())
-        hidden = {"_parameters", "_buffers", "_modules", *_left_behind(value)}
-        yield from ((f".{k}", part) for k, part in vars(value).items() if k not in hidden)
+        hidden = {"_parameters", "_buffers", "_modules"}  # just yielded
+        saved = _saved_attributes(value).items()
+        yield from ((f".{name}", part) for name, part in saved if name not in hidden)
     elif isinstance(value, Tensor) or sparse.issparse(value) or hasattr(value, "iloc"):
         return
     elif isinstance(value, Mapping):
@@ -214,25 +215,27 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             if hasattr(value, name)
         ]
         yield from ((f".{name}", getattr(value, name)) for name in slots)
-        hidden, attributes = _left_behind(value), getattr(value, "__dict__", {})
-        yield from ((f".{name}", part) for name, part in attributes.items() if name not in hidden)
+        yield from ((f".{name}", part) for name, part in _saved_attributes(value).items())
 
 
-def _left_behind(value: Any) -> set[str]:
-    """Return attributes that no file of the object holds, since its `__getstate__` leaves them out.
+def _saved_attributes(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of an object as its pickle stores them.
 
-    So a module of Lightning leaves its trainer, and with it the training data.
+    A `__getstate__` may leave some out, as Lightning's modules leave out their trainer, and with it
+    the training data. It may also store others, which are inspected too.
     """
+    attributes: Mapping[str, Any] = getattr(value, "__dict__", {})
     kind: Any = type(value)
-    if kind.__getstate__ is object.__getstate__ or not hasattr(value, "__dict__"):
-        return set()
+    reduces = any(
+        getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__")
+    )
+    if reduces or kind.__getstate__ is object.__getstate__:
+        return attributes
     try:
         state = value.__getstate__()
-    except Exception:  # it cannot be pickled: all that it holds is looked at
-        return set()
-    if not isinstance(state, dict):
-        return set()
-    return {name for name in vars(value) if state.get(name) is None}
+    except Exception:  # it cannot be pickled
+        return attributes
+    return state if isinstance(state, dict) else attributes
 
 
 def _named(slots: Any) -> tuple[str, ...]:
