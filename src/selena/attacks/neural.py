@@ -95,7 +95,7 @@ class NeuralAttack:
         seed: int = 0,
         workspace: Workspace | None = None,
     ) -> NeuralFitting:
-        """Prepare training on the target's predictions; see `fit`."""
+        """Ask for the target's predictions on known records; see `fit`."""
 
         def observe(records: Records) -> Float[Tensor, "n w"]:
             chunks = in_answer_chunks(len(records), oracle.num_classes)
@@ -113,7 +113,7 @@ class NeuralAttack:
         seed: int,
         vectors: int = 1,
     ) -> NeuralFitting:
-        """Prepare training on observations of known records other than predictions.
+        """Observe known records, for attacks that see something other than one prediction.
 
         Args:
             observe: gives one row of numbers per record.
@@ -196,7 +196,8 @@ def _train_alike(fittings: Sequence[NeuralFitting], workspace: Workspace) -> lis
     ends = list(accumulate(len(fitting.pairs) for fitting in fittings))
     every = torch.arange(ends[-1])
     if workspace.torch_device.type == "cpu" and not workspace.cohort_size:
-        # One at a time, so that results do not depend on which attacks still have to train.
+        # One at a time, so that results do not depend on which attacks still have to train; on a
+        # processor a stack of these would not be faster.
         workspace = replace(workspace, cohort_size=1)
     networks = fit_networks(
         first.network,

@@ -58,7 +58,7 @@ class ParrotAttack:
 
     Attributes:
         defense: how a reference model is trained; against SELENA, SELENA.
-        nearest: number of known records per record.
+        nearest: number of nearest known records to use per record.
         own: whether the answer about the record itself counts (LiRA), or only those about
             other records.
         runs: number of reference models, an even number from 4 on.

@@ -27,8 +27,8 @@ class Moves:
     """How far and in which way a step changes a record.
 
     Attributes:
-        steps: at most so many.
-        size: of a step, one number or one per feature.
+        steps: most steps per record.
+        size: size of a step, one number or one per feature; not used for bits.
         bits: whether a step flips a bit instead.
         bounded: whether features stay in [0, 1].
         device: where gradients are computed.
@@ -47,9 +47,10 @@ class Moves:
         """Return moves for records like the known ones.
 
         Args:
-            known: their kind is the candidates' kind.
-            steps: at most so many.
-            size: of a step in standard deviations of each feature; of images in [0, 1].
+            known: known records; candidates have the same kind of features.
+            steps: most steps per record.
+            size: size of a step in standard deviations of each feature over the known records; for
+                images in [0, 1].
             device: where gradients are computed.
         """
         x = known.non_members.x
@@ -62,8 +63,8 @@ class Moves:
     ) -> Float[Tensor, "n *features"]:
         """Return changed records; each takes steps until `goes_on` says no, or `steps` are taken.
 
-        Of bits, a step flips the one that raises the goal most and was not flipped before. Numbers
-        and pixels move by the sign of their gradients, which are summed over the steps.
+        A step in bits flips the bit that increases the goal most and was not flipped before.
+        Numbers and pixels move by the sign of their gradients, which are summed over the steps.
         """
         changed = as_input(x).to(self.device, copy=True)
         push, flipped = torch.zeros_like(changed), torch.zeros_like(changed, dtype=torch.bool)

@@ -45,7 +45,7 @@ class Copies:
 
     Attributes:
         kind: "flip" bits, add "noise" (to numbers or images) or "shift" and mirror images.
-        count: copies per record, at most 17 for shifts of size 1.
+        count: copies per record, at most 17 for shifts.
         size: number of bits, or standard deviations of each feature, or pixels.
         seed: root of the draws of bits and noise.
         scale: standard deviation of the noise per feature; None for the other kinds.

@@ -4,7 +4,7 @@ LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 
 (Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), BASE (Lassila
 et al. 2025) and BaVarIA (Braennvall 2026). The comparison removes the difficulty of a record, which
 disturbs every direct attack, and finds the few records that a model remembers. So these attacks
-have the highest true-positive rates at low false-positive rates.
+are the ones to use where false positives must be rare.
 
 `ReferenceModelAttack` trains the reference models, on halves of the scored records.
 `ReferenceMatrixAttack` takes a matrix of existing models and asks one query per record.
@@ -49,10 +49,10 @@ class ReferenceModelAttack(StatisticSettings):
             fitted to models that saw the record and to those that did not; "rmia", the logarithm
             of p / mean of p over all models, where p is the probability of the label; "base", the
             same by another derivation, with an unmodified mean offline; or "bavaria", LiRA for
-            few models, with variances shrunk to those of all records.
+            few models, with variances shrunk toward that of all records.
         runs: number of reference models, an even number; half of them see a given record and are
             not used offline.
-        copies: changed copies per record to ask about; 0 for none.
+        copies: changed copies to ask about besides each record; 0 for none.
         copy_kind: "auto" for the usual kind of the features, or "flip", "noise" or "shift".
         copy_size: bits, standard deviations or pixels; 0 for 1 bit, 0.02 or 1 pixel.
         reference_seed: root of the models' draws; attacks that share it share the models.

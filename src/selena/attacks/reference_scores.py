@@ -137,7 +137,7 @@ def rmia_scores(
 
 
 def shares_beaten(ratios: Scores, population: Float64[np.ndarray, " m"], gamma: float) -> Scores:
-    """Return RMIA's score: the share of a population with ratios below the record's / gamma.
+    """Return RMIA's score: the share of a population with ratios up to the record's / gamma.
 
     Args:
         ratios: logarithms of the records' ratios.

@@ -1,7 +1,7 @@
 """How often a record's neighbors are still classified correctly, as a membership score.
 
 A model is more robust around the records it was trained on (Choquette-Choo et al. 2021), which
-predicted labels reveal. Attacks that differ only in their neighbors share this module.
+predicted labels alone reveal. Attacks that differ only in their neighbors share this module.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""Asks once, for the label of a copy that only models which saw the record recognize.
+"""Asks for the label of one changed copy, which only models that saw the record get right.
 
 YOQO: Wu et al., "You Only Query Once: An Efficient Label-Only Membership Inference Attack", ICLR
 2024, online. The attacker trains surrogates on halves of the known records and the candidates, so
 half of them saw a given record. A copy of the record is then changed until the surrogates that saw
-it answer with its label and the others with another class t, the likeliest other one:
+it answer with its label y and the others with t, which is their likeliest class besides y:
 
     loss(x') = mean over surrogates of CE(f(x'), y) if f saw x, else alpha CE(f(x'), t)
 
-A target that answers x' with the label y is said to have seen x. That is the paper's decision. Of
-records that are answered alike, this attack ranks higher those whose label fewer of the other
-surrogates keep (if the target keeps it), or fewer of those that saw the record (if it does not):
+In the paper x is a member if the target answers x' with y. Here surrogates also order records with
+the same decision: those that did not see x if the target keeps the label, else those that saw it.
 
     score(x) = 1 - mean p(y | x') of the others, or -mean p(y | x') of those that saw x
 
-The paper asks about images; bits and numbers are an extension. `one_query` needs no candidates.
+The paper attacks models of images; bits and numbers are an extension. `one_query` needs no
+candidates.
 
 Cost: 1 query per record; `runs` trainings on half of the known records and the candidates.
 """
@@ -48,18 +48,18 @@ _AT_ONCE = 512
 
 @dataclass(frozen=True)
 class YOQOAttack:
-    """Scores a record by whether one copy, which only its trainers recognize, keeps its label.
+    """Scores a record by whether a copy that only models which saw it get right keeps its label.
 
     Attributes:
         network: builds a surrogate.
         num_classes: number of classes.
         recipe: how a surrogate is trained.
-        runs: how many surrogates, an even number from 4 on.
+        runs: number of surrogates, an even number from 4 on.
         alpha: weight of the surrogates that did not see a record, above 0.
-        enough: a copy is left once its loss is at most this, at least 0.
-        steps: steps of a copy at most; of binary records, bits.
-        size: of a step in standard deviations of each feature over the known records; of images
-            in [0, 1].
+        enough: a copy is not changed further once its loss is at most this, at least 0.
+        steps: most steps of a copy, or most flipped bits of a binary record.
+        size: size of a step in standard deviations of each feature over the known records; for
+            images in [0, 1].
     """
 
     name: ClassVar[str] = "yoqo"
@@ -172,15 +172,15 @@ class Surrogates:
 
 @dataclass(frozen=True, eq=False)
 class YOQOScorer:
-    """The target, the surrogates, and what each of them saw.
+    """Scores records by the target's answer to a copy that the surrogates make.
 
     Attributes:
         oracle: answers the queries.
-        surrogates: recognize copies, or do not.
-        inside: r x n, which of them saw which record of the pool.
+        surrogates: the networks that copies are made with.
+        inside: r x n, which surrogate saw which record of the pool.
         pool: finds a record's place in it.
         moves: how a step changes a copy.
-        enough: the loss at which a copy is left.
+        enough: the loss at which a copy is not changed further.
         calibration: the known records.
     """
 
@@ -193,7 +193,7 @@ class YOQOScorer:
     calibration: MembershipSets
 
     def score(self, candidates: Records) -> Float[Tensor, " n"]:
-        """Return a score above 0 for a copy that keeps its label, below 0 for another, float64.
+        """Return 0 to 1 for a copy that keeps its label, else -1 to 0, float64.
 
         Raises:
             DataError: a record that was not among the candidates when the surrogates were trained.

@@ -50,8 +50,9 @@ class Predictions:
         labels: true classes in [0, C), which are column numbers of `probabilities`.
         member: True for records in the model's training set.
         known: True for records whose membership the attacker knows and may fit on.
-        subjects: subject id of each record, integers or strings (-1: none), or None. The records
-            of one subject must be all members or all not, and all known or all not.
+        subjects: subject id of each record, integers or strings (-1: none), or None; they are
+            numbered anew. The records of one subject must be all members or all not, and all
+            known or all not.
     """
 
     probabilities: Float[np.ndarray, "n c"] | Float[np.ndarray, " n"]
@@ -241,7 +242,7 @@ def _numbers(values: np.ndarray, what: str, ndim: int = 2) -> Float64[np.ndarray
 
 
 def _probabilities(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
-    """Return probabilities as float32 if that is exact, to save memory."""
+    """Return probabilities as float32 if they came so (to save memory), else as float64."""
     if values.ndim == 1 and values.dtype.kind == "f":
         values = np.column_stack([1 - values, values])
     if values.ndim == 2 and values.dtype.kind == "f" and values.dtype.itemsize <= 4:

@@ -36,7 +36,7 @@ _DESCRIBED: dict[str, Any] = {
     "attacks": dict,
 }
 _MOST, _MOST_CLASSES = 2**53, 10**7
-"""Limits of the numbers in a description, because each class takes memory."""
+"""Limits of the numbers in a description; of classes fewer, because each takes memory."""
 _ATTACK = {"family": str, "access": str, "settings": dict}
 _COUNT = int | None
 _STORED = {"model": str, "parts": list, "records": _COUNT, "found": _COUNT}

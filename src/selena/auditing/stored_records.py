@@ -35,7 +35,7 @@ class StoredRecords:
     Attributes:
         model: class of the model.
         parts: parts that store records; none in a model that passes.
-        records: number of records searched; None if only kinds were checked.
+        records: number of records searched for; None if only kinds were checked.
         found: number of these records in the model.
     """
 

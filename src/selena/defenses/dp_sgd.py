@@ -55,8 +55,8 @@ class DPSGD:
         noise_multiplier: standard deviation of the noise in units of `max_grad_norm`, > 0.
         max_grad_norm: L2 norm to which each record's gradient is clipped, > 0.
         delta: the delta for which epsilon is stated, in (0, 1); well below 1 / n.
-        target_epsilon: if given, > 0: replaces `noise_multiplier` by the smallest noise with an
-            epsilon up to it.
+        target_epsilon: if given, > 0: replaces `noise_multiplier` by the smallest noise whose
+            epsilon is at most this.
     """
 
     network: NetworkFactory

@@ -32,7 +32,7 @@ class DynaNoise:
     Attributes:
         base: what trains the target model.
         base_variance: variance of the noise for a uniform prediction, >= 0.
-        sensitivity: lambda, the relative increase of the variance up to a certain one, >= 0.
+        sensitivity: lambda, >= 0; a prediction of probability 1 gets 1 + lambda times as much.
         temperature: the noisy logits are divided by it, > 0.
     """
 

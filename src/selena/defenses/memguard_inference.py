@@ -111,9 +111,9 @@ def _drop_closed(weights: list[Tensor], biases: list[Tensor]) -> None:
 
 
 def _distances_per_value(weights: list[Tensor]) -> list[Tensor]:
-    """Return for each unit the smallest distance of p over which its value can change by 1.
+    """Return for each unit a lower bound on the distance of p over which its value changes by 1.
 
-    The bound is the norm of its weights times the spectral norms of the layers before; a ReLU
+    It is 1 / (norm of the unit's weights times the spectral norms of the layers before); a ReLU
     does not increase distances.
     """
     distances, steepest = [], 1.0

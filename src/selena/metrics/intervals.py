@@ -148,9 +148,9 @@ def auc_interval(
     plain scale it covers an AUC of 0.98 in only 87 % of the cases with 100 records.
 
     With few records, or scores that separate the sets almost perfectly, the estimated variance is
-    far too small, or zero. So if it is undefined or below A (1 - A) / (3 m), where
-    m = min(members, non-members), Wilson's interval of 3 m trials is returned. If it is zero, m
-    trials are used, since A (1 - A) / m is an upper bound (Birnbaum & Klose 1957).
+    far too small, or zero. So if it is below A (1 - A) / (3 m), where m = min(members,
+    non-members), Wilson's interval of 3 m trials is returned. If it is zero or undefined, m trials
+    are used, since A (1 - A) / m is an upper bound (Birnbaum & Klose 1957).
     `tests/metrics/test_coverage.py` simulates the coverage.
 
     Raises:

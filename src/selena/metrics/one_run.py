@@ -29,7 +29,7 @@ from selena.metrics.inputs import check_scores
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.19, 0.25, 0.32, 0.38, 0.45)
 """Shares of all canaries to guess at either end; the bound is the best, corrected for the choice.
 
-They are below one half: coins rarely fall evenly, so with one half perfect knowledge would fail.
+They are below one half: coins rarely fall evenly, so even perfect knowledge would guess some wrong.
 """
 
 GAUSSIAN_SHARES = (0.02, 0.05, 0.1, 0.25, 0.45)
@@ -205,7 +205,7 @@ def _joint_bound(
 
 
 def _chance(checks: Sequence[tuple[int, int]], m: int, delta: float, epsilon: float) -> float:
-    """Return a bound on the probability that one of some counts is reached: (guesses, right ones).
+    """Return an upper bound on the probability that a count is reached: (guesses, right ones).
 
     This is Theorem 5.2 for that event instead of one count: delta alone may make j guesses right.
     """

@@ -103,9 +103,9 @@ def loss_true_negative_rate(
 
     Dodd et al., "The Tail Tells All: Estimating Model-Level Membership Inference Vulnerability
     Without Reference Models", 2025. The members that a reference-model attack finds would have high
-    losses if they had not been trained on. So the fewer members than non-members have high losses,
-    the more LiRA finds at a low false-positive rate. It costs one query per record and serves to
-    compare models; it is not LiRA's TPR.
+    losses if they had not been trained on. So the rarer high losses are among members, compared
+    with non-members, the more LiRA finds at a low false-positive rate. It costs one query per
+    record and serves to compare models; it is not LiRA's TPR.
 
     Args:
         member_losses: losses of records of the training set.

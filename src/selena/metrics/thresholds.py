@@ -1,8 +1,9 @@
 """Thresholds: fitted on records whose membership is known, applied to others.
 
-Convention: the rule is "score >= threshold means member". Candidates are the observed scores, and
-the lowest of thresholds with equal balanced accuracy is taken. Midpoints between scores are not
-used, because they depend on the scale: a strictly increasing transform would change the decisions.
+Convention: the rule is "score >= threshold means member". A threshold is one of the observed
+scores, and the lowest of thresholds with equal balanced accuracy is taken. Midpoints between scores
+are not used, because they depend on the scale: a strictly increasing transform would change the
+decisions.
 """
 
 from __future__ import annotations

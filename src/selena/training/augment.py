@@ -18,7 +18,7 @@ Augmentation = Literal["none", "crop_flip"]
 class Augment(Protocol):
     """Changes batches in training: a function that is set as `Recipe.augmentation`.
 
-    It draws from `generator` alone, whose seed names the network, epoch and step, so resumed
+    It draws from `generator` alone, which is seeded by network, epoch and step, so resumed
     training repeats the same draws. Networks with such a function are trained one at a time.
     """
 

@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 def worth_compiling(
     factory: NetworkFactory, jobs: Sequence[Job], recipe: Recipe, device: torch.device
 ) -> bool:
-    """Return whether to compile the jobs' networks; finished jobs count too (same result)."""
+    """Return whether to compile; finished jobs count too, so that a resumed run decides alike."""
     if device.type != "cuda" or find_spec("triton") is None or not isinstance(recipe.loss, str):
         return False
     steps = recipe.epochs * sum(len(job.rows) // recipe.batch_size for job in jobs)

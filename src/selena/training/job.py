@@ -33,7 +33,7 @@ class Job:
 
     @property
     def rows(self) -> Int[Tensor, " m"]:
-        """Numbers of the records that it trains on; a mask gives them in ascending order."""
+        """Numbers of the records that it trains on; from a mask, ascending and anew per access."""
         if isinstance(self._rows, Tensor):
             return self._rows
         return torch.from_numpy(np.flatnonzero(np.unpackbits(self._rows)))

@@ -61,7 +61,7 @@ class OwnLoop:
     names hold a digest of the defense's settings and code, the records, the seed and the
     processor, so other work never finds them. Two rules:
 
-    - Each random draw of an epoch comes from a generator whose seed names seed and epoch. PyTorch's
+    - Each random draw of an epoch comes from a generator seeded by seed and epoch. PyTorch's
       global generators are already seeded so.
     - Anything else that an epoch changes (another network, its optimizer) is in `beside`.
 

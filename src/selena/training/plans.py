@@ -136,7 +136,7 @@ PLANS: dict[str, Plan] = {
         distillation=_CIFAR100,
         adversary=Adversary(alpha=6.0, warm_up_epochs=4, attack_batches=1, learning_rate=0.1),
     ),
-    # The paper does not use these data sets: its network, with batches fit to their size.
+    # The paper does not use these data sets: its network, other batches and epochs.
     "location30": Plan(
         training=Recipe(batch_size=64, epochs=50),
         distillation=Recipe(batch_size=64, epochs=50),
