@@ -223,7 +223,8 @@ class Cluster:
                 env=environment,
                 stdout=log,
                 stderr=log,
-                stdin=subprocess.PIPE,
+                # A host reads the name of its network from there.
+                stdin=subprocess.PIPE if isolated else subprocess.DEVNULL,
                 start_new_session=True,
             )
         if isolated:
