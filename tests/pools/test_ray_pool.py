@@ -43,10 +43,12 @@ class FakeRay:
         broken: machines where no function begins.
         unlike: machines of other conditions.
         silent: machines that never answer.
+        dead: machines that Ray's list calls dead.
         forgets: how many tasks meet arrays that were lost.
         ran: which machine ran which task, in order.
         stored: what was put into the store.
         cancelled: how many tasks were stopped.
+        in_vain: how often in a row somebody waited and nothing came.
     """
 
     machines: dict[str, float]
@@ -54,10 +56,12 @@ class FakeRay:
     broken: set[str] = field(default_factory=set)
     unlike: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
     forgets: int = 0
     ran: list[str] = field(default_factory=list)
     stored: list[Any] = field(default_factory=list)
     cancelled: int = 0
+    in_vain: int = 0
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
@@ -65,7 +69,7 @@ class FakeRay:
                 "NodeID": name,
                 "NodeManagerHostname": name,
                 "NodeManagerAddress": "10.0.0.1",
-                "Alive": True,
+                "Alive": name not in self.dead,
                 "Resources": {"CPU": cores},
             }
             for name, cores in self.machines.items()
@@ -80,6 +84,8 @@ class FakeRay:
 
     def wait(self, handles: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
         ready = [each for each in handles if each.node not in self.silent][:1]
+        self.in_vain = 0 if ready else self.in_vain + 1
+        assert self.in_vain < 100, "waits forever"
         return ready, [each for each in handles if each not in ready]
 
     def get(self, handle: Callable[[], Any]) -> Any:
@@ -121,8 +127,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRay]:
     assert not +vars(ray_pool)["_held"]  # nothing stays taken
 
 
-def pool(asked: Conditions | None = None) -> RayPool:
-    return RayPool("", NEEDS, asked or conditions_here(NEEDS))
+def pool(asked: Conditions | None = None, address: str = "") -> RayPool:
+    return RayPool(address, NEEDS, asked or conditions_here(NEEDS))
 
 
 def double(task: int, x: np.ndarray) -> int:
@@ -176,6 +182,23 @@ def test_machine_without_network_is_lost(
     assert run() == {i: 2 * i + 1 for i in range(6)}
     assert calls == ["a"] * 3
     assert "was lost on a (10.0.0.1) and is done again (its network is gone)" in caplog.text
+
+
+def test_machine_that_ray_calls_dead_is_lost(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable(_: Any) -> bool:
+        raise AssertionError("a driver outside of the cluster calls nobody")
+
+    monkeypatch.setattr(ray_pool, "_CALL", 0.0)
+    monkeypatch.setattr(ray_pool, "_answers", unreachable)
+    ray.silent = {"a"}
+    arriving = pool(address="ray://head:10001").run(double, range(6), [ONE])
+    found = [next(arriving)]
+    ray.dead = {"a"}
+    assert dict(found + list(arriving)) == {i: 2 * i + 1 for i in range(6)}
+    assert "was lost on a (10.0.0.1) and is done again (Ray counts it as dead)" in caplog.text
+    assert set(ray.ran) == {"b"}
 
 
 def test_daemon_that_refuses_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

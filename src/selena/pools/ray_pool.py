@@ -214,25 +214,35 @@ class _Round:
         self._waiting.appendleft(number)
 
     def _lose_unreachable(self) -> None:
-        """Put back the tasks of machines that nobody reaches: Ray itself may wait for minutes.
+        """Put back the tasks of machines that are gone: Ray itself may wait for minutes.
 
-        A driver outside of the cluster reaches none, and waits for Ray.
+        A machine is gone when Ray's list says so, or when it answers no call. A driver outside of
+        the cluster cannot call, and has the list alone.
         """
-        import ray
-
-        if self._pool.address.startswith("ray://") or time.monotonic() < self._next_call:
+        if time.monotonic() < self._next_call:
             return
         self._next_call = time.monotonic() + _CALL
+        alive = {node.key for node in nodes()}
+        outside = self._pool.address.startswith("ray://")
         for node in {node.key: node for _, node in self._running.values()}.values():
-            self._silent[node.key] = 0 if _answers(node) else self._silent[node.key] + 1
-            if self._silent[node.key] < _SILENCES:
+            if node.key not in alive:
+                self._lose_machine(node, "Ray counts it as dead")
                 continue
-            for handle, (number, where) in list(self._running.items()):
-                if where.key == node.key:
-                    del self._running[handle]
-                    _hold(node, -self._pool.needs.threads)
-                    ray.cancel(handle, force=True)
-                    self._lose(number, node, ConnectionError("its network is gone"))
+            there = outside or _answers(node)
+            self._silent[node.key] = 0 if there else self._silent[node.key] + 1
+            if self._silent[node.key] >= _SILENCES:
+                self._lose_machine(node, "its network is gone")
+
+    def _lose_machine(self, node: Node, reason: str) -> None:
+        """Put back all tasks of a machine."""
+        import ray
+
+        for handle, (number, where) in list(self._running.items()):
+            if where.key == node.key:
+                del self._running[handle]
+                _hold(node, -self._pool.needs.threads)
+                ray.cancel(handle, force=True)
+                self._lose(number, node, ConnectionError(reason))
 
     def _usable(self) -> list[Node]:
         """Return who may run a task; those that lost one only where there is nobody else."""
