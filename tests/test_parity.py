@@ -46,12 +46,14 @@ def found() -> list[Row]:
     return quick()
 
 
+@pytest.mark.deep
 def test_published_formulas_agree_within_rounding(found: list[Row]) -> None:
     for each in found:
         low, high = ALLOWED[each["what"], each["measure"]]
         assert low <= each["value"] <= high + 1e-9, each
 
 
+@pytest.mark.deep
 def test_the_kept_figures_are_those_of_today(found: list[Row]) -> None:
     for each in found:
         (kept,) = (row for row in KEPT if same(row, each))

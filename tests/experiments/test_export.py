@@ -120,6 +120,7 @@ def test_what_would_lose_its_protection_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.deep
 def test_a_file_that_answers_otherwise_is_not_written(
     trained: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

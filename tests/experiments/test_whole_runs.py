@@ -83,6 +83,7 @@ def contents(runs: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.deep
 def test_runs_of_a_cluster_are_those_made_here(cluster: Cluster, tmp_path: Path) -> None:
     run(SETTINGS, tmp_path / "cluster")
     assert sorted(cluster.done) == ["adversarial_regularization, seed 0", "undefended, seed 0"]

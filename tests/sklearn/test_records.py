@@ -61,8 +61,13 @@ def frames(request: pytest.FixtureRequest) -> Any:
     return pytest.importorskip(request.param, reason=f"{request.param} is not installed")
 
 
-@pytest.mark.parametrize("model", MODELS, ids=IDS)
-def test_frames_with_strings_and_gaps(model: Any, frames: Any) -> None:
+@pytest.mark.parametrize(
+    ("library", "model"),
+    [*(("pandas", model) for model in MODELS), ("polars", MODELS[0])],
+    ids=[*IDS, "polars"],
+)
+def test_frames_with_strings_and_gaps(library: str, model: Any) -> None:
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
     table = columns()
     X, y = frames.DataFrame(table), labels(table)
     fitted = clone(model).fit(X, y)

@@ -299,19 +299,21 @@ def test_only_own_finished_networks_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "x"),
+    ("network", "x", "sizes"),
     [
-        (MLP(FEATURES, CLASSES, hidden=(8,), standardize=True), toy_records(70).x),
-        (small_resnet(CLASSES, (0.5,), (0.25,)), torch.rand(70, 1, 8, 8)),
+        (MLP(FEATURES, CLASSES, hidden=(8,), standardize=True), toy_records(70).x, (4, 3)),
+        (small_resnet(CLASSES, (0.5,), (0.25,)), torch.rand(70, 1, 8, 8), (3,)),
     ],
     ids=["mlp", "resnet"],
 )
-def test_networks_together_keep_own_statistics(network: NetworkFactory, x: Tensor) -> None:
+def test_networks_together_keep_own_statistics(
+    network: NetworkFactory, x: Tensor, sizes: tuple[int, ...]
+) -> None:
     data, work = Examples(x, toy_records(70).y), jobs(70, (40, 33, 64, 17))
     # Not Adam, which makes a whole step of the rounding of a gradient that should be 0.
     recipe = replace(RECIPE, optimizer="sgd", momentum=0.9, precision="float32")
     apart = fit_networks(network, data, work, recipe, workspace=sized(1))
-    for size in (4, 3):
+    for size in sizes:
         together = fit_networks(network, data, work, recipe, workspace=sized(size))
         for one, other in zip(apart, together, strict=True):
             torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=5e-4)
