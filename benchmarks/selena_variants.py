@@ -198,7 +198,9 @@ def main() -> None:
             defense: Any = Variant(base, name, given.runs / "artifacts" / "sub-models")
             answers = train_pool(defense, arena, workspace)
             found = figures(answers, arena, worst.sizes.fpr)
-            kinds = {a: {k: v for k, v in of.items() if k in SHOWN} for a, of in found.items()}
+            kinds = {
+                a: {k: asdict(v) for k, v in of.items() if k in SHOWN} for a, of in found.items()
+            }
             accuracy = fmean(answers.accuracies)
             rows.append({"variant": label, "seed": seed, "test_accuracy": accuracy, **kinds})
             shown = {k: round(v["auc"], 3) for k, v in kinds["lira"].items()}

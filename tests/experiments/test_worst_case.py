@@ -215,7 +215,8 @@ def test_intervals_of_few_canaries_cover(fpr: float) -> None:
         coins = np.stack([pairs, ~pairs], axis=1).reshape(8, 50)
         values = draws.normal(size=(1, 50)) * spread + draws.normal(size=(8, 50)) + effect * coins
         figure = _figures_of_kind(values, coins, fpr, seed)
-        for i, (true, name) in enumerate([(tpr, "tpr_interval"), (auc, "auc_interval")]):
-            low, high = figure[name]
+        for i, (true, (low, high)) in enumerate(
+            [(tpr, figure.tpr_interval), (auc, figure.auc_interval)]
+        ):
             covered[i] += low <= true <= high
     assert (covered >= 800 * 0.95 - 6 * (800 * 0.95 * 0.05) ** 0.5).all()

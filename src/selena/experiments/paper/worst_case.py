@@ -6,7 +6,7 @@ CCS 2024: averages over ordinary records mislead, and so do comparisons at unequ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,27 +18,22 @@ from selena.environment.version import __version__
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, total
 from selena.experiments.paper.document import Document, TextTable
 from selena.experiments.paper.figures import notes
-from selena.experiments.paper.plots import Point, Value, draw_worst_case
+from selena.experiments.paper.plots import draw_worst_case
 from selena.experiments.paper.runs import Tell
 from selena.experiments.paper.task import PaperTask
-from selena.experiments.paper.worst_case_figures import (
-    ATTACKS,
-    DELTA,
-    figures,
-    resolved_fpr,
-)
+from selena.experiments.paper.worst_case_figures import DELTA, figures, resolved_fpr
 from selena.experiments.paper.worst_case_pool import Arena, found, train_pool
+from selena.experiments.paper.worst_case_rows import Row, lines, point
 from selena.experiments.paper.worst_case_tuning import (
     GIVEN_UP,
     TOLERANCE,
-    Tuned,
     candidates,
     tune,
     tuning_accuracy,
 )
 from selena.experiments.pipeline import RunSettings, cases
 from selena.experiments.results import make_workspace
-from selena.reports.table import Cell, percent
+from selena.reports.table import percent
 from selena.training.plans import Plan
 from selena.types import Dataset
 from selena.workspace import Progress, Workspace, check_device
@@ -187,37 +182,24 @@ def run(
         for name in worst.defenses:
             tuned = tune(worst.candidates(dataset, name), arena, target, workspace)
             answers = train_pool(tuned.defense, arena, workspace)
-            row = {
-                "defense": name,
-                "seed": seed,
-                **_tuning(tuned, target),
-                "test_accuracy": fmean(answers.accuracies),
-                "test_accuracy_sd": stdev(answers.accuracies),
-                "attacks": figures(answers, arena, sizes.fpr),
-            }
+            row = Row(
+                defense=name,
+                seed=seed,
+                setting=dict(tuned.chosen.settings),
+                target=target,
+                tuning_accuracy=tuned.chosen.accuracy,
+                meets_target=tuned.meets_target,
+                trials=tuned.trials,
+                test_accuracy=fmean(answers.accuracies),
+                test_accuracy_sd=stdev(answers.accuracies),
+                attacks=figures(answers, arena, sizes.fpr),
+            )
             rows.append(row)
-            tell(f"{name}, seed {seed}: {_news(row)}")
+            tell(f"{name}, seed {seed}: {row.news()}")
     return _document(worst, dataset, rows, command)
 
 
-def _tuning(tuned: Tuned, target: float) -> dict[str, Any]:
-    return {
-        "setting": dict(tuned.chosen.settings),
-        "target": target,
-        "tuning_accuracy": tuned.chosen.accuracy,
-        "meets_target": tuned.meets_target,
-        "trials": [asdict(trial) for trial in tuned.trials],
-    }
-
-
-def _news(row: Mapping[str, Any]) -> str:
-    best = max(row["attacks"][attack][kind]["tpr"] for attack in ATTACKS for kind in KINDS)
-    return f"test accuracy {percent(row['test_accuracy'])}, worst TPR {percent(best)}"
-
-
-def _document(
-    worst: WorstCase, dataset: Dataset, rows: list[dict[str, Any]], command: str
-) -> Document:
+def _document(worst: WorstCase, dataset: Dataset, rows: list[Row], command: str) -> Document:
     arena = worst.arena(dataset, worst.task.seeds[0])
     settings = {
         **worst.task.describe(),
@@ -229,13 +211,13 @@ def _document(
         "target": worst.target,
         "version": __version__,
     }
-    by_name = {name: [r for r in rows if r["defense"] == name] for name in worst.defenses}
+    by_name = {name: [row for row in rows if row.defense == name] for name in worst.defenses}
     return Document(
         name="worst-case",
         title=f"The worst case on {dataset.name}",
         table=TextTable(TITLES, [line for each in by_name.values() for line in lines(each)]),
         figure=draw_worst_case(
-            [_point(each) for each in by_name.values()],
+            [point(each) for each in by_name.values()],
             title=f"Privacy in the worst case against utility, {dataset.name}",
             fpr=worst.sizes.fpr,
         ),
@@ -244,66 +226,10 @@ def _document(
         data={
             "schema": SCHEMA,
             "command": command,
-            "rows": rows,
+            "rows": [asdict(row) for row in rows],
             "seeds": list(worst.task.seeds),
             "reproduction": settings,
         },
-    )
-
-
-def lines(rows: Sequence[Mapping[str, Any]]) -> list[list[Cell]]:
-    """Return one line of cells per attack for the seeds of one defense."""
-    settings = [", ".join(f"{k} = {v}" for k, v in row["setting"].items()) for row in rows]
-    setting = "; ".join(dict.fromkeys(settings))
-    missed = "" if all(row["meets_target"] for row in rows) else " (target missed)"
-    accuracy = Cell(
-        percent(fmean(row["test_accuracy"] for row in rows)) + missed,
-        f"± {percent(_spread(rows))}",
-    )
-    name = rows[0]["defense"]
-    return [
-        [Cell(name), Cell(attack), Cell(setting or "–"), accuracy]
-        + [_cell([row["attacks"][attack][kind] for row in rows]) for kind in KINDS]
-        for attack in ATTACKS
-    ]
-
-
-def _spread(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the standard deviation over seeds, or over the models of a single one."""
-    if len(rows) == 1:
-        return float(rows[0]["test_accuracy_sd"])
-    return stdev(float(row["test_accuracy"]) for row in rows)
-
-
-def _cell(found_by_seed: Sequence[Mapping[str, Any]]) -> Cell:
-    tprs = [one["tpr"] for one in found_by_seed]
-    auc = percent(fmean(one["auc"] for one in found_by_seed))
-    if len(tprs) > 1:
-        return Cell(f"{percent(fmean(tprs))} / {auc}", f"± {percent(stdev(tprs))}")
-    low, high = found_by_seed[0]["tpr_interval"]
-    return Cell(f"{percent(tprs[0])} / {auc}", f"{percent(low)}–{percent(high)}")
-
-
-def _point(rows: Sequence[Mapping[str, Any]]) -> Point:
-    """Return accuracy, and the mean over seeds of the highest TPR of any attack on any kind."""
-    means = {
-        (attack, kind): fmean(row["attacks"][attack][kind]["tpr"] for row in rows)
-        for attack in ATTACKS
-        for kind in KINDS
-    }
-    attack, kind = max(means, key=lambda each: means[each])
-    tpr = 100 * means[attack, kind]
-    if len(rows) == 1:
-        low, high = (100 * end for end in rows[0]["attacks"][attack][kind]["tpr_interval"])
-    else:
-        sd = 100 * stdev(row["attacks"][attack][kind]["tpr"] for row in rows)
-        low, high = tpr - sd, tpr + sd
-    accuracy = 100 * fmean(row["test_accuracy"] for row in rows)
-    spread = 100 * _spread(rows)
-    return Point(
-        rows[0]["defense"],
-        utility=Value(accuracy, accuracy - spread, accuracy + spread),
-        leakage=Value(tpr, low, high),
     )
 
 

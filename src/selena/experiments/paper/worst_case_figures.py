@@ -13,7 +13,7 @@ difficulty they may cover less.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -37,6 +37,38 @@ DELTA = 1e-5
 _RESAMPLES = 200
 
 
+@dataclass(frozen=True)
+class KindFigures:
+    """What one attack finds of one kind of record, over all pairs of a model and a record.
+
+    Attributes:
+        auc: area under the ROC curve, with its 95 % interval.
+        tpr: TPR at `fpr`, with its 95 % interval.
+        fpr: the false-positive rate, in (0, 1].
+        records: number of records.
+        models: number of models.
+        members_scored: number of pairs whose model trained on the record.
+        non_members_scored: number of the other pairs.
+        epsilon_median: median over models of the epsilon that a model alone proves (for the
+            Gaussian trade-off curve).
+    """
+
+    auc: float
+    auc_interval: Interval
+    tpr: float
+    tpr_interval: Interval
+    fpr: float
+    records: int
+    models: int
+    members_scored: int
+    non_members_scored: int
+    epsilon_median: float
+
+
+Found = dict[str, dict[str, KindFigures]]
+"""Figures by attack and kind of record."""
+
+
 def resolved_fpr(non_members: int) -> float:
     """Return the lowest of `FPRS` that this many non-members resolve, or the highest if none."""
     return next((fpr for fpr in FPRS if non_members >= needed_non_members(fpr)), FPRS[-1])
@@ -54,14 +86,9 @@ def scores(
     return np.stack(rows)
 
 
-def figures(answers: Answers, arena: Arena, fpr: float) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the figures of each attack on each kind of record.
-
-    For each kind these are the AUC and the TPR at `fpr` over all pairs of a model and a record,
-    with 95 % intervals, and the median over models of the epsilon that a model alone proves (for
-    the Gaussian trade-off curve).
-    """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+def figures(answers: Answers, arena: Arena, fpr: float) -> Found:
+    """Return the figures of each attack on each kind of record."""
+    found: Found = {}
     coins = arena.inside.numpy()
     for attack in ATTACKS:
         values = scores(answers, arena.inside, attack)
@@ -78,7 +105,7 @@ def _figures_of_kind(
     coins: Bool[np.ndarray, "models n"],
     fpr: float,
     seed: int,
-) -> dict[str, Any]:
+) -> KindFigures:
     curve = roc_curve(values.ravel(), coins.ravel())
     tpr = tpr_at_fpr(curve, fpr)
     of_records = _by_resampling(values, coins, fpr, seed)
@@ -87,18 +114,18 @@ def _figures_of_kind(
         for one, truth in zip(values, coins, strict=True)
         if truth.any() and not truth.all()
     ]
-    return {
-        "auc": curve.auc,
-        "auc_interval": _around(auc_interval(values.ravel(), coins.ravel()), of_records[0]),
-        "tpr": tpr.tpr,
-        "tpr_interval": _around(tpr.interval, of_records[1]),
-        "fpr": fpr,
-        "records": values.shape[1],
-        "models": len(values),
-        "members_scored": int(coins.sum()),
-        "non_members_scored": int((~coins).sum()),
-        "epsilon_median": float(np.median(bounds)) if bounds else 0.0,
-    }
+    return KindFigures(
+        auc=curve.auc,
+        auc_interval=_around(auc_interval(values.ravel(), coins.ravel()), of_records[0]),
+        tpr=tpr.tpr,
+        tpr_interval=_around(tpr.interval, of_records[1]),
+        fpr=fpr,
+        records=values.shape[1],
+        models=len(values),
+        members_scored=int(coins.sum()),
+        non_members_scored=int((~coins).sum()),
+        epsilon_median=float(np.median(bounds)) if bounds else 0.0,
+    )
 
 
 def _by_resampling(
@@ -118,5 +145,5 @@ def _by_resampling(
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 
 
-def _around(first: Interval, second: Interval) -> list[float]:
-    return [min(first[0], second[0]), max(first[1], second[1])]
+def _around(first: Interval, second: Interval) -> Interval:
+    return min(first[0], second[0]), max(first[1], second[1])
