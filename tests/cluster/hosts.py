@@ -124,6 +124,9 @@ class Cluster:
             **os.environ,
             **_FAST,
             "HOME": str(folder / "head"),
+            # Ray's server for drivers outside forks only to start others; gRPC's handlers of forks
+            # now and then crash what it starts.
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
             "OMP_NUM_THREADS": "1",
             "RAY_ADDRESS": f"{self.head_ip}:{self.port}",
             "RAY_AUTH_MODE": "token",
