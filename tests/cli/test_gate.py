@@ -169,10 +169,16 @@ def test_an_edited_audit_json_is_not_judged(runs: list[str], tmp_path: Path) -> 
     folder = tmp_path / "run"
     shutil.copytree(runs[0], folder)
     judging = ("report", str(folder), "--fail-if", "test_accuracy>0.01", "--fail-if", "auc>0.01")
+    judging = (*judging, "--json", "r.json")
     selena(*judging, cwd=tmp_path, code=3)
+    before = judged(tmp_path / "r.json")
     text = (folder / "audit.json").read_text()
-    (folder / "audit.json").write_text(re.sub(r'"auc": [\d.]+', '"auc": 0.0', text))
+    edited = re.sub(r"\b0\.\d+", "0.0", text)  # every figure and interval
+    assert edited != text
+    (folder / "audit.json").write_text(edited)
     selena(*judging, cwd=tmp_path, code=3)
+    assert judged(tmp_path / "r.json") == before
+    assert {verdict["outcome"] for verdict in before} == {"fails"}
 
 
 def test_verdicts_name_what_was_judged(runs: list[str], tmp_path: Path) -> None:
