@@ -168,8 +168,8 @@ def test_an_edited_audit_json_is_not_judged(runs: list[str], tmp_path: Path) -> 
     """Figures come from the scores, which the manifest vouches for."""
     folder = tmp_path / "run"
     shutil.copytree(runs[0], folder)
-    judging = ("report", str(folder), "--fail-if", "test_accuracy>0.01", "--fail-if", "auc>0.01")
-    judging = (*judging, "--json", "r.json")
+    conditions = ("--fail-if", "test_accuracy>0.01", "--fail-if", "auc>0.01")
+    judging = ("report", str(folder), *conditions, "--json", "r.json")
     selena(*judging, cwd=tmp_path, code=3)
     before = judged(tmp_path / "r.json")
     text = (folder / "audit.json").read_text()
