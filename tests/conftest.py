@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what was imported: a look at it takes 0.2 s."""
+    """Let the garbage collector skip what was imported: each full pass over it takes 0.2 s."""
     gc.collect()
     gc.freeze()
 

@@ -115,12 +115,20 @@ def test_rows_of_one_model_per_class_sum_to_1(kind: type) -> None:
     np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
 
 
+class Noting(TorchClassifier):
+    """Keeps the soft labels that it learns."""
+
+    def fit_soft(self, X: Any, soft: Any, **rest: Any) -> Any:
+        self.soft_ = soft
+        return super().fit_soft(X, soft, **rest)
+
+
 def test_a_network_learns_from_one_model_per_class() -> None:
     x, y = records()
-    student = TorchClassifier(epochs=1)
-    SelenaClassifier(
-        PerClass(5), n_submodels=5, n_nonmodels=2, student=student, random_state=0
+    model = SelenaClassifier(
+        PerClass(5), n_submodels=5, n_nonmodels=2, student=Noting(epochs=1), random_state=0
     ).fit(x, y)
+    np.testing.assert_allclose(model.student_.soft_.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_answers_that_are_no_probabilities_are_named() -> None:

@@ -359,7 +359,7 @@ def _confidences(model: TargetModel, pool: Records, copies: Copies | None) -> Te
 
 
 def _goes_side_by_side(defense: Training) -> TypeGuard[SideBySide]:
-    """Return whether one ensemble can train all; a subclass cannot: its `fit` may differ."""
+    """Return whether one ensemble can train all; not for a subclass, whose `fit` may differ."""
     return "fit_side_by_side" in vars(type(defense))
 
 

@@ -45,7 +45,7 @@ class Condition:
         fpr: for "tpr@fpr=", the false-positive rate in (0, 1].
 
     Raises:
-        ConfigError: an unknown metric, or a limit that the metric can never be beyond.
+        ConfigError: an unknown metric, or a limit that the metric can never cross.
     """
 
     metric: str

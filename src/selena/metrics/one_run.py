@@ -205,9 +205,10 @@ def _joint_bound(
 
 
 def _chance(checks: Sequence[tuple[int, int]], m: int, delta: float, epsilon: float) -> float:
-    """Return an upper bound on the probability that a count is reached: (guesses, right ones).
+    """Return an upper bound on the probability that any of some counts is reached.
 
-    This is Theorem 5.2 for that event instead of one count: delta alone may make j guesses right.
+    Each count is (guesses, right ones). This is Theorem 5.2 for that event: delta alone may make j
+    guesses right.
     """
     at_once, rise = _crossing(checks, epsilon, 0), 0.0
     for j in range(1, _MOST_SHIFTS + 1):
