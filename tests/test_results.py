@@ -12,6 +12,7 @@ import pytest
 from benchmarks import overview
 from selena.auditing.figure import figures_of
 from selena.experiments.paper import table2
+from selena.experiments.paper.figures import ModelRow
 from selena.files.writing import json_text
 from selena.reports.markdown import render_markdown
 
@@ -95,15 +96,18 @@ def test_table_2_shows_what_its_json_holds(path: Path) -> None:
             assert cell.spread in ("exact", "") or cell.spread in text
 
 
-def test_the_ablation_shows_what_its_json_holds() -> None:
-    path = ROOT / "results" / "location30-ablation" / "ablation.json"
+@pytest.mark.parametrize(
+    ("folder", "document"), [("location30-ablation", "ablation"), ("reproduce-quick", "figure4")]
+)
+def test_a_sweep_shows_what_its_json_holds(folder: str, document: str) -> None:
+    path = ROOT / "results" / folder / f"{document}.json"
     result = read(path)
-    assert result["command"].startswith("selena reproduce ablation ")
+    assert result["command"].startswith(f"selena reproduce {document} ")
     shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
-    assert len(shown) == len(result["rows"])
-    for line, row in zip(shown, result["rows"], strict=True):
-        assert f"{100 * row['test_accuracy']:.1f} (" in line
-        assert f"{100 * figures_of(row, 'direct')['balanced_accuracy'].value:.1f} (" in line
+    rows = [*result["rows"], *([result["selena"]] if document == "figure4" else [])]
+    for line, row in zip(shown, rows, strict=True):
+        cells = ModelRow.from_json(row).cells()
+        assert line.strip("| ").split(" | ")[-3:] == [f"{c.text} ({c.spread})" for c in cells]
 
 
 def test_readme_figures_are_those_of_the_results() -> None:

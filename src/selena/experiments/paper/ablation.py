@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, plan_lines
 from selena.experiments.paper.document import Document, TextTable
-from selena.experiments.paper.figures import attack_quantity, drawn, notes
+from selena.experiments.paper.figures import ModelRow, notes
 from selena.experiments.paper.plots import Course, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.results import collect
-from selena.reports.table import Cell, accuracy_quantity
+from selena.reports.table import Cell
 from selena.workspace import Progress
 
 SCHEMA = "selena-ablation/2"
@@ -46,8 +45,8 @@ def run(
     """Train and attack what `runs` does not hold yet, and return both sweeps."""
     wanted = _items(task)
     found = run_items(list(wanted.values()), task, runs, progress=progress, tell=tell)
-    results = [(size, collect([one]).rows[0]) for size, one in zip(wanted, found, strict=True)]
-    rows = {size: {**row, "k": size[0], "l": size[1]} for size, row in results}
+    written = [collect([one]).rows[0] for one in found]
+    rows = {size: ModelRow.from_json(row) for size, row in zip(wanted, written, strict=True)}
     over_k, over_l = _sweeps(task)
     dataset, settings = task.load().name, task.describe()
     everything = collect(found).to_json(command)
@@ -71,7 +70,10 @@ def run(
         data={
             **everything,
             "schema": SCHEMA,
-            "rows": list(rows.values()),
+            "rows": [
+                {**row, "k": k, "l": l}
+                for (k, l), row in zip(wanted, written, strict=True)  # noqa: E741
+            ],
             "seeds": list(task.seeds),
             "reproduction": settings,
         },
@@ -111,25 +113,16 @@ def _items(task: PaperTask) -> dict[Size, Item]:
     return items
 
 
-def _course(rows: dict[Size, dict[str, Any]], sweep: Sequence[Size], *, axis: int) -> Course:
-    def leakage(row: dict[str, Any]) -> float:
-        return attack_quantity([row], "direct").values[0]
-
+def _course(rows: dict[Size, ModelRow], sweep: Sequence[Size], *, axis: int) -> Course:
     undefended, shown = rows[_UNDEFENDED], [rows[size] for size in sweep]
     return Course(
         [size[axis] for size in sweep],
-        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in shown],
-        leakage=[drawn(attack_quantity([row], "direct")) for row in shown],
-        levels=(100 * undefended["test_accuracy"], 100 * leakage(undefended)),
+        utility=[row.utility for row in shown],
+        leakage=[row.leakage for row in shown],
+        levels=(undefended.utility.percent, undefended.leakage.percent),
     )
 
 
-def _cells(size: Size, row: dict[str, Any]) -> list[Cell]:
-    k, l = ("–", "–") if size == _UNDEFENDED else map(str, size)  # noqa: E741
-    return [
-        Cell(row["defense"]),
-        Cell(k),
-        Cell(l),
-        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
-        attack_quantity([row], "direct").cell(),
-    ]
+def _cells(size: Size, row: ModelRow) -> list[Cell]:
+    name, *numbers = ("undefended", "–", "–") if size == _UNDEFENDED else ("selena", *size)
+    return [*map(Cell, map(str, (name, *numbers))), *row.cells()]

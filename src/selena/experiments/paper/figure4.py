@@ -5,6 +5,7 @@ Tang et al., USENIX Security 2022, Figure 4: can early stopping do what SELENA d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,14 +19,14 @@ from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, plan_lines
 from selena.experiments.paper.document import Document, TextTable
-from selena.experiments.paper.figures import attack_quantity, drawn, notes
-from selena.experiments.paper.plots import Course, Value, draw_courses
+from selena.experiments.paper.figures import ModelRow, notes
+from selena.experiments.paper.plots import Course, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import RunSettings, cases
 from selena.experiments.results import make_workspace
 from selena.registry import build_attacks
-from selena.reports.table import Cell, accuracy_quantity
+from selena.reports.table import Cell
 from selena.seeding import child_seed
 from selena.workspace import Progress, Silent
 
@@ -33,6 +34,44 @@ SCHEMA = "selena-figure4/2"
 TITLES = ("Model", "Epoch", "Train acc.", "Test acc.", "Best direct attack")
 ATTACKS: tuple[str, ...] = get_args(SignalName)
 """Direct attacks without training; each epoch is attacked with all of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attacked model.
+
+    Attributes:
+        epoch: finished epochs of the undefended run, from 1; None for SELENA.
+        model: its figures.
+        audit: its audit without each attack's figures, ROC curve and histogram, for the JSON.
+    """
+
+    epoch: int | None
+    model: ModelRow
+    audit: dict[str, Any]
+
+    @classmethod
+    def of(cls, report: AuditReport, epoch: int | None = None) -> Row:
+        """Return the row of a model with this report."""
+        whole = report.to_json()
+        direct = whole["families"]["direct"]
+        kept = [name for name in whole if name.startswith(("train", "test"))]
+        audit = {
+            **{name: whole[name] for name in (*kept, "verdict")},
+            "families": {
+                "direct": {name: direct[name] for name in ("figures", "strongest_on_evaluation")}
+            },
+        }
+        return cls(epoch, ModelRow.from_json(audit), audit)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return self.audit if self.epoch is None else {"epoch": self.epoch, **self.audit}
+
+    def cells(self) -> list[Cell]:
+        """Return its line of the table, under `TITLES`."""
+        name, epoch = ("selena", "–") if self.epoch is None else ("undefended", str(self.epoch))
+        return [Cell(name), Cell(epoch), *self.model.cells()]
 
 
 def items(task: PaperTask) -> list[Item]:
@@ -68,24 +107,18 @@ def run(
     ((_, report),) = run_items(items(task), task, runs, progress=progress, tell=tell)
     rows = _epochs(task, runs, progress or Silent())
     tell(f"undefended: {len(rows)} epochs attacked")
-    selena = _row(report)
+    selena = Row.of(report)
     dataset, settings = task.load().name, task.describe()
     course = Course(
-        [row["epoch"] for row in rows],
-        utility=[drawn(accuracy_quantity([row], "test_accuracy")) for row in rows],
-        leakage=[_leakage(row) for row in rows],
-        levels=(100 * selena["test_accuracy"], _leakage(selena).percent),
+        [row.epoch for row in rows if row.epoch is not None],
+        utility=[row.model.utility for row in rows],
+        leakage=[row.model.leakage for row in rows],
+        levels=(selena.model.utility.percent, selena.model.leakage.percent),
     )
     return Document(
         name="figure4",
         title=f"Figure 4 on {dataset}: early stopping",
-        table=TextTable(
-            TITLES,
-            [
-                *(_cells("undefended", str(row["epoch"]), row) for row in rows),
-                _cells("selena", "–", selena),
-            ],
-        ),
+        table=TextTable(TITLES, [row.cells() for row in (*rows, selena)]),
         figure=draw_courses(
             [("epoch of the undefended run", course)],
             title=f"Early stopping, {dataset}",
@@ -101,8 +134,8 @@ def run(
             "environment": describe_environment(),
             "reproduction": settings,
             "seeds": list(task.seeds),
-            "rows": rows,
-            "selena": selena,
+            "rows": [row.to_json() for row in rows],
+            "selena": selena.to_json(),
         },
     )
 
@@ -114,7 +147,7 @@ _CAPTION = (
 )
 
 
-def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[dict[str, Any]]:
+def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Row]:
     (seed,), dataset = task.seeds, task.load()
     (case,) = cases(task.settings(["undefended"]), seed)
     defense, plan, split = (
@@ -136,39 +169,10 @@ def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[dict[str, A
     with progress.step("Epochs", plan.training.epochs) as bar:
         for epoch, model in models:
             report = run_audit(model, split, attacks, seed=child_seed(seed, "audit"))
-            rows.append({"epoch": epoch, **_row(report)})
+            rows.append(Row.of(report, epoch))
             bar.advance()
     workspace.clear()
     return rows
-
-
-def _row(report: AuditReport) -> dict[str, Any]:
-    """Return the report without each attack's figures, ROC curve and histogram."""
-    whole = report.to_json()
-    direct = whole["families"]["direct"]
-    accuracies = {
-        name: value for name, value in whole.items() if name.startswith(("train", "test"))
-    }
-    return {
-        **accuracies,
-        "verdict": whole["verdict"],
-        "families": {
-            "direct": {name: direct[name] for name in ("figures", "strongest_on_evaluation")}
-        },
-    }
-
-
-def _leakage(row: dict[str, Any]) -> Value:
-    return drawn(attack_quantity([row], "direct"))
-
-
-def _cells(model: str, epoch: str, row: dict[str, Any]) -> list[Cell]:
-    return [
-        Cell(model),
-        Cell(epoch),
-        *(accuracy_quantity([row], f"{part}_accuracy").cell() for part in ("train", "test")),
-        attack_quantity([row], "direct").cell(),
-    ]
 
 
 def _check(task: PaperTask) -> None:

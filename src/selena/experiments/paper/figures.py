@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from selena.experiments.paper.plots import Value
 from selena.experiments.paper.task import PaperTask
 from selena.reports.table import (
+    Cell,
     Quantity,
     accuracy_quantity,
     figure_quantity,
@@ -24,6 +26,52 @@ def drawn(quantity: Quantity) -> Value:
         return Value(values[0], 100 * low, 100 * high)
     mean, spread = fmean(values), stdev(values)
     return Value(mean, mean - spread, mean + spread)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model of a figure: how useful it is, and the best direct attack on it.
+
+    Attributes:
+        train_accuracy: on its training records, in [0, 1].
+        test_accuracy: on evaluation non-members, in [0, 1].
+        attack_accuracy: balanced accuracy of the best direct attack, in [0, 1].
+    """
+
+    train_accuracy: Quantity
+    test_accuracy: Quantity
+    attack_accuracy: Quantity
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> ModelRow:
+        """Return the model that a row of `figure4.json` or of `ablation.json` describes.
+
+        Rows of `selena-figure4/1` hold their attack under another key.
+        """
+        attack = (
+            accuracy_quantity([row["direct"]], "balanced_accuracy")
+            if "direct" in row
+            else attack_quantity([row], "direct")
+        )
+        train, test = (accuracy_quantity([row], f"{part}_accuracy") for part in ("train", "test"))
+        return cls(train, test, attack)
+
+    @property
+    def utility(self) -> Value:
+        """Test accuracy in percent."""
+        return drawn(self.test_accuracy)
+
+    @property
+    def leakage(self) -> Value:
+        """Accuracy of the attack in percent."""
+        return drawn(self.attack_accuracy)
+
+    def cells(self) -> list[Cell]:
+        """Return the three figures as cells of a table."""
+        return [
+            quantity.cell()
+            for quantity in (self.train_accuracy, self.test_accuracy, self.attack_accuracy)
+        ]
 
 
 def attack_quantity(rows: Sequence[Mapping[str, Any]], family: str | None = None) -> Quantity:
