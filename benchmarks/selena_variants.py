@@ -28,7 +28,7 @@ from selena.environment.version import __version__
 from selena.experiments.paper.task import QUICK, PaperTask
 from selena.experiments.paper.worst_case import SIZES, WorstCase
 from selena.experiments.paper.worst_case_figures import figures
-from selena.experiments.paper.worst_case_pool import train_pool
+from selena.experiments.paper.worst_case_models import pool_models, train_pool
 from selena.files.writing import write_json
 from selena.registry import build_defense
 from selena.seeding import child_seed
@@ -196,7 +196,7 @@ def main() -> None:
             assert isinstance(base, Selena)
             name = label if label in VARIANTS else "SELENA"
             defense: Any = Variant(base, name, given.runs / "artifacts" / "sub-models")
-            answers = train_pool(defense, arena, workspace)
+            answers = train_pool(pool_models(label, defense, arena), arena, workspace)
             found = figures(answers, arena, worst.sizes.fpr)
             kinds = {
                 a: {k: asdict(v) for k, v in of.items() if k in SHOWN} for a, of in found.items()

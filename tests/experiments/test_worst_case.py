@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from selena.errors import ConfigError
 from selena.experiments.paper import (
     worst_case,
     worst_case_figures,
+    worst_case_models,
     worst_case_tuning,
 )
 from selena.experiments.paper.budget import defense_trainings, total
@@ -32,9 +34,11 @@ from selena.experiments.paper.worst_case_pool import Answers
 from selena.experiments.paper.worst_case_tuning import KNOBS, Knob, candidates, tune
 from selena.metrics.one_run import EpsilonBound
 from selena.metrics.roc import roc_curve
+from selena.pools.choose import Machines
 from selena.registry import DEFENSES, build_defense
 from selena.training.plans import Plan
 from selena.workspace import Workspace
+from tests.attacks.test_reference_model import Machine
 from tests.test_registry import dataset
 
 SIZES = Sizes(models=6, ordinary=10, canaries=4, trials=2, plan={"hidden": [8]})
@@ -98,8 +102,8 @@ def test_the_strongest_setting_at_the_target_is_taken(
     tried = candidates("label_smoothing", Plan(hidden=(4,)), tiny.load(), 4, {})
     accuracies = {each[0]["smoothing"]: 0.3 + 0.1 * i for i, each in enumerate(tried)}
 
-    def accuracy(defense: Any, *_: Any) -> float:
-        return accuracies[defense.smoothing]
+    def accuracy(trial: Any, *_: Any) -> float:
+        return accuracies[trial.defense.smoothing]
 
     monkeypatch.setattr(worst_case_tuning, "tuning_accuracy", accuracy)
     arena = worst.arena(tiny.load(), 0)
@@ -167,6 +171,27 @@ def test_finished_models_are_not_trained_again(
     assert [line.found for line in lines] == ["6 models"] * 2
 
 
+@pytest.mark.usefixtures("quick")
+def test_machines_give_the_same_table(
+    document: Document, tiny: PaperTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+    monkeypatch.setattr(worst_case_models, "open_cluster", lambda *_: machine)
+    there = WorstCase(replace(tiny, machines=Machines(executor="ray")), SIZES, NAMES)
+    found = worst_case.run(there, tmp_path, command="selena test")
+    assert found.data["rows"] == document.data["rows"]
+    trials = ["a trial of undefended, seed 0", *["a trial of label_smoothing, seed 0"] * 2]
+    assert machine.tasks[:3] == trials[::-1]
+    assert sorted(machine.tasks[3:]) == sorted(
+        f"model {i + 1} of {name}, seed 0" for name in NAMES for i in range(6)
+    )
+    for name in sorted(path.name for path in (tmp_path / "artifacts").glob("*-3.safetensors")):
+        (tmp_path / "artifacts" / name).unlink()
+    machine.tasks.clear()
+    assert worst_case.run(there, tmp_path, command="").data["rows"] == document.data["rows"]
+    assert sorted(machine.tasks) == [f"model 4 of {name}, seed 0" for name in sorted(NAMES)]
+
+
 def test_the_plan_counts_trials_and_pools(tiny: PaperTask, tmp_path: Path) -> None:
     worst = WorstCase(tiny, SIZES, (*NAMES, "selena"))
     undefended, smoothing, selena = worst_case.plan(worst, tmp_path)
@@ -185,6 +210,7 @@ def test_unknown_defenses_and_lone_trials_are_refused(tiny: PaperTask) -> None:
 
 def test_the_command_line_shows_the_plan(tmp_path: Path) -> None:
     options = ["--dataset", "digits", "--defense", "undefended,mist", "--target", "0.9", "--plan"]
+    options += ["--executor", "ray"]
     folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     found = CliRunner().invoke(app, ["reproduce", "worst-case", *options, *folders])
     assert found.exit_code == 0, found.output

@@ -149,10 +149,13 @@ def worst_case_command(
     out: Out = _OUT,
     data_dir: options.DataDir = None,
     device: Device = "cpu",
+    executor: options.Executor = None,
+    task_gpus: options.TaskGpus = None,
     plan_only: PlanOnly = False,
 ) -> None:
     """Worst case: every defense at one accuracy against the records that are hardest to hide."""
-    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device)
+    machines = Machines(**options.machines(locals()))
+    task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device, machines)
     names = options.comma_separated(defense) or worst_case.DEFENSES
     worst = worst_case.WorstCase(task, worst_case.SIZES[task.scale.name], names, target)
     plan = partial(_given, worst_case.plan, worst)

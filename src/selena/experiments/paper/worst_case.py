@@ -6,7 +6,7 @@ CCS 2024: averages over ordinary records mislead, and so do comparisons at unequ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -22,7 +22,14 @@ from selena.experiments.paper.plots import draw_worst_case
 from selena.experiments.paper.runs import Tell
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.paper.worst_case_figures import DELTA, figures, resolved_fpr
-from selena.experiments.paper.worst_case_pool import Arena, found, train_pool
+from selena.experiments.paper.worst_case_models import (
+    Model,
+    fetch_models,
+    found,
+    pool_models,
+    train_pool,
+)
+from selena.experiments.paper.worst_case_pool import Arena
 from selena.experiments.paper.worst_case_rows import Row, lines, point
 from selena.experiments.paper.worst_case_tuning import (
     GIVEN_UP,
@@ -117,15 +124,16 @@ class WorstCase:
         sizes, (_, members) = self.sizes, self.plan_of(dataset)
         return Arena.draw(dataset, members, sizes.models, sizes.ordinary, sizes.canaries, seed)
 
-    def candidates(self, dataset: Dataset, name: str) -> list[tuple[dict[str, Any], Any]]:
-        """Return the settings to try for one defense, each with the resulting defense."""
+    def candidates(self, dataset: Dataset, name: str) -> list[tuple[dict[str, Any], Model]]:
+        """Return the settings to try for one defense, each with its trial."""
         plan, _ = self.plan_of(dataset)
         settings: Mapping[str, Any] = self.task.scale.defense_settings
         return candidates(name, plan, dataset, self.sizes.trials, settings)
 
     def workspace(self, runs: Path, progress: Progress | None = None) -> Workspace:
         """Return the workspace that keeps finished models."""
-        return make_workspace(runs, RunSettings(device=self.task.device, workers=1), progress)
+        settings = RunSettings(device=self.task.device, machines=self.task.machines, workers=1)
+        return make_workspace(runs, settings, progress)
 
 
 def plan(worst: WorstCase, runs: Path) -> list[PlanLine]:
@@ -139,12 +147,13 @@ def plan(worst: WorstCase, runs: Path) -> list[PlanLine]:
         arena = worst.arena(dataset, seed)
         grown = len(arena.base) + len(arena.pool.audited) // 2 + len(arena.pool.companions) // 2
         for name in worst.defenses:
-            tried = [defense for _, defense in worst.candidates(dataset, name)]
+            tried = [trial.defense for _, trial in worst.candidates(dataset, name)]
             trials = [
                 _total(defense_trainings(each, len(arena.base), len(arena.validation)))
                 for each in tried
             ]
-            kept = max(found(each, arena, workspace) for each in tried)
+            pools = [pool_models(name, each, arena) for each in tried]
+            kept = max(found(each, arena, workspace) for each in pools)
             each = _total(defense_trainings(tried[-1], grown, len(arena.validation)))
             pool = sum([each] * (len(arena.inside) - kept), Work())
             said = f"{kept} models" if kept else ""
@@ -175,13 +184,17 @@ def run(
     rows, sizes = [], worst.sizes
     for seed in worst.task.seeds:
         arena = worst.arena(dataset, seed)
+        tried = {name: worst.candidates(dataset, name) for name in worst.defenses}
+        ((_, undefended),) = worst.candidates(dataset, "undefended")
+        fetch_models(_trials(worst, tried, undefended), arena, workspace)
         target = worst.target
         if target is None:
-            ((_, undefended),) = worst.candidates(dataset, "undefended")
             target = tuning_accuracy(undefended, arena, workspace) - GIVEN_UP
-        for name in worst.defenses:
-            tuned = tune(worst.candidates(dataset, name), arena, target, workspace)
-            answers = train_pool(tuned.defense, arena, workspace)
+        chosen = {name: tune(each, arena, target, workspace) for name, each in tried.items()}
+        pools = {name: pool_models(name, chosen[name].defense, arena) for name in chosen}
+        fetch_models([model for pool in pools.values() for model in pool], arena, workspace)
+        for name, tuned in chosen.items():
+            answers = train_pool(pools[name], arena, workspace)
             row = Row(
                 defense=name,
                 seed=seed,
@@ -197,6 +210,17 @@ def run(
             rows.append(row)
             tell(f"{name}, seed {seed}: {row.news()}")
     return _document(worst, dataset, rows, command)
+
+
+def _trials(
+    worst: WorstCase,
+    tried: Mapping[str, Sequence[tuple[dict[str, Any], Model]]],
+    undefended: Model,
+) -> list[Model]:
+    """Return all trials: machines of a cluster do not wait to hear which ones are needed."""
+    models = [trial for each in tried.values() for _, trial in each]
+    first = [] if worst.target is not None or "undefended" in tried else [undefended]
+    return [*first, *models]
 
 
 def _document(worst: WorstCase, dataset: Dataset, rows: list[Row], command: str) -> Document:

@@ -6,22 +6,19 @@ the audited records that its coins mark.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from shutil import rmtree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selena.attacks.signals import confidence
-from selena.auditing.run import accuracy
 from selena.data.audit_pool import AuditPool, draw_audit_pool, draw_coins
 from selena.data.split import Partition, audit_split
-from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerprint, tensor_digest
-from selena.environment.processor import numeric_environment
+from selena.environment.fingerprint import fingerprint, tensor_digest
 from selena.seeding import child_seed
-from selena.types import Dataset, Defense, Records, TargetModel
-from selena.workspace import Workspace
+from selena.types import Dataset, Records
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +73,23 @@ class Arena:
         digests = [tensor_digest(*each.tensors) for each in every]
         return fingerprint(digests, tensor_digest(self.pool.owner, self.inside), self.seed)
 
+    def arrays(self) -> list[Any]:
+        """Return all records and coins as arrays, as a cluster sends them."""
+        pool = self.pool
+        sets = (self.base, self.validation, self.tuning, self.test, pool.audited, pool.companions)
+        records = [tuple(tensor.numpy() for tensor in each.tensors) for each in sets]
+        return [*records, *(each.numpy() for each in (pool.kind, pool.owner, self.inside))]
+
+    @classmethod
+    def of(cls, arrays: Sequence[Any], seed: int) -> Arena:
+        """Return the arena that has these `arrays`."""
+        base, validation, tuning, test, audited, companions = (
+            Records(*map(torch.from_numpy, each)) for each in arrays[:6]
+        )
+        kind, owner, inside = map(torch.from_numpy, arrays[6:])
+        pool = AuditPool(audited, kind, companions, owner)
+        return cls(base, validation, tuning, test, pool, inside, seed)
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -88,55 +102,3 @@ class Answers:
 
     confidences: Float[Tensor, "models n"]
     accuracies: tuple[float, ...]
-
-
-def kept_name(what: str, defense: Defense, arena: Arena, device: str) -> str:
-    """Return the name under which finished work of one defense is kept."""
-    code = code_digest(*TRAINING_CODE, "attacks/signals.py", "experiments/paper/worst_case_pool.py")
-    key = fingerprint(defense, arena.digest(), code, numeric_environment(device))
-    return f"{what}-{key[:24]}"
-
-
-def found(defense: Defense, arena: Arena, workspace: Workspace) -> int:
-    """Return the number of kept models of the pool."""
-    name = kept_name("worst-case", defense, arena, workspace.device)
-    return sum(workspace.load(f"{name}-{run}") is not None for run in range(len(arena.inside)))
-
-
-def train_pool(defense: Defense, arena: Arena, workspace: Workspace) -> Answers:
-    """Train the pool's models; models that the workspace keeps are not trained again."""
-    name = kept_name("worst-case", defense, arena, workspace.device)
-    audited, kept = arena.pool.audited, []
-    with workspace.progress.step(f"{len(arena.inside)} models", len(arena.inside)) as bar:
-        for run, inside in enumerate(arena.inside):
-            artifact = workspace.load(f"{name}-{run}")
-            if artifact is None:
-                train = arena.pool.training_set(arena.base, inside)
-                model = fit_apart(defense, train, arena, workspace, f"{name}-{run}", run)
-                artifact = {
-                    "confidences": confidence(model.logits(audited.x), audited.y),
-                    "accuracy": torch.tensor(accuracy(model, arena.test).value).double(),
-                }
-                workspace.save(f"{name}-{run}", artifact)
-            kept.append(artifact)
-            bar.advance()
-    return Answers(
-        torch.stack([each["confidences"] for each in kept]),
-        tuple(float(each["accuracy"]) for each in kept),
-    )
-
-
-def fit_apart(
-    defense: Defense, train: Records, arena: Arena, workspace: Workspace, name: str, run: int | str
-) -> TargetModel:
-    """Train one model in a separate folder, which is deleted afterwards."""
-    room = None if workspace.folder is None else workspace.folder / f"{name}-parts"
-    model = defense.fit(
-        train,
-        arena.validation,
-        seed=child_seed(arena.seed, "model", run),
-        workspace=replace(workspace, folder=room, touched=set(), shared={}),
-    )
-    if room is not None:
-        rmtree(room, ignore_errors=True)
-    return model

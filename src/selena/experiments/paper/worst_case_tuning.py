@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from selena.auditing.run import accuracy
 from selena.config import merged
 from selena.errors import ConfigError, unknown_name
-from selena.experiments.paper.worst_case_pool import Arena, fit_apart, kept_name
+from selena.experiments.paper.worst_case_models import Model
+from selena.experiments.paper.worst_case_pool import Arena
 from selena.registry import build_defense
 from selena.training.plans import Plan
 from selena.types import Dataset, Defense
@@ -117,8 +116,8 @@ class Tuned:
 
 def candidates(
     name: str, plan: Plan, dataset: Dataset, trials: int, settings: Mapping[str, Any]
-) -> list[tuple[dict[str, Any], Defense]]:
-    """Return the settings to try, each with its defense, the strongest first.
+) -> list[tuple[dict[str, Any], Model]]:
+    """Return the settings to try, each with its trial, the strongest first.
 
     `settings` are fixed changes by the name of the defense; tried settings take precedence.
 
@@ -134,12 +133,13 @@ def candidates(
     tried = KNOBS[name].settings(trials, plan)
     base = dict(settings.get(name, {}))
     return [
-        (each, build_defense(name, plan, dataset, {name: merged(base, each)})) for each in tried
+        (each, Model(name, build_defense(name, plan, dataset, {name: merged(base, each)})))
+        for each in tried
     ]
 
 
 def tune(
-    tried: Sequence[tuple[dict[str, Any], Defense]],
+    tried: Sequence[tuple[dict[str, Any], Model]],
     arena: Arena,
     target: float | None,
     workspace: Workspace,
@@ -152,23 +152,17 @@ def tune(
         target: accuracy in [0, 1]; None takes the last setting.
         workspace: keeps the accuracy of every trial.
     """
-    made: list[tuple[Trial, Defense]] = []
-    for settings, defense in tried if target is not None else tried[-1:]:
-        trial = Trial(settings, tuning_accuracy(defense, arena, workspace))
-        made.append((trial, defense))
+    made: list[tuple[Trial, Model]] = []
+    for settings, model in tried if target is not None else tried[-1:]:
+        trial = Trial(settings, tuning_accuracy(model, arena, workspace))
+        made.append((trial, model))
         if target is not None and trial.accuracy >= target - TOLERANCE:
             break
-    chosen, defense = max(made, key=lambda one: one[0].accuracy)
+    chosen, model = max(made, key=lambda one: one[0].accuracy)
     meets = target is None or chosen.accuracy >= target - TOLERANCE
-    return Tuned(defense, chosen, tuple(trial for trial, _ in made), meets)
+    return Tuned(model.defense, chosen, tuple(trial for trial, _ in made), meets)
 
 
-def tuning_accuracy(defense: Defense, arena: Arena, workspace: Workspace) -> float:
+def tuning_accuracy(trial: Model, arena: Arena, workspace: Workspace) -> float:
     """Return the accuracy on tuning records after training on only the base records."""
-    name = kept_name("worst-case-trial", defense, arena, workspace.device)
-    kept = workspace.load(name)
-    if kept is None:
-        model = fit_apart(defense, arena.base, arena, workspace, name, "tuning")
-        kept = {"accuracy": torch.tensor(accuracy(model, arena.tuning).value).double()}
-        workspace.save(name, kept)
-    return float(kept["accuracy"])
+    return float(trial.answers(arena, workspace)["accuracy"])
