@@ -14,10 +14,9 @@ from torch.nn import functional
 from selena.environment.processor import has_fused_kernels
 from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
-from selena.training import linear_stack as linear_stack_module
-from selena.training.forward import forward_in
+from selena.training import forward as forward_module
+from selena.training.forward import activate, answers, forward_in, linear, linear_stack
 from selena.training.inference import predict
-from selena.training.linear_stack import activate, answers, linear, linear_stack
 
 CPU = torch.device("cpu")
 
@@ -193,7 +192,7 @@ def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> No
         met.add(len(x))
         return linear(x, *rest)
 
-    monkeypatch.setattr(linear_stack_module, "linear", noting)
+    monkeypatch.setattr(forward_module, "linear", noting)
     model = network()
     stack = linear_stack(model)
     assert stack is not None
