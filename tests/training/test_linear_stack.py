@@ -28,7 +28,8 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     Those round once more, before the activation.
     """
     if not has_fused_kernels():
-        monkeypatch.setattr("selena.training.forward.has_fused_kernels", lambda: True)
+        monkeypatch.setattr(forward_module, "has_fused_kernels", lambda: True)
+        monkeypatch.setattr(forward_module, "_may_fuse", lambda x: False)
 
 
 def network(**settings: object) -> nn.Module:
