@@ -1,7 +1,7 @@
 """Work on one host of a Ray cluster and on two: are the results equal, and what is gained?
 
 python -m benchmarks.cluster --json results/cluster/nodes.json
-python -m benchmarks.cluster ensemble --json results/cluster/ensemble.json
+python -m benchmarks.cluster ensemble
 
 The first makes Table 2 at a small scale, whose rows are sent whole. The second trains 8 sub-models
 of equal length; they are not long enough to be sent to a cluster, so the threshold is lowered here.

@@ -1,10 +1,12 @@
 """Trains a small ensemble where the command line says, and writes down what came of it.
 
-python -m tests.cluster.driver FOLDER [EXECUTOR] [--mixed] [--large] [--runs]
+python -m tests.cluster.driver FOLDER [EXECUTOR] [--mixed] [--large] [--gpus] [--pause] [--runs]
 
 A process of its own, so that a test can kill it. FOLDER/artifacts holds the artifacts, and
-FOLDER/done.json, at the end, the digest of each network, and how many tasks were sent. With --runs
-it makes whole runs in FOLDER/runs instead.
+FOLDER/done.json, at the end, the digest of each network, and how many tasks were sent. With --pause
+it stands still when it has sent a task and two artifacts have arrived: FOLDER/paused then names the
+host that has the task, until there is a FOLDER/go. With --gpus tasks get half a GPU each, or train
+on the CUDA of this process. With --runs it makes whole runs in FOLDER/runs instead.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from selena.environment.fingerprint import tensor_digest
 from selena.errors import SelenaError
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.results import run
+from selena.files.writing import atomic_path
 from selena.networks.mlp import MLP
 from selena.pools import ray_pool
 from selena.pools.choose import Machines
@@ -38,7 +42,9 @@ ROWS = 400
 CLASSES, FEATURES = 10, 500
 
 
-def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
+def train(
+    folder: Path, where: str, *, mixed: bool = False, records: int = 1_000, gpus: bool = False
+) -> None:
     """Train the networks and write `done.json`."""
     vars(executor)["_WORTH_PROCESSES"] = 0.0
     generator = torch_generator(0, "records")
@@ -48,8 +54,15 @@ def train(folder: Path, where: str, *, mixed: bool, records: int) -> None:
     workspace = Workspace(
         folder=folder / "artifacts", executor=where, mixed=mixed, cohort_size=1, workers=1
     )
+    if gpus:  # an emulated one is slow
+        here = where == "local"
+        workspace = replace(
+            workspace, device="cuda" if here else "cpu", task_gpus=0.0 if here else 0.5
+        )
     sent = count_tasks()
-    recipe = Recipe(epochs=40, batch_size=16, precision="float32", learning_rate=0.01)
+    recipe = Recipe(
+        epochs=2 if gpus else 40, batch_size=16, precision="float32", learning_rate=0.01
+    )
     network = MLP(FEATURES, CLASSES, hidden=(256, 128))
     fitted = fit_networks(network, examples, jobs, recipe, workspace=workspace)
     digests = [tensor_digest(*net.state_dict().values()) for net in fitted]
@@ -72,6 +85,32 @@ def count_tasks() -> list[int]:
     return sent
 
 
+def pause(folder: Path) -> None:
+    """Stand still once, after the first task that is sent when two artifacts have arrived."""
+    submit = vars(ray_pool)["_submit"]
+
+    def pausing(node: Any, needs: Any, function: Any, *arguments: Any) -> Any:
+        handle = submit(node, needs, function, *arguments)
+        paused = folder / "paused"
+        if len(list((folder / "artifacts").glob("*.safetensors"))) >= 2 and not paused.exists():
+            with atomic_path(paused) as temporary:
+                temporary.write_text(_name(node))
+            while not (folder / "go").exists():
+                time.sleep(0.05)
+        return handle
+
+    vars(ray_pool)["_submit"] = pausing
+
+
+def _name(node: ray_pool.Node) -> str:
+    """Return a host's name, which is that of one of its resources."""
+    import ray
+
+    (resources,) = [each["Resources"] for each in ray.nodes() if each["NodeID"] == node.key]
+    (found,) = [str(name) for name in resources if name.startswith("host-")]
+    return found
+
+
 def make_runs(folder: Path, where: str) -> None:
     """Train and attack small runs, one of them with sub-models."""
     defenses = ["undefended", "adversarial_regularization", "selena"]
@@ -90,11 +129,14 @@ if __name__ == "__main__":
         if "--runs" in options:
             make_runs(Path(folder), where)
             sys.exit()
+        if "--pause" in options:
+            pause(Path(folder))
         train(
             Path(folder),
             where,
             mixed="--mixed" in options,
             records=20_000 if "--large" in options else 1_000,
+            gpus="--gpus" in options,
         )
     except SelenaError as error:
         print(f"Error: {error}", file=sys.stderr)

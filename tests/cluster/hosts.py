@@ -3,13 +3,16 @@
 As root on Linux a host has its own network, files (/tmp, /dev/shm, its home), names and processes:
 nothing is shared but the programs, and killing its first process ends it as a lost machine ends.
 Elsewhere a host is a group of processes with a home of its own.
+
+A busy machine must not look like a broken one: nothing here waits for less than minutes, hosts
+start one after another, and one that gives up starting is started again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,18 +23,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.keeper import end
+
 # Of this process alone: other tests may run on this machine.
 BRIDGE = f"selena{os.getpid() % 100_000}"
 NET = f"10.213.{os.getpid() % 250 + 1}"
 TOKEN = "0123456789abcdef" * 4
-_WAIT = 120.0
+PATIENCE = 900.0
+"""Seconds that anything may take before it counts as stuck."""
+_STARTS = 4  # Ray gives a host 30 seconds to start
 
-# A lost machine is noticed within seconds.
-_FAST = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1500",
+_SETTINGS = {
+    # A lost machine is noticed within half a minute, a slow one is not taken for lost.
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "10000",
     "RAY_health_check_failure_threshold": "3",
+    # Ray's own patience, with processes that start and with servers that answer.
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+    "RAY_worker_register_timeout_seconds": "300",
+    "TIMEOUT_FOR_SPECIFIC_SERVER_S": "300",
+    # Not to kill workers because of what other programs of this machine need.
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 
 
@@ -52,13 +67,14 @@ class Host:
     """One host.
 
     Attributes:
-        name: its name.
+        name: its name, which is also that of a resource that Ray knows it by.
         ip: its address.
         home: its home, and what else it writes where it has no files of its own.
         cable: its end of the network, out here.
         process: its first process.
         sessions: where Ray writes.
         isolated: whether it has a network and files of its own.
+        plain: whether it has one core and the settings of the others.
     """
 
     name: str
@@ -68,6 +84,17 @@ class Host:
     process: subprocess.Popen[bytes]
     sessions: Path
     isolated: bool
+    plain: bool
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was not killed."""
+        return self.process.poll() is None
+
+    @property
+    def scratch(self) -> Path:
+        """A disk of a megabyte that nothing uses unless it is told to."""
+        return self.home / "scratch"
 
     def _inside(self) -> int:
         """Return the number, out here, of its first process."""
@@ -76,22 +103,24 @@ class Host:
 
     def kill(self) -> None:
         """End all its processes at once, as a power cut does."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.alive:
+            end(self.process.pid)
         self.process.wait()
 
     def cut_off(self) -> None:
         """Take its network away: it lives, and nobody reaches it."""
         _ip("link", "set", self.cable, "down")
 
-    def fill(self) -> None:
-        """Fill its disks, that of Ray's sessions and /dev/shm, to the last byte."""
+    def fill(self, *places: Path) -> None:
+        """Fill its disks, by default Ray's and /dev/shm, to the last byte."""
         there = Path(f"/proc/{self._inside()}/root")
-        for place in (self.sessions, Path("/dev/shm")):
+        for place in places or (self.sessions, Path("/dev/shm")):
             path = there / place.relative_to("/") / "filler"
             with suppress(OSError), path.open("wb", buffering=0) as filler:
-                while filler.write(bytes(1 << 20)):
-                    pass
+                for size in (1 << 20, 1):
+                    with suppress(OSError):
+                        while filler.write(bytes(size)):
+                            pass
 
     def files(self) -> list[str]:
         """Return the artifacts and temporary files of selena that lie on it."""
@@ -118,11 +147,18 @@ class Cluster:
         self.head_ip = f"{NET}.1" if self.isolated else "127.0.0.1"
         self.port, self.client_port = _free_port(), _free_port()
         self.hosts: list[Host] = []
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._keeper = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("keeper.py"))],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         # Hosts write where the head does; a name short enough for sockets below it.
         self.sessions = Path(tempfile.mkdtemp(prefix="selena-ray-", dir="/tmp"))
+        self._keep("folder", str(self.sessions))
         self.environment = {
             **os.environ,
-            **_FAST,
+            **_SETTINGS,
             "HOME": str(folder / "head"),
             # Ray's server for drivers outside forks only to start others; gRPC's handlers of forks
             # now and then crash what it starts.
@@ -138,59 +174,94 @@ class Cluster:
     def start(self) -> None:
         """Start network and head."""
         if self.isolated:
+            self._keep("link", BRIDGE)
             _ip("link", "add", BRIDGE, "type", "bridge")
             _ip("addr", "add", f"{NET}.1/24", "dev", BRIDGE)
             _ip("link", "set", BRIDGE, "up")
-        self._head = self._ray(
-            "head",
-            self.environment,
-            *("--head", "--num-cpus=0", f"--port={self.port}", "--include-dashboard=false"),
-            *(f"--node-ip-address={self.head_ip}", f"--temp-dir={self.sessions}"),
-            *("--object-store-memory=300000000", f"--ray-client-server-port={self.client_port}"),
-        )
+        for _ in range(_STARTS):
+            head = self._ray(
+                "head",
+                self.environment,
+                *("--head", "--num-cpus=0", f"--port={self.port}", "--include-dashboard=false"),
+                *(f"--node-ip-address={self.head_ip}", f"--temp-dir={self.sessions}"),
+                *("--object-store-memory=300000000",),
+                *(f"--ray-client-server-port={self.client_port}",),
+            )
+            if self._runs("head", head):
+                return
+        raise AssertionError(f"The head did not start: {self.log('head')}")
 
-    def add(self, name: str, *, cores: int = 1, **environment: str) -> Host:
-        """Start a host and return it; it takes seconds to join."""
-        number = len(self.hosts) + 2
-        ip = f"{NET}.{number}" if self.isolated else "127.0.0.1"
+    def add(self, name: str, *, cores: int = 1, gpus: int = 0, **environment: str) -> Host:
+        """Start a host and return it once it is part of the cluster."""
         home = self.folder / name
-        home.mkdir()
+        (home / "scratch").mkdir(parents=True)
+        plain = cores == 1 and not gpus and not environment
         settings = {**self.environment, **environment, "HOME": str(home)}
-        process = self._ray(
-            name,
-            settings,
-            *(f"--address={self.head_ip}:{self.port}", f"--num-cpus={cores}"),
-            *(f"--node-ip-address={ip}", "--object-store-memory=200000000"),
-        )
-        host = Host(name, ip, home, _cable(number), process, self.sessions, self.isolated)
-        self.hosts.append(host)
-        return host
+        for _ in range(_STARTS):
+            number = len(self.hosts) + 2
+            ip = f"{NET}.{number}" if self.isolated else "127.0.0.1"
+            process = self._ray(
+                name,
+                settings,
+                *(f"--address={self.head_ip}:{self.port}", f"--num-cpus={cores}"),
+                *(f"--num-gpus={gpus}", f"--resources={json.dumps({name: 1})}"),
+                *(f"--node-ip-address={ip}", "--object-store-memory=200000000"),
+            )
+            cable, sessions = _cable(number), self.sessions
+            host = Host(name, ip, home, cable, process, sessions, self.isolated, plain)
+            self.hosts.append(host)
+            if self._runs(name, process):
+                return host
+            host.kill()
+        raise AssertionError(f"{name} did not start: {self.log(name)}")
+
+    def host(self, name: str) -> Host:
+        """Return the living host of this name."""
+        (found,) = [host for host in self.hosts if host.name == name and host.alive]
+        return found
+
+    def have(self, count: int) -> list[Host]:
+        """Return so many plain hosts, and see to it that Ray's list has them and no others."""
+        for host in self.hosts:
+            if not host.plain:
+                host.kill()
+        while sum(host.alive for host in self.hosts) < count:
+            self.add(f"host-{len(self.hosts)}")
+        self.wait_for(count)
+        return [host for host in self.hosts if host.alive]
 
     def wait_for(self, count: int) -> None:
         """Wait until so many hosts are part of the cluster."""
         look = (
-            "import ray; ray.init(log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+            "import ray, time; ray.init(log_to_driver=False)\n"
+            f"while sum(n['Alive'] for n in ray.nodes()) != {count + 1}: time.sleep(0.5)"
+        )  # these and the head
+        subprocess.run(
+            [sys.executable, "-c", look],
+            env=self.environment,
+            capture_output=True,
+            check=True,
+            timeout=PATIENCE,
         )
-        deadline = time.monotonic() + _WAIT
-        while time.monotonic() < deadline:
-            said = subprocess.run(
-                [sys.executable, "-c", look], env=self.environment, capture_output=True, check=False
-            )
-            if said.stdout.split()[-1:] == [str(count + 1).encode()]:  # and the head
-                return
-        raise AssertionError(f"not {count} hosts: {said.stdout!r} {said.stderr!r}")
 
     def driver(self, folder: Path, *options: str, where: str = "ray") -> subprocess.Popen[bytes]:
         """Start a driver; what it says is in FOLDER/log."""
+        return self.python(folder, "tests.cluster.driver", str(folder), where, *options)
+
+    def python(self, folder: Path, module: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start a module beside the head; what it says is in FOLDER/log."""
         folder.mkdir(exist_ok=True)
         with (folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.driver", str(folder), where, *options],
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *options],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        self._started.append(process)
+        self._keep("process", process.pid)
+        return process
 
     def check(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `selena cluster check`."""
@@ -200,29 +271,47 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
+            timeout=PATIENCE,
         )
+
+    def log(self, name: str) -> str:
+        """Return the last words of the head or of a host."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
         """End everything."""
-        for host in self.hosts:
-            host.kill()
-        with suppress(ProcessLookupError):
-            os.killpg(self._head.pid, signal.SIGKILL)
-        self._head.wait()
-        if self.isolated:
-            for host in self.hosts:
-                _ip("link", "del", host.cable, check=False)
-            _ip("link", "del", BRIDGE, check=False)
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()
+        for process in (self._keeper, *self._started):
+            process.wait(PATIENCE)
+
+    def _keep(self, kind: str, what: str | int) -> None:
+        """Tell the keeper what to end when this process is gone."""
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.write(f"{json.dumps([kind, what])}\n".encode())
+        self._keeper.stdin.flush()
+
+    def _runs(self, name: str, process: subprocess.Popen[bytes]) -> bool:
+        """Wait until Ray's process says that it is part of the cluster; return False if it ends."""
+        path, deadline = self.folder / f"{name}.log", time.monotonic() + PATIENCE
+        while "Ray runtime started" not in path.read_text(errors="replace"):
+            if process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, f"{name} is stuck: {self.log(name)}"
+            time.sleep(0.1)
+        return True
 
     def _ray(
         self, name: str, environment: dict[str, str], *options: str
     ) -> subprocess.Popen[bytes]:
         (self.folder / name).mkdir(exist_ok=True)
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        ray += ["--include-log-monitor=false", *options]
         isolated = self.isolated and name != "head"
+        scratch = self.folder / name / "scratch"
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                _apart(name, self.sessions, ray) if isolated else ray,
+                _apart(name, self.sessions, scratch, ray) if isolated else ray,
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -230,6 +319,8 @@ class Cluster:
                 stdin=subprocess.PIPE if isolated else subprocess.DEVNULL,
                 start_new_session=True,
             )
+        self._started.append(process)
+        self._keep("process", process.pid)
         if isolated:
             self._wire(process)
         return process
@@ -238,9 +329,10 @@ class Cluster:
         """Give a host its end of a cable to the bridge, then let it start."""
         cable = _cable(len(self.hosts) + 2)
         inside = f"{cable}i"
+        self._keep("link", cable)
         _ip("link", "add", cable, "type", "veth", "peer", "name", inside)
         _ip("link", "set", cable, "master", BRIDGE, "up")
-        deadline = time.monotonic() + _WAIT
+        deadline = time.monotonic() + PATIENCE
         own = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{process.pid}/ns/net") == own and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -250,10 +342,11 @@ class Cluster:
         process.stdin.close()
 
 
-def _apart(name: str, sessions: Path, command: list[str]) -> list[str]:
+def _apart(name: str, sessions: Path, scratch: Path, command: list[str]) -> list[str]:
     """Return the command, run in namespaces of its own once its network is there."""
     script = (
         f"hostname {name}; read interface address; mount -t tmpfs -o size=64m none {sessions}; "
+        f"mount -t tmpfs -o size=1m none {scratch}; "
         "mount -t tmpfs -o size=256m none /dev/shm; ip link set lo up; "
         "ip addr add $address dev $interface; "
         'ip link set $interface up; exec "$@" </dev/null'
@@ -285,4 +378,3 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         yield made
     finally:
         made.stop()
-        shutil.rmtree(made.sessions, ignore_errors=True)

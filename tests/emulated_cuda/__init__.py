@@ -4,21 +4,34 @@ The device calls itself CUDA, computes on the processor, and refuses to mix its 
 of the processor. So it finds what is left on the wrong device and what differs because the device
 is another (autocast's list of operations, branches on the device's type); it cannot find what the
 kernels of a GPU do otherwise, and is slow. Needs a C++ compiler and a PyTorch without CUDA.
+
+Like CUDA, a process has the GPUs that CUDA_VISIBLE_DEVICES names when it first uses one, whatever
+becomes of the variable. They share the processor and its memory. SELENA_EMULATED_DEVICE may name
+the library that `build` made before.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 
-def _build(torch_folder: Path) -> Path:
+@cache
+def visible() -> tuple[str, ...]:
+    """Return the GPUs of this process, as they are called."""
+    return tuple(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")))
+
+
+def build(torch_folder: Path) -> Path:
+    """Compile the device."""
     library = Path(tempfile.mkdtemp(prefix="selena-device-")) / "device.so"
     headers = torch_folder / "include"
     subprocess.run(
@@ -41,7 +54,7 @@ def _load() -> None:
     assert specification is not None
     assert specification.origin is not None
     folder = Path(specification.origin).parent
-    library = _build(folder)
+    library = os.environ.get("SELENA_EMULATED_DEVICE") or build(folder)
     for path in (folder / "lib/libtorch_cpu.so", library):
         ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
 
@@ -55,10 +68,10 @@ def _pretend() -> None:
     if torch.version.cuda is not None:
         raise RuntimeError("This PyTorch has CUDA of its own; test on that.")
     answers: dict[str, Callable[..., Any]] = {
-        "is_available": lambda: True,
+        "is_available": lambda: bool(visible()),
         "is_initialized": lambda: True,
         "is_bf16_supported": lambda including_emulation=True: True,
-        "device_count": lambda: 1,
+        "device_count": lambda: len(visible()),
         "current_device": lambda: 0,
         "get_device_name": lambda _device=None: "emulated",
         "get_rng_state": lambda _device=0: torch.zeros(1, dtype=torch.uint8),

@@ -16,7 +16,7 @@ import torch
 from selena.errors import ClusterError
 from selena.pools import ray_pool
 from selena.pools.ray_pool import Node, RayPool
-from selena.pools.remote import Conditions, TaskNeeds, conditions_here
+from selena.pools.remote import Conditions, Outcome, TaskNeeds, conditions_here
 
 NEEDS = TaskNeeds(threads=torch.get_num_threads())
 
@@ -44,6 +44,7 @@ class FakeRay:
         unlike: machines of other conditions.
         silent: machines that never answer.
         dead: machines that Ray's list calls dead.
+        full: machines whose disk is full.
         forgets: how many tasks meet arrays that were lost.
         ran: which machine ran which task, in order.
         stored: what was put into the store.
@@ -57,6 +58,7 @@ class FakeRay:
     unlike: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
     forgets: int = 0
     ran: list[str] = field(default_factory=list)
     stored: list[Any] = field(default_factory=list)
@@ -104,6 +106,8 @@ class FakeRay:
             if self.forgets:
                 self.forgets -= 1
                 raise ObjectLostError("Failed to retrieve object")
+            if node.key in self.full:
+                return Outcome(node.key, error=("OSError", "No space left"), disk_full=True)
             outcome = function(*arguments)
             differs = ("instruction_set is odd",)
             return replace(outcome, refused=True, differences=differs) if odd else outcome
@@ -156,6 +160,34 @@ def test_lost_task_is_done_again_elsewhere(ray: FakeRay, caplog: pytest.LogCaptu
     assert run() == {i: 2 * i + 1 for i in range(6)}
     assert "was lost on a (10.0.0.1) and is done again" in caplog.text
     assert ray.ran.count("a") <= 2  # what had begun there, and no more
+
+
+def test_task_on_a_full_disk_is_done_elsewhere(
+    ray: FakeRay, caplog: pytest.LogCaptureFixture
+) -> None:
+    ray.full = {"a"}
+    assert run() == {i: 2 * i + 1 for i in range(6)}
+    assert "was lost on a (10.0.0.1) and is done again (its disk is full; free" in caplog.text
+    ray.full = {"a", "b"}
+    with pytest.raises(ClusterError, match=r"lost 3 times, the last time on [ab] .*disk is full"):
+        run()
+
+
+def test_gpu_tasks_get_processes_of_their_own(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def remote(*functions: Any, **options: Any) -> Any:
+        told.update(options)
+        return functions[0] if functions else lambda function: function
+
+    monkeypatch.setattr(ray, "remote", remote, raising=False)
+    make = vars(ray_pool)["_remote"].__wrapped__
+    assert make(double, False) is double
+    assert not told
+    assert make(double, True) is double
+    assert told == {"max_calls": 1}
 
 
 def test_lost_arrays_are_sent_again(ray: FakeRay, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from selena.pools.remote import (
     task_name,
     work,
 )
-from selena.workspace import Workspace
+from selena.workspace import Workspace, save_tensors
 
 
 def threads_now() -> int:
@@ -82,11 +84,30 @@ def test_unlike_worker_refuses_and_says_in_what() -> None:
 def test_error_names_host_and_task(caplog: pytest.LogCaptureFixture) -> None:
     host = socket.gethostname()
     with caplog.at_level(logging.INFO), pytest.raises(ClusterError) as met:
-        answer(fail, OSError(28, "No space left on device")).result("job-3")
-    assert str(met.value).startswith(f"job-3 failed on {host}: OSError: ")
-    assert "No space left" in str(met.value)
+        answer(fail, OSError("It broke")).result("job-3")
+    assert str(met.value).startswith(f"job-3 failed on {host}: OSError: It broke")
     assert "Traceback" in caplog.text  # --verbose shows it
     assert "raise task" in caplog.text
+
+
+def write(task: Path) -> None:
+    save_tensors(task / "model.safetensors", {"weight": torch.zeros(1)})
+
+
+def test_full_disk_is_told_with_its_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    outcome = answer(write, tmp_path)
+    assert outcome.disk_full
+    with pytest.raises(ClusterError) as met:
+        outcome.result("model 3")
+    told = str(met.value)
+    assert told.startswith(f"model 3 failed on {socket.gethostname()}: its disk is full; free")
+    assert "JOBLIB_TEMP_FOLDER" in told
+    assert f"{tmp_path / 'model.safetensors'} cannot be written" in told
+    assert not answer(fail, OSError(errno.EACCES, "Permission denied")).disk_full
 
 
 def test_own_errors_keep_their_kind() -> None:
@@ -133,7 +154,9 @@ def test_mixed_work_has_names_of_its_own() -> None:
 def test_needs_decide_how_many_tasks_fit() -> None:
     node = Node("key", "host", cores=16, gpus=2)
     assert node.fits(TaskNeeds(threads=3)) == 5
-    assert node.fits(TaskNeeds(threads=1, gpus=0.25)) == 8
+    assert [node.fits(TaskNeeds(gpus=share)) for share in (0.1, 0.25, 0.3, 0.6, 1, 2)] == [
+        *(16, 8, 6, 2, 2, 1)
+    ]  # never more than the cores, and no task on parts of two GPUs
     assert node.fits(TaskNeeds(threads=32)) == 0
     assert Node("key", "host", cores=16, gpus=0).fits(TaskNeeds(gpus=1)) == 0
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from selena.errors import ClusterError, ConfigError
 from selena.pools.remote import (
+    DISK_FULL,
     Conditions,
     Outcome,
     TaskNeeds,
@@ -67,6 +68,8 @@ class Node:
     def fits(self, needs: TaskNeeds) -> int:
         """Return how many such tasks it can run at once."""
         fits = self.cores // needs.threads
+        if 0 < needs.gpus < 1:  # no task has parts of two
+            return int(min(fits, self.gpus // 1 * int(1 / needs.gpus + 1e-9)))
         return int(min(fits, self.gpus // needs.gpus) if needs.gpus else fits)
 
 
@@ -183,6 +186,8 @@ class _Round:
                 if node.key not in self._refused:
                     self._refused[node.key] = f"{node.host}: {'; '.join(outcome.differences)}"
                     _LOG.warning("%s takes no part: %s.", node.host, "; ".join(outcome.differences))
+            elif outcome.disk_full:
+                self._lose(number, node, OSError(DISK_FULL))
             else:
                 yield number, outcome
 
@@ -357,7 +362,7 @@ def _submit(node: Node, needs: TaskNeeds, function: Callable[..., Any], *argumen
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return (
-        _remote(function)
+        _remote(function, needs.gpus > 0)
         .options(
             num_cpus=needs.threads,
             num_gpus=needs.gpus,
@@ -369,11 +374,12 @@ def _submit(node: Node, needs: TaskNeeds, function: Callable[..., Any], *argumen
 
 
 @cache
-def _remote(function: Callable[..., Any]) -> Any:
+def _remote(function: Callable[..., Any], on_gpu: bool) -> Any:
     """Return what Ray sends for a function: once for all its calls."""
     import ray
 
-    return ray.remote(function)
+    # A process keeps the GPU that it used first, whichever Ray gives to its next task.
+    return ray.remote(max_calls=1)(function) if on_gpu else ray.remote(function)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ refuses, and says in what.
 
 from __future__ import annotations
 
+import errno
 import logging
 import platform
 import socket
@@ -28,6 +29,11 @@ from selena.errors import ClusterError, SelenaError
 _OTHER_CODE = ("attacks", "auditing", "experiments", "sklearn")
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "safetensors")
 _LOG = logging.getLogger(__name__)
+
+DISK_FULL = (
+    "its disk is full; free space there, or set JOBLIB_TEMP_FOLDER to a folder that has some"
+)
+"""Why a task failed, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ class Outcome:
         refused: whether it therefore did nothing.
         error: kind and message of what went wrong; empty where nothing did.
         trace: the worker's traceback.
+        disk_full: whether it went wrong because a disk of the host is full.
     """
 
     host: str
@@ -118,6 +125,7 @@ class Outcome:
     refused: bool = False
     error: tuple[str, ...] = ()
     trace: str = ""
+    disk_full: bool = False
 
     def result(self, name: str) -> Any:
         """Return the value of the task called `name`, or raise the error that the worker met."""
@@ -125,6 +133,8 @@ class Outcome:
             return self.value
         kind, message = self.error
         _LOG.info("%s failed on %s:\n%s", name, self.host, self.trace)
+        if self.disk_full:
+            raise ClusterError(f"{name} failed on {self.host}: {DISK_FULL} ({message}).")
         known = getattr(errors, kind, None)
         if isinstance(known, type) and issubclass(known, SelenaError):
             raise known(f"{message} ({name}, on {self.host})")
@@ -198,7 +208,19 @@ def work(call: Call, *parts: Any) -> Outcome:
         return Outcome(host, value, differences)
     except Exception as error:
         described = type(error).__name__, str(error)
-        return Outcome(host, error=described, trace=traceback.format_exc())
+        full = any(_is_full(each) for each in _chain(error))
+        return Outcome(host, error=described, trace=traceback.format_exc(), disk_full=full)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def task_name(task: Any, number: int) -> str:
