@@ -29,8 +29,8 @@ from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack, IndirectScorer
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import confidence
-from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.defenses.split_ai import SplitAI
 from selena.environment.processor import processor_name

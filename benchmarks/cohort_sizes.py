@@ -22,8 +22,7 @@ from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
 from selena.seeding import torch_generator
-from selena.training.cohort_size import Ensemble, cohort_size
-from selena.training.engine import fit_networks
+from selena.training.engine import Ensemble, cohort_size, fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace

@@ -25,8 +25,8 @@ from selena.defenses.undefended import Undefended
 from selena.environment.processor import has_fast_bfloat16
 from selena.networks.mlp import MLP
 from selena.training.flips import FlipPass
+from selena.training.forward import linear_stack
 from selena.training.inference import predict
-from selena.training.linear_stack import linear_stack
 from selena.training.model import NetworkModel
 from selena.training.recipe import Recipe
 

@@ -32,7 +32,7 @@ from selena.files.writing import write_json
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
 from selena.registry import build_attacks
 from selena.seeding import torch_generator
-from selena.training import compiled
+from selena.training import gpu_step
 from selena.training.batches import in_even_chunks
 from selena.training.plans import PLANS
 from selena.training.recipe import Recipe
@@ -113,7 +113,7 @@ class EpochClock:
 
 def resnet(device: str, epochs: int) -> dict[str, Any]:
     """Split-AI of ResNet-18s on random images; `epochs` of the schedule."""
-    compiled._WORTH_COMPILING = compiled._WORTH_COMPILING * epochs // EPOCHS
+    gpu_step._WORTH_COMPILING = gpu_step._WORTH_COMPILING * epochs // EPOCHS
     draw = torch_generator(SEED, "images")
     n, classes = 50_000, 10
     x = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)

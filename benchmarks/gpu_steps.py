@@ -19,11 +19,10 @@ from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.networks import NetworkFactory
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
-from selena.training.compiled import compiled
 from selena.training.forward import forward_in
+from selena.training.gpu_step import Replay, compiled, stream_on
 from selena.training.optimizer import Optimizer
 from selena.training.recipe import Recipe
-from selena.training.replay import Replay, stream_on
 
 BATCH, CLASSES, STEPS = 256, 10, 30
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.1, momentum=0.9, batch_size=BATCH)

@@ -16,7 +16,7 @@ import torch
 
 from selena.environment.description import describe_environment
 from selena.files.writing import write_json
-from selena.training.linear_stack import linear
+from selena.training.forward import linear
 
 _SIDE = 1024
 _REPEATS = 7

@@ -21,7 +21,7 @@ from selena.cli import app
 from selena.defenses.undefended import Undefended
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
-from selena.training import compiled, model, replay
+from selena.training import gpu_step, model
 from selena.training.engine import fit_networks
 from selena.training.flips import flipped_labels
 from selena.training.inference import predict
@@ -92,7 +92,7 @@ def fit_resnets() -> list[torch.Tensor]:
 
 def test_recorded_steps_equal_called_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = fit_resnets()
-    monkeypatch.setattr(replay, "_WARM_UP", 1_000)
+    monkeypatch.setattr(gpu_step, "_WARM_UP", 1_000)
     torch.testing.assert_close(fit_resnets(), recorded, rtol=0, atol=1e-3)
 
 
@@ -100,7 +100,7 @@ def compare_compiled() -> None:
     """Fail unless compiled networks learn what they learn uncompiled."""
     logging.basicConfig(level=logging.INFO)
     uncompiled = fit_resnets()
-    compiled._WORTH_COMPILING = 1
+    gpu_step._WORTH_COMPILING = 1
     torch.testing.assert_close(fit_resnets(), uncompiled, rtol=0, atol=1e-2)
 
 

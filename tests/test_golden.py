@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from selena.attacks.neural import NeuralAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import SIGNALS, SignalName
-from selena.attacks.threshold import ThresholdAttack
 from selena.metrics import Summary, fit_class_thresholds, fit_threshold, summarize
 from selena.types import Attack, MembershipSets, Records
 

@@ -83,7 +83,7 @@ class Workspace:
         workers: processes that train the networks of an ensemble; 0 for one per core that this
             process may use. Each uses its share of the cores. On an accelerator there is one.
         cohort_size: networks of an ensemble that train side by side; 0 for a rule based on
-            device and network (`selena.training.cohort_size`).
+            device and network (`selena.training.engine`).
         executor: where long ensembles train: "local" for processes of this machine; "ray",
             "ray://HOST:PORT" or "dask://HOST:PORT" for a cluster; "here" for this process only.
         mixed: whether machines of a cluster that round differently from this one may take part.

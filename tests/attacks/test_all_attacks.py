@@ -20,7 +20,7 @@ from selena.attacks.one_query import OneQueryAttack
 from selena.attacks.parrot import ParrotAttack
 from selena.attacks.quantile import QuantileAttack
 from selena.attacks.reference_model import ReferenceModelAttack
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.yoqo import YOQOAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.run import run_audit

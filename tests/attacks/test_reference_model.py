@@ -24,8 +24,8 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_models,
 )
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import confidence
-from selena.attacks.threshold import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.predictions import Predictions
 from selena.auditing.run import run_audit

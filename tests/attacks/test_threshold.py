@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import SIGNALS, SignalName
-from selena.attacks.threshold import ThresholdAttack
 from selena.errors import AccessError, ConfigError
 from selena.types import Attack, MembershipSets, Records
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.data.canaries import CanaryKind, plant_canaries

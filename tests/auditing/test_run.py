@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from selena.attacks.neural import NeuralAttack
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.oracle import MeteredOracle
 from selena.auditing.report import AuditReport
 from selena.auditing.results import score_histogram
@@ -23,7 +23,7 @@ from selena.defenses.hamp import HAMPModel
 from selena.defenses.undefended import Undefended
 from selena.errors import AccessError, ConfigError, DataError
 from selena.reports.table import FEW, percent
-from selena.training.memo import MemoizedTarget
+from selena.training.model import MemoizedTarget
 from selena.types import (
     Access,
     Attack,

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import selena
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.errors import StoreError

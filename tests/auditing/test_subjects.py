@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selena.attacks.holdout import hold_out
 from selena.attacks.reference_training import draw_halves, set_aside
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.run import run_audit
 from selena.auditing.scoring import balanced
 from selena.data.canaries import plant_canaries

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.conditions import parse_condition
 from selena.auditing.gate import Bound, ConditionResult, Measurement
 from selena.auditing.predictions import Predictions

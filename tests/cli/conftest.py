@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.models.chosen import chosen_attacks
 from selena.types import Attack
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from selena.cli.exit_codes import NOT_JUDGED
+from selena.cli.guards import NOT_JUDGED
 from tests.auditing.test_gate import LEAKING, PRIVATE, TINY
 from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import selena

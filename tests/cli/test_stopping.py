@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from selena.cli import run as run_module
+from selena.cli.guards import Stopped, keeps_work_in, stoppable
 from selena.cli.progress import RichProgress
-from selena.cli.stopping import Stopped, keeps_work_in, stoppable
 from tests.auditing.verdicts import predictions, write_npz
 from tests.test_cli import CONFIG, selena
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from selena.cli import app
-from selena.cli.tracking import curves
+from selena.cli.run import curves
 
 RUN = [
     "run",

@@ -20,7 +20,7 @@ from benchmarks.art_comparison import (
     several_labels,
     squared_errors,
 )
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.defenses.selena import Selena

@@ -14,7 +14,7 @@ from torch import nn
 from selena.attacks.boundary import BoundaryDistanceAttack
 from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.errors import AccessError, ConfigError
 from selena.models import audit
 from selena.training.model import NetworkModel

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor
 
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import pytest
 
 import selena
-from selena.attacks.threshold import ThresholdAttack
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.data.bundled import load_digits
+from selena.data.load import load_digits
 from selena.errors import ConfigError, DataError
 from selena.reports.table import percent
 from selena.types import Family

@@ -11,7 +11,7 @@ from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
 from selena.training import executor
-from selena.training.cohort_size import Ensemble, cohort_size
+from selena.training.engine import Ensemble, cohort_size
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
 from selena.workspace import Workspace

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from selena.networks.mlp import MLP
 from selena.networks.resnet import small_resnet
-from selena.training import compiled as module
-from selena.training.compiled import compiled, worth_compiling
+from selena.training import gpu_step as module
+from selena.training.gpu_step import compiled, worth_compiling
 from selena.training.job import Job
 from selena.training.recipe import Recipe
 from tests.toys import CLASSES

@@ -14,8 +14,8 @@ from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
 from selena.training import flips as flips_module
 from selena.training.flips import FlipPass, flip_bits, flipped_labels
+from selena.training.forward import linear_stack
 from selena.training.inference import predict
-from selena.training.linear_stack import linear_stack
 
 WIDTH, CLASSES = 40, 7
 

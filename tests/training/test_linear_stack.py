@@ -14,10 +14,9 @@ from torch.nn import functional
 from selena.environment.processor import has_fused_kernels
 from selena.networks.mlp import MLP
 from selena.seeding import seeded, torch_generator
-from selena.training import linear_stack as linear_stack_module
-from selena.training.forward import forward_in
+from selena.training import forward as forward_module
+from selena.training.forward import activate, answers, forward_in, linear, linear_stack
 from selena.training.inference import predict
-from selena.training.linear_stack import activate, answers, linear, linear_stack
 
 CPU = torch.device("cpu")
 
@@ -29,7 +28,8 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     Those round once more, before the activation.
     """
     if not has_fused_kernels():
-        monkeypatch.setattr("selena.training.forward.has_fused_kernels", lambda: True)
+        monkeypatch.setattr(forward_module, "has_fused_kernels", lambda: True)
+        monkeypatch.setattr(forward_module, "_may_fuse", lambda x: False)
 
 
 def network(**settings: object) -> nn.Module:
@@ -193,7 +193,7 @@ def test_kernels_meet_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> No
         met.add(len(x))
         return linear(x, *rest)
 
-    monkeypatch.setattr(linear_stack_module, "linear", noting)
+    monkeypatch.setattr(forward_module, "linear", noting)
     model = network()
     stack = linear_stack(model)
     assert stack is not None

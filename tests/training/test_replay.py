@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selena.training.replay import Replay, stream_on
+from selena.training.gpu_step import Replay, stream_on
 
 STREAM = Mock(spec=torch.cuda.Stream)
 

@@ -28,7 +28,7 @@ from selena.defenses.split_ai import SplitAI, SplitAIModel
 from selena.environment.fingerprint import fingerprint, tensor_digest
 from selena.errors import ConfigError
 from selena.seeding import child_seed
-from selena.training.memo import MemoizedTarget
+from selena.training.model import MemoizedTarget
 from selena.training.plans import Plan
 from selena.types import (
     Access,

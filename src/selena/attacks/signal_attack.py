@@ -1,4 +1,4 @@
-"""Base class of attacks that compute one number per record from one answer and learn nothing."""
+"""Attacks that learn nothing: they compute one number per record from one answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from selena.attacks.signals import SIGNALS, SignalName
+from selena.errors import unknown_name
 from selena.training.batches import in_answer_chunks
-from selena.types import Family, MembershipSets, Needs, Oracle, Records
+from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
 from selena.workspace import Workspace
 
 
@@ -67,3 +69,37 @@ class SignalScorer:
         x, y = candidates.x, candidates.y
         chunks = in_answer_chunks(len(candidates), self.oracle.num_classes)
         return torch.cat([self.attack.measure(self.oracle, x[c], y[c]) for c in chunks]).double()
+
+
+@dataclass(frozen=True)
+class ThresholdAttack(SignalAttack):
+    """Scores a record by one signal of the target's prediction.
+
+    Attributes:
+        signal: "correctness" (needs only the predicted label), "confidence", "entropy" or
+            "modified_entropy"; see `selena.attacks.signals`.
+    """
+
+    signal: SignalName
+
+    def __post_init__(self) -> None:
+        if self.signal not in SIGNALS:
+            raise unknown_name("signal", self.signal, SIGNALS)
+
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return self.signal
+
+    @property
+    def access(self) -> Access:
+        """Predicted labels for correctness, logits for the others."""
+        return "label" if self.signal == "correctness" else "logits"
+
+    def measure(
+        self, oracle: Oracle, x: Shaped[Tensor, "n *features"], y: Int[Tensor, " n"]
+    ) -> Shaped[Tensor, " n"]:
+        """Return the signal, float64."""
+        if self.signal == "correctness":  # asks for no more than the access it declares
+            return (oracle.labels(x) == y).double()
+        return SIGNALS[self.signal](oracle.logits(x), y)

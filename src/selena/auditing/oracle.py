@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selena.errors import AccessError
 from selena.training.flips import ask_flipped
-from selena.training.memo import MemoizedTarget
+from selena.training.model import MemoizedTarget
 from selena.types import Access, DifferentiableModel, FilterModel, FlipModel, TargetModel
 
 _LEVELS: tuple[Access, ...] = ("label", "logits", "gradient")

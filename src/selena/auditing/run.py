@@ -22,7 +22,7 @@ from selena.environment.version import __version__
 from selena.errors import ConfigError, DataError, unknown_name
 from selena.metrics.intervals import normal_quantile
 from selena.training.batches import in_answer_chunks
-from selena.training.memo import MemoizedTarget
+from selena.training.model import MemoizedTarget
 from selena.types import (
     Access,
     Attack,

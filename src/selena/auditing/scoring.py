@@ -18,7 +18,7 @@ from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerpri
 from selena.environment.processor import numeric_environment
 from selena.errors import DataError, StoreError
 from selena.seeding import child_seed, torch_generator
-from selena.training.memo import MemoizedTarget
+from selena.training.model import MemoizedTarget
 from selena.types import (
     Attack,
     MembershipSets,

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from selena.cli import options
-from selena.cli.finish import finish
+from selena.cli.guards import keeps_work_in
 from selena.cli.progress import RichProgress
-from selena.cli.show import wide_console
-from selena.cli.stopping import keeps_work_in
+from selena.cli.show import finish, wide_console
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from selena.auditing.conditions import Condition, parse_condition
 from selena.auditing.gate import Bound, ConditionResult, check_bound, exit_code, judge
 from selena.auditing.report import AuditReport
-from selena.cli.exit_codes import Judged
+from selena.cli.guards import Judged
 from selena.cli.show import show_verdicts, show_written
 from selena.environment.version import __version__
 from selena.errors import ConfigError

@@ -17,9 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from selena.cli.examples import epilog
-from selena.cli.exit_codes import verdicts_own_their_codes
-from selena.cli.stopping import Stopped, stoppable
-from selena.cli.warning_lines import warnings_in_a_line
+from selena.cli.guards import Stopped, stoppable, verdicts_own_their_codes, warnings_in_a_line
 from selena.environment.version import __version__
 from selena.errors import SelenaError
 from selena.files.escaping import printable, printable_lines

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from selena.cli import options
+from selena.cli.guards import keeps_downloads_in
 from selena.cli.progress import RichProgress
-from selena.cli.stopping import keeps_downloads_in
 from selena.data.prepare import ALL, PUBLISHED, prepare
 from selena.files.writing import cache_folder
 

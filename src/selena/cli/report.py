@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from selena.cli import options
-from selena.cli.finish import finish
 from selena.cli.gate import Gate
-from selena.cli.show import wide_console
+from selena.cli.show import finish, wide_console
 from selena.experiments.results import read_results
 from selena.experiments.store import RunFolder
 

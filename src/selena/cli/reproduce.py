@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from selena.cli import options
+from selena.cli.guards import keeps_work_in
 from selena.cli.progress import RichProgress
 from selena.cli.show import show_written, wide_console
-from selena.cli.stopping import keeps_work_in
 from selena.experiments.paper import ablation, figure4, table2, worst_case
 from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document

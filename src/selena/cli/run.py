@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from selena.cli import options
-from selena.cli.finish import finish
+from selena.cli.guards import keeps_work_in
 from selena.cli.progress import RichProgress
-from selena.cli.show import wide_console
-from selena.cli.stopping import keeps_work_in
-from selena.cli.tracking import curves, log_to_mlflow, require_mlflow
+from selena.cli.show import finish, wide_console
 from selena.config import merged, override, read_toml
 from selena.experiments.pipeline import (
+    Case,
     DataSettings,
     RunSettings,
     attack,
@@ -29,7 +30,8 @@ from selena.experiments.store import RunFolder
 from selena.experiments.whole_runs import Wanted, fetch_runs
 from selena.files.escaping import shown_path
 from selena.files.writing import write_json
-from selena.workspace import check_device
+from selena.reports.results import Results
+from selena.workspace import TrainingLog, check_device
 
 _RUNS = Path("runs")
 
@@ -232,3 +234,31 @@ def _plan(arguments: dict[str, Any]) -> dict[str, Any]:
     if "epochs" in recipe:
         plan["shadow_epochs"] = None  # as those of plan.training
     return plan
+
+
+@contextmanager
+def curves(folder: Path | None) -> Iterator[Callable[[Case], TrainingLog] | None]:
+    """Yield a function from a case to its TensorBoard log in `folder`; None without a folder."""
+    if folder is None:
+        yield None
+        return
+    from selena.tracking.tensorboard import TensorBoardLog
+
+    with TensorBoardLog(folder) as log:
+        yield lambda case: log.under(
+            f"{Path(case.data.dataset).stem}-{case.defense}-seed{case.seed}"
+        )
+
+
+def require_mlflow() -> None:
+    """Raise `ConfigError` if MLflow is not installed; call it before training."""
+    from selena.tracking.mlflow import import_mlflow
+
+    import_mlflow()
+
+
+def log_to_mlflow(results: Results, uri: str, *, title: str, report: Sequence[Path]) -> None:
+    """Log finished runs to MLflow."""
+    from selena.tracking.mlflow import log_results
+
+    log_results(results, uri, title=title, report=report)

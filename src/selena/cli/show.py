@@ -1,9 +1,11 @@
-"""What commands print."""
+"""What commands print: tables, verdicts, and the paths of the files that they write."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from rich.table import Table
 
 from selena.auditing.gate import ConditionResult, exit_code
 from selena.files.escaping import printable
-from selena.files.writing import is_standard_output
+from selena.files.writing import is_standard_output, together, write_json
 from selena.reports.console import SafeConsole, literal
+from selena.reports.results import Results
 from selena.reports.table import canary_words
 from selena.reports.terminal import (
     audit_notes,
@@ -90,3 +93,36 @@ def show_verdicts(console: Console, verdicts: Sequence[ConditionResult]) -> None
         "Below each value is its interval, with 95 % confidence for all of them together. The gate "
         f"{_GATE[code]} (exit code {code})."
     )
+
+
+def finish(
+    console: Console,
+    results: Results,
+    out: Path | None,
+    json_out: Path | None,
+    *,
+    title: str,
+    more: Mapping[str, Any] | None = None,
+    html: Path | None = None,
+    also: Callable[[], object] = lambda: None,
+) -> list[Path]:
+    """Write the requested files (with `more` in the JSON), print the table, return the files.
+
+    All files appear together, including those that `also` writes.
+    """
+    command = shlex.join(["selena", *sys.argv[1:]])
+    # Files first, because writing to a closed terminal fails.
+    with together():
+        written = results.write_report(out, title=title, command=command) if out else []
+        for page in (out / "report.html" if out else None, html):
+            if page:
+                results.write_page(page, title=title, command=command)
+                written.append(page)
+        if json_out:
+            write_json(json_out, {**results.to_json(command), **(more or {})})
+            written.append(json_out)
+        also()
+    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
+    for path in written:
+        show_written(console, path)
+    return written

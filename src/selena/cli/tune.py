@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from selena.cli import options
+from selena.cli.guards import keeps_work_in
 from selena.cli.progress import RichProgress
 from selena.cli.show import wide_console
-from selena.cli.stopping import keeps_work_in
 from selena.config import override, read_toml
 from selena.errors import ConfigError
 from selena.experiments.pipeline import DataSettings, RunSettings

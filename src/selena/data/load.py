@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selena.data import bundled, cifar, location, purchase, synthetic, texas
+import torch
+
+from selena.data import cifar, location, purchase, synthetic, texas
 from selena.data.image_folder import load_folder
 from selena.data.tabular import READERS, load_file
 from selena.environment.fingerprint import tensor_digest
@@ -32,7 +34,7 @@ DATASETS: dict[str, Callable[[LoadOptions], Dataset]] = {
     "location30": lambda wish: location.load(wish.data_dir, wish.progress),
     "cifar10": lambda wish: cifar.CIFAR10.load(wish.data_dir, wish.progress),
     "cifar100": lambda wish: cifar.CIFAR100.load(wish.data_dir, wish.progress),
-    "digits": lambda wish: bundled.load_digits(),
+    "digits": lambda wish: load_digits(),
 }
 """Registered name -> loader."""
 
@@ -99,3 +101,24 @@ def data_digest(records: Records) -> str:
     """Return the SHA-256 (hex) of the shapes, types and bytes of features, labels and subjects."""
     subjects = [] if records.subjects is None else [records.subjects]
     return tensor_digest(records.x, records.y, *subjects)
+
+
+def load_digits() -> Dataset:
+    """Return the 1,797 handwritten digits (8 x 8 gray levels, 10 classes), scaled to [0, 1].
+
+    Source: UCI "Optical Recognition of Handwritten Digits" (Alpaydin, Kaynak 1998), test part.
+    """
+    from sklearn import datasets
+
+    x, y = datasets.load_digits(return_X_y=True)
+    return Dataset(
+        name="digits",
+        records=Records(
+            torch.from_numpy(x).float() / 16, torch.from_numpy(y).long(), torch.arange(len(y))
+        ),
+        num_classes=10,
+        features="continuous",
+        recipe="digits",
+        n_members=600,
+        source="scikit-learn's digits: 1,797 handwritten digits of 8 x 8 pixels (UCI)",
+    )

@@ -24,7 +24,7 @@ from scipy.optimize import brentq
 from scipy.special import bdtrc, betaincinv, expit, gammaln, log_expit, log_ndtr, logit, ndtr, ndtri
 
 from selena.errors import ConfigError
-from selena.metrics.inputs import check_scores
+from selena.metrics.roc import check_scores
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.19, 0.25, 0.32, 0.38, 0.45)
 """Shares of all canaries to guess at either end; the bound is the best, corrected for the choice.

@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from selena.errors import ConfigError, DataError
-from selena.metrics.inputs import check_scores
 from selena.metrics.intervals import Interval, clopper_pearson
 from selena.metrics.low_fpr import TprAtFpr, tpr_at_fpr
-from selena.metrics.roc import roc_curve
+from selena.metrics.roc import check_scores, roc_curve
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Num, Shaped
 
 from selena.errors import DataError
-from selena.metrics.inputs import check_labels, check_scores
-from selena.metrics.roc import roc_of_sorted
+from selena.metrics.roc import check_labels, check_scores, roc_of_sorted
 from selena.seeding import numpy_generator
 
 

@@ -19,15 +19,14 @@ from selena.errors import TrainingError
 from selena.seeding import seeded, torch_generator
 from selena.training.augment import PADDING, crop_flip, draw_crops, require_images
 from selena.training.batches import as_input, batch_sizes, shuffled_batches
-from selena.training.compiled import compiled
 from selena.training.forward import Forward, forward_in
+from selena.training.gpu_step import Replay, compiled, stream_on
 from selena.training.inference import accuracy
 from selena.training.job import Examples, Job
 from selena.training.losses import per_example_loss
 from selena.training.network_state import NetworkState
 from selena.training.optimizer import step_optimizers
 from selena.training.recipe import Recipe
-from selena.training.replay import Replay, stream_on
 from selena.training.stack import NetworkStates, Sequential, Stacked, convolves, keeps_statistics
 from selena.workspace import Step, Workspace
 

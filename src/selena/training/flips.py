@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from selena.environment.processor import has_fast_bfloat16
 from selena.training.batches import as_input, in_chunks
+from selena.training.forward import Layer, activate, linear, linear_stack
 from selena.training.inference import predict
-from selena.training.linear_stack import Layer, activate, linear, linear_stack
 
 # Records per step: on a CPU the activations of a step then stay in its caches.
 _CPU_ROWS, _GPU_ROWS = 512, 8_192

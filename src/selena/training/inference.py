@@ -9,8 +9,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selena.training.batches import as_input, in_chunks
+from selena.training.forward import answers, linear_stack
 from selena.training.job import Examples
-from selena.training.linear_stack import answers, linear_stack
 from selena.training.memory import keep_freed_memory
 
 # Input numbers per batch. On a CPU the activations of a convolution then stay in the caches, which

@@ -9,7 +9,7 @@ from typing import Any
 
 from selena.auditing.vulnerability import ClassLeakage
 from selena.reports.page.drawing import Axis, Band, Chart, Series, around
-from selena.reports.page.model_runs import ModelRuns
+from selena.reports.page.runs import ModelRuns
 from selena.reports.table import Quantity, attack_words, figure_quantity, percent
 
 COLORS = 7

@@ -15,14 +15,11 @@ from selena.auditing.vulnerability import WIDEST, ClassLeakage, class_leakage
 from selena.environment.version import __version__
 from selena.errors import DataError
 from selena.files.escaping import html_value
-from selena.reports.page import attack_table
+from selena.reports.page import tables
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.drawing import Chart
-from selena.reports.page.exposed import exposed_tables
-from selena.reports.page.limits import limits
-from selena.reports.page.method import about, facts, settings
-from selena.reports.page.model_runs import ModelRuns, ordered_families, runs_by_model
-from selena.reports.page.runs import Run
+from selena.reports.page.method import about, facts, limits, settings
+from selena.reports.page.runs import ModelRuns, Run, ordered_families, runs_by_model
 from selena.reports.page.words import summarize_models, verdict_limits
 from selena.reports.table import (
     CANARY_TITLES,
@@ -68,9 +65,9 @@ def render_page(
             models=models,
             summaries=summarize_models(models),
             seeds=max(len(model.runs) for model in models),
-            columns=attack_table.TITLES,
-            words=attack_table.WORDS,
-            attack_lines=attack_table.attack_lines(models),
+            columns=tables.TITLES,
+            words=tables.WORDS,
+            attack_lines=tables.attack_lines(models),
             grouped=have_subjects(rows),
             canary_titles=CANARY_TITLES,
             canary_lines=canary_cells(rows),
@@ -83,7 +80,7 @@ def render_page(
                     for i, chart in enumerate(of)
                 }
             ),
-            exposed=exposed_tables(models),
+            exposed=tables.exposed_tables(models),
             few=FEW,
             verdict_limits=verdict_limits(),
             about=about(models, date or datetime.now(UTC).date()),

@@ -1,11 +1,18 @@
-"""The input of a page: rows of results, and their scores if these were kept."""
+"""The input of a page: runs, grouped under one name if they differ only in their seed."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from selena.auditing.figure import Figure
 from selena.auditing.report import AuditReport
+from selena.auditing.verdict import Verdict, over_seeds
+from selena.reports.table import Quantity, accuracy_quantity, figures_by_row
+from selena.types import Family
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,3 +55,94 @@ def run_of_audit(
         "selected_on_evaluation": False,
     }
     return Run({**head, **report.to_json()}, report)
+
+
+UNDEFENDED = "undefended"
+
+
+@dataclass(frozen=True, eq=False)
+class ModelRuns:
+    """One defense on one data set.
+
+    Attributes:
+        label: its name on the page.
+        runs: one per seed; the first one is drawn.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of results, one per seed."""
+        return [run.row for run in self.runs]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The row of the first seed."""
+        return self.runs[0].row
+
+    @property
+    def families(self) -> list[str]:
+        """The families of attacks that were run on any seed."""
+        return ordered_families([family for row in self.rows for family in row["families"]])
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether every seed was attacked."""
+        return all(row["figures"] for row in self.rows)
+
+    def figures(self, metric: str, family: str | None = None) -> list[Figure]:
+        """Return one figure per seed, over all families or of one."""
+        return figures_by_row(self.rows, metric, family)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The highest verdict that more than half of the seeds reach or exceed."""
+        return over_seeds([Verdict.from_json(row["verdict"]) for row in self.rows])
+
+    def accuracy(self, name: str) -> Quantity:
+        """Return the accuracy "train_accuracy" or "test_accuracy"."""
+        return accuracy_quantity(self.rows, name)
+
+
+def ordered_families(names: Sequence[str]) -> list[str]:
+    """Return each name once: the library's own families first, in their order."""
+    known = [family for family in get_args(Family) if family in names]
+    return [*known, *sorted(set(names) - set(known))]
+
+
+def runs_by_model(runs: Sequence[Run]) -> list[ModelRuns]:
+    """Group runs of one data set, defense and settings, regardless of their seeds."""
+    found: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        settings = run.manifest["settings"] if run.manifest else {}
+        rest = {name: value for name, value in settings.items() if name != "seed"}
+        key = (run.row["dataset"], run.row["defense"], json.dumps(rest, sort_keys=True))
+        found.setdefault(key, []).append(run)
+    several = len({dataset for dataset, *_ in found}) > 1
+    names = [f"{defense} on {data}" if several else defense for data, defense, _ in found]
+    return [
+        ModelRuns(label, tuple(model))
+        for label, model in zip(_distinct(names), found.values(), strict=True)
+    ]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Add numbers to names that are used for several settings."""
+    total, seen, found = Counter(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        found.append(f"{name} ({seen[name]})" if total[name] > 1 else name)
+    return found
+
+
+def baseline_of(model: ModelRuns, models: Sequence[ModelRuns]) -> ModelRuns | None:
+    """Return the model to compare with: of the same data, the undefended one, else the first.
+
+    None if that is `model` itself.
+    """
+    same = [each for each in models if each.first["dataset"] == model.first["dataset"]]
+    undefended = [each for each in same if each.first["defense"] == UNDEFENDED]
+    base = (undefended or same)[0]
+    return None if base is model else base

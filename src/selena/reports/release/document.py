@@ -15,9 +15,8 @@ from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.files.writing import atomic_path, together, write_text
 from selena.reports.page.charts import draw_roc
-from selena.reports.page.model_runs import ordered_families, runs_by_model
 from selena.reports.page.render import page_environment
-from selena.reports.page.runs import run_of_audit
+from selena.reports.page.runs import ordered_families, run_of_audit, runs_by_model
 from selena.reports.page.words import VERDICTS
 from selena.reports.release.facts import (
     NOT_TESTED,

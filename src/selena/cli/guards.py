@@ -1,18 +1,30 @@
-"""Ctrl-C and SIGTERM: ends a command cleanly, and says what was kept and how to continue."""
+"""What surrounds every command: signals, exit codes and warnings.
+
+Ctrl-C and SIGTERM end a command cleanly; a message says what was kept and how to continue. A
+command with a gate has exit codes of its own. A warning is one line.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from selena.errors import AuditWarning
+from selena.files.escaping import printable
+from selena.reports.console import SafeConsole
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _NOTHING = "No file was left half-written; run the same command again."
 
 _kept = [_NOTHING]
+
+NOT_JUDGED = 1
+"""The exit code of a command whose gate is unresolved."""
 
 
 class Stopped(BaseException):
@@ -75,3 +87,43 @@ def stoppable() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+class Judged(SystemExit):
+    """Ends a command whose gate has reached its verdicts, with their exit code."""
+
+
+@contextmanager
+def verdicts_own_their_codes(arguments: Sequence[str]) -> Iterator[None]:
+    """With a gate, reserve exit code 2 for "unresolved" and end with 1 on errors.
+
+    Without a gate, 2 is the code of a wrong option or an unreadable file. A pipeline that accepts
+    "unresolved" must not accept these errors.
+
+    Args:
+        arguments: the command line, without the program.
+    """
+    try:
+        yield
+    except Judged:
+        raise
+    except SystemExit as stop:
+        gated = any(argument.startswith("--fail-if") for argument in arguments)
+        if gated and stop.code == 2:
+            raise SystemExit(NOT_JUDGED) from None
+        raise
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Show each warning as one line; warnings about audits are shown every time."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = printable(f"Warning: {message}")
+        console.print(text, style="yellow", markup=False, highlight=False)
+
+    console = SafeConsole(stderr=True, soft_wrap=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AuditWarning)
+        warnings.showwarning = show
+        yield
