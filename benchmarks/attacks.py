@@ -25,7 +25,6 @@ from torch import Tensor
 from selena.attacks.adaptive import ShadowDistanceAttack
 from selena.attacks.augmentation import AugmentationAttack
 from selena.attacks.boundary import BoundaryDistanceAttack
-from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.attacks.gaussian_noise import GaussianNoiseAttack
 from selena.attacks.hopskipjump import HopSkipJumpAttack
 from selena.attacks.indirect import IndirectQueryAttack, IndirectScorer
@@ -45,7 +44,6 @@ from tests.attacks.planted import CLASSES, Kind, audit_split, records
 
 SEED = 0
 WIDTHS: dict[Kind, int] = {"bits": 80, "numbers": 20, "images": 108}
-FLIP = FlipNoiseAttack(flips=10, copies=100)
 NOISE = GaussianNoiseAttack(sigmas=0.3, relative=False, copies=100)
 DESCENT = BoundaryDistanceAttack(steps=100, searches=4)
 WALK = HopSkipJumpAttack(queries=500, first_samples=50, starts=20)
@@ -126,7 +124,6 @@ def _shadow(target: NetworkModel, _oracle: MeteredOracle, scorer: Any) -> One:
 
 STAGES: dict[str, Stage] = {
     "confidence": Stage(ThresholdAttack("confidence"), "bits", _confidence, 1e-4),
-    "flip_noise": Stage(FLIP, "bits", _fractions(lambda x: plain.flipped(x, 10, 100, SEED))),
     "gaussian_noise": Stage(NOISE, "numbers", _fractions(lambda x: plain.noisy(x, 0.3, 100, SEED))),
     "augmentation": Stage(AugmentationAttack(), "images", _fractions(plain.augmented)),
     "boundary": Stage(DESCENT, "numbers", _boundary, 1e-2),

@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=10)
     options = parser.parse_args()
     tell(
-        run(options.n_submodels, options.part, options.repeats, options.only),
+        run(options.k, options.part, options.repeats, options.only),
         "training",
         options.json,
     )

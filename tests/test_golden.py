@@ -21,6 +21,7 @@ from torch import Tensor
 from selena.attacks.neural import NeuralAttack
 from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import SIGNALS, SignalName
+from selena.auditing.oracle import MeteredOracle
 from selena.metrics import Summary, fit_class_thresholds, fit_threshold, summarize
 from selena.types import Attack, MembershipSets, Records
 
@@ -43,9 +44,6 @@ class Case:
     def logits(self, x: Tensor) -> Tensor:
         return self.predictions[x[:, 0]]
 
-    def labels_(self, x: Tensor) -> Tensor:
-        return self.logits(x).argmax(dim=1)
-
     def records(self, rows: Tensor) -> Records:
         numbers = torch.nonzero(rows).squeeze(1)
         return Records(numbers[:, None], self.labels[numbers], numbers)
@@ -54,7 +52,7 @@ class Case:
         known = MembershipSets(
             self.records(self.known & self.member), self.records(self.known & ~self.member)
         )
-        scorer = attack.fit(_Oracle(self), known, seed=1)
+        scorer = attack.fit(MeteredOracle(self, "logits"), known, seed=1)
         fitting, truth = scorer.calibration.joined()
         scores = scorer.score(fitting).numpy()
         if per_class:
@@ -65,27 +63,6 @@ class Case:
         candidates = self.records(~self.known)
         scores, y = scorer.score(candidates).numpy(), candidates.y.numpy()
         return summarize(scores, rule.decide(scores, y), self.member[~self.known].numpy())
-
-
-@dataclass(frozen=True)
-class _Oracle:
-    case: Case
-
-    @property
-    def num_classes(self) -> int:
-        return self.case.num_classes
-
-    def labels(self, x: Tensor) -> Tensor:
-        return self.case.labels_(x)
-
-    def logits(self, x: Tensor) -> Tensor:
-        return self.case.logits(x)
-
-    def flipped_labels(self, x: Tensor, flips: Tensor) -> Tensor:
-        raise AssertionError("direct attacks flip nothing")
-
-    def differentiable_logits(self, x: Tensor) -> Tensor:
-        raise AssertionError("direct attacks need no gradient")
 
 
 @pytest.fixture(scope="module")

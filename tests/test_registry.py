@@ -115,9 +115,3 @@ def test_every_number_of_flips_is_an_attack_of_its_own() -> None:
     assert [attack.name for attack in attacks] == [f"flip_noise_{i}" for i in range(1, 31)]
     with pytest.raises(ConfigError, match="binary"):
         build_attacks(["flip_noise_each"], Plan(hidden=(4,)), dataset("image"))
-
-
-def test_label_only_attacks_need_labels_only() -> None:
-    for features in X:
-        for attack in build_attacks(["label-only"], Plan(hidden=(4,)), dataset(features)):
-            assert attack.access == "label"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 
 from selena.networks.mlp import MLP
@@ -33,3 +36,23 @@ def subjects_of(records: Records) -> torch.Tensor:
     """The subjects of records that have some."""
     assert records.subjects is not None
     return records.subjects
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A target model that answers everything alike."""
+
+    num_classes: int = CLASSES
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(x), CLASSES)
+
+
+class Curves:
+    """A training log that remembers."""
+
+    def __init__(self) -> None:
+        self.points: dict[tuple[str, int], dict[str, float]] = {}
+
+    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        self.points[name, epoch] = dict(values)

@@ -27,7 +27,7 @@ from selena.auditing.run import run_audit
 from selena.defenses.split_ai import SplitAI
 from selena.defenses.undefended import Undefended
 from selena.environment.fingerprint import fingerprint
-from selena.errors import AccessError, DataError
+from selena.errors import DataError
 from selena.networks.mlp import MLP
 from selena.registry import ATTACKS, build_attacks
 from selena.training.plans import Plan
@@ -298,9 +298,3 @@ def test_every_registered_attack_has_a_case(name: str) -> None:
 def test_label_only_attacks_ask_for_labels_only(attack: Attack) -> None:
     """The oracle enforces it; the boundary distance says openly that it asks for more."""
     assert attack.access == ("gradient" if isinstance(attack, BoundaryDistanceAttack) else "label")
-
-
-def test_oracle_refuses_more_than_labels() -> None:
-    oracle = MeteredOracle(Constant(), "label")
-    with pytest.raises(AccessError, match="Declare access"):
-        oracle.logits(torch.zeros(1, 2))

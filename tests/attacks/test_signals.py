@@ -1,3 +1,5 @@
+"""Signals of one prediction, and attacks by them."""
+
 from __future__ import annotations
 
 import math
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import (
     SIGNALS,
     SignalName,
@@ -17,7 +20,9 @@ from selena.attacks.signals import (
     entropy,
     modified_entropy,
 )
-from selena.errors import DataError
+from selena.auditing.oracle import MeteredOracle
+from selena.errors import AccessError, ConfigError, DataError
+from selena.types import Attack, MembershipSets, Records
 
 INF = math.inf
 LOGITS = st.one_of(st.floats(-60, 60), st.sampled_from([-INF, -1e30, -700.0, 0.0, 700.0, 1e30]))
@@ -179,3 +184,51 @@ def test_signals_copy_a_chunk_per_thread(name: SignalName, monkeypatch: pytest.M
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < logits.nbytes / 2  # scores, marks of broken rows and some chunks
+
+
+TABLE = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 2.0], [-1.0, 4.0]])
+
+
+class Rows:
+    """Rows of TABLE by number."""
+
+    num_classes = 2
+
+    def logits(self, x: Tensor) -> Tensor:
+        return TABLE[x[:, 0]]
+
+
+LABELS, ALL = MeteredOracle(Rows(), "label"), MeteredOracle(Rows(), "logits")
+
+
+def records(*rows: int) -> Records:
+    numbers = torch.tensor(rows)
+    return Records(numbers[:, None], torch.tensor([0, 0, 0, 1])[numbers], numbers)
+
+
+KNOWN = MembershipSets(records(0, 3), records(1))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_score_is_the_signal(name: SignalName) -> None:
+    attack: Attack = ThresholdAttack(name)
+    assert (attack.name, attack.family) == (name, "direct")
+    assert attack.access == ("label" if name == "correctness" else "logits")
+    scorer = attack.fit(ALL, KNOWN, seed=0)
+    assert scorer.calibration is KNOWN
+    candidates = records(3, 2, 1, 0)
+    expected = SIGNALS[name](TABLE.flip(0), candidates.y)
+    assert torch.equal(scorer.score(candidates), expected)
+
+
+def test_correctness_asks_for_labels_only() -> None:
+    scorer = ThresholdAttack("correctness").fit(LABELS, KNOWN, seed=0)
+    assert scorer.score(records(0, 1, 2, 3)).tolist() == [1, 0, 1, 1]
+    with pytest.raises(AccessError):
+        ThresholdAttack("entropy").fit(LABELS, KNOWN, seed=0).score(records(0))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_signal_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'confidence'"):
+        ThresholdAttack("confidense")  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from selena.errors import StoreError
 from tests.auditing import test_canaries, test_subjects
 from tests.auditing.synthetic import attack, levels, report
 from tests.auditing.verdicts import audited
+from tests.toys import Constant
 
 SHARP = levels([450, 400, 150], [550, 450, 0])
 COARSE = levels([300, 700], [700, 300])
@@ -40,7 +41,7 @@ def with_canaries() -> AuditReport:
 
 def of_subjects() -> AuditReport:
     attacks = [ThresholdAttack("confidence"), ThresholdAttack("correctness")]
-    return run_audit(test_subjects.Constant(), test_subjects.split(), attacks, seed=3)
+    return run_audit(Constant(), test_subjects.split(), attacks, seed=3)
 
 
 @pytest.mark.parametrize("made", [two_families, with_canaries, of_subjects, report])

@@ -35,7 +35,7 @@ from selena.types import (
     concatenate,
 )
 from selena.workspace import Workspace
-from tests.toys import CLASSES, subjects_of, toy_records
+from tests.toys import CLASSES, Constant, subjects_of, toy_records
 
 SIDES = [toy_records(60, seed=i, start=1000 * i) for i in range(4)]
 VALIDATION = toy_records(6, seed=9, start=9000)
@@ -52,14 +52,6 @@ def split(each: int = 3) -> AuditSplit:
     return AuditSplit(
         MembershipSets(known_in, known_out), MembershipSets(inside, outside), VALIDATION
     )
-
-
-@dataclass(frozen=True)
-class Constant:
-    num_classes: int = CLASSES
-
-    def logits(self, x: Tensor) -> Tensor:
-        return torch.zeros(len(x), CLASSES)
 
 
 @dataclass(frozen=True)

@@ -130,17 +130,6 @@ def test_a_single_member_has_an_interval() -> None:
     assert 0 <= low < 2 / 3 < high <= 1
 
 
-def test_delong_covers_the_true_auc() -> None:
-    # Equal-variance normals a distance d apart: AUC = Phi(d / sqrt(2)); d = 1 gives 0.7602.
-    draw = np.random.default_rng(5)
-    truth = np.arange(150) < 60
-    hits = 0
-    for _ in range(400):
-        low, high = auc_interval(draw.normal(truth * 1.0, 1), truth)
-        hits += low <= 0.76025 <= high
-    assert 0.92 <= hits / 400 <= 0.98
-
-
 def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="0 out of 0"):
         clopper_pearson(0, 0)

@@ -87,16 +87,6 @@ def test_comparisons_reach_every_interval() -> None:
         assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-def test_interval_covers_a_random_guess() -> None:
-    draw = np.random.default_rng(2)
-    hits = 0
-    for _ in range(300):
-        decisions = draw.random(2000) < 0.3
-        low, high = summarize(decisions * 1, decisions, TRUTH).balanced_accuracy_interval
-        hits += low <= 0.5 <= high
-    assert 0.91 <= hits / 300 <= 0.99
-
-
 @pytest.mark.usefixtures("unchecked")
 def test_unlike_lengths_are_refused() -> None:
     with pytest.raises(DataError, match="one decision per record"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from selena.training.network_state import NetworkState
 from selena.training.recipe import Recipe
 from selena.types import Records
 from selena.workspace import Workspace
-from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, ROUNDING, toy_records
+from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, ROUNDING, Curves, toy_records
 
 
 def examples(records: Records) -> Examples:
@@ -470,16 +469,6 @@ def test_bfloat16_keeps_float32_weights_and_learns() -> None:
     assert (predicted == records.y).float().mean() > 0.8
 
 
-class Curves:
-    """A training log that remembers."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[str, int, dict[str, float]]] = []
-
-    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
-        self.points.append((name, epoch, dict(values)))
-
-
 @pytest.mark.parametrize("cohort_size", [1, 2])
 def test_curves_are_told(cohort_size: int) -> None:
     records, held_out = toy_records(64), toy_records(30, seed=1)
@@ -494,20 +483,20 @@ def test_curves_are_told(cohort_size: int) -> None:
         workspace=Workspace(log=log, cohort_size=cohort_size),
     )
     assert len(log.points) == 2 * recipe.epochs
-    assert {values["learning_rate"] for _, epoch, values in log.points if epoch == 1} == {
+    assert {values["learning_rate"] for (_, epoch), values in log.points.items() if epoch == 1} == {
         recipe.learning_rate
     }
     assert all(
         values["learning_rate"] == pytest.approx(recipe.learning_rate / 10)
-        for _, epoch, values in log.points
+        for (_, epoch), values in log.points.items()
         if epoch > 1
     )
     # One batch an epoch: the first loss is that of the initial network, whoever stands beside it.
     with seeded(0, "weights"):
         fresh = NETWORK()
     expected = nn.functional.cross_entropy(predict(fresh, records.x), records.y)
-    first = {name: values["loss"] for name, epoch, values in log.points if epoch == 1}
+    first = {name: values["loss"] for (name, epoch), values in log.points.items() if epoch == 1}
     assert first["job-0"] == pytest.approx(float(expected.detach()), rel=1e-4)
-    best = max(v["validation_accuracy"] for name, _, v in log.points if name == "job-0")
+    best = max(v["validation_accuracy"] for (name, _), v in log.points.items() if name == "job-0")
     selected = predict(networks[0], held_out.x).argmax(1) == held_out.y
     assert float(selected.double().mean()) == best

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from selena.training.executor import (
 from selena.training.job import Examples, Job
 from selena.training.task import TrainingTask
 from selena.workspace import Step, Workspace
-from tests.toys import NETWORK, RECIPE, toy_records
+from tests.toys import NETWORK, RECIPE, Curves, toy_records
 
 RECORDS = toy_records(60)
 EXAMPLES = Examples(RECORDS.x, RECORDS.y)
@@ -60,16 +60,6 @@ class Counting:
     def step(self, _description: str, total: float) -> Iterator[Step]:
         self.total += total
         yield self
-
-
-class Curves:
-    """A training log that remembers."""
-
-    def __init__(self) -> None:
-        self.points: dict[tuple[str, int], dict[str, float]] = {}
-
-    def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
-        self.points[name, epoch] = dict(values)
 
 
 HOLDING = """
