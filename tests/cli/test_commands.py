@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import warnings
+from inspect import CO_OPTIMIZED
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import typer
@@ -22,6 +24,7 @@ from selena.experiments.pipeline import RunSettings
 from selena.experiments.store import RunFolder
 from tests.test_cli import CONFIG, selena
 
+ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_TORCH = """
 import sys
 from selena.cli import main
@@ -160,6 +163,27 @@ def test_train_prints_a_line_per_stage(tmp_path: Path, monkeypatch: pytest.Monke
     stages = re.findall(r"^ +[0-9.]+ min  (.*)$", done.stderr, re.MULTILINE)
     assert stages == [f"{name}, seed 0" for name in ("undefended", "split_ai", "selena")]
     assert done.stdout.splitlines() == [str(tmp_path / "made")] * 3
+
+
+@pytest.mark.deep
+def test_a_run_executes_the_files_of_the_page(tmp_path: Path) -> None:
+    """Fewer than 25 files show a whole run, and a run executes functions of each of them."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+(?:/\w+)*\.py)`", page.split("## ")[1])
+    assert len(listed) == len(set(listed)) < 25
+    executed: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_flags & CO_OPTIMIZED:  # neither module nor class
+            executed.add(frame.f_code.co_filename)
+
+    command = ("run", "--dataset", "digits", "--defense", "undefended", "--attack", "confidence")
+    sys.setprofile(note)
+    try:
+        selena(*command, "--n-members", "200", "--epochs", "1", cwd=tmp_path)
+    finally:
+        sys.setprofile(None)
+    assert {name for name in listed if str(ROOT / "src/selena" / name) not in executed} == set()
 
 
 def test_every_command_warns_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
