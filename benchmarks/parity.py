@@ -26,7 +26,7 @@ from benchmarks import parity_references
 from benchmarks.page import renewed
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_scores import lira_scores, rmia_scores
-from selena.attacks.reference_training import train_reference_models
+from selena.attacks.reference_training import pool_of, train_reference_matrix
 from selena.attacks.signals import confidence, modified_entropy
 from selena.data.load import load
 from selena.data.split import audit_split
@@ -41,7 +41,6 @@ from selena.metrics.thresholds import fit_class_thresholds
 from selena.networks.mlp import MLP
 from selena.training.recipe import Recipe
 from selena.types import MembershipSets, concatenate
-from selena.workspace import Workspace
 
 Row = dict[str, Any]
 
@@ -240,9 +239,7 @@ def trained(data_dir: Path, runs: int = 64) -> Iterator[Row]:
     members, others = split.evaluation.members, split.evaluation.non_members
     asked = concatenate(members, others)
     known = MembershipSets(split.known.members, split.known.non_members, candidates=asked)
-    models = train_reference_models(
-        training, known, split.validation, runs, seed=0, workspace=Workspace()
-    )
+    models = train_reference_matrix(training, pool_of(known), split.validation, runs=runs)
     truth = np.arange(len(asked)) < len(members)
     observed = confidence(target.logits(asked.x), asked.y).numpy()
     places = models.places(asked).numpy()

@@ -10,7 +10,8 @@ import torch
 from selena.errors import ConfigError
 from selena.registry import ATTACKS, DEFENSES, FAMILIES, build_attacks, build_defense
 from selena.training.plans import PLANS, Plan
-from selena.types import Dataset, FeatureKind, Records
+from selena.types import Dataset, FeatureKind
+from tests.toys import toy_dataset
 
 X: dict[FeatureKind, torch.Tensor] = {
     "binary": torch.ones(6, 40, dtype=torch.uint8),
@@ -20,18 +21,7 @@ X: dict[FeatureKind, torch.Tensor] = {
 
 
 def dataset(features: FeatureKind) -> Dataset:
-    y = torch.arange(6) % 2
-    records = Records(X[features], y, torch.arange(6))
-    return Dataset(
-        "toy",
-        records,
-        num_classes=2,
-        features=features,
-        recipe="tabular",
-        n_members=3,
-        source="made up",
-        synthetic=True,
-    )
+    return toy_dataset(X[features], torch.arange(6) % 2, num_classes=2, features=features)
 
 
 @pytest.mark.parametrize("name", DEFENSES)

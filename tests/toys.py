@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from selena.networks.mlp import MLP
 from selena.seeding import torch_generator
 from selena.training.recipe import Recipe
-from selena.types import Records
+from selena.types import Dataset, Records
 
 CLASSES, FEATURES = 4, 12
 NETWORK = MLP(FEATURES, CLASSES, hidden=(16,))
@@ -30,6 +31,14 @@ def toy_records(n: int, *, seed: int = 0, start: int = 0, bits: bool = False) ->
     y = torch.arange(n) % CLASSES
     x = prototypes[y] + torch.randn(n, FEATURES, generator=generator)
     return Records((x > 0).to(torch.uint8) if bits else x, y, torch.arange(start, start + n))
+
+
+def toy_dataset(x: torch.Tensor, y: torch.Tensor | None = None, **settings: Any) -> Dataset:
+    """A data set of one class, or of what `settings` say; two members are its default."""
+    labels = torch.zeros(len(x), dtype=torch.int64) if y is None else y
+    usual = {"name": "toy", "num_classes": 1, "features": "continuous", "recipe": "tabular"}
+    usual |= {"n_members": 2, "source": "made up", **settings}
+    return Dataset(records=Records(x, labels, torch.arange(len(x))), **usual)  # type: ignore[arg-type]
 
 
 def subjects_of(records: Records) -> torch.Tensor:

@@ -21,8 +21,9 @@ from selena.attacks.reference_statistics import Variance, lira_statistic, rmia_s
 from selena.attacks.reference_training import (
     Training,
     draw_halves,
+    pool_of,
     set_aside,
-    train_reference_models,
+    train_reference_matrix,
 )
 from selena.attacks.signal_attack import ThresholdAttack
 from selena.attacks.signals import confidence
@@ -77,7 +78,7 @@ VALIDATION = toy_records(8, seed=8, start=800)
 
 
 def runs_of(defense: Training, workspace: Workspace) -> ReferenceMatrix:
-    return train_reference_models(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
+    return train_reference_matrix(defense, pool_of(KNOWN), VALIDATION, runs=4, workspace=workspace)
 
 
 def seed_of(run: int) -> int:
@@ -459,7 +460,7 @@ def test_runs_that_train_by_subjects_are_other_runs() -> None:
     workspace = Workspace()
     grouped = replace(KNOWN, members=replace(MEMBERS, subjects=torch.arange(24) // 4))
     for known in (KNOWN, grouped, KNOWN):
-        train_reference_models(SELENA, known, VALIDATION, 2, seed=0, workspace=workspace)
+        train_reference_matrix(SELENA, pool_of(known), VALIDATION, runs=2, workspace=workspace)
     assert len(workspace.shared) == 2
 
 
@@ -488,8 +489,7 @@ def test_machines_train_the_same_references(
     defense = SplitAI(NETWORK, CLASSES, RECIPE, n_submodels=3, n_nonmodels=1)
 
     def train(where: str) -> ReferenceMatrix:
-        workspace = Workspace(folder=tmp_path / where, executor=where)
-        return train_reference_models(defense, KNOWN, VALIDATION, 4, seed=0, workspace=workspace)
+        return runs_of(defense, Workspace(folder=tmp_path / where, executor=where))
 
     machine = Machine()
     monkeypatch.setattr(reference_training, "open_cluster", lambda *_: machine)

@@ -12,24 +12,15 @@ from selena.data.paper import paper_partition
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
 from selena.experiments.pipeline import DataSettings, RunSettings, cases
-from selena.types import Dataset, Records
+from selena.types import Dataset
+from tests.toys import toy_dataset
 
 PARTITIONS: tuple[Literal["default", "paper"], ...] = ("default", "paper")
 
 
 def dataset(name: str, n: int, pool: int | None = None) -> Dataset:
-    records = Records(torch.zeros(n, 1), torch.zeros(n, dtype=torch.int64), torch.arange(n))
     in_pool = None if pool is None else torch.arange(n) < pool
-    return Dataset(
-        name,
-        records,
-        num_classes=1,
-        features="continuous",
-        recipe="tabular",
-        n_members=2,
-        source="made up",
-        member_pool=in_pool,
-    )
+    return toy_dataset(torch.zeros(n, 1), name=name, member_pool=in_pool)
 
 
 @pytest.mark.parametrize(

@@ -11,21 +11,12 @@ from hypothesis import strategies as st
 from selena.data.split import Partition, audit_split
 from selena.errors import ConfigError, DataError
 from selena.types import AuditSplit, Dataset, Records
-from tests.toys import subjects_of
+from tests.toys import subjects_of, toy_dataset
 
 
 def dataset(n: int, classes: int = 1, members: int = 2) -> Dataset:
     x = torch.arange(n, dtype=torch.float32)[:, None]
-    records = Records(x, torch.arange(n) % classes, torch.arange(n))
-    return Dataset(
-        "toy",
-        records,
-        num_classes=classes,
-        features="continuous",
-        recipe="tabular",
-        n_members=members,
-        source="made up",
-    )
+    return toy_dataset(x, torch.arange(n) % classes, num_classes=classes, n_members=members)
 
 
 def parts(split: AuditSplit) -> list[Records]:

@@ -14,13 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import selena
-from selena.attacks.reference_training import train_reference_models
+from selena.attacks.reference_training import pool_of, train_reference_matrix
 from selena.environment.fingerprint import fingerprint
 from selena.errors import ConfigError, DataError
 from selena.sklearn import SplitAIClassifier
 from selena.sklearn.training import EstimatorTraining
 from selena.types import MembershipSets, Records
-from selena.workspace import Workspace
 from tests.toys import CLASSES, toy_records
 
 TRAIN, OTHERS = toy_records(60), toy_records(60, seed=1, start=100)
@@ -50,7 +49,7 @@ def test_half_of_the_models_lack_a_class_of_one() -> None:
     rare = replace(TRAIN, y=torch.where(TRAIN.ids == 5, CLASSES, TRAIN.y))
     known = MembershipSets(rare, OTHERS, candidates=toy_records(20, seed=2))
     training = EstimatorTraining(RandomForestClassifier(n_estimators=5))
-    runs = train_reference_models(training, known, OTHERS, 4, seed=0, workspace=Workspace())
+    runs = train_reference_matrix(training, pool_of(known), OTHERS, runs=4)
     (place,) = runs.places(rare.take(torch.tensor([5])))
     confidences, inside = runs.confidences[:, place], runs.inside[:, place]
     assert inside.sum() == 2

@@ -16,23 +16,14 @@ from selena.experiments.pipeline import RunSettings
 from selena.networks.mlp import MLP
 from selena.networks.resnet import CIFAR100_MEAN, CIFAR100_STD, ResNet
 from selena.training.plans import PLANS
-from selena.types import Dataset, FeatureKind, Records
+from selena.types import Dataset, FeatureKind
+from tests.toys import toy_dataset
 
 SETTINGS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
 
 def dataset(*shape: int, kind: FeatureKind = "image") -> Dataset:
-    n = shape[0]
-    records = Records(torch.zeros(shape), torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    return Dataset(
-        "toy",
-        records,
-        num_classes=7,
-        features=kind,
-        recipe="tabular",
-        n_members=2,
-        source="made up",
-    )
+    return toy_dataset(torch.zeros(shape), num_classes=7, features=kind)
 
 
 def test_cifar100_is_the_papers() -> None:

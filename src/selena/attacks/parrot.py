@@ -37,8 +37,9 @@ from selena.attacks.pool_index import PoolIndex, content_names
 from selena.attacks.reference_training import (
     Training,
     check_runs,
+    pool_of,
     set_aside,
-    train_reference_models,
+    train_reference_matrix,
 )
 from selena.attacks.signals import confidence
 from selena.errors import ConfigError
@@ -96,16 +97,15 @@ class ParrotAttack:
             DataError: `known` holds no candidates or too few records, or no features.
         """
         validation, asked = set_aside(known, self.reference_seed)
-        references = train_reference_models(
+        told, pool = concatenate(asked.all_members, asked.non_members), pool_of(asked)
+        references = train_reference_matrix(
             self.defense,
-            asked,
+            pool,
             validation,
-            self.runs,
+            runs=self.runs,
             seed=self.reference_seed,
             workspace=workspace or Workspace(),
         )
-        told = concatenate(asked.all_members, asked.non_members)
-        pool = told if asked.candidates is None else concatenate(told, asked.candidates)
         confidences = np.clip(np.asarray(references.confidences, dtype=float), -_SURE, _SURE)
         return ParrotScorer(
             settings=self,

@@ -30,7 +30,7 @@ from selena.attacks.reference_training import (
     check_runs,
     pool_of,
     set_aside,
-    train_reference_models,
+    train_reference_matrix,
 )
 from selena.attacks.signals import confidence
 from selena.errors import ConfigError
@@ -111,11 +111,11 @@ class ReferenceModelAttack(StatisticSettings):
                 size=self.copy_size,
                 seed=self.reference_seed,
             )
-        references = train_reference_models(
+        references = train_reference_matrix(
             self.defense,
-            asked,
+            pool_of(asked),
             validation,
-            self.runs,
+            runs=self.runs,
             seed=self.reference_seed,
             workspace=workspace,
             copies=copies,

@@ -97,36 +97,6 @@ def set_aside(known: MembershipSets, seed: int) -> tuple[Records, MembershipSets
     return known.non_members.take(aside), replace(known, non_members=rest)
 
 
-def train_reference_models(
-    defense: Training,
-    known: MembershipSets,
-    validation: Records,
-    count: int,
-    *,
-    seed: int,
-    workspace: Workspace,
-    copies: Copies | None = None,
-) -> ReferenceMatrix:
-    """Train `count` models by `defense` on halves of all records, known ones and candidates.
-
-    Args:
-        defense: how a model is trained.
-        known: known records and candidates; the models train on halves and answer all.
-        validation: non-members of every model, none of them among `known`.
-        count: number of models, even.
-        seed: root of all draws.
-        workspace: device, progress and folder.
-        copies: changed copies to ask about, too.
-
-    Raises:
-        DataError: there are no candidates, no features, or too few records to halve.
-    """
-    pool = pool_of(known)
-    return train_reference_matrix(
-        defense, pool, validation, runs=count, seed=seed, copies=copies, workspace=workspace
-    )
-
-
 def pool_of(known: MembershipSets) -> Records:
     """Return the pool of the reference models: known records, then candidates.
 
