@@ -9,8 +9,6 @@ sides get the same answers, the same known records to fit on, and the same other
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,10 +23,9 @@ from sklearn.datasets import load_diabetes, make_classification, make_multilabel
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.page import renewed
+from benchmarks.page import how_made, renewed
 from selena import AuditWarning, Predictions, audit, audit_multilabel, audit_regression
 from selena.auditing.report import AuditReport
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 
 Row = dict[str, Any]
@@ -272,10 +269,9 @@ def main() -> None:
     print(table(rows))
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.art_comparison", *sys.argv[1:]]),
+            **how_made("art_comparison"),
             "art": version("adversarial-robustness-toolbox"),
             "rows": rows,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
     if options.page:

@@ -14,8 +14,6 @@ written after each attack; one that lacks a line was stopped.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.page import how_made
 from selena.attacks import (
     FlipNoiseAttack,
     OneQueryAttack,
@@ -41,7 +40,6 @@ from selena.auditing.run import accuracy, run_audit
 from selena.auditing.scoring import Scored
 from selena.data import audit_split, load
 from selena.defenses import Undefended
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.metrics import (
     fit_threshold,
@@ -236,12 +234,11 @@ def main() -> None:
     seeds = options.seed or [1]
     found: dict[str, Any] = {}
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.attack_families", *sys.argv[1:]]),
+        **how_made("attack_families"),
         "reference_models": RUNS,
         "n_submodels": PLAN.n_submodels,
         "n_nonmodels": PLAN.n_nonmodels,
         "seeds": found,
-        "environment": describe_environment(),
     }
     for seed in seeds:
         run(

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.page import how_made
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_statistics import StatisticName, StatisticSettings
 from selena.attacks.reference_training import train_reference_matrix
@@ -27,7 +26,6 @@ from selena.data.load import load
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.selena import Selena
 from selena.defenses.undefended import Undefended
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.roc import roc_curve
@@ -152,12 +150,11 @@ def main() -> None:
             print(f"  {row['attack']:16} {row['runs']:3}", *shown)
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.budgets", *sys.argv[1:]]),
+            **how_made("budgets"),
             "records": POOL,
             "targets": TARGETS,
             "seed": SEED,
             "defenses": found,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
 

@@ -9,8 +9,6 @@ test: `tests/metrics/test_coverage.py`.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,10 +20,10 @@ import numpy as np
 import torch
 from scipy import stats
 
+from benchmarks.page import how_made
 from selena.auditing.report import Accuracy
 from selena.auditing.run import _trials
 from selena.auditing.scoring import _means
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.metrics import (
     LOW_FPRS,
@@ -372,12 +370,11 @@ def main() -> None:
             lowest[key] = min(lowest.get(key, least), least)
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.coverage", *sys.argv[1:]]),
+            **how_made("coverage"),
             "repetitions": options.repetitions,
             "seed": options.seed,
             "lowest": lowest,
             "rows": rows,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
 

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.page import how_made
 from benchmarks.training import NETWORK, SEED, operations
 from selena.auditing.run import run_audit
 from selena.data import audit_split, load
 from selena.defenses.selena import Selena
 from selena.defenses.split_ai import SplitAI
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
 from selena.registry import build_attacks
@@ -162,9 +162,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     figures = STAGES[options.stage](options.device, options.epochs)
     result = {
-        "command": f"python -m benchmarks.gpu {options.stage} --epochs {options.epochs}",
+        **how_made("gpu"),
         "seed": SEED,
-        "environment": describe_environment(),
         **figures,
     }
     write_json(options.out / f"{options.stage}.json", result)

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.gpu import rate, seconds
-from selena.environment.description import describe_environment
+from benchmarks.page import how_made
 from selena.files.writing import write_json
 from selena.networks import NetworkFactory
 from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, resnet18
@@ -81,8 +81,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("results/gpu"))
     options = parser.parse_args()
     result = {
-        "command": "python -m benchmarks.gpu_steps",
-        "environment": describe_environment(),
+        **how_made("gpu_steps"),
         "matmul_rate": rate(options.device),
         "milliseconds": run(NETWORK, torch.device(options.device)),
     }

@@ -9,8 +9,6 @@ can be too high; Gaussian noise has more than one epsilon, and what is proved of
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from selena.environment.description import describe_environment
+from benchmarks.page import how_made
 from selena.files.writing import write_json
 from selena.metrics import epsilon_lower_bound, gaussian_epsilon_lower_bound
 from selena.metrics.one_run import GAUSSIAN_SHARES, epsilon_of_gaussian
@@ -99,12 +97,11 @@ def main() -> None:
             print(rows[-1])
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.one_run", *sys.argv[1:]]),
+            **how_made("one_run"),
             "canaries": CANARIES,
             "delta": DELTA,
             "seed": options.seed,
             "rows": rows,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
 

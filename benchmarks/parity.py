@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from scipy.stats import binom, norm, spearmanr
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from benchmarks import parity_references
-from benchmarks.page import renewed
+from benchmarks.page import how_made, renewed
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.attacks.reference_training import pool_of, train_reference_matrix
@@ -32,7 +30,6 @@ from selena.data.load import load
 from selena.data.split import audit_split
 from selena.defenses.dp_sgd import DPSGD
 from selena.defenses.undefended import Undefended
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.one_run import epsilon_lower_bound
@@ -314,9 +311,8 @@ def main() -> None:
     print(table(rows))
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.parity", *sys.argv[1:]]),
+            **how_made("parity"),
             "rows": rows,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
     if options.page:

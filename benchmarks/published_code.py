@@ -30,8 +30,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -41,14 +39,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.page import renewed
+from benchmarks.page import how_made, renewed
 from selena import Predictions, audit
 from selena.attacks.flip_noise import FlipNoiseAttack
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.data.load import load
 from selena.data.split import Partition, audit_split
-from selena.environment.description import describe_environment
 from selena.files.writing import write_json
 from selena.registry import build_attacks, build_defense
 from selena.seeding import child_seed
@@ -283,7 +280,7 @@ def compare(options: argparse.Namespace) -> None:
     print(table(theirs, ours))
     if options.out:
         result = {
-            "command": shlex.join(["python", "-m", "benchmarks.published_code", *sys.argv[1:]]),
+            **how_made("published_code"),
             "published_code": PUBLISHED,
             "records": {
                 "members": SIZES.members,
@@ -293,7 +290,6 @@ def compare(options: argparse.Namespace) -> None:
             },
             "theirs": theirs,
             "ours": ours,
-            "environment": describe_environment(),
         }
         write_json(options.out, result)
     if options.page:

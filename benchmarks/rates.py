@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from selena.environment.description import describe_environment
+from benchmarks.page import how_made
 from selena.files.writing import write_json
 from selena.training.forward import linear
 
@@ -58,9 +58,7 @@ def main() -> None:
     found = {str(d).removeprefix("torch."): rates(d) for d in (torch.float32, torch.bfloat16)}
     print(found)
     if path:
-        environment = describe_environment()
-        command = "python -m benchmarks.rates"
-        write_json(path, {"command": command, "environment": environment, "rates": found})
+        write_json(path, {**how_made("rates"), "rates": found})
 
 
 if __name__ == "__main__":
