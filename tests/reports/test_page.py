@@ -269,13 +269,3 @@ def test_charts_have_theme_colors_and_finite_numbers(page: Reader) -> None:
     paths = " ".join(str(attrs["d"]) for tag, attrs in page.tags if tag == "path")
     assert "nan" not in paths
     assert "inf" not in paths
-
-
-def test_rows_of_older_versions_make_a_page() -> None:
-    row = plain(run().row)
-    for each in row["attacks"].values():
-        del each["settings"]
-    del row["families"]["direct"]["histogram"]["axis"]
-    del row["families"]["direct"]["roc"]["band"]
-    del row["inputs"]
-    assert headings(read(render_page([Run(row)], title="T")))[-1] == "method"

@@ -292,7 +292,7 @@ def canary_words(rows: Sequence[dict[str, Any]]) -> str:
     ]
     counts = sorted({each["members"] + each["non_members"] for each in found})
     twins = any(each["copies"] for each in found)
-    grouped = any(each.get("copies_grouped") for each in found)  # older reports do not say
+    grouped = any(each["copies_grouped"] for each in found)
     copies = ", and beside each of these a near copy of it" if twins else ""
     copies += " (of which the defense is told)" if grouped else ""
     both = ", of a record and its copy together" if twins else ""

@@ -47,7 +47,7 @@ def _color(i: int) -> str:
 
 
 def _curve(model: ModelRuns, roc: dict[str, Any], color: str) -> Series:
-    band = roc.get("band")
+    band = roc["band"]
     return Series(
         model.label,
         color,
@@ -58,9 +58,7 @@ def _curve(model: ModelRuns, roc: dict[str, Any], color: str) -> Series:
             f"{100 * tpr:.3g} % of the members found, {100 * fpr:.3g} % of the non-members accused"
             for fpr, tpr in zip(roc["fpr"], roc["tpr"], strict=True)
         ),
-        band=None
-        if band is None
-        else Band(tuple(band["fpr"]), tuple(band["low"]), tuple(band["high"])),
+        band=Band(tuple(band["fpr"]), tuple(band["low"]), tuple(band["high"])),
     )
 
 
@@ -76,7 +74,7 @@ def draw_scores(model: ModelRuns) -> Chart:
         f"{model.label}: {attack}",
         f"Distributions of the scores that {attack} gives members and non-members of "
         f"{model.label}; the attack is right for {percent(accuracy)} %.",
-        Axis(histogram.get("axis", "score"), edges[0], edges[-1]),
+        Axis(histogram["axis"], edges[0], edges[-1]),
         Axis("% of the records per bin", 0.0, 105 * highest),
         tuple(
             _bars(name, color, edges, histogram[side])

@@ -96,12 +96,7 @@ def settings(models: Sequence[ModelRuns], environment: dict[str, Any] | None) ->
     attacks = [
         Setting(
             f"Attacks on {model.label}",
-            _json(
-                {
-                    name: attack.get("settings", {})
-                    for name, attack in model.first["attacks"].items()
-                }
-            ),
+            _json({name: each["settings"] for name, each in model.first["attacks"].items()}),
         )
         for model in models
         if model.first["attacks"]
