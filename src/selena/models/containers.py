@@ -90,12 +90,16 @@ def contain(x: Any, what: str) -> Container:
 
 
 @dataclass(frozen=True, eq=False)
-class _NumpyArray:
+class _Counted:
+    """Records whose number is their length."""
+
     values: Any
 
     def __len__(self) -> int:
         return len(self.values)
 
+
+class _NumpyArray(_Counted):
     def take(self, rows: Rows) -> Any:
         return self.values[rows]
 
@@ -116,13 +120,7 @@ class _NumpyArray:
         return numbers
 
 
-@dataclass(frozen=True, eq=False)
-class _Torch:
-    values: Tensor
-
-    def __len__(self) -> int:
-        return len(self.values)
-
+class _Torch(_Counted):
     def take(self, rows: Rows) -> Any:
         if self.values.layout in (torch.strided, torch.sparse_coo):
             return self.values.index_select(0, torch.from_numpy(rows))
@@ -151,13 +149,7 @@ class _Torch:
         return made.to(self.values.dtype) if self.values.is_floating_point() else made
 
 
-@dataclass(frozen=True, eq=False)
-class _List:
-    values: Sequence[Any]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
+class _List(_Counted):
     def take(self, rows: Rows) -> Any:
         return [self.values[row] for row in rows]
 
@@ -176,10 +168,7 @@ class _List:
         return numbers.tolist()
 
 
-@dataclass(frozen=True, eq=False)
-class _Sparse:
-    values: Any
-
+class _Sparse(_Counted):
     def __len__(self) -> int:
         return int(self.values.shape[0])
 
@@ -198,13 +187,7 @@ class _Sparse:
         raise DataError("dense numbers are not made sparse")
 
 
-@dataclass(frozen=True, eq=False)
-class _Pandas:
-    values: Any
-
-    def __len__(self) -> int:
-        return len(self.values)
-
+class _Pandas(_Counted):
     def take(self, rows: Rows) -> Any:
         return self.values.iloc[rows]
 
@@ -237,13 +220,7 @@ class _Pandas:
         return frame.astype(self.values.dtypes) if _whole(numbers) else frame
 
 
-@dataclass(frozen=True, eq=False)
-class _Polars:
-    values: Any
-
-    def __len__(self) -> int:
-        return len(self.values)
-
+class _Polars(_Counted):
     def take(self, rows: Rows) -> Any:
         return self.values[rows]
 
