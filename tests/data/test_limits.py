@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selena.data.load import load_file
 from selena.data.open_table import open_table
-from selena.data.tabular import load_file
 from selena.errors import ConfigError, DataError
 from selena.files import reading
 from tests.data.tables import X, Y, csv, npz, parquet

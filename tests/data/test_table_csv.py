@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from selena.data import table_csv
+from selena.data.load import load_file
 from selena.data.open_table import open_table
-from selena.data.tabular import load_file
 from selena.errors import DataError
 from tests.data.tables import X, csv, kinds, written
 from tests.toys import subjects_of

@@ -11,7 +11,7 @@ import torch
 from pyarrow import parquet as pq
 
 from selena.data import table_parquet
-from selena.data.tabular import load_file
+from selena.data.load import load_file
 from selena.errors import DataError
 from tests.data.tables import KINDS, X, Y, kinds, npz, parquet, written
 from tests.toys import subjects_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selena.data.tabular import load_file
+from selena.data.load import load_file
 from selena.data.text_columns import HALF, INPUTS, hash_column
 from selena.errors import DataError
 

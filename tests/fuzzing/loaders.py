@@ -29,7 +29,7 @@ from selena.auditing.report import AuditReport
 from selena.config import override, read_toml
 from selena.data import cifar, location, purchase, texas
 from selena.data.image_folder import load_folder
-from selena.data.tabular import load_file
+from selena.data.load import load_file
 from selena.experiments.pipeline import RunSettings
 from selena.models import files, network, onnx_file
 from tests.data import bit_archives, cifar_archives

@@ -8,7 +8,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from selena.content.digests import digests
-from selena.content.lookup import Lookup
+from selena.content.keyed import Lookup
 from selena.errors import DataError
 from selena.types import Records
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from selena.content.lookup import l_of_k
+from selena.content.keyed import l_of_k
 from selena.content.near_duplicates import NearDuplicates, join_near
 from selena.content.rows import count_rows, row_bytes
 from selena.data.subjects import join_subjects

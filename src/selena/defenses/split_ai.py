@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from selena.content.keyed import ContentIndex, content_digests, group_by_content
-from selena.content.lookup import l_of_k
+from selena.content.keyed import ContentIndex, content_digests, group_by_content, l_of_k
 from selena.content.near_duplicates import NearDuplicates, check_near_duplicates, join_near
 from selena.content.non_model_sets import NonModelSets
 from selena.data.checks import check_records
