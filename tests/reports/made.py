@@ -25,7 +25,7 @@ from selena.workspace import Workspace
 
 CLASSES = 4
 TODAY = date(2026, 1, 31)
-HOSTILE = "</script><img src=x onerror=alert(1)>&<b>b\u2028\"'%{x}"
+HOSTILE = "</script><img src=x onerror=alert(1)>&<b>b\u2028\x1b[31m\"'%{x}"
 
 
 @dataclass(frozen=True, eq=False)
