@@ -84,44 +84,36 @@ def table2_command(
     _reproduce(task, table2.plan, table2.run, runs, out, plan_only)
 
 
-@reproduce_app.command("figure4")
-def figure4_command(
-    dataset: Dataset = "purchase100-synthetic",
-    scale: ScaleName = "quick",
-    seed: Seed = 0,
-    runs: Runs = _RUNS,
-    out: Out = _OUT,
-    data_dir: options.DataDir = None,
-    device: Device = "cpu",
-    executor: options.Executor = None,
-    mixed: options.Mixed = False,
-    task_gpus: options.TaskGpus = None,
-    plan_only: PlanOnly = False,
-) -> None:
-    """Figure 4: every epoch of an undefended run against SELENA's two levels."""
-    machines = Machines(**options.machines(locals()))
-    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
-    _reproduce(task, figure4.plan, figure4.run, runs, out, plan_only)
+def _figure_command(figure: Any) -> Callable[..., None]:
+    """Return the command that draws a figure of one seed; `figure` plans it and runs it."""
+
+    def command(
+        dataset: Dataset = "purchase100-synthetic",
+        scale: ScaleName = "quick",
+        seed: Seed = 0,
+        runs: Runs = _RUNS,
+        out: Out = _OUT,
+        data_dir: options.DataDir = None,
+        device: Device = "cpu",
+        executor: options.Executor = None,
+        mixed: options.Mixed = False,
+        task_gpus: options.TaskGpus = None,
+        plan_only: PlanOnly = False,
+    ) -> None:
+        machines = Machines(**options.machines(locals()))
+        task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
+        _reproduce(task, figure.plan, figure.run, runs, out, plan_only)
+
+    return command
 
 
-@reproduce_app.command("ablation")
-def ablation_command(
-    dataset: Dataset = "purchase100-synthetic",
-    scale: ScaleName = "quick",
-    seed: Seed = 0,
-    runs: Runs = _RUNS,
-    out: Out = _OUT,
-    data_dir: options.DataDir = None,
-    device: Device = "cpu",
-    executor: options.Executor = None,
-    mixed: options.Mixed = False,
-    task_gpus: options.TaskGpus = None,
-    plan_only: PlanOnly = False,
-) -> None:
-    """Ablation: SELENA with other numbers of sub-models (K) and of non-models per record (L)."""
-    machines = Machines(**options.machines(locals()))
-    task = PaperTask(dataset, scale_named(scale), (seed,), data_dir, device, machines)
-    _reproduce(task, ablation.plan, ablation.run, runs, out, plan_only)
+reproduce_app.command(
+    "figure4", help="Figure 4: every epoch of an undefended run against SELENA's two levels."
+)(_figure_command(figure4))
+reproduce_app.command(
+    "ablation",
+    help="Ablation: SELENA with other numbers of sub-models (K) and of non-models per record (L).",
+)(_figure_command(ablation))
 
 
 @reproduce_app.command("worst-case")
