@@ -24,9 +24,11 @@ JOBS = [Job(f"job-{i}", torch.arange(60)[i::3], seed=i) for i in range(4)]
 def fit(folder: Path, where: str) -> dict[str, bytes]:
     examples = Examples(RECORDS.x, RECORDS.y)
     workspace = Workspace(folder=folder, executor=where, cohort_size=1)
-    fit_networks(NETWORK, examples, JOBS, RECIPE, workspace=workspace)
-    if "dask" in workspace.shared:
-        workspace.shared["dask"].close()
+    try:
+        fit_networks(NETWORK, examples, JOBS, RECIPE, workspace=workspace)
+    finally:
+        if "dask" in workspace.shared:
+            workspace.shared["dask"].close()
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
