@@ -1,4 +1,4 @@
-"""Checks shapes and types in the first two calls of a function per test, not in all of them.
+"""Checks shapes and types in the first call of a function per test, not in all of them.
 
 jaxtyping's import hook decorates every function of the package. Its checks of a call take longer
 than most of these functions, half of the suite's time; to prepare a function for them takes
@@ -17,7 +17,6 @@ from typing import Any
 
 import jaxtyping
 
-CALLS = 2
 _check_every_call = jaxtyping.jaxtyped
 _tests = 0
 
@@ -29,7 +28,7 @@ def install() -> None:
 
 
 def begin_test() -> None:
-    """Check the first calls anew."""
+    """Check each first call anew."""
     global _tests  # noqa: PLW0603
     _tests += 1
 
@@ -50,16 +49,14 @@ def _decorate(check: Callable[[Any], Any], found: Any) -> Any:
 
 def _first_calls(check: Callable[[Any], Any], function: Any) -> Any:
     checked: Any = None
-    left, test = CALLS, _tests
+    test: int | None = None
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal checked, left, test
-        if test != _tests:
-            left, test = CALLS, _tests
-        if left <= 0:
+        nonlocal checked, test
+        if test == _tests:
             return function(*args, **kwargs)
-        left -= 1
+        test = _tests
         checked = checked or check(function)
         return checked(*args, **kwargs)
 

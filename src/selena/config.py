@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -68,7 +69,7 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
             type.
     """
     assert is_dataclass(settings) and not isinstance(settings, type)
-    hints = get_type_hints(type(settings))
+    hints = _hints(type(settings))
     known = [f.name for f in fields(settings)]
     values: dict[str, Any] = {}
     for given, value in changes.items():
@@ -82,6 +83,11 @@ def override(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
         else:
             values[key] = _coerced(value, hints[key], name)
     return replace(settings, **values)
+
+
+@cache
+def _hints(settings: type[Any]) -> dict[str, Any]:
+    return get_type_hints(settings)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

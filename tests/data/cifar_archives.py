@@ -51,7 +51,7 @@ def python2_pickle(value: object) -> bytes:
 
 def pack(path: Path, files: Files) -> Path:
     """Write an archive; what is not bytes already is pickled."""
-    with tarfile.open(path, "w:gz") as tar:
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for name, value in files.items():
             content = value if isinstance(value, bytes) else python2_pickle(value)
             entry = tarfile.TarInfo(name)

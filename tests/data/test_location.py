@@ -28,7 +28,7 @@ def published_form(bits: np.ndarray = BITS, labels: np.ndarray = LABELS) -> list
 def archive_of(folder: Path, lines: list[str]) -> Path:
     path = folder / location.ARCHIVE
     content = ("\n".join(lines) + "\n").encode()
-    with tarfile.open(path, "w:gz") as tar:
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         entry = tarfile.TarInfo("bangkok")
         entry.size = len(content)
         tar.addfile(entry, io.BytesIO(content))

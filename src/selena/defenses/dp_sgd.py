@@ -251,16 +251,21 @@ class DPModel:
 @lru_cache(maxsize=1024)
 def _account(noise: float, rate: float, steps: int, delta: float) -> tuple[float, str]:
     """Return epsilon, and the reason if it is not the PRV accountant's, else ""."""
-    accountants, history = _opacus().accountants, [(noise, rate, steps)]
-    renyi, numerical = accountants.RDPAccountant(), accountants.PRVAccountant()
-    renyi.history = numerical.history = history
+    accountants = _opacus().accountants
+    renyi, orders = accountants.analysis.rdp, accountants.RDPAccountant.DEFAULT_ALPHAS
+    numerical = accountants.PRVAccountant()
+    numerical.history = [(noise, rate, steps)]
     delta_error = delta / 1000  # as Opacus sets it
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The best order may lie outside of its table; then epsilon is larger, but valid.
         warnings.filterwarnings("ignore", "Optimal order is the")
         try:
-            bound = float(renyi.get_epsilon(delta))
-            reach = float(renyi.get_epsilon(delta_error / 4)) + 3
+            spent = renyi.compute_rdp(q=rate, noise_multiplier=noise, steps=steps, orders=orders)
+            bound, tail = (
+                float(renyi.get_privacy_spent(orders=orders, rdp=spent, delta=each)[0])
+                for each in (delta, delta_error / 4)
+            )
+            reach = tail + 3
         except ArithmeticError:  # the noise is rounded to zero
             return math.inf, "there is next to no noise"
         cells_per_error = 2 * reach * math.sqrt(steps * math.log(12 / delta_error) / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -37,33 +38,41 @@ def render_markdown(
         figure: file name of the figure beside the report, if there is one.
         seconds: see `table_cells`.
     """
-    environment = Environment(
+    lines, canaries = (
+        [[_escape(cell) for cell in line] for line in cells]
+        for cells in (table_cells(rows, seconds), canary_cells(rows))
+    )
+    return (
+        _environment()
+        .get_template("report.md.j2")
+        .render(
+            title=markdown(title),
+            command=command and markdown_code(command),
+            figure=figure,
+            titles=TITLES,
+            lines=lines,
+            canary_titles=CANARY_TITLES,
+            canary_lines=canaries,
+            canary_words=canary_words(rows),
+            few=few_words(table_figures(rows)),
+            rows=rows,
+            synthetic=any(row["synthetic"] for row in rows),
+            flagged=any(row["selected_on_evaluation"] for row in rows),
+            seeds=sorted({row["seed"] for row in rows}),
+            n=rows[0]["n"],
+        )
+    )
+
+
+@cache  # it keeps the template that it has compiled
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("selena.reports"),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-    )
-    lines, canaries = (
-        [[_escape(cell) for cell in line] for line in cells]
-        for cells in (table_cells(rows, seconds), canary_cells(rows))
-    )
-    return environment.get_template("report.md.j2").render(
-        title=markdown(title),
-        command=command and markdown_code(command),
-        figure=figure,
-        titles=TITLES,
-        lines=lines,
-        canary_titles=CANARY_TITLES,
-        canary_lines=canaries,
-        canary_words=canary_words(rows),
-        few=few_words(table_figures(rows)),
-        rows=rows,
-        synthetic=any(row["synthetic"] for row in rows),
-        flagged=any(row["selected_on_evaluation"] for row in rows),
-        seeds=sorted({row["seed"] for row in rows}),
-        n=rows[0]["n"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -114,6 +115,7 @@ def _class_leakage(report: AuditReport) -> list[ClassLeakage]:
     return class_leakage(report.attacks[name].scores, per_class=variant == "per_class")
 
 
+@cache  # it keeps the templates that it has compiled
 def page_environment(*packages: str) -> Environment:
     """Return the templates of `packages` and of this one; all inserted text is escaped."""
     return Environment(
