@@ -26,6 +26,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("variants")
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_predicts_above_chance(name: str, kept: Path) -> None:
     model = Variant(BASE, name, kept).fit(TRAIN, VALIDATION, seed=1)

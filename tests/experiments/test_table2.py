@@ -234,6 +234,7 @@ def test_seeds_give_deviations_beside_the_paper(finished: Finished) -> None:
     assert lines[1][6].text == "–"
 
 
+@pytest.mark.deep  # it draws 20,000 purchases
 def test_scales_of_the_synthetic_set() -> None:
     quick = PaperTask("purchase100-synthetic", QUICK)
     assert quick.describe()["members"] == 2_500
