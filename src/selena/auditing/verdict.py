@@ -40,6 +40,10 @@ LIMITS: dict[str, tuple[float, float]] = {
 """Limits from which a figure above guessing is "large" and "severe". The lowest FPRs come first:
 they measure the risk of single persons, while averages measure that of most."""
 
+VERDICT_CONFIDENCE = 1 - 2 * ERROR / (len(LIMITS) - 1)
+"""Confidence of the two-sided intervals of a verdict without canaries. Each figure gets its share
+of the error, which counts at the lower end only."""
+
 _TOO_WIDE = 0.2
 """If no leak is shown, an advantage of this size must be excluded, or records are too few."""
 
