@@ -275,7 +275,7 @@ __all__ = [
 ]
 
 
-_PACKAGES = ("attacks", "defenses", "metrics")
+_PACKAGES = ("attacks", "defenses", "metrics", "tracking", "types")
 
 
 def __getattr__(name: str) -> Any:

@@ -45,12 +45,6 @@ def test_convex_concave_loss_by_hand(concave: Concave) -> None:
     assert float(ConvexConcave(0.3, concave)(same, logits, y, epoch=0)) == pytest.approx(expected)
 
 
-def test_convex_concave_alpha_1_equals_undefended() -> None:
-    plain = Undefended(*BASE).fit(TRAIN, VALIDATION, seed=1).logits(TRAIN.x)
-    none = ConvexConcaveLoss(*BASE, alpha=1.0).fit(TRAIN, VALIDATION, seed=1).logits(TRAIN.x)
-    torch.testing.assert_close(none, plain, rtol=1e-4, atol=1e-4)
-
-
 def test_normals_by_content_are_standard_normal() -> None:
     drawn = normals_by_content(randn(20_000, 2), 3, 5)
     n = drawn.numel()

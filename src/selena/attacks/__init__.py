@@ -29,7 +29,7 @@ from selena.attacks.reference_scores import (
 )
 from selena.attacks.reference_training import train_reference_matrix
 from selena.attacks.reference_turns import scores_in_turn
-from selena.attacks.signal_attack import ThresholdAttack
+from selena.attacks.signal_attack import SignalAttack, ThresholdAttack
 from selena.attacks.yoqo import YOQOAttack
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "ReferenceModelAttack",
     "ShadowDistanceAttack",
     "ShadowNeuralAttack",
+    "SignalAttack",
     "ThresholdAttack",
     "YOQOAttack",
     "attribute_scores",
