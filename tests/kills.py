@@ -159,7 +159,7 @@ def left(command: str, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted((folder / "runs").glob("digits-*")):
         run = RunFolder(path)
-        manifest = run.manifest()
+        manifest = run.manifest().to_json()
         del manifest["timings"], manifest["sha256"]
         found[path.name] = (
             manifest,

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import torch
 
 from selena.errors import SelenaError
+from selena.experiments.manifest import Manifest, Timings, seal
 from selena.experiments.pipeline import Case, DataSettings, RunSettings
 from selena.experiments.results import read_results, run
-from selena.experiments.store import RunFolder, _digest_of, _seal
+from selena.experiments.store import RunFolder, _digest_of
 from selena.files.writing import file_sha256
 from selena.workspace import Workspace
 
@@ -52,8 +54,7 @@ def packed_run() -> bytes:
         for path in made.scores_folder.iterdir():
             scores = kept.load(path.stem) or {}
             kept.save(path.stem, {**scores, "seconds": torch.zeros((), dtype=torch.float64)})
-        manifest = made.manifest()
-        made._write_manifest({**manifest, "timings": {"train_seconds": 0.0}})
+        made._write(replace(made.manifest(), timings=Timings(0.0)))
         made.save_audited(made.audited())
         return _pack(made.path)
 
@@ -114,7 +115,7 @@ def _named(folder: Path) -> Iterator[None]:
 
 
 @cache
-def _original() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _original() -> tuple[Manifest, list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory() as place:
         _unpack(packed_run(), Path(place, "run"))
         return RunFolder(Path(place, "run")).manifest(), read_results([Path(place, "run")]).rows
@@ -146,7 +147,7 @@ def _seal_again(folder: Path) -> None:
         }
         for name, key in (("model.safetensors", "model_sha256"), ("audit.json", "audit_sha256")):
             manifest[key] = file_sha256(folder / name)
-        manifest["sha256"] = _seal(manifest)
+        manifest["sha256"] = seal(manifest)
         path.write_text(json.dumps(manifest))
     except (ValueError, TypeError, OSError, RecursionError):  # there is no manifest left to seal
         pass

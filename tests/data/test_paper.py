@@ -80,7 +80,7 @@ def test_run_is_split_by_its_setting(tmp_path: Path) -> None:
     assert len(paper.split(toy).train) == 100
     assert len(default.split(toy).train) == toy.n_members
     assert paper.folder(tmp_path, toy).path != default.folder(tmp_path, toy).path
-    assert override(DataSettings(), paper.to_json()["data"]) == paper.data
+    assert override(DataSettings(), paper.recorded().data) == paper.data
 
 
 def test_setting_excludes_members() -> None:

@@ -78,7 +78,7 @@ def test_unfinished_work_is_not_used_elsewhere(
     train(CASE, tmp_path, workspace)
     now = {path.name for path in (tmp_path / "artifacts").iterdir()}
     assert len(now) > len(before)
-    assert run.manifest()["numeric"]["threads"] == 99
+    assert run.manifest().numeric["threads"] == 99
 
 
 def test_work_begun_elsewhere_is_named(

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from selena.auditing.conditions import parse_condition
 from selena.auditing.gate import exit_code, judge
 from selena.errors import StoreError
 from selena.experiments import store
+from selena.experiments.manifest import sealed
 from selena.experiments.pipeline import Case, attack
 from selena.experiments.results import read_results
 from selena.experiments.store import RunFolder
+from selena.files.writing import file_sha256, write_json
 from selena.workspace import Workspace
 from tests.reports.made import folder as attacked_folder
 from tests.reports.made import manifest_of
@@ -35,7 +38,7 @@ STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
-    folder.save_model(STATE, manifest_of("undefended"), 1.5)
+    folder.save_model(STATE, manifest_of("undefended"))
     return folder
 
 
@@ -60,7 +63,16 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_a_model_comes_back_as_it_was(run: RunFolder) -> None:
     assert run.is_trained
     assert torch.equal(run.load_model()["weight"], STATE["weight"])
-    assert run.manifest()["timings"] == {"train_seconds": 1.5}
+    assert run.manifest() == replace(
+        manifest_of("undefended"), model_sha256=file_sha256(run.path / "model.safetensors")
+    )
+
+
+def test_a_manifest_is_written_as_it_was_read(attacked: RunFolder) -> None:
+    path = attacked.path / "manifest.json"
+    before = path.read_bytes()
+    attacked._write(attacked.manifest())
+    assert path.read_bytes() == before
 
 
 def test_a_folder_without_manifest_is_not_a_run(run: RunFolder) -> None:
@@ -133,7 +145,7 @@ def test_an_edited_manifest_is_refused(run: RunFolder) -> None:
 def test_a_sealed_manifest_of_wrong_types_is_refused(
     run: RunFolder, key: str, value: object, message: str
 ) -> None:
-    run._write_manifest({**run.manifest(), key: value})
+    write_json(run.path / "manifest.json", sealed({**run.manifest().to_json(), key: value}))
     with pytest.raises(StoreError, match=message):
         run.manifest()
 
@@ -153,16 +165,16 @@ def test_a_sealed_audit_of_wrong_types_is_refused(
     attacked: RunFolder, key: str, value: object, message: str
 ) -> None:
     manifest = attacked.manifest()
-    manifest["audited"][key] = value
-    attacked._write_manifest(manifest)
+    manifest.audited[key] = value
+    attacked._write(manifest)
     with pytest.raises(StoreError, match=message):
         attacked.audit()
 
 
 def test_a_path_out_of_the_folder_is_no_file_of_scores(attacked: RunFolder) -> None:
     manifest = attacked.manifest()
-    manifest["audited"]["attacks"]["confidence"]["scores"] = "../../other.safetensors"
-    attacked._write_manifest(manifest)
+    manifest.audited["attacks"]["confidence"]["scores"] = "../../other.safetensors"
+    attacked._write(manifest)
     with pytest.raises(StoreError, match="names no file of scores"):
         attacked.audit()
 
@@ -236,8 +248,8 @@ def test_scores_of_wrong_types_are_refused(
     del tensors[name]
     kept.save(path.stem, tensors if value is None else {**tensors, name: value})
     manifest = attacked.manifest()
-    manifest["scores"][path.name] = attacked._digest(path.name)
-    attacked._write_manifest(manifest)
+    manifest.scores[path.name] = attacked._digest(path.name)
+    attacked._write(manifest)
     with pytest.raises(StoreError, match=path.name):
         attacked.audit()
 
@@ -258,8 +270,8 @@ def test_damaged_scores_are_made_anew(
 
 def test_settings_of_a_wrong_type_name_the_folder(real: RunFolder, tmp_path: Path) -> None:
     run, manifest = RunFolder(tmp_path / "run"), real.manifest()
-    manifest["settings"]["data"]["partition"] = {}
-    run.save_model(STATE, manifest, 1.0)
+    manifest.settings.data["partition"] = {}
+    run.save_model(STATE, manifest)
     with pytest.raises(StoreError, match=r"run: partition=\{\} has the wrong type"):
         Case.from_run(run)
 
@@ -267,7 +279,7 @@ def test_settings_of_a_wrong_type_name_the_folder(real: RunFolder, tmp_path: Pat
 def test_a_model_of_another_network_is_named(real: RunFolder, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     manifest = real.manifest()
-    run.save_model({"weight": torch.zeros(1)}, manifest, 1.0)
+    run.save_model({"weight": torch.zeros(1)}, manifest)
     with pytest.raises(StoreError, match=r"run/model\.safetensors holds no .*weight"):
         attack(run, SETTINGS.attacks, Workspace())
 
@@ -287,7 +299,7 @@ def test_a_disk_that_refuses_leaves_no_torn_run(
 
         monkeypatch.setattr(os, "fsync", fsync)
         try:
-            run.save_model(STATE, manifest_of("undefended"), 1.5)
+            run.save_model(STATE, manifest_of("undefended"))
         except (OSError, StoreError) as error:
             said.append(str(error))
         monkeypatch.setattr(os, "fsync", sync)
@@ -296,7 +308,7 @@ def test_a_disk_that_refuses_leaves_no_torn_run(
             break
         if run.is_trained:
             assert torch.equal(run.load_model()["weight"], STATE["weight"])
-        run.save_model(STATE, manifest_of("undefended"), 1.5)
+        run.save_model(STATE, manifest_of("undefended"))
         assert run.is_trained
     assert 2 <= len(said) < 20
     assert all(os.strerror(reason) in each for each in said)

@@ -77,7 +77,7 @@ def contents(runs: Path) -> dict[str, tuple[Any, ...]]:
     """Return what a run folder vouches for besides times, by its name."""
     found = {}
     for path in sorted(runs.iterdir()):
-        manifest, audit = RunFolder(path).manifest(), RunFolder(path).audit()
+        manifest, audit = RunFolder(path).manifest().to_json(), RunFolder(path).audit()
         parts = ("model_sha256", "scores", "settings", "data", "numeric", "split", "audit_sha256")
         found[path.name] = tuple(manifest[part] for part in parts), audit
     return found

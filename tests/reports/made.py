@@ -19,6 +19,7 @@ from selena.attacks.signal_attack import ThresholdAttack
 from selena.auditing.predictions import Predictions
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
+from selena.experiments.manifest import CaseSettings, DataIdentity, Manifest, Timings
 from selena.experiments.store import RunFolder
 from selena.reports.page.runs import Run, run_of_audit
 from selena.workspace import Workspace
@@ -84,34 +85,21 @@ def folder(path: Path, leak: float = 1.5, *, name: str = "undefended") -> RunFol
     kept = Workspace(folder=path / "scores")
     found = report(leak, kept=kept)
     run_folder = RunFolder(path)
-    run_folder.save_model({"p": torch.zeros(1)}, manifest_of(name), 1.0)
+    run_folder.save_model({"p": torch.zeros(1)}, manifest_of(name))
     run_folder.save_audit(found, kept.touched)
     return run_folder
 
 
-def manifest_of(name: str) -> dict[str, Any]:
+def manifest_of(name: str) -> Manifest:
     """Return what a manifest says of a run of the defense `name`."""
-    return {
-        "settings": {
-            "data": {},
-            "defense": name,
-            "seed": 0,
-            "selection": "last",
-            "plan": {},
-            "defense_settings": {},
-        },
-        "data": {
-            "name": "toy",
-            "records": 800,
-            "classes": CLASSES,
-            "sha256": "",
-            "source": "made up",
-            "synthetic": False,
-        },
-        "partition": {},
-        "split": {},
-        "selected_on_evaluation": False,
-    }
+    return Manifest(
+        CaseSettings({}, name, seed=0, selection="last", plan={}, defense_settings={}),
+        DataIdentity("toy", 800, CLASSES, sha256="", source="made up", synthetic=False),
+        partition={},
+        split={},
+        selected_on_evaluation=False,
+        timings=Timings(1.5),
+    )
 
 
 def plain(value: Any) -> Any:

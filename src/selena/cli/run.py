@@ -147,7 +147,7 @@ def train_command(
         if not keep_submodels:
             workspace.clear()
     if json_out:
-        write_json(json_out, {str(folder.path): folder.manifest() for folder in trained})
+        write_json(json_out, {str(folder.path): folder.manifest().to_json() for folder in trained})
 
 
 def attack_command(

@@ -26,6 +26,7 @@ from selena.defenses.output_filters import TopKModel
 from selena.defenses.split_ai import SplitAIModel
 from selena.environment.version import __version__
 from selena.errors import ConfigError, StoreError
+from selena.experiments.manifest import Manifest
 from selena.experiments.pipeline import Case
 from selena.experiments.store import RunFolder
 from selena.files.writing import atomic_path
@@ -132,15 +133,15 @@ def single_network(model: StoredModel) -> nn.Module:
     )
 
 
-def _metadata(manifest: dict[str, Any], dataset: Dataset, run: RunFolder) -> dict[str, str]:
+def _metadata(manifest: Manifest, dataset: Dataset, run: RunFolder) -> dict[str, str]:
     return {
         "num_classes": str(dataset.num_classes),
         "run": run.path.name,
-        "defense": manifest["settings"]["defense"],
+        "defense": manifest.settings.defense,
         "dataset": dataset.name,
         "input": _INPUTS[dataset.features],
         "selena_version": __version__,
-        "model_sha256": manifest["model_sha256"],
+        "model_sha256": manifest.model_sha256,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from selena.data.split import Partition, audit_split
 from selena.environment.fingerprint import code_digest, fingerprint
 from selena.errors import ConfigError, StoreError
 from selena.experiments.copies import warn_of_copies
+from selena.experiments.manifest import CaseSettings, DataIdentity, Manifest, Timings
 from selena.experiments.numeric_settings import (
     note_numeric_settings,
     numeric_settings,
@@ -162,24 +163,18 @@ class Case:
         Raises:
             StoreError: there is no manifest, or none of this version's settings.
         """
-        recorded = run.manifest()["settings"]
-        settings = {f.name: recorded.get(f.name) for f in fields(cls)}
-        lacking = [name for name, value in settings.items() if value is None]
-        if lacking:
-            raise StoreError(
-                f"{run.path}: the manifest lacks {', '.join(lacking)}. Train the run again."
-            )
+        recorded = run.manifest().settings
         try:
-            data = override(DataSettings(), settings.pop("data"))
+            data = override(DataSettings(), recorded.data)
         except ConfigError as error:
             raise StoreError(f"{run.path}: {error}") from error
-        return cls(data=replace(data, data_dir=data_dir or data.data_dir), **settings)
+        data = replace(data, data_dir=data_dir or data.data_dir)
+        return cls(**{**vars(recorded), "data": data})
 
-    def to_json(self) -> dict[str, Any]:
+    def recorded(self) -> CaseSettings:
         """Return plain values, as the manifest keeps them."""
-        plain = asdict(self)
-        plain["data"]["data_dir"] = None if self.data.data_dir is None else str(self.data.data_dir)
-        return plain
+        data_dir = None if self.data.data_dir is None else str(self.data.data_dir)
+        return CaseSettings(**{**vars(self), "data": {**asdict(self.data), "data_dir": data_dir}})
 
     def dataset(self, progress: Progress | None = None) -> Dataset:
         """Load the records."""
@@ -220,7 +215,7 @@ class Case:
         """Return the run folder that belongs to this case, settings, data and code."""
         plan = self.build_plan(dataset)
         key = fingerprint(
-            data_identity(dataset),
+            asdict(data_identity(dataset)),
             self.data.sizes(dataset),
             [self.data.canaries, self.data.canary_kind, self.data.canary_distance],
             self.build_defense(dataset),
@@ -269,16 +264,16 @@ def _load(settings: DataSettings, progress: Progress | None) -> Dataset:
     )
 
 
-def data_identity(dataset: Dataset) -> dict[str, Any]:
+def data_identity(dataset: Dataset) -> DataIdentity:
     """Return what tells one data set's contents from another's."""
-    return {
-        "name": dataset.name,
-        "records": len(dataset.records),
-        "classes": dataset.num_classes,
-        "sha256": data_digest(dataset.records),
-        "source": dataset.source,
-        "synthetic": dataset.synthetic,
-    }
+    return DataIdentity(
+        dataset.name,
+        records=len(dataset.records),
+        classes=dataset.num_classes,
+        sha256=data_digest(dataset.records),
+        source=dataset.source,
+        synthetic=dataset.synthetic,
+    )
 
 
 def cases(settings: RunSettings, seed: int) -> list[Case]:
@@ -331,7 +326,7 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
                 f"{run.path} holds {made.defense}, seed {made.seed}: it was renamed. Give it its "
                 "name back, or delete it."
             )
-        report_numeric_differences(run.path, run.manifest().get("numeric", {}), workspace)
+        report_numeric_differences(run.path, run.manifest().numeric, workspace)
         return run
     note_numeric_settings(workspace)
     split = case.split(dataset)
@@ -342,16 +337,17 @@ def train(case: Case, runs: Path, workspace: Workspace) -> RunFolder:
     model = case.build_defense(dataset).fit(
         split.train, validation, seed=child_seed(case.seed, "defense"), workspace=workspace
     )
-    settings = {
-        "settings": case.to_json(),
-        "data": data_identity(dataset),
+    manifest = Manifest(
+        case.recorded(),
+        data_identity(dataset),
         # What was asked for, which repetitions share; where subjects stay whole, sizes differ.
-        "partition": {**asdict(case.data.sizes(dataset)), **_planted(case.data)},
-        "split": split.sizes(),
-        "numeric": numeric_settings(workspace),
-        "selected_on_evaluation": case.selection == "paper",
-    }
-    run.save_model(model.state(), settings, time.perf_counter() - start)
+        partition={**asdict(case.data.sizes(dataset)), **_planted(case.data)},
+        split=split.sizes(),
+        numeric=numeric_settings(workspace),
+        selected_on_evaluation=case.selection == "paper",
+        timings=Timings(time.perf_counter() - start),
+    )
+    run.save_model(model.state(), manifest)
     return run
 
 
@@ -379,7 +375,7 @@ def attack(
     manifest = run.manifest()
     case = Case.from_run(run, data_dir)
     dataset = case.dataset(workspace.progress)
-    if data_identity(dataset)["sha256"] != manifest["data"]["sha256"]:
+    if data_identity(dataset).sha256 != manifest.data.sha256:
         raise StoreError(
             f"{run.path} was trained on other data: {case.data.dataset} now has another hash. "
             "Restore the data or train again."

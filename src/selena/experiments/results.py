@@ -9,7 +9,7 @@ from pathlib import Path
 from selena.auditing.report import AuditReport
 from selena.errors import ConfigError
 from selena.experiments.pipeline import Case, RunSettings, attack, cases, check_settings, train
-from selena.experiments.store import RunFolder, row_head
+from selena.experiments.store import RunFolder
 from selena.experiments.whole_runs import Wanted, fetch_runs
 from selena.reports.page.runs import Run
 from selena.reports.results import Results
@@ -72,20 +72,19 @@ def read_results(folders: Sequence[Path]) -> Results:
     manifests = [RunFolder(path).manifest() for path in folders]
     first: dict[str, tuple[Path, dict[str, object]]] = {}
     seen: dict[tuple[str, int], Path] = {}
-    for path, row, manifest in zip(folders, rows, manifests, strict=True):
-        defense, seed = row["defense"], row["seed"]
+    for path, report, manifest in zip(folders, reports, manifests, strict=True):
+        defense, seed = manifest.settings.defense, manifest.settings.seed
         if (defense, seed) in seen:
             raise ConfigError(
                 f"{seen[defense, seed]} and {path} both are {defense}, seed {seed}. Runs of one "
                 "defense are repetitions, a seed each: report others apart."
             )
         seen[defense, seed] = path
-        settings = {k: v for k, v in manifest["settings"].items() if k not in ("seed", "data")}
         same = {
-            "data": manifest["data"]["sha256"],
-            "partition": manifest["partition"],
-            "settings": settings,
-            "families of attacks": sorted(row["families"]),
+            "data": manifest.data.sha256,
+            "partition": manifest.partition,
+            "settings": replace(manifest.settings, seed=0, data={}),
+            "families of attacks": sorted(report.families),
         }
         other, theirs = first.setdefault(defense, (path, same))
         differing = [name for name in same if same[name] != theirs[name]]
@@ -97,13 +96,13 @@ def read_results(folders: Sequence[Path]) -> Results:
             )
     named = {path.name: manifest for path, manifest in zip(folders, manifests, strict=True)}
     runs = [
-        Run(row, report, manifest)
+        Run(row, report, manifest.to_json())
         for row, report, manifest in zip(rows, reports, manifests, strict=True)
     ]
     return Results(
         runs,
-        settings={name: manifest["settings"] for name, manifest in named.items()},
-        timings={name: manifest["timings"] for name, manifest in named.items()},
+        settings={name: asdict(manifest.settings) for name, manifest in named.items()},
+        timings={name: asdict(manifest.timings) for name, manifest in named.items()},
         family_seconds={},
         folders=list(folders),
     )
@@ -123,27 +122,21 @@ def make_workspace(runs: Path, settings: RunSettings, progress: Progress | None)
 
 def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:
     """Return the results of finished runs, defense by defense."""
-    order = {name: i for i, name in enumerate(dict.fromkeys(_defense(f) for f, _ in found))}
-    ordered = sorted(found, key=lambda pair: order[_defense(pair[0])])
+    with_manifests = [(folder.path, folder.manifest(), report) for folder, report in found]
+    order = list(dict.fromkeys(manifest.settings.defense for _, manifest, _ in with_manifests))
+    ordered = sorted(with_manifests, key=lambda each: order.index(each[1].settings.defense))
     times: dict[str, list[float]] = {}
-    for folder, report in ordered:
+    for _, manifest, report in ordered:
         for family in report.families:
             seconds = sum(r.scores.seconds for r in report.attacks.values() if r.family == family)
-            times.setdefault(f"{_defense(folder)}/{family}", []).append(seconds)
+            times.setdefault(f"{manifest.settings.defense}/{family}", []).append(seconds)
     return Results(
-        [
-            Run({**row_head(f.manifest()), **report.to_json()}, report, f.manifest())
-            for f, report in ordered
-        ],
-        settings={f.path.name: f.manifest()["settings"] for f, _ in ordered},
+        [Run(manifest.row(report), report, manifest.to_json()) for _, manifest, report in ordered],
+        settings={path.name: asdict(manifest.settings) for path, manifest, _ in ordered},
         timings={
-            f.path.name: {**f.manifest()["timings"], "attack_seconds": report.timings()}
-            for f, report in ordered
+            path.name: {**asdict(manifest.timings), "attack_seconds": report.timings()}
+            for path, manifest, report in ordered
         },
         family_seconds={name: sum(values) / len(values) for name, values in times.items()},
-        folders=[f.path for f, _ in ordered],
+        folders=[path for path, _, _ in ordered],
     )
-
-
-def _defense(folder: RunFolder) -> str:
-    return str(folder.manifest()["settings"]["defense"])

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
-import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,22 +25,18 @@ from safetensors.torch import load
 from torch import Tensor
 
 from selena.auditing.report import AuditReport
-from selena.auditing.saved import describe_report, described_report
+from selena.auditing.saved import described_report
 from selena.auditing.scoring import AttackScores, unpack_scores
 from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
-from selena.environment.version import __version__
 from selena.errors import DataError, SelenaError, StoreError
-from selena.experiments.manifest import check_audited, check_manifest
+from selena.experiments.manifest import Manifest, describe_audit
 from selena.files.writing import file_sha256, json_text, write_json, write_text
 from selena.types import Defense, StoredModel
 from selena.workspace import save_tensors
 
-SCHEMA = "selena-run-folder/2"
 _MANIFEST = "manifest.json"
 _MODEL = "model.safetensors"
 _AUDIT = "audit.json"
-_LARGEST = 64 << 20
-"""Largest size in bytes of a manifest that is read."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,14 +66,14 @@ class RunFolder:
         if not (self.path / _MANIFEST).exists():
             return False
         manifest = self.manifest()
-        if manifest["code"]["training"] != code_digest():
+        if manifest.code.training != code_digest():
             return False
-        if not _has_hash(self.path / _MODEL, manifest["model_sha256"]):
+        if not _has_hash(self.path / _MODEL, manifest.model_sha256):
             _LOG.warning("%s is absent or damaged: it is trained anew.", self.path / _MODEL)
             return False
         return True
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Return the manifest.
 
         Raises:
@@ -90,39 +85,14 @@ class RunFolder:
                 f"{self.path} is not a finished run: it has no {_MANIFEST}. Train it with "
                 "`selena train`; a killed run goes on where it stopped."
             )
-        fix = "Restore it, or delete the folder and train again"
-        manifest = _read_json(path, fix)
-        if manifest.get("schema") != SCHEMA:
-            raise StoreError(
-                f"{path} has schema {manifest.get('schema')!r}; this version of selena reads "
-                f"{SCHEMA!r}. Delete the folder and train again."
-            )
-        if manifest.get("sha256") != _seal(manifest):
-            raise StoreError(f"{path} was edited or is damaged: its own hash differs. {fix}.")
-        wrong = check_manifest(manifest)
-        if wrong:
-            raise StoreError(f"{path}: {wrong}. {fix}.")
-        return manifest
+        return Manifest.load(path)
 
-    def save_model(
-        self, state: Mapping[str, Tensor], settings: Mapping[str, Any], seconds: float
-    ) -> None:
+    def save_model(self, state: Mapping[str, Tensor], manifest: Manifest) -> None:
         """Write the model, then the manifest with its hash."""
         model = self.path / _MODEL
         # Each file is on the disk before the next one is written.
         save_tensors(model, state)
-        self._write_manifest(
-            {
-                **settings,
-                "code": {
-                    "version": __version__,
-                    "training": code_digest(),
-                    "torch": torch.__version__,
-                },
-                "model_sha256": file_sha256(model),
-                "timings": {"train_seconds": seconds},
-            }
-        )
+        self._write(replace(manifest, model_sha256=file_sha256(model)))
 
     def load_model(self) -> dict[str, Tensor]:
         """Return the model's state.
@@ -130,7 +100,7 @@ class RunFolder:
         Raises:
             StoreError: the model file is absent, or its hash is not the manifest's.
         """
-        expected = self.manifest()["model_sha256"]
+        expected = self.manifest().model_sha256
         model = self.path / _MODEL
         try:
             content = model.read_bytes()
@@ -166,28 +136,24 @@ class RunFolder:
             report: the audit.
             artifacts: names of the files of scores in the folder, one per attack.
         """
-        files = {name.rpartition("-")[0]: f"{name}.safetensors" for name in artifacts}
-        audited = describe_report(report)
-        for name, about in audited["attacks"].items():
-            about["scores"] = files[name]
-        self.save_audited(audited, {file: self._digest(file) for file in files.values()})
+        names = list(artifacts)
+        digests = {f"{name}.safetensors": self._digest(f"{name}.safetensors") for name in names}
+        self.save_audited(describe_audit(report, names), digests)
 
     def audited(self) -> dict[str, Any]:
         """Return the manifest's entry for the last audit; empty if there was none."""
-        found: dict[str, Any] = self.manifest().get("audited", {})
-        return found
+        return self.manifest().audited
 
     def save_audited(
         self, audited: Mapping[str, Any], digests: Mapping[str, str] | None = None
     ) -> None:
         """Write an audit into the manifest, with the `digests` of new scores, and `audit.json`."""
         manifest = self.manifest()
-        scores = {**manifest.get("scores", {}), **(digests or {})}
-        manifest |= {"audited": dict(audited), "scores": scores}
-        text = json_text(_row(manifest, self._report(manifest)))
-        manifest["audit_sha256"] = sha256(text.encode()).hexdigest()
+        scores = {**manifest.scores, **(digests or {})}
+        manifest = replace(manifest, audited=dict(audited), scores=scores)
+        text = json_text(manifest.row(self._report(manifest)))
         write_text(self.path / _AUDIT, text)
-        self._write_manifest(manifest)
+        self._write(replace(manifest, audit_sha256=sha256(text.encode()).hexdigest()))
 
     def report(self) -> AuditReport:
         """Return the last audit, every figure computed from the scores.
@@ -207,8 +173,8 @@ class RunFolder:
             StoreError: as `report`.
         """
         manifest = self.manifest()
-        row = _row(manifest, report or self._report(manifest))
-        if not _has_hash(self.path / _AUDIT, manifest.get("audit_sha256")):
+        row = _as_read(manifest.row(report or self._report(manifest)))
+        if not _has_hash(self.path / _AUDIT, manifest.audit_sha256):
             _LOG.warning(
                 "%s is absent or was edited. Its figures are not used: they are computed from the "
                 "scores.",
@@ -226,30 +192,29 @@ class RunFolder:
 
     def discard_damaged_scores(self) -> None:
         """Remove files of scores whose hashes are not in the manifest."""
-        for file, digest in self.manifest().get("scores", {}).items():
+        for file, digest in self.manifest().scores.items():
             path = self.scores_folder / file
             if path.exists() and self._digest(file) != digest:
                 _LOG.warning("%s was edited or is damaged: that attack is run anew.", path)
                 path.unlink()
 
-    def _report(self, manifest: Mapping[str, Any]) -> AuditReport:
-        if "audited" not in manifest:
+    def _report(self, manifest: Manifest) -> AuditReport:
+        if not manifest.audited:
             raise StoreError(f"{self.path} holds no audit. Run `selena attack {self.path}` first.")
-        audited = manifest["audited"]
-        wrong = check_audited(audited)
+        wrong = manifest.check_audited()
         if wrong:
             raise StoreError(f"{self.path / _MANIFEST}: {wrong}. {self._attack_again}.")
         try:
-            return described_report(audited, lambda name: self._scores(manifest, name))
+            return described_report(manifest.audited, lambda name: self._scores(manifest, name))
         except DataError as error:
             raise StoreError(
                 f"The scores in {self.scores_folder} make no audit ({error}) {self._attack_again}."
             ) from error
 
-    def _scores(self, manifest: Mapping[str, Any], attack: str) -> AttackScores:
-        file = manifest["audited"]["attacks"][attack]["scores"]
+    def _scores(self, manifest: Manifest, attack: str) -> AttackScores:
+        file = manifest.scores_file(attack)
         tensors = self._tensors(file)
-        if tensors is None or _digest_of(tensors) != manifest.get("scores", {}).get(file):
+        if tensors is None or _digest_of(tensors) != manifest.scores.get(file):
             raise StoreError(
                 f"{self.scores_folder / file} is absent, edited or damaged (its hash is not the "
                 f"manifest's). {self._attack_again}."
@@ -269,29 +234,12 @@ class RunFolder:
         tensors = self._tensors(file)
         return "" if tensors is None else _digest_of(tensors)
 
-    def _write_manifest(self, values: Mapping[str, Any]) -> None:
-        manifest = _as_read({**values, "schema": SCHEMA})
-        write_json(self.path / _MANIFEST, {**manifest, "sha256": _seal(manifest)})
+    def _write(self, manifest: Manifest) -> None:
+        write_json(self.path / _MANIFEST, manifest.to_json())
 
     @property
     def _attack_again(self) -> str:
         return f"Run `selena attack {self.path}` again"
-
-
-def row_head(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a row of results that describes the run itself."""
-    settings = manifest["settings"]
-    return {
-        "defense": settings["defense"],
-        "seed": settings["seed"],
-        "dataset": manifest["data"]["name"],
-        "synthetic": manifest["data"]["synthetic"],
-        "selected_on_evaluation": manifest["selected_on_evaluation"],
-    }
-
-
-def _row(manifest: Mapping[str, Any], report: AuditReport) -> dict[str, Any]:
-    return _as_read({**row_head(manifest), **report.to_json()})
 
 
 def _digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -314,26 +262,4 @@ def _has_hash(path: Path, expected: object) -> bool:
 def _as_read(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value as it is read back from JSON."""
     read: dict[str, Any] = json.loads(json_text(value))
-    return read
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-    """Return the hash of everything in a manifest except the hash itself."""
-    rest = {name: value for name, value in manifest.items() if name != "sha256"}
-    return sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _read_json(path: Path, fix: str) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise ValueError(f"not a file of at most {_LARGEST >> 20} MiB")
-        read = json.loads(path.read_bytes(), parse_constant=refuse)
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged ({error}). {fix}.") from error
-    if not isinstance(read, dict):
-        raise StoreError(f"{path} holds no JSON object. {fix}.")
     return read

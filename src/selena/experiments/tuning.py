@@ -268,7 +268,10 @@ def _open(settings: RunSettings, space: Space, metric: str, folder: Path) -> Any
     except (ValueError, KeyError, OSError) as error:
         raise StoreError(f"{path} is no study, or a damaged one. Name another folder.") from error
     identity = fingerprint(
-        data_identity(load_data(settings.data)), asdict(replace(settings, workers=0)), space, metric
+        asdict(data_identity(load_data(settings.data))),
+        asdict(replace(settings, workers=0)),
+        space,
+        metric,
     )
     if study.user_attrs.setdefault(_IDENTITY, identity) != identity:
         raise StoreError(
