@@ -12,8 +12,10 @@ the library that `build` made before.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,8 +33,9 @@ def visible() -> tuple[str, ...]:
 
 
 def build(torch_folder: Path) -> Path:
-    """Compile the device."""
+    """Compile the device, for as long as this process lives."""
     library = Path(tempfile.mkdtemp(prefix="selena-device-")) / "device.so"
+    atexit.register(shutil.rmtree, library.parent, ignore_errors=True)
     headers = torch_folder / "include"
     subprocess.run(
         [
