@@ -1,6 +1,6 @@
 """Tables of data sets, defenses and attacks by name.
 
-A new defense or attack is one file and one line here (CONTRIBUTING.md).
+A new defense or attack is one file, a line here and a public name (CONTRIBUTING.md).
 """
 
 from __future__ import annotations

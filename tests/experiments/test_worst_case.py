@@ -30,7 +30,7 @@ from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.paper.worst_case import Sizes, WorstCase
 from selena.experiments.paper.worst_case_figures import _figures_of_kind, resolved_fpr, scores
-from selena.experiments.paper.worst_case_pool import Answers
+from selena.experiments.paper.worst_case_pool import PoolAnswers
 from selena.experiments.paper.worst_case_tuning import KNOBS, Knob, candidates, tune
 from selena.metrics.one_run import EpsilonBound
 from selena.metrics.roc import roc_curve
@@ -70,8 +70,8 @@ def document(worst: WorstCase, runs: Path, quick: None) -> Document:
     return worst_case.run(worst, runs, command="selena test")
 
 
-def answers_of(confidences: Any) -> Answers:
-    return Answers(torch.as_tensor(confidences), (0.5,) * len(confidences))
+def answers_of(confidences: Any) -> PoolAnswers:
+    return PoolAnswers(torch.as_tensor(confidences), (0.5,) * len(confidences))
 
 
 def test_scores_find_planted_members_not_noise() -> None:

@@ -13,7 +13,7 @@ import selena
 from selena.errors import ConfigError
 from selena.metrics.roc import roc_curve
 from selena.models import AuditWarning, audit
-from selena.models.pool import Pool, gather
+from selena.models.pool import GatheredRecords, gather
 from selena.types import AuditSplit
 from tests.models.memory import forgetting, sides
 from tests.toys import subjects_of
@@ -22,7 +22,7 @@ MEMBERS, OTHERS = sides()
 CHANCES = [0.6, 0.25, 0.1, 0.05]
 
 
-def split_of(pool: Pool) -> AuditSplit:
+def split_of(pool: GatheredRecords) -> AuditSplit:
     x = torch.arange(len(pool))[:, None]
     return pool.split(x, np.zeros(len(pool), dtype=np.int64), known_fraction=0.5, seed=3)
 

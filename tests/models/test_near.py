@@ -13,7 +13,7 @@ from selena.auditing.near_copies import NearCopies
 from selena.errors import AuditWarning
 from selena.models import near
 from selena.models.near import count_near_copies, warn_of_near_copies
-from selena.models.pool import Pool, gather
+from selena.models.pool import GatheredRecords, gather
 from selena.seeding import numpy_generator
 
 N, COPIED = 120, 15
@@ -27,11 +27,11 @@ def with_copies(x: np.ndarray) -> np.ndarray:
     return x[:COPIED] + 1e-3
 
 
-def gathered(members: Any, others: Any) -> Pool:
+def gathered(members: Any, others: Any) -> GatheredRecords:
     return gather(members, others, scale=False, deduplicate=False, seed=0)
 
 
-def pool_of(members: Any, others: Any) -> Pool:
+def pool_of(members: Any, others: Any) -> GatheredRecords:
     def labelled(x: Any) -> tuple[Any, ...]:
         n = x.shape[0] if hasattr(x, "shape") else len(x)
         return (x, np.zeros(n, dtype=int))

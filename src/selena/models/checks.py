@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from selena.data.subjects import count_units
 from selena.errors import AuditWarning
 from selena.metrics.low_fpr import RESOLVED, needed_non_members
-from selena.models.pool import Pool
+from selena.models.pool import GatheredRecords
 from selena.types import AuditSplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
@@ -77,7 +77,7 @@ def warn_of_constant(answers: Float64[np.ndarray, "n w"]) -> None:
         )
 
 
-def warn_of_equal_rows(pool: Pool) -> None:
+def warn_of_equal_rows(pool: GatheredRecords) -> None:
     """Warn where records were left out, count once, or seem to be filtered on one side only."""
     if pool.left_out is not None:
         _warn_of_left_out(pool)
@@ -92,7 +92,7 @@ def warn_of_equal_rows(pool: Pool) -> None:
         _warn_of_one_sided(pool, repeated)
 
 
-def _warn_of_left_out(pool: Pool) -> None:
+def _warn_of_left_out(pool: GatheredRecords) -> None:
     out, never = ~pool.used, pool.never_scored
     spared = 0 if never is None else int(never.sum())
     warn(
@@ -108,7 +108,7 @@ def _warn_of_left_out(pool: Pool) -> None:
     )
 
 
-def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
+def _warn_of_one_sided(pool: GatheredRecords, repeated: list[int]) -> None:
     """Warn where equal records are common on one side, rare on the other, and never on both.
 
     If both sides are drawn alike, their numbers of equal pairs differ only by the sides' sizes.
@@ -132,7 +132,7 @@ def _warn_of_one_sided(pool: Pool, repeated: list[int]) -> None:
         )
 
 
-def _repeated(pool: Pool, side: Bool[np.ndarray, " n"]) -> int:
+def _repeated(pool: GatheredRecords, side: Bool[np.ndarray, " n"]) -> int:
     """Return how many records of a side equal a record of another subject (or of none)."""
     rows = np.flatnonzero(side)
     whose = -1 - rows

@@ -9,7 +9,7 @@ from selena.content.near_duplicates import are_images, find_near_duplicates
 from selena.content.neighbours import EXACT
 from selena.content.vectors import Vectors, vectors_of
 from selena.models.checks import warn
-from selena.models.pool import Pool
+from selena.models.pool import GatheredRecords
 
 MOST_PRODUCTS = 1e11
 """Most pairs of records times columns to compare; this many take some seconds."""
@@ -20,7 +20,7 @@ _TOO_MANY = "comparing all {:,} {} would take too long"
 _SHARE, _FEW = 0.01, 5  # of a side, to warn; chance alone gives about a tenth of that
 
 
-def count_near_copies(pool: Pool) -> NearCopies:
+def count_near_copies(pool: GatheredRecords) -> NearCopies:
     """Return how many records of a pool have near copies; equal records count as one."""
     _, first = np.unique(np.where(pool.used, pool.contents, -1), return_index=True)
     rows = first[pool.used[first]]
@@ -47,7 +47,7 @@ def count_near_copies(pool: Pool) -> NearCopies:
     )
 
 
-def warn_of_near_copies(found: NearCopies, pool: Pool) -> None:
+def warn_of_near_copies(found: NearCopies, pool: GatheredRecords) -> None:
     """Warn where near copies are common, and say what they do to figures."""
     sides = int((pool.member & pool.used).sum()), int((~pool.member & pool.used).sum())
     limits = [max(_FEW, _SHARE * n) for n in sides]

@@ -31,7 +31,7 @@ _FEWEST_KNOWN = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class GatheredRecords:
     """Members and then non-members.
 
     Attributes:
@@ -207,7 +207,7 @@ class Pool:
 
 def gather(
     members: Given, non_members: Given, *, scale: bool, deduplicate: bool = False, seed: int = 0
-) -> Pool:
+) -> GatheredRecords:
     """Return members and non-members as one pool; no used record is on both sides.
 
     Args:
@@ -243,7 +243,7 @@ def gather(
     return pool
 
 
-def drop_shared(pool: Pool, *, seed: int) -> Pool:
+def drop_shared(pool: GatheredRecords, *, seed: int) -> GatheredRecords:
     """Return the pool without records whose content is on both sides.
 
     They are left out on both sides. If they stayed among the members, only members would have
@@ -283,7 +283,7 @@ def shared_rows(members: Given, non_members: Given) -> Int64[np.ndarray, " m"]:
     return np.array(list(_shared(_join(members, non_members, scale=False))), dtype=np.int64)
 
 
-def _join(members: Given, non_members: Given, scale: bool) -> Pool:
+def _join(members: Given, non_members: Given, scale: bool) -> GatheredRecords:
     ours, our_labels, our_subjects = _pair(members, "members", scale)
     theirs, their_labels, their_subjects = _pair(non_members, "non_members", scale)
     if type(ours) is not type(theirs):
@@ -296,7 +296,7 @@ def _join(members: Given, non_members: Given, scale: bool) -> Pool:
     except DataError as error:
         raise DataError(f"members and non_members do not fit together: {error}.") from error
     labels = np.array([*our_labels.tolist(), *their_labels.tolist()], dtype=object)
-    return Pool(features, labels, len(ours), _number(our_subjects, their_subjects))
+    return GatheredRecords(features, labels, len(ours), _number(our_subjects, their_subjects))
 
 
 def _number(ours: np.ndarray | None, theirs: np.ndarray | None) -> Int64[np.ndarray, " n"] | None:
@@ -365,7 +365,7 @@ def _subjects(given: Any, n: int, what: str) -> np.ndarray | None:
     return names
 
 
-def _shared(pool: Pool) -> dict[int, int]:
+def _shared(pool: GatheredRecords) -> dict[int, int]:
     """Return the non-members that equal a member, each with the first such member."""
     ours, first = np.unique(pool.contents[: pool.members], return_index=True)
     theirs = pool.contents[pool.members :]

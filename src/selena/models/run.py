@@ -39,7 +39,7 @@ from selena.models.inputs import Inputs, as_inputs
 from selena.models.models import Model, opened
 from selena.models.near import count_near_copies, warn_of_near_copies
 from selena.models.network import network_input
-from selena.models.pool import Given, Pool, gather
+from selena.models.pool import GatheredRecords, Given, gather
 from selena.models.references import bind_to_pool, bind_to_predictions, with_references
 from selena.models.stored_records import find_stored_records, warn_of_stored_records
 from selena.models.targets import (
@@ -209,7 +209,7 @@ class _Read:
     output: str
     num_classes: int | None
     model: Model
-    pool: Pool
+    pool: GatheredRecords
 
     def __call__(self, answers: Numbers, rows: Rows) -> OutputFormat:
         reading = choose_format(
@@ -226,7 +226,7 @@ class _Read:
 
 def _audit_model(
     asking: Asking,
-    pool: Pool,
+    pool: GatheredRecords,
     *,
     read: _Read,
     attacks: Sequence[str | Attack],
@@ -286,7 +286,7 @@ def _audit_model(
     return replace(report, near_copies=near_copies)
 
 
-def _inputs(pool: Pool, attacks: Sequence[str | Attack]) -> Inputs | None:
+def _inputs(pool: GatheredRecords, attacks: Sequence[str | Attack]) -> Inputs | None:
     """Return features that attacks may change or train on, if one of `attacks` needs them."""
     if all(needs_of(attack) == {"predictions"} for attack in attacks):
         return None

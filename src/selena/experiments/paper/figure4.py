@@ -37,7 +37,7 @@ ATTACKS: tuple[str, ...] = get_args(SignalName)
 
 
 @dataclass(frozen=True)
-class Row:
+class Figure4Row:
     """One attacked model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Row:
     audit: dict[str, Any]
 
     @classmethod
-    def of(cls, report: AuditReport, epoch: int | None = None) -> Row:
+    def of(cls, report: AuditReport, epoch: int | None = None) -> Figure4Row:
         """Return the row of a model with this report."""
         whole = report.to_json()
         direct = whole["families"]["direct"]
@@ -107,7 +107,7 @@ def run(
     ((_, report),) = run_items(items(task), task, runs, progress=progress, tell=tell)
     rows = _epochs(task, runs, progress or Silent())
     tell(f"undefended: {len(rows)} epochs attacked")
-    selena = Row.of(report)
+    selena = Figure4Row.of(report)
     dataset, settings = task.load().name, task.describe()
     course = Course(
         [row.epoch for row in rows if row.epoch is not None],
@@ -147,7 +147,7 @@ _CAPTION = (
 )
 
 
-def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Row]:
+def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Figure4Row]:
     (seed,), dataset = task.seeds, task.load()
     (case,) = cases(task.settings(["undefended"]), seed)
     defense, plan, split = (
@@ -169,7 +169,7 @@ def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Row]:
     with progress.step("Epochs", plan.training.epochs) as bar:
         for epoch, model in models:
             report = run_audit(model, split, attacks, seed=child_seed(seed, "audit"))
-            rows.append(Row.of(report, epoch))
+            rows.append(Figure4Row.of(report, epoch))
             bar.advance()
     workspace.clear()
     return rows

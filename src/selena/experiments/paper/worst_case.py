@@ -23,17 +23,18 @@ from selena.experiments.paper.runs import Tell
 from selena.experiments.paper.task import PaperTask
 from selena.experiments.paper.worst_case_figures import DELTA, figures, resolved_fpr
 from selena.experiments.paper.worst_case_models import (
-    Model,
+    WorstCaseModel,
+    count_kept,
     fetch_models,
-    found,
     pool_models,
     train_pool,
 )
 from selena.experiments.paper.worst_case_pool import Arena
-from selena.experiments.paper.worst_case_rows import Row, lines, point
+from selena.experiments.paper.worst_case_rows import WorstCaseRow, lines, point
 from selena.experiments.paper.worst_case_tuning import (
     GIVEN_UP,
     TOLERANCE,
+    Candidate,
     candidates,
     tune,
     tuning_accuracy,
@@ -124,7 +125,7 @@ class WorstCase:
         sizes, (_, members) = self.sizes, self.plan_of(dataset)
         return Arena.draw(dataset, members, sizes.models, sizes.ordinary, sizes.canaries, seed)
 
-    def candidates(self, dataset: Dataset, name: str) -> list[tuple[dict[str, Any], Model]]:
+    def candidates(self, dataset: Dataset, name: str) -> list[Candidate]:
         """Return the settings to try for one defense, each with its trial."""
         plan, _ = self.plan_of(dataset)
         settings: Mapping[str, Any] = self.task.scale.defense_settings
@@ -153,7 +154,7 @@ def plan(worst: WorstCase, runs: Path) -> list[PlanLine]:
                 for each in tried
             ]
             pools = [pool_models(name, each, arena) for each in tried]
-            kept = max(found(each, arena, workspace) for each in pools)
+            kept = max(count_kept(each, arena, workspace) for each in pools)
             each = _total(defense_trainings(tried[-1], grown, len(arena.validation)))
             pool = sum([each] * (len(arena.inside) - kept), Work())
             said = f"{kept} models" if kept else ""
@@ -195,7 +196,7 @@ def run(
         fetch_models([model for pool in pools.values() for model in pool], arena, workspace)
         for name, tuned in chosen.items():
             answers = train_pool(pools[name], arena, workspace)
-            row = Row(
+            row = WorstCaseRow(
                 defense=name,
                 seed=seed,
                 setting=dict(tuned.chosen.settings),
@@ -214,16 +215,18 @@ def run(
 
 def _trials(
     worst: WorstCase,
-    tried: Mapping[str, Sequence[tuple[dict[str, Any], Model]]],
-    undefended: Model,
-) -> list[Model]:
+    tried: Mapping[str, Sequence[Candidate]],
+    undefended: WorstCaseModel,
+) -> list[WorstCaseModel]:
     """Return all trials: machines of a cluster do not wait to hear which ones are needed."""
     models = [trial for each in tried.values() for _, trial in each]
     first = [] if worst.target is not None or "undefended" in tried else [undefended]
     return [*first, *models]
 
 
-def _document(worst: WorstCase, dataset: Dataset, rows: list[Row], command: str) -> Document:
+def _document(
+    worst: WorstCase, dataset: Dataset, rows: list[WorstCaseRow], command: str
+) -> Document:
     arena = worst.arena(dataset, worst.task.seeds[0])
     settings = {
         **worst.task.describe(),

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from selena.attacks.reference_scores import lira_scores, rmia_scores
 from selena.data.audit_pool import KINDS
-from selena.experiments.paper.worst_case_pool import Answers, Arena
+from selena.experiments.paper.worst_case_pool import Arena, PoolAnswers
 from selena.metrics.intervals import Interval, auc_interval
 from selena.metrics.low_fpr import needed_non_members, tpr_at_fpr
 from selena.metrics.one_run import gaussian_epsilon_lower_bound
@@ -75,7 +75,7 @@ def resolved_fpr(non_members: int) -> float:
 
 
 def scores(
-    answers: Answers, inside: Bool[Tensor, "models n"], attack: str
+    answers: PoolAnswers, inside: Bool[Tensor, "models n"], attack: str
 ) -> Float64[np.ndarray, "models n"]:
     """Return the score of each audited record, with each model as the target."""
     phi, coins = answers.confidences.double().numpy(), inside.numpy()
@@ -86,7 +86,7 @@ def scores(
     return np.stack(rows)
 
 
-def figures(answers: Answers, arena: Arena, fpr: float) -> Found:
+def figures(answers: PoolAnswers, arena: Arena, fpr: float) -> Found:
     """Return the figures of each attack on each kind of record."""
     found: Found = {}
     coins = arena.inside.numpy()

@@ -18,7 +18,7 @@ from selena.attacks.signals import confidence
 from selena.auditing.run import accuracy
 from selena.environment.fingerprint import TRAINING_CODE, code_digest, fingerprint
 from selena.environment.processor import numeric_environment
-from selena.experiments.paper.worst_case_pool import Answers, Arena
+from selena.experiments.paper.worst_case_pool import Arena, PoolAnswers
 from selena.pools.choose import is_remote, open_cluster
 from selena.seeding import child_seed
 from selena.training.executor import for_a_worker
@@ -29,7 +29,7 @@ _CODE = ("worst_case_pool.py", "worst_case_models.py")
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class WorstCaseModel:
     """A model to train.
 
     Attributes:
@@ -83,30 +83,30 @@ class Model:
         return found
 
 
-def pool_models(label: str, defense: Defense, arena: Arena) -> list[Model]:
+def pool_models(label: str, defense: Defense, arena: Arena) -> list[WorstCaseModel]:
     """Return the models of a defense's pool."""
-    return [Model(label, defense, number) for number in range(len(arena.inside))]
+    return [WorstCaseModel(label, defense, number) for number in range(len(arena.inside))]
 
 
-def found(models: Sequence[Model], arena: Arena, workspace: Workspace) -> int:
+def count_kept(models: Sequence[WorstCaseModel], arena: Arena, workspace: Workspace) -> int:
     """Return how many of the models have kept answers."""
     return sum(workspace.load(each.artifact(arena, workspace)) is not None for each in models)
 
 
-def train_pool(models: Sequence[Model], arena: Arena, workspace: Workspace) -> Answers:
+def train_pool(models: Sequence[WorstCaseModel], arena: Arena, workspace: Workspace) -> PoolAnswers:
     """Return the answers of a pool's models; those with kept answers are not trained again."""
     kept = []
     with workspace.progress.step(f"{len(models)} models", len(models)) as bar:
         for model in models:
             kept.append(model.answers(arena, workspace))
             bar.advance()
-    return Answers(
+    return PoolAnswers(
         torch.stack([each["confidences"] for each in kept]),
         tuple(float(each["accuracy"]) for each in kept),
     )
 
 
-def fetch_models(models: Sequence[Model], arena: Arena, workspace: Workspace) -> None:
+def fetch_models(models: Sequence[WorstCaseModel], arena: Arena, workspace: Workspace) -> None:
     """Let a cluster train the models that the workspace lacks, and keep their answers.
 
     Does nothing without a cluster.
@@ -135,7 +135,7 @@ def fetch_models(models: Sequence[Model], arena: Arena, workspace: Workspace) ->
 class _Task:
     """A model without its records, and the workspace in which a machine trains it."""
 
-    model: Model
+    model: WorstCaseModel
     seed: int
     workspace: Workspace
 

@@ -92,7 +92,7 @@ class Arena:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class PoolAnswers:
     """Answers of the models of one pool.
 
     Attributes:

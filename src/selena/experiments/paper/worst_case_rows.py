@@ -10,12 +10,12 @@ from typing import Any
 from selena.data.audit_pool import KINDS
 from selena.experiments.paper.plots import Point, Value
 from selena.experiments.paper.worst_case_figures import ATTACKS, Found, KindFigures
-from selena.experiments.paper.worst_case_tuning import Trial
+from selena.experiments.paper.worst_case_tuning import UtilityTrial
 from selena.reports.table import Cell, percent
 
 
 @dataclass(frozen=True)
-class Row:
+class WorstCaseRow:
     """One tuned defense on one draw of the records.
 
     Attributes:
@@ -37,7 +37,7 @@ class Row:
     target: float
     tuning_accuracy: float
     meets_target: bool
-    trials: Sequence[Trial]
+    trials: Sequence[UtilityTrial]
     test_accuracy: float
     test_accuracy_sd: float
     attacks: Found
@@ -48,7 +48,7 @@ class Row:
         return f"test accuracy {percent(self.test_accuracy)}, worst TPR {percent(best)}"
 
 
-def lines(rows: Sequence[Row]) -> list[list[Cell]]:
+def lines(rows: Sequence[WorstCaseRow]) -> list[list[Cell]]:
     """Return one line of cells per attack for the seeds of one defense."""
     settings = [", ".join(f"{k} = {v}" for k, v in row.setting.items()) for row in rows]
     setting = "; ".join(dict.fromkeys(settings))
@@ -65,7 +65,7 @@ def lines(rows: Sequence[Row]) -> list[list[Cell]]:
     ]
 
 
-def _spread(rows: Sequence[Row]) -> float:
+def _spread(rows: Sequence[WorstCaseRow]) -> float:
     """Return the standard deviation over seeds, or over the models of a single one."""
     if len(rows) == 1:
         return rows[0].test_accuracy_sd
@@ -81,7 +81,7 @@ def _cell(found_by_seed: Sequence[KindFigures]) -> Cell:
     return Cell(f"{percent(tprs[0])} / {auc}", f"{percent(low)}–{percent(high)}")
 
 
-def point(rows: Sequence[Row]) -> Point:
+def point(rows: Sequence[WorstCaseRow]) -> Point:
     """Return accuracy, and the mean over seeds of the highest TPR of any attack on any kind."""
     means = {
         (attack, kind): fmean(row.attacks[attack][kind].tpr for row in rows)

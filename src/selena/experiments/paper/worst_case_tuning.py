@@ -15,7 +15,7 @@ import numpy as np
 
 from selena.config import merged
 from selena.errors import ConfigError, unknown_name
-from selena.experiments.paper.worst_case_models import Model
+from selena.experiments.paper.worst_case_models import WorstCaseModel
 from selena.experiments.paper.worst_case_pool import Arena
 from selena.registry import build_defense
 from selena.training.plans import Plan
@@ -27,6 +27,9 @@ TOLERANCE = 0.01
 
 GIVEN_UP = 0.02
 """Accuracy that defenses may lose against the undefended model, without a given target."""
+
+Candidate = tuple[dict[str, Any], WorstCaseModel]
+"""Settings of a defense that are tried, and the trial."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ KNOBS: dict[str, Knob] = {
 
 
 @dataclass(frozen=True)
-class Trial:
+class UtilityTrial:
     """One setting and its accuracy.
 
     Attributes:
@@ -109,14 +112,14 @@ class Tuned:
     """
 
     defense: Defense
-    chosen: Trial
-    trials: tuple[Trial, ...]
+    chosen: UtilityTrial
+    trials: tuple[UtilityTrial, ...]
     meets_target: bool
 
 
 def candidates(
     name: str, plan: Plan, dataset: Dataset, trials: int, settings: Mapping[str, Any]
-) -> list[tuple[dict[str, Any], Model]]:
+) -> list[Candidate]:
     """Return the settings to try, each with its trial, the strongest first.
 
     `settings` are fixed changes by the name of the defense; tried settings take precedence.
@@ -133,13 +136,13 @@ def candidates(
     tried = KNOBS[name].settings(trials, plan)
     base = dict(settings.get(name, {}))
     return [
-        (each, Model(name, build_defense(name, plan, dataset, {name: merged(base, each)})))
+        (each, WorstCaseModel(name, build_defense(name, plan, dataset, {name: merged(base, each)})))
         for each in tried
     ]
 
 
 def tune(
-    tried: Sequence[tuple[dict[str, Any], Model]],
+    tried: Sequence[Candidate],
     arena: Arena,
     target: float | None,
     workspace: Workspace,
@@ -152,9 +155,9 @@ def tune(
         target: accuracy in [0, 1]; None takes the last setting.
         workspace: keeps the accuracy of every trial.
     """
-    made: list[tuple[Trial, Model]] = []
+    made: list[tuple[UtilityTrial, WorstCaseModel]] = []
     for settings, model in tried if target is not None else tried[-1:]:
-        trial = Trial(settings, tuning_accuracy(model, arena, workspace))
+        trial = UtilityTrial(settings, tuning_accuracy(model, arena, workspace))
         made.append((trial, model))
         if target is not None and trial.accuracy >= target - TOLERANCE:
             break
@@ -163,6 +166,6 @@ def tune(
     return Tuned(model.defense, chosen, tuple(trial for trial, _ in made), meets)
 
 
-def tuning_accuracy(trial: Model, arena: Arena, workspace: Workspace) -> float:
+def tuning_accuracy(trial: WorstCaseModel, arena: Arena, workspace: Workspace) -> float:
     """Return the accuracy on tuning records after training on only the base records."""
     return float(trial.answers(arena, workspace)["accuracy"])
