@@ -124,8 +124,9 @@ def test_predictions_are_distributions_above_chance(name: str) -> None:
 def test_switched_off_equals_undefended(name: str) -> None:
     plain = fitted("undefended").logits(TEST.x).softmax(dim=1)
     off = OFF[name].fit(TRAIN, VALIDATION, seed=3).logits(TEST.x).softmax(dim=1)
-    # Other layers or losses may be computed by other kernels, which round otherwise.
-    torch.testing.assert_close(off, plain, rtol=0, atol=1e-4)
+    # Another loss may round otherwise in training, which Adam enlarges; other layers in answers.
+    bound = 1e-4 if name in ("convex_concave_loss", "label_smoothing", "relaxloss") else 1e-6
+    torch.testing.assert_close(off, plain, rtol=0, atol=bound)
 
 
 def test_filters_never_change_a_label() -> None:
