@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selena.content.images import nearest_images
 from selena.content.near_duplicates import find_near_duplicates, join_near
 from selena.seeding import numpy_generator
 
@@ -67,3 +68,34 @@ def test_plain_images_are_no_copies_of_others() -> None:
     x[:5] = np.arange(5)[:, None, None, None] * 40
     found = find_near_duplicates(x)
     assert not (found.first < 5).any()
+
+
+def test_brightness_changes_no_neighbour() -> None:
+    x = scenes().astype(np.float64) / 255
+    _, rows = nearest_images(x, 9)
+    _, darker = nearest_images(x / 2 + 1 / 8, 9)
+    np.testing.assert_array_equal(darker, rows)
+
+
+def test_distance_is_that_of_the_best_overlap() -> None:
+    x = scenes()[:6] / 255
+    distances, rows = nearest_images(x, 5)
+    gray = x.mean(axis=1)
+    for image, (apart, others) in enumerate(zip(distances, rows, strict=True)):
+        wanted = [1 - best_correlation(gray[image], gray[other]) for other in others]
+        np.testing.assert_allclose(apart, np.sqrt(wanted), atol=1e-4)
+
+
+def best_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Compare the overlap of two pictures shift by shift."""
+
+    def window(shift: int) -> slice:
+        return slice(max(shift, 0), SIDE + min(shift, 0))
+
+    return max(
+        float(np.corrcoef(mine[window(v), window(u)].ravel(), part.ravel())[0, 1])
+        for mine in (one, one[:, ::-1])
+        for v in range(-8, 9)
+        for u in range(-8, 9)
+        for part in [other[window(-v), window(-u)]]
+    )

@@ -3,7 +3,7 @@
 Each image has a descriptor: magnitudes of its Fourier transform. A shift does not change them, and
 mirroring mirrors them, so the mean of both versions ignores mirroring. Low frequencies survive
 re-encoding and small crops, and a window suppresses changes at the edges. Images with near
-descriptors are then compared pixel by pixel under every shift, about a millisecond per pair.
+descriptors are then compared pixel by pixel under every shift: three Fourier transforms per pair.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ SIDE = 32
 _FREQUENCIES = 6
 _CHUNK = 512
 _REACH = 8  # largest shift between two images, in pixels of SIDE
+_SHIFTS = torch.arange(-_REACH, _REACH + 1)
+# Shifted by s, an image overlaps another by its rows from FIRST to LAST; so do columns.
+_FIRST, _LAST = _SHIFTS.clamp_min(0), SIDE + _SHIFTS.clamp_max(0)
+_COUNT = (_LAST - _FIRST)[:, None] * (_LAST - _FIRST)
 
 
 def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
@@ -42,16 +46,15 @@ def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np
     described = np.empty((n, _FREQUENCIES * (2 * _FREQUENCIES - 1)), dtype=np.float32)
     for part in in_chunks(n, _CHUNK):
         pixels = as_pixels(x[part])[:, None]
-        gray[part] = torch.nn.functional.interpolate(
+        small = torch.nn.functional.interpolate(
             pixels, (SIDE, SIDE), mode="bilinear", antialias=True
         )[:, 0]
+        gray[part] = small - small.mean(dim=(1, 2), keepdim=True)  # correlations round less
         described[part] = _descriptors(gray[part])
     _, rows = nearest(vectors_of(described), k)
     distances = np.empty((n, k))
     for part in in_chunks(n, max(1, _CHUNK // k)):
-        mine = torch.arange(n)[part].repeat_interleave(k)
-        theirs = torch.from_numpy(rows[part].ravel())
-        distances[part] = _apart(gray[mine], gray[theirs]).reshape(-1, k)
+        distances[part] = _apart(gray[part], gray[torch.from_numpy(rows[part])])
     order = distances.argsort(axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 
@@ -65,41 +68,50 @@ def _descriptors(gray: Float[Tensor, "n h w"]) -> np.ndarray:
     rows = torch.arange(-(_FREQUENCIES - 1), _FREQUENCIES)
     low = spectrum[:, rows][:, :, :_FREQUENCIES]
     both = ((low + low.flip(1)) / 2).flatten(1)
+    both[:, (_FREQUENCIES - 1) * _FREQUENCIES] = 0  # the mean, of which only rounding is left
     # Without the square root the lowest frequencies would dominate.
     return torch.nn.functional.normalize(both, dim=1).sqrt().numpy()
 
 
 def _apart(
-    first: Float[Tensor, "m h w"], second: Float[Tensor, "m h w"]
-) -> Float64[np.ndarray, " m"]:
-    """Return the distance of each pair: the smallest over shifts and mirroring."""
-    best = torch.maximum(_correlation(first, second), _correlation(first, second.flip(2)))
-    apart: Float64[np.ndarray, " m"] = (1 - best.clamp(-1, 1)).sqrt().double().numpy()
+    images: Float[Tensor, "m h w"], others: Float[Tensor, "m k h w"]
+) -> Float64[np.ndarray, "m k"]:
+    """Return how far each image is from its k others: the least over shifts and mirroring."""
+    spectrum, (their_mean, their_variance) = _spectrum(others), _overlaps(others)
+    # An image shifted by (v, u) overlaps what the other one would overlap if shifted by (-v, -u).
+    their_mean, their_variance = their_mean.flip(2, 3), their_variance.flip(2, 3)
+    best = torch.full(others.shape[:2], -1.0)
+    for mine in (images[:, None], images[:, None].flip(3)):
+        mean, variance = _overlaps(mine)
+        product = _products(_spectrum(mine), spectrum) - mean * their_mean
+        # A patch of one color has no correlation; its variance is only rounding.
+        correlation = product / (variance * their_variance).clamp_min(1e-8).sqrt()
+        best = torch.maximum(best, correlation.flatten(2).max(dim=2).values)
+    apart: Float64[np.ndarray, "m k"] = (1 - best.clamp(-1, 1)).sqrt().double().numpy()
     return apart
 
 
-def _correlation(
-    first: Float[Tensor, "m h w"], second: Float[Tensor, "m h w"]
-) -> Float[Tensor, " m"]:
-    """Return the highest correlation of the overlap of each pair over all shifts."""
-    size, near = SIDE + _REACH, torch.arange(-_REACH, _REACH + 1)
+def _spectrum(pixels: Float[Tensor, "m k h w"]) -> Tensor:
+    found: Tensor = torch.fft.rfft2(pixels, s=(SIDE + _REACH, SIDE + _REACH))
+    return found
 
-    def spectrum(pixels: Tensor) -> Tensor:
-        found: Tensor = torch.fft.rfft2(pixels, s=(size, size))
-        return found
 
-    def at_shifts(left: Tensor, right: Tensor) -> Tensor:
-        """Return the sum of products over the overlap, for each shift."""
-        whole: Tensor = torch.fft.irfft2(left * right.conj(), s=(size, size))
-        return whole[..., near[:, None], near[None]]
+def _products(mine: Tensor, theirs: Tensor) -> Float[Tensor, "m k v u"]:
+    """Return the mean product of overlapping pixels at each shift, from the spectra."""
+    whole: Tensor = torch.fft.irfft2(mine * theirs.conj(), s=(SIDE + _REACH, SIDE + _REACH))
+    return whole[:, :, _SHIFTS[:, None], _SHIFTS] / _COUNT
 
-    one = spectrum(torch.ones(SIDE, SIDE))
-    a, b = spectrum(first), spectrum(second)
-    count = at_shifts(one, one)
-    sum_a, sum_b = at_shifts(a, one) / count, at_shifts(one, b) / count
-    square_a = at_shifts(spectrum(first**2), one) / count - sum_a**2
-    square_b = at_shifts(one, spectrum(second**2)) / count - sum_b**2
-    product = at_shifts(a, b) / count - sum_a * sum_b
-    # A patch of one color has no correlation; its variance is only rounding.
-    correlation = product / (square_a * square_b).clamp_min(1e-8).sqrt()
-    return correlation.flatten(1).max(dim=1).values
+
+def _overlaps(pixels: Float[Tensor, "m k h w"]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of the pixels that overlap another image, at each shift.
+
+    The overlap is a rectangle at an edge, so its sum is found in the cumulated pixels.
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        sums = torch.nn.functional.pad(values, (1, 0, 1, 0)).cumsum(2).cumsum(3)
+        rows = sums[:, :, _LAST] - sums[:, :, _FIRST]
+        return (rows[..., _LAST] - rows[..., _FIRST]) / _COUNT
+
+    middle = mean(pixels)
+    return middle, mean(pixels**2) - middle**2
