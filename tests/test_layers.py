@@ -156,6 +156,18 @@ def test_no_room_below_the_top_imports_by_name() -> None:
     assert found <= allowed
 
 
+def test_only_readers_know_the_keys_of_results() -> None:
+    """Everything else asks a typed report, run or manifest."""
+    keys = "attacks|families|figures|strongest_on_evaluation|verdict|train_accuracy|test_accuracy"
+    readers = r"reports/.*|auditing/(saved|schema|figure)\.py|experiments/manifest\.py"
+    found = {
+        file.relative_to(PACKAGE).as_posix()
+        for file in PACKAGE.rglob("*.py")
+        if re.search(rf"(\[|\.get\()\"({keys})\"", file.read_text(encoding="utf-8"))
+    }
+    assert [name for name in sorted(found) if not re.fullmatch(readers, name)] == []
+
+
 def test_no_two_public_classes_share_a_name() -> None:
     names = Counter(
         node.name

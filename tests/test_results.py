@@ -12,9 +12,11 @@ import pytest
 from benchmarks import overview
 from selena.auditing.figure import figures_of
 from selena.experiments.paper import table2
-from selena.experiments.paper.figures import ModelRow
+from selena.experiments.paper.figures import direct_cells
 from selena.files.writing import json_text
 from selena.reports.markdown import render_markdown
+from selena.reports.runs import ModelRuns, Run
+from selena.reports.table import accuracy_quantity
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = sorted((ROOT / "results").rglob("report.json"))
@@ -87,7 +89,7 @@ def test_table_2_shows_what_its_json_holds(path: Path) -> None:
     assert result["command"].startswith("selena reproduce table2 ")
     assert result["seeds"] == sorted({row["seed"] for row in result["rows"]})
     shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
-    expected = table2.lines(result["rows"], result["reproduction"]["dataset"])
+    expected = table2.lines([Run(row) for row in result["rows"]], result["reproduction"]["dataset"])
     assert len(shown) == len(expected)
     for line, cells in zip(shown, expected, strict=True):
         found = [cell.strip() for cell in line.strip("| ").split(" | ")]
@@ -106,7 +108,12 @@ def test_a_sweep_shows_what_its_json_holds(folder: str, document: str) -> None:
     shown = table(path.with_suffix(".md").read_text(encoding="utf-8"))[2:]
     rows = [*result["rows"], *([result["selena"]] if document == "figure4" else [])]
     for line, row in zip(shown, rows, strict=True):
-        cells = ModelRow.from_json(row).cells()
+        if "direct" in row:  # schema selena-figure4/1
+            found = [accuracy_quantity([row], f"{part}_accuracy") for part in ("train", "test")]
+            found.append(accuracy_quantity([row["direct"]], "balanced_accuracy"))
+            cells = [each.cell() for each in found]
+        else:
+            cells = direct_cells(ModelRuns("", (Run(row),)))
         assert line.strip("| ").split(" | ")[-3:] == [f"{c.text} ({c.spread})" for c in cells]
 
 

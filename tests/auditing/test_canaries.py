@@ -20,7 +20,7 @@ from selena.errors import DataError
 from selena.reports.comparison import compare
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
-from selena.reports.page.runs import run_of_audit
+from selena.reports.runs import run_of_audit
 from selena.reports.table import canary_cells, summarize_rows
 from selena.reports.terminal import results_text
 from selena.tracking.mlflow import metrics
@@ -278,11 +278,11 @@ def test_several_seeds_show_mean_and_deviation() -> None:
 def test_a_tracker_gets_figures_of_canaries() -> None:
     planted = split()
     assert planted.canaries is not None
-    (row,) = compare({"leaky": audit(Leak(planted.canaries.members), planted)}).rows
-    found, canaries = metrics(row), row["attacks"]["confidence"]["canaries"]
+    (run,) = compare({"leaky": audit(Leak(planted.canaries.members), planted)}).runs
+    found, canaries = metrics(run), run.row["attacks"]["confidence"]["canaries"]
     bound = canaries["epsilon_lower_bound"]["epsilon"]
     assert found["direct/epsilon"] == found["attack/epsilon"] == bound > 2
-    (plain,) = compare({"bare": audit(Leak(bare().train), bare())}).rows
+    (plain,) = compare({"bare": audit(Leak(bare().train), bare())}).runs
     assert not any("epsilon" in name for name in metrics(plain))
 
 

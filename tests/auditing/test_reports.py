@@ -14,7 +14,7 @@ from selena.auditing.results import AttackResult
 from selena.auditing.scoring import Scored
 from selena.reports.figures import draw_report
 from selena.reports.markdown import render_markdown
-from selena.reports.page.runs import run_of_audit
+from selena.reports.runs import run_of_audit
 from selena.reports.table import FEW, summarize_rows, table_cells
 from tests.auditing.synthetic import attack, levels, report
 

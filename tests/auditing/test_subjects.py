@@ -21,7 +21,7 @@ from selena.registry import prediction_attacks
 from selena.reports.comparison import compare
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
-from selena.reports.page.runs import run_of_audit
+from selena.reports.runs import run_of_audit
 from selena.types import (
     Access,
     Attack,

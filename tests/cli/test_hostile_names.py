@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from selena.experiments.paper.document import Document, TextTable, as_csv
 from selena.files.escaping import printable
 from selena.reports.markdown import render_markdown
-from selena.reports.page.runs import Run
 from selena.reports.results import Results
+from selena.reports.runs import Run
 from selena.reports.table import Cell
 from selena.reports.terminal import results_text
 from tests.auditing.verdicts import predictions, write_npz

@@ -22,6 +22,7 @@ from selena.experiments.paper.budget import PlanLine, Speed, Work, calibrate, to
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.runs import run_items
 from selena.experiments.paper.task import PAPER, QUICK, SCALES, PaperTask
+from selena.reports.runs import Run
 from selena.reports.table import percent
 from selena.training.cohort import Cohort
 from selena.training.network_state import NetworkState
@@ -191,7 +192,7 @@ def test_json_rows_are_those_of_a_run(finished: Finished) -> None:
     assert data["reproduction"]["members"] == 120
     assert data["paper"] == {"dataset": "digits", "defenses": {}}
     assert [row["defense"] for row in data["rows"]] == DEFENSES
-    lines = table2.lines(data["rows"], "digits")
+    lines = table2.lines([Run(row) for row in data["rows"]], "digits")
     for row, line in zip(data["rows"], lines, strict=True):
         best = figures_of(row)["balanced_accuracy"]
         of_family = figures_of(row, best.family)["balanced_accuracy"]
@@ -218,7 +219,7 @@ def test_everything_is_written_and_told(finished: Finished) -> None:
 def test_seeds_give_deviations_beside_the_paper(finished: Finished) -> None:
     rows = finished.json["rows"]
     rows = rows + [{**row, "seed": 1, "test_accuracy": row["test_accuracy"] / 2} for row in rows]
-    lines = table2.lines(rows, "purchase100-synthetic")
+    lines = table2.lines([Run(row) for row in rows], "purchase100-synthetic")
     assert len(lines) == 8
     ours, paper = lines[6], lines[7]
     assert ours[3].spread.startswith("± ")

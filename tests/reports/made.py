@@ -21,7 +21,7 @@ from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
 from selena.experiments.manifest import CaseSettings, DataIdentity, Manifest, Timings
 from selena.experiments.store import RunFolder
-from selena.reports.page.runs import Run, run_of_audit
+from selena.reports.runs import Run, run_of_audit
 from selena.workspace import Workspace
 
 CLASSES = 4

@@ -17,8 +17,8 @@ from selena.experiments.results import read_results
 from selena.experiments.store import RunFolder
 from selena.files.escaping import printable
 from selena.reports.page.render import render_page
-from selena.reports.page.runs import Run, run_of_audit
 from selena.reports.results import Results
+from selena.reports.runs import Run, run_of_audit
 from selena.workspace import Workspace
 from tests.auditing.synthetic import attack, levels
 from tests.auditing.synthetic import report as made_report

@@ -16,9 +16,9 @@ from selena.auditing.verdict import LIMITS, Level
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.method import about, facts, limits
-from selena.reports.page.runs import Run, run_of_audit, runs_by_model
 from selena.reports.page.tables import SHOWN, TITLES, attack_lines, exposed_tables
 from selena.reports.page.words import VERDICTS, CardText, summarize_models, verdict_limits
+from selena.reports.runs import Run, run_of_audit, runs_by_model
 from selena.reports.table import FEW
 from tests.auditing.synthetic import attack, levels, report, scored
 from tests.reports.made import TODAY, plain, run, runs

@@ -16,8 +16,8 @@ from selena.errors import ConfigError
 from selena.experiments.pipeline import DataSettings, RunSettings
 from selena.experiments.results import run
 from selena.files.escaping import log_name, printable
-from selena.reports.page.runs import Run
 from selena.reports.results import Results
+from selena.reports.runs import Run
 from selena.tracking.mlflow import log_audit, log_results, metrics
 from tests.names import HOSTILE
 from tests.reports.made import report
@@ -48,8 +48,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def test_figures_have_their_intervals_beside_them(results: Results) -> None:
-    for row in results.rows:
-        found = metrics(row)
+    for done in results.runs:
+        found, row = metrics(done), done.row
         figures = figures_of(row, "direct")
         assert found["test_accuracy"] == row["test_accuracy"]
         assert found["direct/balanced_accuracy"] == figures["balanced_accuracy"].value
@@ -71,9 +71,10 @@ def test_local_store_has_settings_figures_and_report(results: Results) -> None:
     children = client.search_runs([experiment.experiment_id], "tags.mlflow.parentRunId != ''")
     logged: dict[str, Any] = {child.data.tags["defense"]: child for child in children}
     assert set(logged) == {"undefended", "selena"}
-    for row, folder in zip(results.rows, results.folders, strict=True):
+    for done, folder in zip(results.runs, results.folders, strict=True):
+        row = done.row
         child = logged[row["defense"]]
-        assert child.data.metrics == pytest.approx(metrics(row))
+        assert child.data.metrics == pytest.approx(metrics(done))
         assert child.data.params["plan.training.epochs"] == "2"
         assert child.data.params["data.n_members"] == "200"
         assert child.data.tags["best_attack/auc"] == figures_of(row)["auc"].attack

@@ -22,7 +22,7 @@ from selena.environment.description import describe_environment
 from selena.errors import ConfigError, unknown_name
 from selena.files.writing import together, write_json, write_text
 from selena.reports.page.render import render_page
-from selena.reports.page.runs import run_of_audit
+from selena.reports.runs import run_of_audit
 from selena.workspace import Workspace
 
 

@@ -22,6 +22,7 @@ from selena.environment.fingerprint import code_digest
 from selena.environment.version import __version__
 from selena.errors import StoreError
 from selena.files.writing import json_text
+from selena.reports.runs import RunHead
 
 SCHEMA = "selena-run-folder/2"
 _SEAL = "sha256"
@@ -130,14 +131,16 @@ class Manifest:
 
     def row(self, report: AuditReport) -> dict[str, Any]:
         """Return a row of results: the part that describes the run itself, and its audit."""
-        return {
-            "defense": self.settings.defense,
-            "seed": self.settings.seed,
-            "dataset": self.data.name,
-            "synthetic": self.data.synthetic,
-            "selected_on_evaluation": self.selected_on_evaluation,
-            **report.to_json(),
-        }
+        made, data = self.settings, self.data
+        head = RunHead(
+            made.defense, made.seed, data.name, data.synthetic, self.selected_on_evaluation
+        )
+        return head.row(report)
+
+    def attack_settings(self) -> dict[str, dict[str, Any]]:
+        """Return the hyperparameters of each attack of the last audit, by its name."""
+        attacks = self.audited.get("attacks", {})
+        return {name: about["settings"] for name, about in attacks.items()}
 
     def scores_file(self, attack: str) -> str:
         """Return the name of the file that holds the scores of an attack of the last audit."""

@@ -11,8 +11,8 @@ from selena.errors import ConfigError
 from selena.experiments.pipeline import Case, RunSettings, attack, cases, check_settings, train
 from selena.experiments.store import RunFolder
 from selena.experiments.whole_runs import Wanted, fetch_runs
-from selena.reports.page.runs import Run
 from selena.reports.results import Results
+from selena.reports.runs import Run
 from selena.workspace import Progress, Silent, TrainingLog, Workspace
 
 

@@ -16,8 +16,8 @@ from selena.auditing.report import AuditReport
 from selena.errors import ConfigError, DataError
 from selena.files.escaping import shorten
 from selena.metrics.intervals import Interval, joined_difference
-from selena.reports.page.runs import ModelRuns, Run, baseline_of, run_of_audit, runs_by_model
 from selena.reports.results import Results
+from selena.reports.runs import ModelRuns, Run, baseline_of, run_of_audit, runs_by_model
 from selena.reports.terminal import results_text
 from selena.types import Dataset
 

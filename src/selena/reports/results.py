@@ -12,7 +12,7 @@ from selena.environment.version import __version__
 from selena.files.writing import together, write_json, write_text
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
-from selena.reports.page.runs import Run
+from selena.reports.runs import Run
 from selena.reports.table import summarize_rows
 
 SCHEMA = "selena-run/2"

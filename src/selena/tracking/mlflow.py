@@ -8,20 +8,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from selena.auditing.figure import EPSILON, TPR_AT_FPR, figures_of
+from selena.auditing.figure import EPSILON, TPR_AT_FPR
 from selena.auditing.report import AuditReport
 from selena.auditing.verdict import LEVELS
 from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.files.escaping import log_name, log_value
 from selena.files.writing import write_text
-from selena.reports.page.runs import run_of_audit
 from selena.reports.release.model_card import model_card_section
 from selena.reports.results import Results
+from selena.reports.runs import Run, run_of_audit
 
 LOCAL = "local"
 """Name of the store that needs no server: mlflow.db beside the run folders."""
@@ -71,14 +72,14 @@ def log_results(
         tags = {"selena.version": __version__}
         title = log_value(title, _LONGEST)
         parent: str = client.create_run(number, tags=tags, run_name=title).info.run_id
-        for row, folder in zip(results.rows, results.folders, strict=True):
+        for done, folder in zip(results.runs, results.folders, strict=True):
             settings = results.settings[folder.name]
             child = client.create_run(
                 number,
-                tags={**tags, "mlflow.parentRunId": parent, **_tags(row)},
+                tags={**tags, "mlflow.parentRunId": parent, **_tags(done)},
                 run_name=log_value(folder.name, _LONGEST),
             ).info.run_id
-            _log(client, child, dict(_flat(settings)), metrics(row))
+            _log(client, child, dict(_flat(settings)), metrics(done))
             client.set_terminated(child)
         for path in report:
             client.log_artifact(parent, str(path))
@@ -114,7 +115,7 @@ def log_audit(
         ConfigError: MLflow is not installed, or the store or the run cannot be used.
     """
     mlflow = import_mlflow()
-    row = run_of_audit(report).row
+    audited = run_of_audit(report)
     try:
         client = mlflow.MlflowClient(uri)
         if run_id is None:
@@ -124,7 +125,7 @@ def log_audit(
         else:
             run = client.get_run(run_id).info.run_id
         level = {"verdict_level": float(LEVELS.index(report.verdict.level))}
-        _log(client, run, {}, metrics(row) | level)
+        _log(client, run, {}, metrics(audited) | level)
         for name, value in {"verdict": report.verdict.level, **report.inputs}.items():
             client.set_tag(run, log_name(f"privacy.{name}"), log_value(value, _LONGEST))
         with TemporaryDirectory() as folder:
@@ -139,8 +140,8 @@ def log_audit(
     return run
 
 
-def metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return a row's figures by name, each with its 95 % interval as two more.
+def metrics(run: Run) -> dict[str, float]:
+    """Return a run's figures by name, each with its 95 % interval as two more.
 
     Figures are shares. "attack/auc" is that of the strongest attack (on known records) of all
     families, "direct/auc" that of the strongest direct attack, and so on. A TPR is included only if
@@ -148,9 +149,10 @@ def metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for name in ("train_accuracy", "test_accuracy"):
-        _with_interval(found, name, row[name], row[f"{name}_interval"])
-    for prefix, family in (("attack", None), *((family, family) for family in row["families"])):
-        for metric, figure in figures_of(row, family).items():
+        accuracy = run.accuracy(name)
+        _with_interval(found, name, accuracy.values[0], accuracy.interval)
+    for prefix, family in (("attack", None), *((family, family) for family in run.families)):
+        for metric, figure in run.figures(family).items():
             name = f"{prefix}/{metric.replace(TPR_AT_FPR, 'tpr_at_fpr_')}"
             if metric == EPSILON:
                 found[name] = figure.value
@@ -165,12 +167,10 @@ def _with_interval(
     found |= {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
-def _tags(row: Mapping[str, Any]) -> dict[str, str]:
-    names = ("defense", "seed", "dataset", "synthetic", "selected_on_evaluation")
-    bests = {f"best_attack/{m}": figure.attack for m, figure in figures_of(row).items()}
-    bests["verdict"] = row["verdict"]["level"]
-    tags = {name: str(row[name]) for name in names} | bests
-    return {log_name(name): log_value(value, _LONGEST) for name, value in tags.items()}
+def _tags(run: Run) -> dict[str, str]:
+    bests = {f"best_attack/{m}": figure.attack for m, figure in run.figures().items()}
+    tags = {**asdict(run.head), **bests, "verdict": run.verdict.level}
+    return {log_name(name): log_value(str(value), _LONGEST) for name, value in tags.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, plan_lines
 from selena.experiments.paper.document import Document, TextTable
-from selena.experiments.paper.figures import ModelRow, notes
+from selena.experiments.paper.figures import direct_cells, direct_course, notes
 from selena.experiments.paper.plots import Course, draw_courses
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.results import collect
+from selena.reports.runs import ModelRuns
 from selena.reports.table import Cell
 from selena.workspace import Progress
 
@@ -45,8 +46,10 @@ def run(
     """Train and attack what `runs` does not hold yet, and return both sweeps."""
     wanted = _items(task)
     found = run_items(list(wanted.values()), task, runs, progress=progress, tell=tell)
-    written = [collect([one]).rows[0] for one in found]
-    rows = {size: ModelRow.from_json(row) for size, row in zip(wanted, written, strict=True)}
+    rows = {
+        size: ModelRuns(item.label, tuple(collect([one]).runs))
+        for (size, item), one in zip(wanted.items(), found, strict=True)
+    }
     over_k, over_l = _sweeps(task)
     dataset, settings = task.load().name, task.describe()
     everything = collect(found).to_json(command)
@@ -70,10 +73,7 @@ def run(
         data={
             **everything,
             "schema": SCHEMA,
-            "rows": [
-                {**row, "k": k, "l": l}
-                for (k, l), row in zip(wanted, written, strict=True)  # noqa: E741
-            ],
+            "rows": [{**row.first, "k": k, "l": l} for (k, l), row in rows.items()],  # noqa: E741
             "seeds": list(task.seeds),
             "reproduction": settings,
         },
@@ -113,16 +113,11 @@ def _items(task: PaperTask) -> dict[Size, Item]:
     return items
 
 
-def _course(rows: dict[Size, ModelRow], sweep: Sequence[Size], *, axis: int) -> Course:
-    undefended, shown = rows[_UNDEFENDED], [rows[size] for size in sweep]
-    return Course(
-        [size[axis] for size in sweep],
-        utility=[row.utility for row in shown],
-        leakage=[row.leakage for row in shown],
-        levels=(undefended.utility.percent, undefended.leakage.percent),
-    )
+def _course(rows: dict[Size, ModelRuns], sweep: Sequence[Size], *, axis: int) -> Course:
+    shown = [rows[size] for size in sweep]
+    return direct_course([size[axis] for size in sweep], shown, rows[_UNDEFENDED])
 
 
-def _cells(size: Size, row: ModelRow) -> list[Cell]:
+def _cells(size: Size, model: ModelRuns) -> list[Cell]:
     name, *numbers = ("undefended", "–", "–") if size == _UNDEFENDED else ("selena", *size)
-    return [*map(Cell, map(str, (name, *numbers))), *row.cells()]
+    return [*map(Cell, map(str, (name, *numbers))), *direct_cells(model)]

@@ -8,7 +8,7 @@ attacks of one audit share the attacker's Split-AI.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 from math import ceil
@@ -209,8 +209,8 @@ def _game(defense: AdversarialRegularization, members: int) -> Work:
 
 def _is_attacked(folder: RunFolder, attacks: Sequence[Attack]) -> bool:
     """Return whether the folder's audit holds all these attacks with these settings."""
-    kept: Mapping[str, Mapping[str, object]] = folder.audited().get("attacks", {})
-    return all(kept.get(a.name, {}).get("settings") == describe(a) for a in attacks)
+    kept = folder.manifest().attack_settings()
+    return all(kept.get(attack.name) == describe(attack) for attack in attacks)
 
 
 def calibrate(task: PaperTask) -> Speed:

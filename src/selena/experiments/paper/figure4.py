@@ -5,9 +5,8 @@ Tang et al., USENIX Security 2022, Figure 4: can early stopping do what SELENA d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from selena.attacks.signals import SignalName
 from selena.auditing.report import AuditReport
@@ -19,13 +18,14 @@ from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, plan_lines
 from selena.experiments.paper.document import Document, TextTable
-from selena.experiments.paper.figures import ModelRow, notes
-from selena.experiments.paper.plots import Course, draw_courses
+from selena.experiments.paper.figures import direct_cells, direct_course, notes
+from selena.experiments.paper.plots import draw_courses
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import RunSettings, cases
 from selena.experiments.results import make_workspace
 from selena.registry import build_attacks
+from selena.reports.runs import ModelRuns, run_of_audit
 from selena.reports.table import Cell
 from selena.seeding import child_seed
 from selena.workspace import Progress, Silent
@@ -34,44 +34,6 @@ SCHEMA = "selena-figure4/2"
 TITLES = ("Model", "Epoch", "Train acc.", "Test acc.", "Best direct attack")
 ATTACKS: tuple[str, ...] = get_args(SignalName)
 """Direct attacks without training; each epoch is attacked with all of them."""
-
-
-@dataclass(frozen=True)
-class Figure4Row:
-    """One attacked model.
-
-    Attributes:
-        epoch: finished epochs of the undefended run, from 1; None for SELENA.
-        model: its figures.
-        audit: its audit without each attack's figures, ROC curve and histogram, for the JSON.
-    """
-
-    epoch: int | None
-    model: ModelRow
-    audit: dict[str, Any]
-
-    @classmethod
-    def of(cls, report: AuditReport, epoch: int | None = None) -> Figure4Row:
-        """Return the row of a model with this report."""
-        whole = report.to_json()
-        direct = whole["families"]["direct"]
-        kept = [name for name in whole if name.startswith(("train", "test"))]
-        audit = {
-            **{name: whole[name] for name in (*kept, "verdict")},
-            "families": {
-                "direct": {name: direct[name] for name in ("figures", "strongest_on_evaluation")}
-            },
-        }
-        return cls(epoch, ModelRow.from_json(audit), audit)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return self.audit if self.epoch is None else {"epoch": self.epoch, **self.audit}
-
-    def cells(self) -> list[Cell]:
-        """Return its line of the table, under `TITLES`."""
-        name, epoch = ("selena", "–") if self.epoch is None else ("undefended", str(self.epoch))
-        return [Cell(name), Cell(epoch), *self.model.cells()]
 
 
 def items(task: PaperTask) -> list[Item]:
@@ -107,20 +69,17 @@ def run(
     ((_, report),) = run_items(items(task), task, runs, progress=progress, tell=tell)
     rows = _epochs(task, runs, progress or Silent())
     tell(f"undefended: {len(rows)} epochs attacked")
-    selena = Figure4Row.of(report)
+    selena = _model("selena", report)
     dataset, settings = task.load().name, task.describe()
-    course = Course(
-        [row.epoch for row in rows if row.epoch is not None],
-        utility=[row.model.utility for row in rows],
-        leakage=[row.model.leakage for row in rows],
-        levels=(selena.model.utility.percent, selena.model.leakage.percent),
-    )
+    lines = [*((str(epoch), model) for epoch, model in rows.items()), ("–", selena)]
     return Document(
         name="figure4",
         title=f"Figure 4 on {dataset}: early stopping",
-        table=TextTable(TITLES, [row.cells() for row in (*rows, selena)]),
+        table=TextTable(
+            TITLES, [[Cell(model.label), Cell(at), *direct_cells(model)] for at, model in lines]
+        ),
         figure=draw_courses(
-            [("epoch of the undefended run", course)],
+            [("epoch of the undefended run", direct_course([*rows], [*rows.values()], selena))],
             title=f"Early stopping, {dataset}",
             what="undefended",
             levels="SELENA",
@@ -134,8 +93,8 @@ def run(
             "environment": describe_environment(),
             "reproduction": settings,
             "seeds": list(task.seeds),
-            "rows": [row.to_json() for row in rows],
-            "selena": selena.to_json(),
+            "rows": [{"epoch": epoch, **model.first} for epoch, model in rows.items()],
+            "selena": selena.first,
         },
     )
 
@@ -147,7 +106,8 @@ _CAPTION = (
 )
 
 
-def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Figure4Row]:
+def _epochs(task: PaperTask, runs: Path, progress: Progress) -> dict[int, ModelRuns]:
+    """Return the attacked undefended model after each epoch, from 1."""
     (seed,), dataset = task.seeds, task.load()
     (case,) = cases(task.settings(["undefended"]), seed)
     defense, plan, split = (
@@ -158,7 +118,7 @@ def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Figure4Row]
     assert isinstance(defense, Undefended)
     attacks = build_attacks(ATTACKS, plan, dataset)
     workspace = make_workspace(runs, RunSettings(device=task.device), progress)
-    rows = []
+    rows = {}
     models = every_epoch(
         defense,
         split.train,
@@ -169,10 +129,14 @@ def _epochs(task: PaperTask, runs: Path, progress: Progress) -> list[Figure4Row]
     with progress.step("Epochs", plan.training.epochs) as bar:
         for epoch, model in models:
             report = run_audit(model, split, attacks, seed=child_seed(seed, "audit"))
-            rows.append(Figure4Row.of(report, epoch))
+            rows[epoch] = _model("undefended", report)
             bar.advance()
     workspace.clear()
     return rows
+
+
+def _model(name: str, report: AuditReport) -> ModelRuns:
+    return ModelRuns(name, (run_of_audit(report).excerpt("direct"),))
 
 
 def _check(task: PaperTask) -> None:

@@ -1,21 +1,14 @@
-"""Computes the quantities of tables and drawings from rows of results."""
+"""What the tables and drawings of several reproductions share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
-from selena.experiments.paper.plots import Value
+from selena.experiments.paper.plots import Course, Value
 from selena.experiments.paper.task import PaperTask
-from selena.reports.table import (
-    Cell,
-    Quantity,
-    accuracy_quantity,
-    figure_quantity,
-    figures_by_row,
-)
+from selena.reports.runs import ModelRuns
+from selena.reports.table import Cell, Quantity
 
 
 def drawn(quantity: Quantity) -> Value:
@@ -28,70 +21,17 @@ def drawn(quantity: Quantity) -> Value:
     return Value(mean, mean - spread, mean + spread)
 
 
-@dataclass(frozen=True)
-class ModelRow:
-    """One model of a figure: how useful it is, and the best direct attack on it.
-
-    Attributes:
-        train_accuracy: on its training records, in [0, 1].
-        test_accuracy: on evaluation non-members, in [0, 1].
-        attack_accuracy: balanced accuracy of the best direct attack, in [0, 1].
-    """
-
-    train_accuracy: Quantity
-    test_accuracy: Quantity
-    attack_accuracy: Quantity
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> ModelRow:
-        """Return the model that a row of `figure4.json` or of `ablation.json` describes.
-
-        Rows of `selena-figure4/1` hold their attack under another key.
-        """
-        attack = (
-            accuracy_quantity([row["direct"]], "balanced_accuracy")
-            if "direct" in row
-            else attack_quantity([row], "direct")
-        )
-        train, test = (accuracy_quantity([row], f"{part}_accuracy") for part in ("train", "test"))
-        return cls(train, test, attack)
-
-    @property
-    def utility(self) -> Value:
-        """Test accuracy in percent."""
-        return drawn(self.test_accuracy)
-
-    @property
-    def leakage(self) -> Value:
-        """Accuracy of the attack in percent."""
-        return drawn(self.attack_accuracy)
-
-    def cells(self) -> list[Cell]:
-        """Return the three figures as cells of a table."""
-        return [
-            quantity.cell()
-            for quantity in (self.train_accuracy, self.test_accuracy, self.attack_accuracy)
-        ]
+def direct_cells(model: ModelRuns) -> list[Cell]:
+    """Return train accuracy, test accuracy, and accuracy of the best direct attack as cells."""
+    accuracies = [model.accuracy(f"{part}_accuracy") for part in ("train", "test")]
+    return [each.cell() for each in (*accuracies, model.attack_accuracy("direct"))]
 
 
-def attack_quantity(rows: Sequence[Mapping[str, Any]], family: str | None = None) -> Quantity:
-    """Return the attack accuracy per row, over all families or of one."""
-    return figure_quantity(figures_by_row(rows, "balanced_accuracy", family))
-
-
-def quantity_on_evaluation(rows: Sequence[Mapping[str, Any]]) -> Quantity:
-    """Return the accuracy of the best attack on evaluation records.
-
-    This is the paper's convention, which is biased upwards.
-    """
-    best = [
-        max(
-            (family["strongest_on_evaluation"] for family in row["families"].values()),
-            key=lambda each: float(each["balanced_accuracy"]),
-        )
-        for row in rows
-    ]
-    return accuracy_quantity(best, "balanced_accuracy")
+def direct_course(x: Sequence[int], models: Sequence[ModelRuns], level: ModelRuns) -> Course:
+    """Return test accuracy and best direct attack of models in order, and those of `level`."""
+    *utility, level_utility = (drawn(m.accuracy("test_accuracy")) for m in (*models, level))
+    *leakage, level_leakage = (drawn(m.attack_accuracy("direct")) for m in (*models, level))
+    return Course(x, utility, leakage, levels=(level_utility.percent, level_leakage.percent))
 
 
 def notes(task: PaperTask) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from selena.auditing.report import AuditReport
 from selena.errors import StoreError
@@ -46,7 +45,7 @@ def run_items(
             workspace = make_workspace(runs, settings, progress)
             for item in bundle:
                 folder = train(item.case, runs, workspace)
-                before, audited = kept_audit(folder), folder.audited()
+                before, audited = _last_report(folder), folder.audited()
                 report = attack(
                     folder,
                     item.attacks,
@@ -54,7 +53,7 @@ def run_items(
                     attack_settings=task.scale.attack_settings,
                     data_dir=task.data_dir,
                 )
-                if before.get("attacks", {}).items() >= folder.audit()["attacks"].items():
+                if before is not None and _holds(before, report):
                     folder.save_audited(audited)  # the same and more: nothing found is forgotten
                 found.append((folder, report))
                 tell(f"{item.label}: {_news(report)}")
@@ -63,12 +62,21 @@ def run_items(
     return found
 
 
-def kept_audit(folder: RunFolder) -> dict[str, Any]:
-    """Return the folder's audit, empty where it was not attacked yet."""
+def _last_report(folder: RunFolder) -> AuditReport | None:
+    """Return the folder's report, None where it was not attacked yet or is damaged."""
     try:
-        return folder.audit()
+        return folder.report()
     except StoreError:
-        return {}
+        return None
+
+
+def _holds(before: AuditReport, now: AuditReport) -> bool:
+    """Return whether every attack of `now` is in `before` with the same figures."""
+    old = before.attacks
+    return all(
+        name in old and old[name].to_json() == result.to_json()
+        for name, result in now.attacks.items()
+    )
 
 
 def _news(report: AuditReport) -> str:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from selena.experiments.paper.budget import PlanLine, plan_lines
 from selena.experiments.paper.document import Document, TextTable
-from selena.experiments.paper.figures import attack_quantity, drawn, notes, quantity_on_evaluation
+from selena.experiments.paper.figures import drawn, notes
 from selena.experiments.paper.plots import Point, draw_tradeoff
 from selena.experiments.paper.published import Published, published, real_name
 from selena.experiments.paper.runs import Tell, run_items
 from selena.experiments.paper.task import Item, PaperTask
 from selena.experiments.pipeline import cases
 from selena.experiments.results import collect
-from selena.reports.table import Cell, accuracy_quantity
+from selena.reports.runs import ModelRuns, Run
+from selena.reports.table import Cell
 from selena.types import Family
 from selena.workspace import Progress
 
@@ -78,16 +78,15 @@ def run(
     """Train and attack what `runs` does not hold yet, and return the table."""
     found = run_items(items(task), task, runs, progress=progress, tell=tell)
     results = collect(found)
-    rows = results.rows
     dataset = task.load().name
     paper = published(dataset)
     settings = task.describe()
     return Document(
         name="table2",
         title=f"Table 2 on {dataset}",
-        table=TextTable(TITLES, lines(rows, dataset)),
+        table=TextTable(TITLES, lines(results.runs, dataset)),
         figure=draw_tradeoff(
-            [_point(_of(rows, name), paper.get(name)) for name in DEFENSES],
+            [_point(_of(results.runs, name), paper.get(name)) for name in DEFENSES],
             title=f"Privacy against utility, {dataset}",
             published_label=_published_label(dataset),
         ),
@@ -116,30 +115,30 @@ _CAPTION = (
 )
 
 
-def lines(rows: Sequence[dict[str, Any]], dataset: str) -> list[list[Cell]]:
+def lines(runs: Sequence[Run], dataset: str) -> list[list[Cell]]:
     """Return one line of cells per defense, followed by the paper's line if there is one.
 
     Args:
-        rows: results as `selena run` has them; rows of one defense are its seeds.
+        runs: results; runs of one defense are its seeds.
         dataset: the data set's name.
     """
     found = []
     for name in DEFENSES:
-        found.append(_our_line(name, _of(rows, name)))
+        found.append(_our_line(_of(runs, name)))
         if name in published(dataset):
             label = _published_label(dataset)
             found.append(_published_line(name, published(dataset)[name], label))
     return found
 
 
-def _our_line(name: str, rows: Sequence[dict[str, Any]]) -> list[Cell]:
-    accuracies = [accuracy_quantity(rows, f"{part}_accuracy").cell() for part in ("train", "test")]
+def _our_line(model: ModelRuns) -> list[Cell]:
+    accuracies = [model.accuracy(f"{part}_accuracy").cell() for part in ("train", "test")]
     families = [
-        attack_quantity(rows, family).cell() if family in rows[0]["families"] else Cell(_NOTHING)
+        model.attack_accuracy(family).cell() if family in model.families else Cell(_NOTHING)
         for family in FAMILIES
     ]
-    overall = [attack_quantity(rows).cell(), quantity_on_evaluation(rows).cell()]
-    return [Cell(name), Cell("this run"), *accuracies, *families, *overall]
+    overall = [model.attack_accuracy().cell(), model.accuracy_on_evaluation().cell()]
+    return [Cell(model.label), Cell("this run"), *accuracies, *families, *overall]
 
 
 def _published_line(name: str, line: Published, label: str) -> list[Cell]:
@@ -154,11 +153,11 @@ def _published_line(name: str, line: Published, label: str) -> list[Cell]:
     return [Cell(name), Cell(label), *map(cell, names)]
 
 
-def _point(rows: Sequence[dict[str, Any]], line: Published | None) -> Point:
+def _point(model: ModelRuns, line: Published | None) -> Point:
     return Point(
-        rows[0]["defense"],
-        utility=drawn(accuracy_quantity(rows, "test_accuracy")),
-        leakage=drawn(attack_quantity(rows)),
+        model.label,
+        utility=drawn(model.accuracy("test_accuracy")),
+        leakage=drawn(model.attack_accuracy()),
         published=(line.test_accuracy, line.best) if line else None,
     )
 
@@ -193,5 +192,5 @@ def _about_images(task: PaperTask) -> list[str]:
     ]
 
 
-def _of(rows: Sequence[dict[str, Any]], defense: str) -> list[dict[str, Any]]:
-    return [row for row in rows if row["defense"] == defense]
+def _of(runs: Sequence[Run], defense: str) -> ModelRuns:
+    return ModelRuns(defense, tuple(run for run in runs if run.head.defense == defense))

@@ -9,8 +9,8 @@ from typing import Any
 
 from selena.auditing.vulnerability import ClassLeakage
 from selena.reports.page.drawing import Axis, Band, Chart, Series, around
-from selena.reports.page.runs import ModelRuns
-from selena.reports.table import Quantity, attack_words, figure_quantity, percent
+from selena.reports.runs import ModelRuns
+from selena.reports.table import Quantity, attack_words, percent
 
 COLORS = 7
 """Number of colors that a theme has for defenses: "c0" to "c6"."""
@@ -151,7 +151,7 @@ def _draw_classes(label: str, classes: Sequence[ClassLeakage], color: str, scale
 def draw_tradeoff(models: Sequence[ModelRuns]) -> Chart:
     """Draw test accuracy against the accuracy of the best attack, one marker per defense."""
     points = [
-        (i, model, _with_ends(model.accuracy("test_accuracy")), _with_ends(_leakage(model)))
+        (i, model, _with_ends(model.accuracy("test_accuracy")), _with_ends(model.attack_accuracy()))
         for i, model in enumerate(models)
         if model.is_attacked
     ]
@@ -184,10 +184,6 @@ def draw_tradeoff(models: Sequence[ModelRuns]) -> Chart:
         guess=50.0,
         height=400,
     )
-
-
-def _leakage(model: ModelRuns) -> Quantity:
-    return figure_quantity(model.figures("balanced_accuracy"))
 
 
 def _with_ends(figure: Quantity) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from selena.auditing.figure import figures_of, fpr_of
-from selena.reports.page.runs import ModelRuns
+from selena.reports.runs import ModelRuns
 
 _SIZES = {
     "known_members": "Known members",

@@ -20,8 +20,8 @@ from selena.reports.page import tables
 from selena.reports.page.charts import draw_classes, draw_roc, draw_scores, draw_tradeoff
 from selena.reports.page.drawing import Chart
 from selena.reports.page.method import about, facts, limits, settings
-from selena.reports.page.runs import ModelRuns, Run, ordered_families, runs_by_model
 from selena.reports.page.words import summarize_models, verdict_limits
+from selena.reports.runs import ModelRuns, Run, ordered_families, runs_by_model
 from selena.reports.table import (
     CANARY_TITLES,
     FEW,

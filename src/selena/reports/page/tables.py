@@ -16,8 +16,8 @@ from selena.auditing.vulnerability import (
     report_exposure,
 )
 from selena.errors import DataError
-from selena.reports.page.runs import ModelRuns, Run, baseline_of
 from selena.reports.page.words import one_in
+from selena.reports.runs import ModelRuns, Run, baseline_of
 from selena.reports.table import FEW, Cell, accuracy_quantity, attack_words
 
 TITLES = (

@@ -11,7 +11,7 @@ from typing import get_args
 from selena.auditing.figure import EPSILON, Figure, chance, fpr_of, tpr_metric
 from selena.auditing.verdict import LIMITS, Level
 from selena.auditing.vulnerability import report_exposure
-from selena.reports.page.runs import ModelRuns, baseline_of
+from selena.reports.runs import ModelRuns, baseline_of
 from selena.reports.table import attack_words, percent
 from selena.types import Family
 

@@ -16,7 +16,6 @@ from selena.errors import ConfigError
 from selena.files.writing import atomic_path, together, write_text
 from selena.reports.page.charts import draw_roc
 from selena.reports.page.render import page_environment
-from selena.reports.page.runs import ordered_families, run_of_audit, runs_by_model
 from selena.reports.page.words import VERDICTS
 from selena.reports.release.facts import (
     NOT_TESTED,
@@ -33,6 +32,7 @@ from selena.reports.release.facts import (
 from selena.reports.release.model_card import model_card_section
 from selena.reports.release.pdf import as_pdf
 from selena.reports.release.requirements import requirements
+from selena.reports.runs import ordered_families, run_of_audit, runs_by_model
 from selena.reports.table import FEW
 
 _KINDS = (".html", ".pdf")

@@ -1,18 +1,41 @@
-"""The input of a page: runs, grouped under one name if they differ only in their seed."""
+"""Runs as tables and pages read them, grouped under one name if they differ only in their seed."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
-from selena.auditing.figure import Figure
+from selena.auditing.figure import Figure, figures_of
 from selena.auditing.report import AuditReport
 from selena.auditing.verdict import Verdict, over_seeds
-from selena.reports.table import Quantity, accuracy_quantity, figures_by_row
+from selena.reports.table import Quantity, accuracy_quantity, figure_quantity
 from selena.types import Family
+
+
+@dataclass(frozen=True)
+class RunHead:
+    """The part of a row that is not its audit.
+
+    Attributes:
+        defense: name of the defense, or of another model.
+        seed: the seed of everything that was drawn.
+        dataset: name of the records.
+        synthetic: whether the records are synthetic.
+        selected_on_evaluation: whether the weights were selected on evaluation data.
+    """
+
+    defense: str
+    seed: int
+    dataset: str
+    synthetic: bool
+    selected_on_evaluation: bool = False
+
+    def row(self, report: AuditReport) -> dict[str, Any]:
+        """Return the row of a model with this report, in the format `selena-run/2`."""
+        return {**asdict(self), **report.to_json()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +51,37 @@ class Run:
     row: dict[str, Any]
     report: AuditReport | None = None
     manifest: dict[str, Any] | None = None
+
+    @property
+    def head(self) -> RunHead:
+        """What was trained."""
+        return RunHead(**{part.name: self.row[part.name] for part in fields(RunHead)})
+
+    @property
+    def families(self) -> list[str]:
+        """The families of its attacks."""
+        return list(self.row["families"])
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of its audit."""
+        return Verdict.from_json(self.row["verdict"])
+
+    def figures(self, family: str | None = None) -> dict[str, Figure]:
+        """Return its figures by metric, over all families or of one."""
+        return figures_of(self.row, family)
+
+    def accuracy(self, name: str) -> Quantity:
+        """Return the accuracy "train_accuracy" or "test_accuracy"."""
+        return accuracy_quantity([self.row], name)
+
+    def excerpt(self, family: str) -> Run:
+        """Return accuracies, verdict, and the figures of one family, without its curves."""
+        kept = [name for name in self.row if name.startswith(("train", "test"))]
+        found = self.row["families"][family]
+        figures = {name: found[name] for name in ("figures", "strongest_on_evaluation")}
+        row = {name: self.row[name] for name in (*kept, "verdict")}
+        return Run({**row, "families": {family: figures}})
 
 
 def run_of_audit(
@@ -47,14 +101,7 @@ def run_of_audit(
         seed: the audit's seed.
         synthetic: whether the records are synthetic.
     """
-    head = {
-        "defense": name,
-        "seed": seed,
-        "dataset": dataset,
-        "synthetic": synthetic,
-        "selected_on_evaluation": False,
-    }
-    return Run({**head, **report.to_json()}, report)
+    return Run(RunHead(name, seed, dataset, synthetic).row(report), report)
 
 
 UNDEFENDED = "undefended"
@@ -85,7 +132,7 @@ class ModelRuns:
     @property
     def families(self) -> list[str]:
         """The families of attacks that were run on any seed."""
-        return ordered_families([family for row in self.rows for family in row["families"]])
+        return ordered_families([family for run in self.runs for family in run.families])
 
     @property
     def is_attacked(self) -> bool:
@@ -94,12 +141,27 @@ class ModelRuns:
 
     def figures(self, metric: str, family: str | None = None) -> list[Figure]:
         """Return one figure per seed, over all families or of one."""
-        return figures_by_row(self.rows, metric, family)
+        return [run.figures(family)[metric] for run in self.runs]
+
+    def attack_accuracy(self, family: str | None = None) -> Quantity:
+        """Return the accuracy of the strongest attack, over all families or of one."""
+        return figure_quantity(self.figures("balanced_accuracy", family))
+
+    def accuracy_on_evaluation(self) -> Quantity:
+        """Return the accuracy of the best attack on evaluation records: biased upwards."""
+        best = [
+            max(
+                (family["strongest_on_evaluation"] for family in row["families"].values()),
+                key=lambda each: float(each["balanced_accuracy"]),
+            )
+            for row in self.rows
+        ]
+        return accuracy_quantity(best, "balanced_accuracy")
 
     @property
     def verdict(self) -> Verdict:
         """The highest verdict that more than half of the seeds reach or exceed."""
-        return over_seeds([Verdict.from_json(row["verdict"]) for row in self.rows])
+        return over_seeds([run.verdict for run in self.runs])
 
     def accuracy(self, name: str) -> Quantity:
         """Return the accuracy "train_accuracy" or "test_accuracy"."""
