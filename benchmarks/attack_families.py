@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.page import how_made
+from selena import infer_attribute
 from selena.attacks import (
     FlipNoiseAttack,
     OneQueryAttack,
@@ -47,7 +48,6 @@ from selena.metrics import (
     precision_and_recall,
     precision_at_k,
 )
-from selena.models.attribute_inference import infer_attribute
 from selena.registry import build_defense
 from selena.training.loss_trace import LossTrace
 from selena.training.plans import PLANS

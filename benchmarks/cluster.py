@@ -32,13 +32,12 @@ from selena.experiments.paper import table2
 from selena.experiments.paper.task import PaperTask, scale_named
 from selena.files.writing import write_json
 from selena.networks.mlp import MLP
-from selena.pools.choose import Machines
 from selena.seeding import torch_generator
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.workspace import Workspace
+from selena.workspace import Machines, Workspace
 from tests.cluster.hosts import cluster
 
 DATASET, SCALE = "digits", "quick"

@@ -20,6 +20,9 @@ from torch import Tensor
 from selena.errors import ConfigError, StoreError
 from selena.files.writing import atomic_path, sweep
 
+ALONE = ("local", "here")
+"""Executors that need no cluster."""
+
 T = TypeVar("T")
 
 
@@ -69,6 +72,33 @@ class NoLog:
 
     def scalars(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
         """Keep nothing."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Which machines train long ensembles, by the options of `selena run`; see `Workspace`.
+
+    Attributes:
+        executor: "local", "ray", "ray://HOST:PORT" or "dask://HOST:PORT".
+        mixed: whether machines of a cluster that round differently from this one may take part.
+        task_gpus: GPUs, or the share of one, per task of a cluster; 0 to use `device`.
+    """
+
+    executor: str = "local"
+    mixed: bool = False
+    task_gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_executor(self.executor)
+
+
+def check_executor(executor: str) -> None:
+    """Raise `ConfigError` unless there is an executor of this name."""
+    if executor not in (*ALONE, "ray") and not executor.startswith(("ray://", "dask://")):
+        raise ConfigError(
+            f"Unknown executor {executor!r}. Use local, ray (the cluster of RAY_ADDRESS, or one "
+            "on this machine), ray://HOST:PORT or dask://HOST:PORT."
+        )
 
 
 @dataclass(frozen=True)

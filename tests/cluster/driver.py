@@ -28,13 +28,12 @@ from selena.experiments.results import run
 from selena.files.writing import atomic_path
 from selena.networks.mlp import MLP
 from selena.pools import ray_pool
-from selena.pools.choose import Machines
 from selena.seeding import torch_generator
 from selena.training import executor
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
-from selena.workspace import Workspace
+from selena.workspace import Machines, Workspace
 from tests.experiments.conftest import TINY
 
 NETWORKS = 8

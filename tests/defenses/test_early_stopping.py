@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from selena.defenses.early_stopping import EarlyStopping, every_epoch
+from selena.defenses.early_stopping import EarlyStopping
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, StoreError
+from selena.experiments.paper.epochs import every_epoch
 from selena.training.network_state import NetworkState
 from selena.workspace import Workspace
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records

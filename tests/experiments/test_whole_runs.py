@@ -19,9 +19,9 @@ from selena.experiments.paper.task import PaperTask
 from selena.experiments.pipeline import RunSettings
 from selena.experiments.results import make_workspace, run
 from selena.experiments.store import RunFolder
-from selena.pools.choose import Machines
 from selena.pools.remote import TaskNeeds, Terms, conditions_here, work
 from selena.training import executor
+from selena.workspace import Machines
 from tests.experiments.conftest import TINY
 
 RAY = Machines(executor="ray")

@@ -34,10 +34,9 @@ from selena.experiments.paper.worst_case_pool import PoolAnswers
 from selena.experiments.paper.worst_case_tuning import KNOBS, Knob, candidates, tune
 from selena.metrics.one_run import EpsilonBound
 from selena.metrics.roc import roc_curve
-from selena.pools.choose import Machines
 from selena.registry import DEFENSES, build_defense
 from selena.training.plans import Plan
-from selena.workspace import Workspace
+from selena.workspace import Machines, Workspace
 from tests.attacks.test_reference_model import Machine
 from tests.test_registry import dataset
 

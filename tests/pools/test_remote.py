@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from selena.errors import ClusterError, ConfigError, TrainingError
-from selena.pools.choose import Machines, is_remote, open_cluster, task_device
+from selena.pools.choose import is_remote, open_cluster, task_device
 from selena.pools.ray_pool import Node, connect
 from selena.pools.remote import (
     Conditions,
@@ -26,7 +26,7 @@ from selena.pools.remote import (
     task_name,
     work,
 )
-from selena.workspace import Workspace, save_tensors
+from selena.workspace import Machines, Workspace, save_tensors
 
 
 def threads_now() -> int:

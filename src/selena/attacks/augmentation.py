@@ -47,6 +47,7 @@ class AugmentationAttack:
     access: ClassVar[Access] = "label"
     needs: ClassVar[Needs] = "features"
     features: ClassVar[tuple[FeatureKind, ...]] = ("image",)
+    queries: ClassVar[int] = len(AUGMENTATIONS)
 
     mode: Literal["count", "classifier"] = "count"
     _: KW_ONLY
@@ -86,7 +87,7 @@ class AugmentationAttack:
             max_batch=self.max_batch,
             progress=(workspace or Workspace()).progress,
         )
-        every = RobustnessScorer(correct, len(AUGMENTATIONS), known)
+        every = RobustnessScorer(correct, self.queries, known)
         if self.mode == "count":
             return every
         train, calibration = hold_out(known, self.held_out, seed)

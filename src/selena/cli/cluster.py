@@ -10,11 +10,11 @@ from selena.cli import options
 from selena.errors import ClusterError
 from selena.files.escaping import printable
 from selena.files.writing import write_json
-from selena.pools.choose import Machines, open_cluster
+from selena.pools.choose import open_cluster
 from selena.pools.ray_pool import look
 from selena.pools.remote import Conditions
 from selena.training.executor import worker_count, worker_threads
-from selena.workspace import Workspace
+from selena.workspace import Machines, Workspace
 
 cluster_app = typer.Typer(
     help="Check which machines of a cluster may take part.",

@@ -23,8 +23,8 @@ from selena.experiments.paper.budget import PlanLine, Speed, calibrate, total
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.task import PaperTask, scale_named
 from selena.files.escaping import printable
-from selena.pools.choose import Machines
 from selena.reports.console import literal
+from selena.workspace import Machines
 
 reproduce_app = typer.Typer(
     help="Reproduce the paper's table and figures, next to the published ones.",

@@ -5,22 +5,13 @@ Compared with SELENA in Tang et al. 2022, Figure 4; as a defense in Song & Mitta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
-from torch import Tensor, nn
-
-from selena.defenses.single import SingleNetwork, fit_single
-from selena.defenses.undefended import Undefended
-from selena.environment.fingerprint import code_digest, fingerprint, tensor_digest
-from selena.environment.processor import numeric_environment
-from selena.errors import ConfigError, StoreError
-from selena.training.job import Job
-from selena.training.model import NetworkModel, restore_network
+from selena.defenses.single import SingleNetwork
+from selena.errors import ConfigError
 from selena.training.recipe import Recipe
 from selena.types import Records
-from selena.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -47,61 +38,3 @@ class EarlyStopping(SingleNetwork):
         if self.epoch is None:
             return replace(self.recipe, selection="validation")
         return replace(self.recipe, selection="last", epochs=self.epoch)
-
-
-def every_epoch(
-    undefended: Undefended,
-    train: Records,
-    validation: Records,
-    *,
-    seed: int,
-    workspace: Workspace | None = None,
-) -> Iterator[tuple[int, NetworkModel]]:
-    """Train one undefended model and yield (epoch, model after that epoch), from epoch 1.
-
-    One training serves the whole of Figure 4. Each model equals `EarlyStopping` at that epoch,
-    except that weights are kept in float16. They are artifacts of the workspace, from which killed
-    training resumes; without a folder they stay in memory.
-
-    Raises:
-        StoreError: an epoch's artifact was deleted after the run was finished.
-    """
-    workspace = workspace or Workspace()
-    recipe = replace(undefended.recipe, selection="last")
-    digest, numeric = tensor_digest(train.x, train.y), numeric_environment(workspace.device)
-    key = fingerprint(undefended, digest, seed, code_digest(), numeric)
-    in_memory: dict[str, dict[str, Tensor]] = {}
-
-    def name(epoch: int) -> str:
-        return f"epoch-{epoch}-{key[:24]}"
-
-    def keep(_job: Job, epoch: int, network: nn.Module) -> None:
-        # Copies, because training continues in the network's own tensors. Statistics of features
-        # may be too large for float16 and stay as they are.
-        weights = {key: t.detach().cpu().clone() for key, t in network.state_dict().items()}
-        weights |= {key: weights[key].half() for key, _ in network.named_parameters()}
-        if workspace.folder is None:
-            in_memory[name(epoch)] = weights
-        else:
-            workspace.save(name(epoch), weights)
-
-    fit_single(
-        undefended.network,
-        undefended.num_classes,
-        recipe,
-        train,
-        validation,
-        name="every-epoch",
-        seed=seed,
-        workspace=workspace,
-        on_epoch=keep,
-    )
-    for epoch in range(1, recipe.epochs + 1):
-        weights = in_memory.pop(name(epoch), None) or workspace.load(name(epoch))
-        if weights is None:
-            raise StoreError(f"{workspace.folder} lacks epoch {epoch}. Delete the folder.")
-        model = restore_network(undefended.network, undefended.num_classes, weights)
-        yield (
-            epoch,
-            replace(model, network=model.network.to(workspace.device), device=workspace.device),
-        )

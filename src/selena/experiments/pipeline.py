@@ -25,12 +25,11 @@ from selena.experiments.numeric_settings import (
     report_numeric_differences,
 )
 from selena.experiments.store import RunFolder
-from selena.pools.choose import Machines
 from selena.registry import build_attacks, build_defense
 from selena.seeding import child_seed
 from selena.training.plans import PLANS, Plan
 from selena.types import AuditSplit, Dataset, Defense
-from selena.workspace import Progress, Workspace, check_device
+from selena.workspace import Machines, Progress, Workspace, check_device
 
 Selection = Literal["last", "validation", "paper"]
 

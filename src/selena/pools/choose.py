@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from selena.errors import ClusterError, ConfigError
 from selena.pools.dask_pool import DaskPool
 from selena.pools.ray_pool import RayPool, look
 from selena.pools.remote import Conditions, TaskNeeds, conditions_here
-from selena.workspace import Workspace
-
-_ALONE = ("local", "here")
-
-
-@dataclass(frozen=True)
-class Machines:
-    """Which machines train long ensembles, by the options of `selena run`; see `Workspace`.
-
-    Attributes:
-        executor: "local", "ray", "ray://HOST:PORT" or "dask://HOST:PORT".
-        mixed: whether machines of a cluster that round differently from this one may take part.
-        task_gpus: GPUs, or the share of one, per task of a cluster; 0 to use `device`.
-    """
-
-    executor: str = "local"
-    mixed: bool = False
-    task_gpus: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_executor(self.executor)
-
-
-def check_executor(executor: str) -> None:
-    """Raise `ConfigError` unless there is an executor of this name."""
-    if executor not in (*_ALONE, "ray") and not executor.startswith(("ray://", "dask://")):
-        raise ConfigError(
-            f"Unknown executor {executor!r}. Use local, ray (the cluster of RAY_ADDRESS, or one "
-            "on this machine), ray://HOST:PORT or dask://HOST:PORT."
-        )
+from selena.workspace import ALONE, Workspace, check_executor
 
 
 def is_remote(workspace: Workspace) -> bool:
     """Return whether long work goes to a cluster."""
     check_executor(workspace.executor)
-    return workspace.executor not in _ALONE
+    return workspace.executor not in ALONE
 
 
 def task_device(workspace: Workspace) -> str:

@@ -11,13 +11,13 @@ from typing import get_args
 from selena.attacks.signals import SignalName
 from selena.auditing.report import AuditReport
 from selena.auditing.run import run_audit
-from selena.defenses.early_stopping import every_epoch
 from selena.defenses.undefended import Undefended
 from selena.environment.description import describe_environment
 from selena.environment.version import __version__
 from selena.errors import ConfigError
 from selena.experiments.paper.budget import PlanLine, Work, defense_trainings, plan_lines
 from selena.experiments.paper.document import Document, TextTable
+from selena.experiments.paper.epochs import every_epoch
 from selena.experiments.paper.figures import direct_cells, direct_course, notes
 from selena.experiments.paper.plots import draw_courses
 from selena.experiments.paper.runs import Tell, run_items

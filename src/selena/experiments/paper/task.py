@@ -11,9 +11,8 @@ from selena.config import merged
 from selena.data.paper import paper_partition
 from selena.errors import ConfigError, unknown_name
 from selena.experiments.pipeline import Case, DataSettings, RunSettings, load_data
-from selena.pools.choose import Machines
 from selena.types import Dataset
-from selena.workspace import Progress
+from selena.workspace import Machines, Progress
 
 
 @dataclass(frozen=True)
