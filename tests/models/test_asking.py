@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -10,10 +11,12 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -128,6 +131,14 @@ class Refused(Exception):
 def test_retry_after_is_kept_to(asked: str, seconds: float, pauses: list[float]) -> None:
     ask(Counted({1: Refused(429, Retry_After=asked)}), retries=1)
     assert pauses == [seconds]
+
+
+def test_a_response_is_closed_before_the_retry(pauses: list[float]) -> None:
+    # From Python 3.14 on, an open one is a ResourceWarning.
+    error = HTTPError("http://localhost", 503, "busy", Message(), io.BytesIO())
+    ask(Counted({1: error}), retries=1)
+    assert error.closed
+    assert pauses == [1]
 
 
 def test_a_refusal_that_lasts_is_not_repeated(pauses: list[float]) -> None:
@@ -403,8 +414,11 @@ def test_a_server_in_trouble_is_asked_again(
 
 def test_a_server_that_fails_loses_no_answer(server: Server, tmp_path: Path) -> None:
     server.trouble = {5: 500}
-    with pytest.raises(SelenaError, match="HTTPError: HTTP Error 500"):
+    with pytest.raises(SelenaError, match="HTTPError: HTTP Error 500") as failed:
         ask(server.model, batch_size=16, cache=tmp_path)
+    cause = failed.value.__cause__
+    assert isinstance(cause, HTTPError)
+    cause.close()
     before = server.requests
     assert ask(server.model, batch_size=16, cache=tmp_path).to_json() == expected()
     assert server.requests - before == 2 + 2  # probes, and the last 32 records

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from time import sleep
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import numpy as np
@@ -150,6 +151,7 @@ class Asking:
                     attempt + 1,
                     self._retries,
                 )
+                _close(error)
                 sleep(pause)
         raise AssertionError  # the last attempt returns or raises
 
@@ -299,6 +301,12 @@ def _pause(error: Exception, attempt: int) -> float:
     if asked is not None and (seconds := _seconds(str(asked))) is not None:
         return min(max(seconds, 0.0), _LONGEST_ASKED_FOR)
     return float(min(2.0 ** min(attempt, 10), _LONGEST_PAUSE))
+
+
+def _close(error: Exception) -> None:
+    """Close the response that an error of `urllib` holds: nobody else gets to see the error."""
+    if isinstance(error, HTTPError) and error.fp is not None:
+        error.close()
 
 
 def _seconds(asked: str) -> float | None:
