@@ -14,8 +14,9 @@ from selena.auditing.results import AttackResult
 from selena.auditing.scoring import Scored
 from selena.reports.figures import draw_report
 from selena.reports.markdown import render_markdown
+from selena.reports.results import Results
 from selena.reports.runs import run_of_audit
-from selena.reports.table import FEW, summarize_rows, table_cells
+from selena.reports.table import FEW, AttackSeconds, summarize_rows, table_cells
 from tests.auditing.synthetic import attack, levels, report
 
 LEAK = levels([0, 400, 550, 50], [0, 600, 395, 5])
@@ -47,12 +48,12 @@ def row_of(
     return run_of_audit(report(*attacks, test=test), name=defense, seed=seed).row
 
 
-def texts(rows: list[dict[str, Any]], seconds: dict[str, float] | None = None) -> list[list[str]]:
+def texts(rows: list[dict[str, Any]], seconds: AttackSeconds | None = None) -> list[list[str]]:
     return [[f"{c.text} {c.spread}".strip() for c in line] for line in table_cells(rows, seconds)]
 
 
 def test_one_seed_shows_intervals_per_family() -> None:
-    first, second = texts([row()], {"selena/direct": 90.0})
+    first, second = texts([row()], {("selena", 0): {"modified_entropy": 90.0}})
     assert first == [
         "selena",
         "100.0 99.6–100.0",
@@ -63,6 +64,32 @@ def test_one_seed_shows_intervals_per_family() -> None:
         "5.0 0.0–6.5",
     ]
     assert second[:4] == ["", "", "", "label-only: boundary, global 1 query"]
+
+
+def test_time_is_that_of_the_named_attack() -> None:
+    """Other attacks of its family take longer; seeds may name different ones."""
+    one, other = attack("one", STRONGER), attack("other", LEAK)
+    swapped = attack("one", LEAK), attack("other", STRONGER)
+    rows = [row_of(one, other), row_of(*swapped, seed=1)]
+    seconds = {
+        ("selena", 0): {"one": 1.0, "other": 3600.0},
+        ("selena", 1): {"one": 3600.0, "other": 2.0},
+    }
+    assert texts(rows[:1], seconds)[0][3] == "direct: one, global 1 query, 1.0 s"
+    assert texts(rows, seconds)[0][3] == "direct: one, global (or 1 other) 1 query, 1.5 s"
+    assert texts(rows, {})[0][3] == "direct: one, global (or 1 other) 1 query"
+    page = render_markdown(rows, title="T", command="c", seconds=seconds)
+    assert "(1 query, 1.5 s)" in page
+    assert "A time is that of the named attack alone" in page
+    assert "A time is" not in render_markdown(rows, title="T", command="c", seconds={})
+
+
+def test_results_know_times_by_attack() -> None:
+    run = run_of_audit(report(attack("one", LEAK)), name="selena", seed=2)
+    timings = {"made": {"train_seconds": 5.0, "attack_seconds": {"one": 1.5}}}
+    assert Results([run]).attack_seconds == {}
+    kept = Results([run], timings=timings, folders=[Path("runs/made")])
+    assert kept.attack_seconds == {("selena", 2): {"one": 1.5}}
 
 
 def test_an_attack_that_needs_gradients_says_so() -> None:

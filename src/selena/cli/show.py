@@ -17,7 +17,7 @@ from selena.files.escaping import printable
 from selena.files.writing import is_standard_output, together, write_json
 from selena.reports.console import SafeConsole, literal
 from selena.reports.results import Results
-from selena.reports.table import canary_words
+from selena.reports.table import canary_words, time_words
 from selena.reports.terminal import (
     audit_notes,
     audit_table,
@@ -43,16 +43,11 @@ def wide_console(*files: Path | None) -> Console:
     return SafeConsole(stderr=stderr, width=_WIDTH)
 
 
-def show_rows(
-    console: Console,
-    rows: Sequence[dict[str, Any]],
-    *,
-    title: str,
-    seconds: dict[str, float] | None = None,
-) -> None:
-    """Print rows of results as one table with notes."""
+def show_results(console: Console, results: Results, *, title: str) -> None:
+    """Print results as one table with notes."""
+    rows, seconds = results.rows, results.attack_seconds
     console.print(results_table(rows, title=title, seconds=seconds))
-    for note in results_notes(rows):
+    for note in filter(None, [*results_notes(rows), time_words(seconds)]):
         console.print(note, markup=False)
     planted = canary_table(rows)
     if planted:
@@ -122,7 +117,7 @@ def finish(
             write_json(json_out, {**results.to_json(command), **(more or {})})
             written.append(json_out)
         also()
-    show_rows(console, results.rows, title=title, seconds=results.family_seconds)
+    show_results(console, results, title=title)
     for path in written:
         show_written(console, path)
     return written

@@ -103,7 +103,6 @@ def read_results(folders: Sequence[Path]) -> Results:
         runs,
         settings={name: asdict(manifest.settings) for name, manifest in named.items()},
         timings={name: asdict(manifest.timings) for name, manifest in named.items()},
-        family_seconds={},
         folders=list(folders),
     )
 
@@ -125,11 +124,6 @@ def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:
     with_manifests = [(folder.path, folder.manifest(), report) for folder, report in found]
     order = list(dict.fromkeys(manifest.settings.defense for _, manifest, _ in with_manifests))
     ordered = sorted(with_manifests, key=lambda each: order.index(each[1].settings.defense))
-    times: dict[str, list[float]] = {}
-    for _, manifest, report in ordered:
-        for family in report.families:
-            seconds = sum(r.scores.seconds for r in report.attacks.values() if r.family == family)
-            times.setdefault(f"{manifest.settings.defense}/{family}", []).append(seconds)
     return Results(
         [Run(manifest.row(report), report, manifest.to_json()) for _, manifest, report in ordered],
         settings={path.name: asdict(manifest.settings) for path, manifest, _ in ordered},
@@ -137,6 +131,5 @@ def collect(found: Sequence[tuple[RunFolder, AuditReport]]) -> Results:
             path.name: {**asdict(manifest.timings), "attack_seconds": report.timings()}
             for path, manifest, report in ordered
         },
-        family_seconds={name: sum(values) / len(values) for name, values in times.items()},
         folders=[path for path, _, _ in ordered],
     )

@@ -12,12 +12,14 @@ from selena.files.escaping import markdown, markdown_code
 from selena.reports.table import (
     CANARY_TITLES,
     TITLES,
+    AttackSeconds,
     Cell,
     canary_cells,
     canary_words,
     few_words,
     table_cells,
     table_figures,
+    time_words,
 )
 
 
@@ -27,7 +29,7 @@ def render_markdown(
     title: str,
     command: str,
     figure: str | None = None,
-    seconds: dict[str, float] | None = None,
+    seconds: AttackSeconds | None = None,
 ) -> str:
     """Return the report of `rows` (as `selena run` has them) as Markdown.
 
@@ -55,6 +57,7 @@ def render_markdown(
             canary_lines=canaries,
             canary_words=canary_words(rows),
             few=few_words(table_figures(rows)),
+            times=time_words(seconds),
             rows=rows,
             synthetic=any(row["synthetic"] for row in rows),
             flagged=any(row["selected_on_evaluation"] for row in rows),

@@ -13,7 +13,7 @@ from selena.files.writing import together, write_json, write_text
 from selena.reports.markdown import render_markdown
 from selena.reports.page.render import render_page
 from selena.reports.runs import Run
-from selena.reports.table import summarize_rows
+from selena.reports.table import AttackSeconds, summarize_rows
 
 SCHEMA = "selena-run/2"
 
@@ -26,20 +26,26 @@ class Results:
         runs: one per defense and seed; equal seeds give equal rows.
         settings: all settings of each run, by run folder.
         timings: seconds of training and of each attack, by run folder.
-        family_seconds: seconds of each family's attacks, mean over seeds, by "defense/family".
         folders: the run folders, in the order of `runs`; empty if nothing was kept on disk.
     """
 
     runs: Sequence[Run]
     settings: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
-    family_seconds: dict[str, float] = field(default_factory=dict)
     folders: Sequence[Path] = ()
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per run, in the format `selena-run/2`."""
         return [run.row for run in self.runs]
+
+    @property
+    def attack_seconds(self) -> AttackSeconds:
+        """Seconds of each attack; empty where the timings do not tell."""
+        return {
+            (run.head.defense, run.head.seed): self.timings[path.name].get("attack_seconds", {})
+            for run, path in zip(self.runs, self.folders, strict=False)  # there may be no folders
+        }
 
     def to_json(self, command: str) -> dict[str, Any]:
         """Return rows, their means over seeds, costs, and what is needed to repeat them."""
@@ -65,7 +71,7 @@ class Results:
             title=title,
             command=command,
             figure=paths[2].name,
-            seconds=self.family_seconds,
+            seconds=self.attack_seconds,
         )
         with together():
             write_json(paths[0], self.to_json(command))

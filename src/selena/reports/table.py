@@ -35,6 +35,13 @@ CANARY_TITLES = (
 
 _FPR = "0.01"
 _LOW = tpr_metric(0.01)
+AttackSeconds = Mapping[tuple[str, int], Mapping[str, float]]
+"""Seconds of each attack by its name, by defense and seed.
+
+Attacks that are fitted together share that time equally. Answers and an attacker's networks that
+several attacks use count for the first of them.
+"""
+
 FEW = "†"
 """Marks a TPR whose interval is wide because few false positives are allowed."""
 
@@ -117,6 +124,16 @@ def few_words(figures: Iterable[Figure]) -> str:
     )
 
 
+def time_words(seconds: AttackSeconds | None) -> str:
+    """Return the explanation of the times of `table_cells`; empty if it shows none."""
+    if not any((seconds or {}).values()):
+        return ""
+    return (
+        "A time is that of the named attack alone; answers and networks that several attacks use "
+        "count for the first of them."
+    )
+
+
 def figures_by_row(
     rows: Iterable[Mapping[str, Any]], metric: str, family: str | None = None
 ) -> list[Figure]:
@@ -176,16 +193,16 @@ def _canary_moments(repeats: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table_cells(
-    rows: Sequence[dict[str, Any]], seconds: dict[str, float] | None = None
+    rows: Sequence[dict[str, Any]], seconds: AttackSeconds | None = None
 ) -> list[list[Cell]]:
     """Return one line of cells per defense and family, under `TITLES`.
 
-    Each line names the attack with the highest accuracy. An AUC or a TPR of another attack names
-    that attack.
+    Each line names the attack with the highest accuracy, and its cost alone. An AUC or a TPR of
+    another attack names that attack.
 
     Args:
         rows: results as `selena run` has them; rows of one defense are its seeds.
-        seconds: time that each family's attacks took, by "defense/family".
+        seconds: see `AttackSeconds`; without them no time is shown.
     """
     lines = []
     for defense, repeats in _by_defense(rows):
@@ -203,7 +220,7 @@ def table_cells(
             lines.append(
                 [
                     *head,
-                    _attack_cell(family, deciding, (seconds or {}).get(f"{defense}/{family}")),
+                    _attack_cell(family, deciding, _times(repeats, deciding, seconds or {})),
                     figure_cell(deciding),
                     figure_cell(figures_by_row(repeats, "auc", family), names),
                     figure_cell(figures_by_row(repeats, _LOW, family), names),
@@ -321,14 +338,24 @@ def attack_words(name: str, others: int = 0) -> str:
     return f"{words} (or {others} other)" if others else words
 
 
-def _attack_cell(family: str, bests: Sequence[Figure], seconds: float | None) -> Cell:
-    """Name the family's best attack, its queries per record, and the family's time."""
+def _times(
+    repeats: Sequence[Mapping[str, Any]], bests: Sequence[Figure], seconds: AttackSeconds
+) -> list[float]:
+    """Return the seconds of the best attack of each seed that has some."""
+    pairs = zip(repeats, bests, strict=True)
+    found = (seconds.get((row["defense"], row["seed"]), {}).get(best.name) for row, best in pairs)
+    return [each for each in found if each is not None]
+
+
+def _attack_cell(family: str, bests: Sequence[Figure], seconds: Sequence[float]) -> Cell:
+    """Name the family's best attack, its queries per record, and its mean time."""
     inside = " (white-box)" if any(best.access == "gradient" for best in bests) else ""
     name, others = _one_of(best.attack for best in bests)
     queries = fmean(best.queries_per_record for best in bests)
     cost = f"{queries:.3g} {'query' if queries == 1 else 'queries'}"
     words = attack_words(name) + inside + (f" (or {others} other)" if others else "")
-    return Cell(f"{family}: {words}", f"{cost}{_duration(seconds)}")
+    time = f", {_duration(fmean(seconds))}" if seconds else ""
+    return Cell(f"{family}: {words}", f"{cost}{time}")
 
 
 def _one_of(attacks: Iterable[str]) -> tuple[str, int]:
@@ -352,7 +379,5 @@ def _moments(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f", {seconds:.1f} s" if seconds < 60 else f", {seconds / 60:.1f} min"
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

@@ -13,6 +13,7 @@ from selena.reports.table import (
     CANARY_TITLES,
     FEW,
     TITLES,
+    AttackSeconds,
     Cell,
     attack_words,
     canary_cells,
@@ -39,7 +40,7 @@ def results_table(
     rows: Sequence[dict[str, Any]],
     *,
     title: str | None = None,
-    seconds: dict[str, float] | None = None,
+    seconds: AttackSeconds | None = None,
 ) -> Table:
     """Return rows of results (as `selena run` has them) as one table.
 
