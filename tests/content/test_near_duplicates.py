@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from selena.content import near_duplicates
+from selena.content import near_duplicates, neighbours
 from selena.content.near_duplicates import (
     LARGEST,
     MOST_COPIES,
@@ -70,6 +70,19 @@ def test_copies_of_numbers_are_found() -> None:
     assert pairs_found(units) == COPIED
     # A thousandth of the records may be linked by chance: 6 are beyond six standard deviations.
     assert others_linked(units) <= 6
+
+
+def test_cells_invent_no_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A cell holds few of the 50 records around a prototype, and strangers beside them.
+    draw = numpy_generator(7, "clusters")
+    prototypes = draw.random((60, 600)) < 0.25
+    x = np.repeat(prototypes, 50, axis=0) ^ (draw.random((3_000, 600)) < 1 / 8)
+    both = np.concatenate([x, x[:COPIED] ^ (np.arange(600) < 4)]).astype(np.uint8)
+    monkeypatch.setattr(neighbours, "EXACT", 0)
+    monkeypatch.setattr(neighbours, "_PER_CELL", 200)
+    units = units_of(both)
+    assert (units[:COPIED] == units[len(x) :]).all()
+    assert (np.bincount(units)[units[COPIED : len(x)]] > 1).mean() < 0.01
 
 
 def test_a_large_offset_hides_no_copy() -> None:

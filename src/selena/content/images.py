@@ -31,7 +31,9 @@ _FIRST, _LAST = _SHIFTS.clamp_min(0), SIDE + _SHIFTS.clamp_max(0)
 _COUNT = (_LAST - _FIRST)[:, None] * (_LAST - _FIRST)
 
 
-def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+def nearest_images(
+    x: Any, k: int, only: Int64[np.ndarray, " m"] | None = None
+) -> tuple[Float64[np.ndarray, "m k"], Int64[np.ndarray, "m k"]]:
     """Return distances and rows of the k nearest images with near descriptors, sorted.
 
     A distance is the root of one minus the highest correlation of the overlapping pixels, over
@@ -40,6 +42,7 @@ def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np
     Args:
         x: n x channels x height x width, or with the channels last.
         k: number of neighbours, below n.
+        only: rows whose descriptors are compared with all n, as for `nearest`.
     """
     n = x.shape[0]
     gray = torch.empty(n, SIDE, SIDE, dtype=torch.float32)
@@ -51,10 +54,11 @@ def nearest_images(x: Any, k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np
         )[:, 0]
         gray[part] = small - small.mean(dim=(1, 2), keepdim=True)  # correlations round less
         described[part] = _descriptors(gray[part])
-    _, rows = nearest(vectors_of(described), k)
-    distances = np.empty((n, k))
-    for part in in_chunks(n, max(1, _CHUNK // k)):
-        distances[part] = _apart(gray[part], gray[torch.from_numpy(rows[part])])
+    _, rows = nearest(vectors_of(described), k, only)
+    mine = gray if only is None else gray[torch.from_numpy(only)]
+    distances = np.empty(rows.shape)
+    for part in in_chunks(len(rows), max(1, _CHUNK // k)):
+        distances[part] = _apart(mine[part], gray[torch.from_numpy(rows[part])])
     order = distances.argsort(axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 

@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy import sparse
 
+from selena.content import neighbours
 from selena.content.images import nearest_images
 from selena.content.neighbours import nearest
 from selena.content.vectors import Vectors, vectors_of
@@ -113,15 +114,16 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
     if near_duplicates == "exact" or few:
         return _links([], [], [], 0.0)
     k = min(MOST_COPIES + 1, n - 1)
-    if isinstance(records, Vectors):
-        squared, rows = nearest(records, k)
-        # Distances of bits are whole numbers, which may be off by half a step.
-        distances, step = (squared, 0.5) if records.bits else (np.sqrt(squared), 0.0)
-    else:
-        distances, rows, step = *nearest_images(records, k), 0.0
+    distances, rows = _nearest(records, k)
     if near_duplicates == "auto":
+        # Distances of bits are whole numbers, which may be off by half a step.
+        step = 0.5 if isinstance(records, Vectors) and records.bits else 0.0
         limit = gap_limit(distances)
         near = _before_gap(distances, limit, step)
+        only = np.flatnonzero(near.any(axis=1))
+        if len(only) and n > neighbours.EXACT:  # cells miss neighbours: are there really gaps?
+            distances[only], rows[only] = _nearest(records, k, only)
+            near = _before_gap(distances, limit, step)
     else:
         limit = float(near_duplicates)
         near = distances <= limit
@@ -137,6 +139,16 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
         )
         return _links([], [], [], limit)
     return links
+
+
+def _nearest(
+    records: Any, k: int, only: Int64[np.ndarray, " m"] | None = None
+) -> tuple[Float64[np.ndarray, "m k"], Int64[np.ndarray, "m k"]]:
+    """Return sorted distances, in the unit of `NearDuplicates`, and rows of k neighbours."""
+    if not isinstance(records, Vectors):
+        return nearest_images(records, k, only)
+    squared, rows = nearest(records, k, only)
+    return squared if records.bits else np.sqrt(squared), rows
 
 
 def _share_in_groups(links: Links, n: int) -> float:

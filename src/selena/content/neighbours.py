@@ -5,6 +5,9 @@ no further dependency. For more than `EXACT` records of many columns, vectors ar
 dimensions, and each one belongs to the cells of its 3 nearest random directions. Only records of
 one cell are compared; distances to these candidates are exact. So time grows with n and not with
 its square, and memory is that of one cell and of n x 3 k candidates.
+
+Neighbours in other cells are missed, and then others look like the only ones that are near. Rows
+for which this matters can be compared with all records, in the 64 dimensions (`only`).
 """
 
 from __future__ import annotations
@@ -26,25 +29,39 @@ _TREE = 15  # most columns for which a k-d tree is faster than brute force
 _PROJECTED = 64
 _CELLS = 3  # cells per record
 _PER_CELL = 5_000
+_WIDE = 128  # candidates among all records, of which projected distances bring up some strangers
 _CHUNK = 4096
 
 
 def nearest(
-    vectors: Vectors, k: int
-) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    vectors: Vectors, k: int, only: Int64[np.ndarray, " m"] | None = None
+) -> tuple[Float64[np.ndarray, "m k"], Int64[np.ndarray, "m k"]]:
     """Return squared distances and rows of each record's k nearest others, the nearest first.
 
     Args:
         vectors: n records.
         k: number of neighbours, below n.
+        only: rows to compare with all n records instead of those of their cells; None for a search
+            for every record, m = n, in cells unless `_is_exact`.
     """
-    dense = not sparse.issparse(vectors.values)
-    if len(vectors) <= EXACT or (dense and vectors.width <= _TREE):
+    mine = np.arange(len(vectors)) if only is None else only
+    if _is_exact(vectors):
         points = vectors.rows(slice(None))
-        rows = _search(points, None, k, "auto" if dense and vectors.width <= _TREE else "brute")
+        tree = not sparse.issparse(points) and vectors.width <= _TREE
+        rows = _search(points, points[mine], k + 1, "auto" if tree else "brute")
     else:
-        rows = _by_cells(vectors, k)
-    return _sorted(vectors, rows, k)
+        points = _projected(vectors)
+        if only is None:
+            rows = _by_cells(points, k)
+        else:
+            rows = _search(points, points[mine], min(_WIDE, len(points)), "brute")
+    return _sorted(vectors, mine, rows, k)
+
+
+def _is_exact(vectors: Vectors) -> bool:
+    """Return whether `nearest` compares all pairs, in effect: few records, or few columns."""
+    few = not sparse.issparse(vectors.values) and vectors.width <= _TREE
+    return few or len(vectors) <= EXACT
 
 
 def _search(points: Any, queries: Any, k: int, algorithm: str) -> Int64[np.ndarray, "m k"]:
@@ -56,24 +73,24 @@ def _search(points: Any, queries: Any, k: int, algorithm: str) -> Int64[np.ndarr
 
 
 def _sorted(
-    vectors: Vectors, rows: Int64[np.ndarray, "n c"], k: int
-) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    vectors: Vectors, mine: Int64[np.ndarray, " m"], rows: Int64[np.ndarray, "m c"], k: int
+) -> tuple[Float64[np.ndarray, "m k"], Int64[np.ndarray, "m k"]]:
     """Return the k nearest of candidates by exact distances; ties go to the lower row."""
-    n, width = rows.shape
+    m, width = rows.shape
     rows = np.sort(rows, axis=1)
-    gaps = np.empty((n, width))
-    for part in in_chunks(n, max(1, _CHUNK // width)):
-        mine = np.repeat(np.arange(n)[part], width)
-        gaps[part] = squared_distances(vectors, mine, rows[part].ravel()).reshape(-1, width)
+    gaps = np.empty((m, width))
+    for part in in_chunks(m, max(1, _CHUNK // width)):
+        repeated = np.repeat(mine[part], width)
+        gaps[part] = squared_distances(vectors, repeated, rows[part].ravel()).reshape(-1, width)
     gaps[:, 1:][rows[:, 1:] == rows[:, :-1]] = np.inf  # found in several cells
-    gaps[rows == np.arange(n)[:, None]] = np.inf
+    gaps[rows == mine[:, None]] = np.inf
     order = gaps.argsort(axis=1, kind="stable")[:, :k]
     return np.take_along_axis(gaps, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _by_cells(vectors: Vectors, k: int) -> Int64[np.ndarray, "n c"]:
+def _by_cells(points: Float32[np.ndarray, "n d"], k: int) -> Int64[np.ndarray, "n c"]:
     """Return candidates for each record's k nearest, including itself: k + 1 per cell."""
-    points, n = _projected(vectors), len(vectors)
+    n = len(points)
     count = max(_CELLS, round(_CELLS * n / _PER_CELL))
     pivots = numpy_generator(0, "pivots").choice(n, min(n, count), replace=False)
     # Directions from the center: cells of pivots near the center would hold too many records.
