@@ -1,6 +1,7 @@
-"""The table attack x budget on Location30: what so many reference models find.
+"""The table attack x budget: what so many reference models find.
 
     python -m benchmarks.budgets --data-dir downloads --out results/location30-budgets.json
+    python -m benchmarks.budgets --dataset purchase100-synthetic --out FILE
 
 Per defense one pool of models is trained on halves of 2,000 records. Eight of them are the target
 in turn, and 4, 16 and 64 of the others its reference models. Trained matrices stay in `--folder`.
@@ -29,7 +30,9 @@ from selena.defenses.undefended import Undefended
 from selena.files.writing import write_json
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.roc import roc_curve
+from selena.networks import NetworkFactory
 from selena.networks.mlp import MLP
+from selena.networks.resnet import CIFAR10_MEAN, CIFAR10_STD, small_resnet
 from selena.training.recipe import Recipe
 from selena.types import Records
 
@@ -48,10 +51,14 @@ ATTACKS: dict[str, tuple[StatisticName, StatisticSettings]] = {
 }
 
 
-def defenses(features: int, classes: int) -> dict[str, Any]:
-    network = MLP(features, classes, hidden=(256,))
-    recipe = Recipe(epochs=40, batch_size=64)
-    private = Recipe(epochs=20, batch_size=64)
+def defenses(features: tuple[int, ...], classes: int) -> dict[str, Any]:
+    """Return the defenses with networks small enough to train hundreds: for tables or images."""
+    if len(features) == 1:
+        network: NetworkFactory = MLP(features[0], classes, hidden=(256,))
+        recipe, private = Recipe(epochs=40, batch_size=64), Recipe(epochs=20, batch_size=64)
+    else:
+        network = small_resnet(classes, CIFAR10_MEAN, CIFAR10_STD)
+        recipe = private = Recipe(epochs=20, batch_size=64)
     return {
         "undefended": Undefended(network, classes, recipe),
         "dp_sgd": DPSGD(network, classes, private, target_epsilon=8.0),
@@ -127,19 +134,20 @@ def rows_of(matrix: ReferenceMatrix) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="folder of Location30's archive")
+    parser.add_argument("--dataset", default="location30", help="name, or an archive's path")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data set's archive")
     parser.add_argument("--folder", type=Path, default=Path("runs/budgets"))
     parser.add_argument("--defense", action="append", choices=DEFENSES)
     parser.add_argument("--runs", type=int, default=66, help="models per defense")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    data = load("location30", data_dir=options.data_dir)
+    data = load(options.dataset, data_dir=options.data_dir)
     order = torch.randperm(len(data.records), generator=torch.Generator().manual_seed(SEED))
     pool = data.records.take(order[:POOL])
     validation = data.records.take(order[POOL : POOL + VALIDATION])
     options.folder.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, training in defenses(pool.x.shape[1], data.num_classes).items():
+    for name, training in defenses(tuple(pool.x.shape[1:]), data.num_classes).items():
         if options.defense and name not in options.defense:
             continue
         matrix, cost = matrix_of(name, training, pool, validation, options.folder, options.runs)
@@ -151,6 +159,7 @@ def main() -> None:
     if options.out:
         result = {
             **how_made("budgets"),
+            "dataset": options.dataset,
             "records": POOL,
             "targets": TARGETS,
             "seed": SEED,
