@@ -1,8 +1,11 @@
-"""A release says the same version and date everywhere."""
+"""A release says the same version, date and Pythons everywhere."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from publish.ready import disagreements
 
 ROOT = Path(__file__).resolve().parents[1]
+WORKFLOW = ROOT / ".github/workflows/checks.yml"
 TOLD = (
     "CHANGELOG.md",
     "CITATION.cff",
@@ -35,3 +39,29 @@ def test_a_place_with_another_version_is_named(changed: str, tmp_path: Path) -> 
     found = disagreements(tmp_path)
     assert found
     assert changed in found[0]
+
+
+def supported_pythons() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    prefix = "Programming Language :: Python :: "
+    versions = [c.removeprefix(prefix) for c in project["classifiers"] if c.startswith(prefix)]
+    assert project["requires-python"] == f">={versions[0]}"
+    return versions
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md", "constraints.txt"])
+def test_supported_pythons_agree_everywhere(name: str) -> None:
+    told = re.findall(r"Python (3\.\d+) to (3\.\d+)", (ROOT / name).read_text(encoding="utf-8"))
+    assert told == [(supported_pythons()[0], supported_pythons()[-1])]
+
+
+@pytest.mark.skipif(not WORKFLOW.is_file(), reason="the sdist has no workflows")
+def test_every_supported_python_is_tested() -> None:
+    workflow = WORKFLOW.read_text(encoding="utf-8")
+    matrix = re.search(r"python: (\[.*\])", workflow)
+    assert matrix
+    assert json.loads(matrix[1]) == supported_pythons()
+    newest = workflow[workflow.index("  newest:") :]
+    told = re.search(r'python-version: "(.*)"', newest)
+    assert told
+    assert told[1] == supported_pythons()[-1]
