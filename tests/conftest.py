@@ -62,9 +62,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Check shapes and types in every test."""
-    first_calls.begin_test()
+    first_calls.begin_test(item.nodeid.partition("[")[0])
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 jaxtyping's import hook decorates every function of the package. Its checks of a call take longer
 than most of these functions, half of the suite's time; to prepare a function for them takes
-milliseconds more. So a function is prepared when it is first called, and one that is defined in
-another, hence anew in each call, is not checked at all. With `SELENA_CHECK_EVERY_CALL=1`, as
+milliseconds more. So a function is prepared when a test first calls it, the cases of a test count
+as one test, and a function that is defined in another, hence anew in each call, is not checked at
+all. With `SELENA_CHECK_EVERY_CALL=1`, as
 continuous integration has it, every call of every function is checked.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import jaxtyping
 
 _check_every_call = jaxtyping.jaxtyped
+_test = ""
 _tests = 0
 
 
@@ -27,10 +29,12 @@ def install() -> None:
         jaxtyping.jaxtyped = _decorator  # type: ignore[assignment]
 
 
-def begin_test() -> None:
-    """Check each first call anew."""
-    global _tests  # noqa: PLW0603
-    _tests += 1
+def begin_test(name: str) -> None:
+    """Check each first call anew, unless this test was begun before, with another case."""
+    global _test, _tests  # noqa: PLW0603
+    if name != _test:
+        _test = name
+        _tests += 1
 
 
 def _decorator(*, typechecker: Any) -> Callable[[Any], Any]:
@@ -49,7 +53,7 @@ def _decorate(check: Callable[[Any], Any], found: Any) -> Any:
 
 def _first_calls(check: Callable[[Any], Any], function: Any) -> Any:
     checked: Any = None
-    test: int | None = None
+    test = 0  # what is called before any test is not checked
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -23,12 +23,25 @@ class Pair:
 
 def test_first_call_of_a_function_is_checked() -> None:
     checked = CHECK(double)
-    for _ in range(2):
+    for i in range(2):
         with pytest.raises(Exception, match="Type-check error"):
             checked("2")
         assert checked("2") == "22"
-        first_calls.begin_test()
+        first_calls.begin_test(str(i))
     assert checked(2) == 4
+
+
+def test_cases_of_a_test_count_as_one() -> None:
+    checked = CHECK(double)
+    first_calls.begin_test("a")
+    checked(1)
+    first_calls.begin_test("a")
+    assert checked("2") == "22"
+
+
+def test_calls_before_any_test_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_calls, "_tests", 0)
+    assert CHECK(double)("2") == "22"
 
 
 def test_records_are_checked_when_they_are_made() -> None:
