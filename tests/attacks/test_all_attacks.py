@@ -203,7 +203,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def briefly(attack: Attack) -> Attack:
-    """Train for one epoch only, where it does not matter what is learned."""
+    """Train for one epoch and search in few steps, where it does not matter what is found."""
     if isinstance(attack, NeuralAttack):
         return replace(attack, epochs=1)
     if isinstance(attack, ShadowNeuralAttack):
@@ -214,6 +214,10 @@ def briefly(attack: Attack) -> Attack:
     if isinstance(attack, ReferenceModelAttack):
         recipe = replace(REFERENCE.recipe, epochs=1)
         return replace(attack, defense=replace(REFERENCE, recipe=recipe))
+    if isinstance(attack, OneQueryAttack | YOQOAttack):
+        return replace(attack, recipe=replace(attack.recipe, epochs=1))
+    if isinstance(attack, BoundaryDistanceAttack):
+        return replace(attack, steps=10, searches=2)
     return attack
 
 

@@ -11,16 +11,23 @@ from selena.auditing.oracle import MeteredOracle
 from selena.errors import ConfigError, DataError
 from selena.networks.mlp import MLP
 from selena.training.recipe import Recipe
+from selena.workspace import Workspace
 from tests.attacks.planted import CLASSES, Constant, audit_split
 
 RECIPE = Recipe(epochs=60, batch_size=8, learning_rate=0.01, precision="float32")
 ATTACK = YOQOAttack(MLP(20, CLASSES, hidden=(32,)), CLASSES, RECIPE, runs=4)
 
 
-def fitted(oracle: MeteredOracle) -> YOQOScorer:
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Where surrogates are kept, so that these tests train them once."""
+    return Workspace(folder=tmp_path_factory.mktemp("yoqo"))
+
+
+def fitted(oracle: MeteredOracle, workspace: Workspace) -> YOQOScorer:
     split = audit_split("numbers")
     known = replace(split.known, candidates=split.evaluation.joined()[0])
-    return ATTACK.fit(oracle, known, seed=0)
+    return ATTACK.fit(oracle, known, seed=0, workspace=workspace)
 
 
 def sure(favored: int) -> nn.Module:
@@ -42,9 +49,9 @@ def test_loss_wants_the_label_of_those_that_saw() -> None:
     assert surrogates.probabilities(x, saw).argmax(dim=1).tolist() == [0, 1]
 
 
-def test_each_record_is_asked_about_once() -> None:
+def test_each_record_is_asked_about_once(workspace: Workspace) -> None:
     oracle = MeteredOracle(Constant(), "label")
-    scorer = fitted(oracle)
+    scorer = fitted(oracle, workspace)
     assert oracle.queries == 0
     records = audit_split("numbers").evaluation.joined()[0]
     scores = scorer.score(records)
@@ -53,8 +60,8 @@ def test_each_record_is_asked_about_once() -> None:
     assert torch.equal(scores > 0, records.y == 0)
 
 
-def test_copies_lower_the_loss() -> None:
-    scorer = fitted(MeteredOracle(Constant(), "label"))
+def test_copies_lower_the_loss(workspace: Workspace) -> None:
+    scorer = fitted(MeteredOracle(Constant(), "label"), workspace)
     records = audit_split("numbers").evaluation.joined()[0]
     still = replace(scorer, moves=replace(scorer.moves, steps=0))
     kept = records.y == 0
@@ -62,8 +69,8 @@ def test_copies_lower_the_loss() -> None:
     assert after > before  # fewer of those that did not see a record keep its label
 
 
-def test_strangers_and_bad_settings_are_refused() -> None:
-    scorer = fitted(MeteredOracle(Constant(), "label"))
+def test_strangers_and_bad_settings_are_refused(workspace: Workspace) -> None:
+    scorer = fitted(MeteredOracle(Constant(), "label"), workspace)
     stranger = audit_split("numbers", 40).evaluation.joined()[0]
     with pytest.raises(DataError, match="not among the candidates"):
         scorer.score(stranger)
