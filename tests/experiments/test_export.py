@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from selena.seeding import numpy_generator
 from selena.training.batches import as_input
 from selena.workspace import Workspace
 
-onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+# Not imported here: that takes every worker a second, and only deep tests need them.
+pytestmark = pytest.mark.skipif(
+    not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="onnx, onnxscript or onnxruntime is not installed",
+)
 
 QUICK = {"epochs": 1, "precision": "float32"}
 PLAN = {"hidden": [8], "n_submodels": 2, "n_nonmodels": 1, "training": QUICK, "distillation": QUICK}
@@ -70,6 +73,7 @@ def check(run: RunFolder, path: Path, *, probabilities: bool = False) -> None:
     expected = case.build_defense(dataset).restore(run.load_model()).logits(x)
     if probabilities:
         expected = expected.softmax(dim=1)
+    onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(path.read_bytes())
     for n in (1, 2, 7):
         (answer,) = session.run([done.output], {"x": as_input(x[:n]).numpy()})
