@@ -15,13 +15,15 @@ from scipy.special import expit
 from scipy.stats import norm, spearmanr
 from scipy.stats import t as student_t
 
-from selena.attacks import reference_scores
+from selena.attacks import reference_answers
+from selena.attacks.reference_answers import Answers
 from selena.attacks.reference_scores import (
     base_scores,
     bavaria_scores,
     lira_scores,
     rmia_scores,
 )
+from selena.attacks.reference_variance import own_finds_more
 from selena.errors import ConfigError, DataError
 from selena.metrics import roc_curve
 
@@ -70,13 +72,37 @@ def test_offline_lira_counts_standard_deviations() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_auto_variance_is_shared_below_64_models() -> None:
-    for runs, variance in ((62, "shared"), (64, "record")):
-        target, references, inside, _ = pool(runs)
-        np.testing.assert_array_equal(
-            lira_scores(target, references, inside),
-            lira_scores(target, references, inside, variance=variance),
-        )
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize(
+    ("runs", "alike", "expected"),
+    [(4, False, "shared"), (8, True, "shared"), (16, False, "record"), (64, False, "record")],
+)
+def test_auto_variance_finds_more(runs: int, alike: bool, expected: str, online: bool) -> None:
+    target, references, inside, _ = pool(runs, 2_000)
+    if not alike:  # half of the records vary a hundredth as much
+        middle = references.mean(axis=0)
+        references[:, ::2] = (middle + (references - middle) / 100)[:, ::2]
+    np.testing.assert_array_equal(
+        lira_scores(target, references, inside, online=online),
+        lira_scores(target, references, inside, online=online, variance=expected),
+    )
+
+
+@pytest.mark.parametrize(("runs", "expected"), [(62, "shared"), (64, "record")])
+def test_auto_variance_without_members(runs: int, expected: str) -> None:
+    target, references, inside, _ = pool(runs)
+    nobody = np.zeros_like(inside)
+    np.testing.assert_array_equal(
+        lira_scores(target, references, nobody, online=False),
+        lira_scores(target, references, nobody, online=False, variance=expected),
+    )
+
+
+def test_auto_variance_does_not_read_the_target() -> None:
+    _, references, inside, truth = pool(16, 2_000)
+    for target in (np.where(truth, 9.0, -9.0), np.zeros(2_000)):
+        answers = Answers.checked(target, references, inside, least=2, online=True)
+        assert not own_finds_more(answers)
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -167,7 +193,7 @@ def test_offline_scores_ignore_models_that_saw_it(name: str) -> None:
 def test_chunks_give_the_scores_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = pool()[:3]
     whole = SCORES[name](*given)
-    monkeypatch.setattr(reference_scores, "_COLUMNS", 7)
+    monkeypatch.setattr(reference_answers, "_COLUMNS", 7)
     np.testing.assert_allclose(SCORES[name](*given), whole, rtol=1e-12)
 
 

@@ -18,15 +18,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from selena.attacks.pool_index import PoolIndex
+from selena.attacks.reference_answers import Answers, booleans, highest_finite, readable
 from selena.attacks.reference_copies import Copies
 from selena.attacks.reference_files import load_matrix, save_matrix
-from selena.attacks.reference_scores import (
-    Answers,
-    booleans,
-    highest_finite,
-    pooled_variances,
-    readable,
-)
 from selena.attacks.reference_statistics import Mask
 from selena.errors import DataError
 from selena.types import Records
@@ -185,12 +179,10 @@ class ReferenceMatrix:
         )
         return replace(found, end=self.end)
 
-    def pooled(self, *, online: bool, least: int) -> list[list[float]]:
-        """Return per query and side the mean variance over all records."""
+    def all_answers(self, *, online: bool, least: int) -> Answers:
+        """Return the reference models' answers about all records, beside a target of zeros."""
         nobody = np.zeros((len(self), self.queries), dtype=self.confidences.dtype)
-        return pooled_variances(
-            self.answers(nobody, np.arange(len(self)), online=online, least=least)
-        )
+        return self.answers(nobody, np.arange(len(self)), online=online, least=least)
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` file or, with one query per record, a `.parquet` file.

@@ -21,9 +21,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from selena.attacks.reference_answers import evaluate, pooled_variances
 from selena.attacks.reference_copies import Copies
 from selena.attacks.reference_matrix import ReferenceMatrix
-from selena.attacks.reference_scores import evaluate, shares_beaten
+from selena.attacks.reference_scores import shares_beaten
 from selena.attacks.reference_statistics import StatisticName, StatisticSettings
 from selena.attacks.reference_training import (
     Training,
@@ -32,6 +33,7 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_matrix,
 )
+from selena.attacks.reference_variance import shares_variance
 from selena.attacks.signals import confidence
 from selena.errors import ConfigError
 from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
@@ -211,7 +213,7 @@ class ReferenceModelScorer:
         """Raise `DataError` unless the matrix holds the known records and enough models."""
         self.references.places(self.calibration.joined()[0])
         if len(self.references):
-            self.references.pooled(online=self.settings.online, least=self._least)
+            self.references.all_answers(online=self.settings.online, least=self._least)
 
     def _evaluate(self, records: Records) -> Float64[np.ndarray, " n"]:
         places = self.references.places(records).numpy()
@@ -233,9 +235,9 @@ class ReferenceModelScorer:
     @cached_property
     def _pooled(self) -> list[list[float]] | None:
         """The variances over all records of the pool, or None for one per record."""
-        if not self.settings.shares_variance(self.statistic, self.references.runs):
-            return None
-        return self.references.pooled(online=self.settings.online, least=self._least)
+        answers = self.references.all_answers(online=self.settings.online, least=self._least)
+        share = shares_variance(self.statistic, self.settings.variance, answers)
+        return pooled_variances(answers) if share else None
 
     @cached_property
     def _population(self) -> Float64[np.ndarray, " m"] | None:

@@ -14,34 +14,24 @@ uses only models that did not, so the models can be trained before the records a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Float64
 
+from selena.attacks.reference_answers import Answers, evaluate, readable
 from selena.attacks.reference_statistics import (
     PRIOR_MODELS,
-    Mask,
-    Matrix,
     Scores,
-    Statistic,
     bavaria_statistic,
     check_rmia,
     check_variance,
     lira_statistic,
-    moments,
     rmia_statistic,
-    shares_variance,
 )
+from selena.attacks.reference_variance import shares_variance
 from selena.errors import ConfigError, DataError
-
-_COLUMNS = 1 << 13  # records that are scored at once: small enough for a processor's caches
-
-Pooled = Sequence[Sequence[float]]
-"""Mean variance over all records, per query and side."""
 
 
 def lira_scores(
@@ -63,7 +53,8 @@ def lira_scores(
         references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         variance: "record" for a variance per record, "shared" for one of all records, "auto" for
-            "record" from 64 reference models on.
+            what finds more members of the reference models at 1 % FPR, each attacked by the others;
+            "shared" with fewer than 4 of them per record and side.
         online: whether models that trained on the record are used.
 
     Returns:
@@ -76,7 +67,8 @@ def lira_scores(
     """
     check_variance(variance)
     answers = Answers.checked(target, references, inside, least=2, online=online)
-    return evaluate(answers, lira_statistic, share=shares_variance(variance, answers.runs))
+    share = shares_variance("lira", variance, answers)
+    return evaluate(answers, lira_statistic, share=share)
 
 
 def rmia_scores(
@@ -211,150 +203,3 @@ def bavaria_scores(
     answers = Answers.checked(target, references, inside, least=2, online=online)
     statistic = partial(bavaria_statistic, prior_models=prior_models)
     return evaluate(answers, statistic, share=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Log-odds of the target and of reference models, and which models trained on which record.
-
-    Attributes:
-        target: n x queries.
-        references: runs x n x queries.
-        sides: two runs x n masks, of the models that trained on a record and of those that did
-            not. Offline the first is None. A second of None is the complement of the first.
-        end: values are clipped to [-end, end].
-    """
-
-    target: Float[np.ndarray, "n q"]
-    references: Float[np.ndarray, "r n q"]
-    sides: tuple[Bool[np.ndarray, "r n"] | None, Bool[np.ndarray, "r n"] | None]
-    end: float
-
-    @classmethod
-    def checked(
-        cls, target: Any, references: Any, inside: Any, *, least: int, online: bool
-    ) -> Answers:
-        """Return the answers in given arrays, checked part by part.
-
-        Raises:
-            DataError: shapes disagree, a value is NaN, or a record has fewer than `least` models on
-                a needed side.
-        """
-        phi, models, mask = (readable(each) for each in (target, references, inside))
-        fits = phi.ndim in (1, 2) and models.shape == (len(models), *phi.shape)
-        if not fits or mask.shape != models.shape[:2]:
-            raise DataError(
-                f"Shapes disagree: target {phi.shape}, references {models.shape}, inside "
-                f"{mask.shape}. Give n log-odds, runs x n log-odds and runs x n booleans."
-            )
-        if phi.ndim == 1:
-            phi, models = phi[:, None], models[:, :, None]
-        mask = booleans(mask)
-        highest = 0.0
-        for part in _parts(len(phi)):
-            for name, values in (("target", phi[part]), ("references", models[:, part])):
-                if np.isnan(values).any():
-                    raise DataError(
-                        f"{name} holds NaN. Leave out records that a model could not answer."
-                    )
-            highest = max(highest, highest_finite(models[:, part]))
-        count = mask.sum(axis=0)
-        counts = {"trained": count, "did not train": len(models) - count}
-        for which in list(counts)[0 if online else 1 :]:
-            fewest = int(counts[which].min(initial=len(models)))
-            if fewest < least:
-                raise DataError(
-                    f"Some record has {fewest} reference models that {which} on it; {least} are "
-                    "needed. Give more reference models, or online=False if none trained on it."
-                )
-        sides = (mask, None) if online else (None, ~mask)
-        return cls(phi, models, sides, highest + float(np.log(2)))
-
-    @property
-    def runs(self) -> int:
-        """Number of reference models."""
-        return len(self.references)
-
-    def parts(self, query: int) -> Iterator[tuple[slice, Scores, Matrix, list[Mask]]]:
-        """Yield parts of the records: places, the target's and the models' answers, and sides."""
-        inside, outside = self.sides
-        for part in _parts(len(self.target)):
-            sides = [] if inside is None else [inside[:, part]]
-            sides.append(~sides[0] if outside is None else outside[:, part])
-            phi, models = (
-                np.asarray(each, dtype=np.float64).clip(-self.end, self.end)
-                for each in (self.target[part, query], self.references[:, part, query])
-            )
-            yield part, phi, models, sides
-
-
-def evaluate(
-    answers: Answers, statistic: Statistic, *, share: bool = False, pooled: Pooled | None = None
-) -> Scores:
-    """Return the mean over the queries of each record's statistic.
-
-    Args:
-        answers: answers of the target and of the reference models.
-        statistic: the statistic of one query.
-        share: whether records share a variance.
-        pooled: that variance, if other records than these determine it.
-    """
-    scores = np.zeros(len(answers.target))
-    if pooled is None and share:
-        pooled = pooled_variances(answers)
-    for query in range(answers.target.shape[1]):
-        for part, phi, models, sides in answers.parts(query):
-            common: Sequence[float | None] = [None, None][: len(sides)]
-            if pooled is not None:
-                common = pooled[query]
-            scores[part] += statistic(phi, models, sides, common)
-    scores /= answers.target.shape[1]
-    return scores
-
-
-def pooled_variances(answers: Answers) -> list[list[float]]:
-    """Return the mean variance over all records, per query and side."""
-    found = []
-    for query in range(answers.target.shape[1]):
-        totals = np.zeros(1 if answers.sides[0] is None else 2)
-        for _, _, models, sides in answers.parts(query):
-            totals += [float(moments(models, side)[1].sum()) for side in sides]
-        found.append((totals / max(len(answers.target), 1)).tolist())
-    return found
-
-
-def _parts(n: int) -> Iterator[slice]:
-    return (slice(start, start + _COLUMNS) for start in range(0, n, _COLUMNS))
-
-
-def readable(values: Any) -> Shaped[np.ndarray, "..."]:
-    """Return values or a tensor on any device as an array."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.element_size() < 4:  # NumPy has no bfloat16
-            values = values.float()
-        values = values.numpy()
-    array = np.asarray(values)
-    return array if array.dtype.kind in "fb" else array.astype(np.float64)
-
-
-def booleans(mask: Shaped[np.ndarray, "..."]) -> Mask:
-    """Return truth values that may be given as 0 and 1.
-
-    Raises:
-        DataError: other values.
-    """
-    if mask.dtype != np.bool_:
-        if not np.isin(mask, (0, 1)).all():
-            raise DataError(
-                "inside holds other values than 0 and 1. Give booleans, True = trained on."
-            )
-        mask = mask.astype(bool)
-    return mask
-
-
-def highest_finite(values: Float[np.ndarray, "..."]) -> float:
-    """Return the largest finite absolute value, 0 if there is none."""
-    sizes = np.abs(values)
-    sizes[np.isinf(sizes)] = 0
-    return float(sizes.max(initial=0.0))

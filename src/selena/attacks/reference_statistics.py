@@ -18,10 +18,6 @@ from scipy.special import gammaln, log_expit
 
 from selena.errors import ConfigError
 
-MODELS_FOR_OWN_VARIANCE = 64
-"""From this number of reference models on, each record has its own variance (Carlini et al. 2022,
-Section VI-D)."""
-
 PRIOR_MODELS = 4.0
 """Weight of BaVarIA's pooled variance, in reference models."""
 
@@ -64,7 +60,8 @@ class StatisticSettings:
     Attributes:
         online: whether models that trained on the record are used; offline needs none of them.
         variance: variance of LiRA's distributions: "record" for one per record, "shared" for one
-            of all records, or "auto" for "record" from 64 models on.
+            of all records, or "auto" for what finds more members of the reference models
+            (`selena.attacks.reference_variance`).
         offline_a: a of offline RMIA, in [0, 1] (see `rmia_scores`).
         population: whether RMIA compares each record with the known non-members. Its score is then
             a share of them; the ranking does not change.
@@ -99,12 +96,6 @@ class StatisticSettings:
         a = 1.0 if statistic == "base" else self.offline_a
         return partial(rmia_statistic, offline_a=a)
 
-    def shares_variance(self, statistic: StatisticName, runs: int) -> bool:
-        """Return whether the statistic needs the variance that all records share."""
-        return statistic == "bavaria" or (
-            statistic == "lira" and shares_variance(self.variance, runs)
-        )
-
 
 def check_variance(variance: str) -> None:
     """Raise `ConfigError` unless `variance` is known."""
@@ -118,11 +109,6 @@ def check_rmia(gamma: float, offline_a: float) -> None:
         raise ConfigError(f"gamma is {gamma}; it must be at least 1.")
     if not 0 <= offline_a <= 1:
         raise ConfigError(f"offline_a is {offline_a}; it must be in [0, 1].")
-
-
-def shares_variance(variance: str, runs: int) -> bool:
-    """Return whether all records share LiRA's variance."""
-    return variance == "shared" or (variance == "auto" and runs < MODELS_FOR_OWN_VARIANCE)
 
 
 def lira_statistic(

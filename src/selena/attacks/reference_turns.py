@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
+from selena.attacks.reference_answers import Answers, evaluate
 from selena.attacks.reference_matrix import ReferenceMatrix
-from selena.attacks.reference_scores import Answers, evaluate
 from selena.attacks.reference_statistics import Scores, StatisticName, StatisticSettings
+from selena.attacks.reference_variance import shares_variance
 from selena.errors import ConfigError
 from selena.seeding import numpy_generator
 
@@ -57,9 +58,9 @@ def scores_in_turn(
     asked = matrix.confidences[target].reshape(len(matrix), matrix.queries)
     least = 1 if statistic in ("rmia", "base") else 2
     answers = chosen.answers(asked, np.arange(len(matrix)), online=settings.online, least=least)
+    share = shares_variance(statistic, settings.variance, answers)
     if mirror is None:
         answers = _evened(answers, chosen.inside, matrix.inside[target], settings.online, seed)
-    share = settings.shares_variance(statistic, len(others))
     return evaluate(answers, settings.bind(statistic), share=share)
 
 

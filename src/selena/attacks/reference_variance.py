@@ -1,0 +1,115 @@
+"""Whether LiRA compares a record with a variance of its own, or with one that all records share.
+
+With few reference models a record's own variance is mostly noise, so Carlini et al. (2022, Section
+VI-D) share one below 64 models. But what is better depends on the defense and the data, not on the
+number alone. An attacker knows what each reference model trained on, so "auto" attacks these models
+in turn, each by the others, and takes what finds more of their members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from selena.attacks.reference_answers import Answers, evaluate
+from selena.attacks.reference_statistics import (
+    Mask,
+    Scores,
+    StatisticName,
+    lira_statistic,
+)
+from selena.metrics.low_fpr import tpr_at_fpr
+from selena.metrics.roc import roc_curve
+from selena.seeding import numpy_generator
+
+FEWEST = 4
+"""Fewest models per record and side for a variance of its own: two are left out in turn."""
+
+MODELS_FOR_OWN_VARIANCE = 64
+"""Fewest models where none trained on any of the records, so none can be attacked."""
+
+Rows = Int64[np.ndarray, " m"]
+Truth = Bool[np.ndarray, " n"]
+
+_FPR, _FALSE_POSITIVES = 0.01, 10
+_TURNS = 16
+_RECORDS = 10_000
+
+
+def shares_variance(statistic: StatisticName, variance: str, answers: Answers) -> bool:
+    """Return whether the statistic needs the variance that all records share.
+
+    Args:
+        statistic: BaVarIA always needs it, RMIA and BASE never.
+        variance: "shared", "record" or "auto", for LiRA.
+        answers: of the reference models, about any records; the target's are not read.
+    """
+    if statistic != "lira":
+        return statistic == "bavaria"
+    return variance == "shared" or (variance == "auto" and not own_finds_more(answers))
+
+
+def own_finds_more(answers: Answers) -> bool:
+    """Return whether a variance per record finds more members of the reference models.
+
+    That is the mean TPR at 1 % FPR, or at ten false positives, of at most 16 models and 10,000
+    records.
+    """
+    chosen = np.unique(np.linspace(0, len(answers.target) - 1, _RECORDS).astype(np.int64))
+    few = replace(
+        answers,
+        target=answers.target[chosen],
+        references=answers.references[:, chosen],
+        sides=(_of(answers.sides[0], chosen), _of(answers.sides[1], chosen)),
+    )
+    inside, online = _inside(few), few.sides[0] is not None
+    fewest = [side.sum(axis=0).min(initial=few.runs) for side in (inside, ~inside)]
+    if min(fewest[0 if online else 1 :]) < FEWEST:
+        return False
+    found = [
+        (_tpr(turn, truth, share=True), _tpr(turn, truth, share=False))
+        for turn, truth in _turns(few, inside, online=online)
+    ]
+    if not found:  # no model tells members from others
+        return answers.runs >= MODELS_FOR_OWN_VARIANCE
+    shared, own = np.mean(found, axis=0)
+    return bool(own > shared)
+
+
+def _of(side: Mask | None, chosen: Rows) -> Bool[np.ndarray, "r m"] | None:
+    return None if side is None else side[:, chosen]
+
+
+def _inside(answers: Answers) -> Mask:
+    trained, untrained = answers.sides
+    if trained is not None:
+        return trained
+    assert untrained is not None
+    return ~untrained
+
+
+def _turns(answers: Answers, inside: Mask, *, online: bool) -> Iterator[tuple[Answers, Truth]]:
+    """Yield each model as the target of the others, and what it trained on.
+
+    The counts of models would reveal the truth, so per record one model of the other side is left
+    out as well (see `scores_in_turn`).
+    """
+    mixed = np.flatnonzero(inside.any(axis=1) & ~inside.all(axis=1))
+    for run in mixed[:_TURNS].tolist():
+        truth = inside[run]
+        draws = numpy_generator(0, "variance", str(run)).random(inside.shape)
+        out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
+        used = np.ones_like(inside)
+        used[run] = False
+        used[out, np.arange(inside.shape[1])] = False
+        sides = (inside & used if online else None, ~inside & used)
+        yield replace(answers, target=answers.references[run], sides=sides), truth
+
+
+def _tpr(answers: Answers, truth: Truth, *, share: bool) -> float:
+    scores: Scores = evaluate(answers, lira_statistic, share=share)
+    fpr = max(_FPR, min(_FALSE_POSITIVES / int((~truth).sum()), 1 / 2))
+    return tpr_at_fpr(roc_curve(scores, truth), fpr).tpr
