@@ -48,6 +48,10 @@ ATTACKS: dict[str, tuple[StatisticName, StatisticSettings]] = {
     "rmia_offline": ("rmia", StatisticSettings(online=False)),
     "base_offline": ("base", StatisticSettings(online=False)),
     "bavaria_offline": ("bavaria", StatisticSettings(online=False)),
+    "lira_shared": ("lira", StatisticSettings(variance="shared")),
+    "lira_record": ("lira", StatisticSettings(variance="record")),
+    "lira_offline_shared": ("lira", StatisticSettings(variance="shared", online=False)),
+    "lira_offline_record": ("lira", StatisticSettings(variance="record", online=False)),
 }
 
 
@@ -155,7 +159,7 @@ def main() -> None:
         print(name, cost)
         for row in found[name]["rows"]:
             shown = [f"{row[key]['mean']:.3f}" for key in ("auc", "tpr@0.01", "tpr@0.001")]
-            print(f"  {row['attack']:16} {row['runs']:3}", *shown)
+            print(f"  {row['attack']:19} {row['runs']:3}", *shown)
     if options.out:
         result = {
             **how_made("budgets"),
