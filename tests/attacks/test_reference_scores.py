@@ -98,6 +98,13 @@ def test_auto_variance_without_members(runs: int, expected: str) -> None:
     )
 
 
+@pytest.mark.parametrize("online", [True, False])
+def test_no_records_have_no_scores(online: bool) -> None:
+    nothing = np.zeros((16, 0))
+    found = lira_scores(np.zeros(0), nothing, nothing.astype(bool), online=online)
+    assert found.shape == (0,)
+
+
 def test_auto_variance_does_not_read_the_target() -> None:
     _, references, inside, truth = pool(16, 2_000)
     for target in (np.where(truth, 9.0, -9.0), np.zeros(2_000)):

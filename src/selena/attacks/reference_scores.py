@@ -53,8 +53,9 @@ def lira_scores(
         references: runs x n, or runs x n x queries: the same by each reference model.
         inside: runs x n booleans, whether the reference model trained on the record.
         variance: "record" for a variance per record, "shared" for one of all records, "auto" for
-            what finds more members of the reference models at 1 % FPR, each attacked by the others;
-            "shared" with fewer than 4 of them per record and side.
+            what finds more members of the reference models at 1 % FPR, each attacked by the others.
+            It is "shared" if some record has fewer than 4 of them on a side. Offline, if none
+            trained on any of the records, it is "record" from 64 models on.
         online: whether models that trained on the record are used.
 
     Returns:

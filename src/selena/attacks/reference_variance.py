@@ -26,10 +26,13 @@ from selena.metrics.roc import roc_curve
 from selena.seeding import numpy_generator
 
 FEWEST = 4
-"""Fewest models per record and side for a variance of its own: two are left out in turn."""
+"""Fewest models per record and side for a variance of its own; each turn leaves out one of them."""
 
 MODELS_FOR_OWN_VARIANCE = 64
-"""Fewest models where none trained on any of the records, so none can be attacked."""
+"""Fewest models for a variance of its own if no model can be attacked.
+
+That is so offline, if none of them trained on any of the records.
+"""
 
 Rows = Int64[np.ndarray, " m"]
 Truth = Bool[np.ndarray, " n"]
@@ -55,9 +58,11 @@ def shares_variance(statistic: StatisticName, variance: str, answers: Answers) -
 def own_finds_more(answers: Answers) -> bool:
     """Return whether a variance per record finds more members of the reference models.
 
-    That is the mean TPR at 1 % FPR, or at ten false positives, of at most 16 models and 10,000
-    records.
+    Both variances attack at most 16 models on at most 10,000 records. What counts is the mean TPR
+    at 1 % FPR, or at ten false positives if these are more.
     """
+    if not len(answers.target):
+        return False
     chosen = np.unique(np.linspace(0, len(answers.target) - 1, _RECORDS).astype(np.int64))
     few = replace(
         answers,
@@ -73,7 +78,7 @@ def own_finds_more(answers: Answers) -> bool:
         (_tpr(turn, truth, share=True), _tpr(turn, truth, share=False))
         for turn, truth in _turns(few, inside, online=online)
     ]
-    if not found:  # no model tells members from others
+    if not found:  # every model trained on all of the records, or on none
         return answers.runs >= MODELS_FOR_OWN_VARIANCE
     shared, own = np.mean(found, axis=0)
     return bool(own > shared)
