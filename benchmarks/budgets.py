@@ -1,4 +1,4 @@
-"""The table attack x budget: what so many reference models find.
+"""The table attack x budget: what each attack finds with 0, 4, 16 and 64 reference models.
 
     python -m benchmarks.budgets --data-dir downloads --out results/location30-budgets.json
     python -m benchmarks.budgets --dataset purchase100-synthetic --out FILE

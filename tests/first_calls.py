@@ -2,10 +2,10 @@
 
 jaxtyping's import hook decorates every function of the package. Its checks of a call take longer
 than most of these functions, half of the suite's time; to prepare a function for them takes
-milliseconds more. So a function is prepared when a test first calls it, the cases of a test count
-as one test, and a function that is defined in another, hence anew in each call, is not checked at
-all. With `SELENA_CHECK_EVERY_CALL=1`, as
-continuous integration has it, every call of every function is checked.
+milliseconds more. So only the first call of a function in each test is checked; the cases of a
+parametrized test count as one test. A function that is defined in another one, hence anew in each
+call, is never checked. With `SELENA_CHECK_EVERY_CALL=1`, which continuous integration sets, every
+call of every function is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 def begin_test(name: str) -> None:
-    """Check each first call anew, unless this test was begun before, with another case."""
+    """Check first calls anew, unless `name` is the same test with another case."""
     global _test, _tests  # noqa: PLW0603
     if name != _test:
         _test = name

@@ -20,7 +20,7 @@ from torch import Tensor
 from selena.errors import ConfigError, StoreError
 from selena.files.writing import atomic_path, sweep
 
-ALONE = ("local", "here")
+WITHOUT_CLUSTER = ("local", "here")
 """Executors that need no cluster."""
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Machines:
 
 def check_executor(executor: str) -> None:
     """Raise `ConfigError` unless there is an executor of this name."""
-    if executor not in (*ALONE, "ray") and not executor.startswith(("ray://", "dask://")):
+    if executor not in (*WITHOUT_CLUSTER, "ray") and not executor.startswith(("ray://", "dask://")):
         raise ConfigError(
             f"Unknown executor {executor!r}. Use local, ray (the cluster of RAY_ADDRESS, or one "
             "on this machine), ray://HOST:PORT or dask://HOST:PORT."

@@ -26,7 +26,7 @@ _FREQUENCIES = 6
 _CHUNK = 512
 _REACH = 8  # largest shift between two images, in pixels of SIDE
 _SHIFTS = torch.arange(-_REACH, _REACH + 1)
-# Shifted by s, an image overlaps another by its rows from FIRST to LAST; so do columns.
+# An image shifted by s overlaps another with its rows _FIRST to _LAST, and with such columns.
 _FIRST, _LAST = _SHIFTS.clamp_min(0), SIDE + _SHIFTS.clamp_max(0)
 _COUNT = (_LAST - _FIRST)[:, None] * (_LAST - _FIRST)
 

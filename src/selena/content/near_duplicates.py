@@ -97,8 +97,11 @@ def check_near_duplicates(value: object) -> None:
 def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Links:
     """Return the pairs of records that are near copies; give equal records only once.
 
-    The cost is that of `nearest`. Images (arrays of four dimensions) are compared under shifts and
-    mirroring, other records as vectors (`vectors_of`).
+    The cost is that of `nearest`. Of more than `neighbours.EXACT` records, "auto" then compares
+    those that seem to have near copies with all others.
+
+    Images (arrays of four dimensions) are compared under shifts and mirroring, other records as
+    vectors (`vectors_of`).
 
     Args:
         x: n records of any kind, or their vectors.
@@ -121,7 +124,7 @@ def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Li
         limit = gap_limit(distances)
         near = _before_gap(distances, limit, step)
         only = np.flatnonzero(near.any(axis=1))
-        if len(only) and n > neighbours.EXACT:  # cells miss neighbours: are there really gaps?
+        if len(only) and n > neighbours.EXACT:  # cells miss neighbours, which may fill a gap
             distances[only], rows[only] = _nearest(records, k, only)
             near = _before_gap(distances, limit, step)
     else:

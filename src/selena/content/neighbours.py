@@ -29,7 +29,7 @@ _TREE = 15  # most columns for which a k-d tree is faster than brute force
 _PROJECTED = 64
 _CELLS = 3  # cells per record
 _PER_CELL = 5_000
-_WIDE = 128  # candidates among all records, of which projected distances bring up some strangers
+_WIDE = 128  # candidates among all records: more than k, because projections distort distances
 _CHUNK = 4096
 
 
@@ -59,7 +59,7 @@ def nearest(
 
 
 def _is_exact(vectors: Vectors) -> bool:
-    """Return whether `nearest` compares all pairs, in effect: few records, or few columns."""
+    """Return whether `nearest` misses no neighbour: there are few records, or few columns."""
     few = not sparse.issparse(vectors.values) and vectors.width <= _TREE
     return few or len(vectors) <= EXACT
 

@@ -6,13 +6,13 @@ from selena.errors import ClusterError, ConfigError
 from selena.pools.dask_pool import DaskPool
 from selena.pools.ray_pool import RayPool, look
 from selena.pools.remote import Conditions, TaskNeeds, conditions_here
-from selena.workspace import ALONE, Workspace, check_executor
+from selena.workspace import WITHOUT_CLUSTER, Workspace, check_executor
 
 
 def is_remote(workspace: Workspace) -> bool:
     """Return whether long work goes to a cluster."""
     check_executor(workspace.executor)
-    return workspace.executor not in ALONE
+    return workspace.executor not in WITHOUT_CLUSTER
 
 
 def task_device(workspace: Workspace) -> str:
