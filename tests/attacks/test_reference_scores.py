@@ -88,6 +88,18 @@ def test_auto_variance_finds_more(runs: int, alike: bool, expected: str, online:
     )
 
 
+def test_auto_variance_with_uneven_halves() -> None:
+    # Of 20 coin flips, under four fall on one side for a few of 2,000 records.
+    inside = np.random.default_rng(3).random((20, 2_000)) < 0.5
+    assert 2 <= min(inside.sum(axis=0).min(), (~inside).sum(axis=0).min()) < 4
+    draws = np.random.default_rng(4)
+    spread = np.where(np.arange(2_000) % 2, 1.0, 0.01)
+    target, *references = draws.normal(size=(21, 2_000)) * spread
+    found = lira_scores(target, references + inside, inside)
+    own = lira_scores(target, references + inside, inside, variance="record")
+    np.testing.assert_array_equal(found, own)
+
+
 @pytest.mark.parametrize(("runs", "expected"), [(62, "shared"), (64, "record")])
 def test_auto_variance_without_members(runs: int, expected: str) -> None:
     target, references, inside, _ = pool(runs)

@@ -54,8 +54,8 @@ def lira_scores(
         inside: runs x n booleans, whether the reference model trained on the record.
         variance: "record" for a variance per record, "shared" for one of all records, "auto" for
             what finds more members of the reference models at 1 % FPR, each attacked by the others.
-            It is "shared" if some record has fewer than 4 of them on a side. Offline, if none
-            trained on any of the records, it is "record" from 64 models on.
+            It is "shared" if more than a twentieth of the records have fewer than 4 of them on a
+            side. Offline, if none trained on any of the records, it is "record" from 64 models on.
         online: whether models that trained on the record are used.
 
     Returns:

@@ -26,7 +26,7 @@ from selena.metrics.roc import roc_curve
 from selena.seeding import numpy_generator
 
 FEWEST = 4
-"""Fewest models per record and side for a variance of its own; each turn leaves out one of them."""
+"""Fewest models per side of a record that is tried; each turn leaves out one of them."""
 
 MODELS_FOR_OWN_VARIANCE = 64
 """Fewest models for a variance of its own if no model can be attacked.
@@ -39,6 +39,7 @@ Truth = Bool[np.ndarray, " n"]
 
 _FPR, _FALSE_POSITIVES = 0.01, 10
 _TURNS = 16
+_MOST = 0.95  # share of the records that must have so many models, or all share a variance
 _RECORDS = 10_000
 
 
@@ -61,22 +62,22 @@ def own_finds_more(answers: Answers) -> bool:
     Both variances attack at most 16 models on at most 10,000 records. What counts is the mean TPR
     at 1 % FPR, or at ten false positives if these are more.
     """
-    if not len(answers.target):
+    inside, online = _inside(answers), answers.sides[0] is not None
+    trained = inside.sum(axis=0)
+    fewest = np.minimum(trained, answers.runs - trained) if online else answers.runs - trained
+    enough = np.flatnonzero(fewest >= FEWEST)
+    if not len(enough) or len(enough) < _MOST * len(trained):
         return False
-    chosen = np.unique(np.linspace(0, len(answers.target) - 1, _RECORDS).astype(np.int64))
+    chosen = enough[np.unique(np.linspace(0, len(enough) - 1, _RECORDS).astype(np.int64))]
     few = replace(
         answers,
         target=answers.target[chosen],
         references=answers.references[:, chosen],
         sides=(_of(answers.sides[0], chosen), _of(answers.sides[1], chosen)),
     )
-    inside, online = _inside(few), few.sides[0] is not None
-    fewest = [side.sum(axis=0).min(initial=few.runs) for side in (inside, ~inside)]
-    if min(fewest[0 if online else 1 :]) < FEWEST:
-        return False
     found = [
         (_tpr(turn, truth, share=True), _tpr(turn, truth, share=False))
-        for turn, truth in _turns(few, inside, online=online)
+        for turn, truth in _turns(few, inside[:, chosen], online=online)
     ]
     if not found:  # every model trained on all of the records, or on none
         return answers.runs >= MODELS_FOR_OWN_VARIANCE
