@@ -15,6 +15,7 @@ from selena.data import cifar
 from selena.experiments.paper import table2
 from selena.experiments.paper.task import PAPER, QUICK, SCALES, PaperTask
 from selena.experiments.pipeline import cases
+from selena.reports.runs import Run
 from tests.data.cifar_archives import cifar100_files, pack
 from tests.experiments.conftest import TINY
 
@@ -80,7 +81,7 @@ def test_table_of_cifar100_beside_the_paper(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads((folder / "out/table2.json").read_text())
     assert found["paper"]["defenses"]["selena"]["best"]["percent"] == 58.3
-    lines = table2.lines(found["rows"], "cifar100")
+    lines = table2.lines([Run(row) for row in found["rows"]], "cifar100")
     assert [line[1].text for line in lines] == ["this run", "paper (approximate)"] * 4
     assert [cell.text for cell in lines[-1][3:]] == ["74.6", "55.1", "54.0", "58.3", "58.3", "58.3"]
     for row in found["rows"]:
