@@ -64,9 +64,9 @@ def pytest_make_collect_report(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order files by name, or shuffle them and their tests by the seed in `SELENA_TEST_ORDER`."""
+    items.sort(key=lambda item: item.path)  # alike in all workers, before any draw
     seed = os.environ.get("SELENA_TEST_ORDER")
     if seed is None:
-        items.sort(key=lambda item: item.path)
         return
     draws = Random(seed)
     files = draws.sample(unique := sorted({item.path for item in items}), len(unique))
