@@ -31,7 +31,7 @@ from selena.seeding import numpy_generator
 
 PROTOTYPES, BITS, COLUMNS, SIDE, SHIFT = 1_000, 600, 30, 32, 2
 DIFFERENT_BITS, NOISE = 4, 0.01
-IN_A_HUNDRED = 100
+RECORDS_PER_COPY = 100
 MOST_IMAGES = 100_000  # a million take the time of ten such cases
 
 
@@ -95,7 +95,7 @@ def measure(kind: str, n: int) -> dict[str, Any]:
     draw = numpy_generator(0, "near search", kind, str(n))
     make, copy = KINDS[kind]
     records = make(n, draw)
-    planted = draw.permutation(n)[: 2 * max(1, n // IN_A_HUNDRED)].reshape(2, -1)
+    planted = draw.permutation(n)[: 2 * max(1, n // RECORDS_PER_COPY)].reshape(2, -1)
     records[planted[1]] = copy(records[planted[0]], draw)
     before = _memory()
     start = time.perf_counter()

@@ -131,6 +131,25 @@ def pooled_variances(answers: Answers) -> list[list[float]]:
     return found
 
 
+def without_one(
+    inside: Mask, truth: Bool[np.ndarray, " n"], draws: Float[np.ndarray, "r n"]
+) -> Mask:
+    """Return which models are used per record: all but one of the side opposite to the target's.
+
+    If half of all models saw each record and one of them is the target, the numbers of the others
+    reveal what it trained on: they are one less on its side. This evens them.
+
+    Args:
+        inside: runs x n, which models trained on which record.
+        truth: whether the target trained on each record.
+        draws: a number in [0, 1) per model and record; the largest is left out.
+    """
+    out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
+    used = np.ones_like(inside)
+    used[out, np.arange(inside.shape[1])] = False
+    return used
+
+
 def _parts(n: int) -> Iterator[slice]:
     return (slice(start, start + _COLUMNS) for start in range(0, n, _COLUMNS))
 

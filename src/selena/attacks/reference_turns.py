@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
-from selena.attacks.reference_answers import Answers, evaluate
+from selena.attacks.reference_answers import Answers, evaluate, without_one
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_statistics import Scores, StatisticName, StatisticSettings
 from selena.attacks.reference_variance import shares_variance
@@ -86,10 +86,6 @@ def _evened(
     seed: int,
 ) -> Answers:
     """Return the answers without one model per record, from the side opposite to the target."""
-    draws = numpy_generator(seed, "evened").random(inside.shape)
-    # The target itself is missing on its own side.
-    out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
-    used = np.ones_like(inside)
-    used[out, np.arange(inside.shape[1])] = False
+    used = without_one(inside, truth, numpy_generator(seed, "evened").random(inside.shape))
     sides = (inside & used if online else None, ~inside & used)
     return Answers(answers.target, answers.references, sides, answers.end)

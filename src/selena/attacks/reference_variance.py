@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from selena.attacks.reference_answers import Answers, evaluate
+from selena.attacks.reference_answers import Answers, evaluate, without_one
 from selena.attacks.reference_statistics import (
     Mask,
     Scores,
@@ -98,19 +98,13 @@ def _inside(answers: Answers) -> Mask:
 
 
 def _turns(answers: Answers, inside: Mask, *, online: bool) -> Iterator[tuple[Answers, Truth]]:
-    """Yield each model as the target of the others, and what it trained on.
-
-    The counts of models would reveal the truth, so per record one model of the other side is left
-    out as well (see `scores_in_turn`).
-    """
+    """Yield each model as the target of the others, and what it trained on."""
     mixed = np.flatnonzero(inside.any(axis=1) & ~inside.all(axis=1))
     for run in mixed[:_TURNS].tolist():
         truth = inside[run]
         draws = numpy_generator(0, "variance", str(run)).random(inside.shape)
-        out = np.where(inside != truth, draws, -1.0).argmax(axis=0)
-        used = np.ones_like(inside)
+        used = without_one(inside, truth, draws)
         used[run] = False
-        used[out, np.arange(inside.shape[1])] = False
         sides = (inside & used if online else None, ~inside & used)
         yield replace(answers, target=answers.references[run], sides=sides), truth
 
