@@ -44,6 +44,7 @@ ATTACKS: dict[str, tuple[StatisticName, StatisticSettings]] = {
     "lira": ("lira", StatisticSettings()),
     "rmia": ("rmia", StatisticSettings()),
     "bavaria": ("bavaria", StatisticSettings()),
+    "empirical_bayes": ("empirical_bayes", StatisticSettings()),
     "lira_offline": ("lira", StatisticSettings(online=False)),
     "rmia_offline": ("rmia", StatisticSettings(online=False)),
     "base_offline": ("base", StatisticSettings(online=False)),

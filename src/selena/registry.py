@@ -169,6 +169,7 @@ ATTACKS: dict[str, AttackEntry] = {
     "lira": AttackEntry(ReferenceModelAttack, {"statistic": "lira"}),
     "rmia": AttackEntry(ReferenceModelAttack, {"statistic": "rmia"}),
     "bavaria": AttackEntry(ReferenceModelAttack, {"statistic": "bavaria"}),
+    "empirical_bayes": AttackEntry(ReferenceModelAttack, {"statistic": "empirical_bayes"}),
     "base": AttackEntry(ReferenceModelAttack, {"statistic": "base"}, in_family=False),
     "lira_offline": offline("lira"),
     "rmia_offline": offline("rmia"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import selena
 from selena.attacks import Copies, ReferenceMatrix, lira_scores, scores_in_turn
 from selena.attacks.pool_index import content_names
 from selena.attacks.reference_model import ReferenceMatrixAttack, ReferenceModelAttack
+from selena.attacks.reference_statistics import StatisticName
 from selena.attacks.reference_training import train_reference_matrix
 from selena.attacks.signals import confidence
 from selena.auditing.oracle import MeteredOracle
@@ -171,7 +172,7 @@ def test_each_model_in_turn_is_the_target() -> None:
         assert roc_curve(scores, matrix.inside[target]).auc > 0.9
 
 
-@pytest.mark.parametrize("statistic", ["lira", "rmia", "base", "bavaria"])
+@pytest.mark.parametrize("statistic", get_args(StatisticName))
 @pytest.mark.parametrize("paired", [True, False])
 def test_what_is_left_out_does_not_tell(statistic: Any, paired: bool) -> None:
     """No leak, as many models on either side: who is left out must not be seen in a score.
@@ -226,7 +227,7 @@ def test_predictions_and_a_file_of_references(tmp_path: Path) -> None:
         fpr=1.0,
     )
     auc = auc_of(report)
-    assert set(auc) == {"confidence", "lira", "rmia", "bavaria"}
+    assert set(auc) == {"confidence", "lira", "rmia", "bavaria", "empirical_bayes"}
     assert auc["lira"] > 0.95 > auc["confidence"]
     scores = report.attacks["lira"].scores.evaluation
     expected = lira_scores(matrix.confidences[0], rest.confidences, rest.inside)

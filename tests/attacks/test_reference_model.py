@@ -451,9 +451,9 @@ def test_defended_target_is_repeated_with_defense() -> None:
     assert isinstance(plain.defense, Undefended)  # type: ignore[attr-defined]
     settings = {"rmia": {"runs": 8, "defense": {"n_submodels": 4}}}
     attacks = build_attacks(["reference-model"], plan, data, settings, SELENA)
-    assert [attack.name for attack in attacks] == ["lira", "rmia", "bavaria"]
-    assert [attack.defense.n_submodels for attack in attacks] == [3, 4, 3]  # type: ignore[attr-defined]
-    assert [attack.runs for attack in attacks] == [16, 8, 16]  # type: ignore[attr-defined]
+    assert [attack.name for attack in attacks] == ["lira", "rmia", "bavaria", "empirical_bayes"]
+    assert [attack.defense.n_submodels for attack in attacks] == [3, 4, 3, 3]  # type: ignore[attr-defined]
+    assert [attack.runs for attack in attacks] == [16, 8, 16, 16]  # type: ignore[attr-defined]
 
 
 def test_runs_that_train_by_subjects_are_other_runs() -> None:

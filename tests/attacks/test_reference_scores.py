@@ -20,6 +20,7 @@ from selena.attacks.reference_answers import Answers
 from selena.attacks.reference_scores import (
     base_scores,
     bavaria_scores,
+    empirical_bayes_scores,
     lira_scores,
     rmia_scores,
 )
@@ -33,7 +34,14 @@ SCORES: dict[str, Callable[..., Any]] = {
     "rmia": rmia_scores,
     "base": base_scores,
     "bavaria": bavaria_scores,
+    "empirical_bayes": empirical_bayes_scores,
 }
+OFFLINE = [name for name in SCORES if name != "empirical_bayes"]
+every_score = pytest.mark.parametrize("name", SCORES)
+every_way = pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in SCORES), *((name, {"online": False}) for name in OFFLINE)],
+)
 
 
 def pool(
@@ -175,30 +183,28 @@ def test_bavaria_is_the_ratio_of_student_t_densities() -> None:
     )
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("online", [True, False])
-def test_a_planted_leak_has_auc_1(name: str, online: bool) -> None:
+@every_way
+def test_a_planted_leak_has_auc_1(name: str, options: dict[str, bool]) -> None:
     target, references, inside, truth = pool(leak=40.0)
-    found = SCORES[name](target - 10, references - 10, inside, online=online)
+    found = SCORES[name](target - 10, references - 10, inside, **options)
     assert roc_curve(found, truth).auc > 0.995
 
 
-@pytest.mark.parametrize("name", SCORES)
+@every_score
 def test_scores_of_a_harmless_target_are_near_half(name: str) -> None:
     """Six standard deviations of an AUC of 150 against 150: 0.2."""
     target, references, inside, truth = pool(leak=0.0)
     assert abs(roc_curve(SCORES[name](target, references, inside), truth).auc - 0.5) < 0.2
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("online", [True, False])
-def test_saturated_confidences_do_not_tie(name: str, online: bool) -> None:
+@every_way
+def test_saturated_confidences_do_not_tie(name: str, options: dict[str, bool]) -> None:
     target, references, inside, _ = pool()
-    found = SCORES[name](target + 60, references + 60, inside, online=online)
+    found = SCORES[name](target + 60, references + 60, inside, **options)
     assert len(np.unique(found)) == N
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", OFFLINE)
 def test_offline_scores_ignore_models_that_saw_it(name: str) -> None:
     target, references, inside, _ = pool()
     changed = np.where(inside, references.mean(), references)
@@ -208,7 +214,7 @@ def test_offline_scores_ignore_models_that_saw_it(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", SCORES)
+@every_score
 def test_chunks_give_the_scores_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = pool()[:3]
     whole = SCORES[name](*given)
@@ -232,7 +238,7 @@ def test_wrong_arrays_are_named(change: dict[str, Any], message: str) -> None:
         lira_scores(**given)
 
 
-@pytest.mark.parametrize("name", SCORES)
+@every_score
 def test_tensors_and_lists_are_taken(name: str) -> None:
     given = pool(n=40)[:3]
     expected = SCORES[name](*given)
@@ -245,32 +251,31 @@ def test_tensors_and_lists_are_taken(name: str) -> None:
     np.testing.assert_array_equal(SCORES[name](*half, given[2]), SCORES[name](*exact, given[2]))
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("online", [True, False])
-def test_the_score_is_the_mean_over_queries(name: str, online: bool) -> None:
+@every_way
+def test_the_score_is_the_mean_over_queries(name: str, options: dict[str, bool]) -> None:
     target, references, inside, _ = pool()
     queries = (target, references), (target - 1, references + 0.5 * inside)
-    each = [SCORES[name](phi, models, inside, online=online) for phi, models in queries]
+    each = [SCORES[name](phi, models, inside, **options) for phi, models in queries]
     both = [np.stack(part, axis=-1) for part in zip(*queries, strict=True)]
-    together = SCORES[name](*both, inside, online=online)
+    together = SCORES[name](*both, inside, **options)
     end = max(abs(references).max(), abs(queries[1][1]).max())
     assert end < abs(references).max() + np.log(2)  # nothing is cut in one and not in the other
     np.testing.assert_allclose(together, np.mean(each, axis=0), rtol=1e-9)
 
 
-def test_scores_need_little_memory_beside_the_arrays() -> None:
+@every_score
+def test_scores_need_little_memory_beside_arrays(name: str) -> None:
     """A copy in float64 would be twice as large as they are."""
-    n, runs = 120_000, 16
+    n, runs = 120_000, 32
     draws = np.random.default_rng(0)
     references = draws.standard_normal((runs, n), dtype=np.float32)
     inside = np.arange(runs)[:, None] % 2 == np.arange(n) % 2
     target = references.mean(axis=0)
-    for score in SCORES.values():
-        tracemalloc.start()
-        score(target, references, inside)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < 1.5 * references.nbytes
+    tracemalloc.start()
+    SCORES[name](target, references, inside)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * references.nbytes
 
 
 def test_wrong_settings_are_named() -> None:

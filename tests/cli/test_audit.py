@@ -120,7 +120,7 @@ def test_references_come_from_a_file(tmp_path: Path) -> None:
     arguments = ("audit", "--predictions", "p.npz", "--references", "r.parquet", *QUICK)
     selena(*arguments, "--json", "o.json", cwd=tmp_path)
     found = json.loads((tmp_path / "o.json").read_text())["attacks"]
-    assert set(found) == {"confidence", "correctness", "lira", "rmia", "bavaria"}
+    assert set(found) == {"confidence", "correctness", "lira", "rmia", "bavaria", "empirical_bayes"}
 
 
 @pytest.mark.parametrize(

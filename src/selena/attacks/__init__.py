@@ -24,6 +24,7 @@ from selena.attacks.reference_model import ReferenceMatrixAttack, ReferenceModel
 from selena.attacks.reference_scores import (
     base_scores,
     bavaria_scores,
+    empirical_bayes_scores,
     lira_scores,
     rmia_scores,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "attribute_scores",
     "base_scores",
     "bavaria_scores",
+    "empirical_bayes_scores",
     "lira_scores",
     "lt_iqr_scores",
     "rmia_scores",

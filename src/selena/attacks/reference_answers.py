@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from selena.attacks.reference_statistics import Mask, Matrix, Scores, Statistic, moments
+from selena.attacks.empirical_bayes import Prior
+from selena.attacks.reference_moments import Mask, Matrix, Scores, moments
+from selena.attacks.reference_statistics import Statistic
 from selena.errors import DataError
 
 _COLUMNS = 1 << 13  # records that are scored at once: small enough for a processor's caches
 
-Pooled = Sequence[Sequence[float]]
-"""Mean variance over all records, per query and side."""
+Pooled = Sequence[Sequence[float]] | Sequence[Prior]
+"""What all records say, per query: the mean variance per side, or a prior."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,25 +98,18 @@ class Answers:
             yield part, phi, models, sides
 
 
-def evaluate(
-    answers: Answers, statistic: Statistic, *, share: bool = False, pooled: Pooled | None = None
-) -> Scores:
+def evaluate(answers: Answers, statistic: Statistic, pooled: Pooled | None = None) -> Scores:
     """Return the mean over the queries of each record's statistic.
 
     Args:
         answers: answers of the target and of the reference models.
         statistic: the statistic of one query.
-        share: whether records share a variance.
-        pooled: that variance, if other records than these determine it.
+        pooled: what these records or others say together; None for a variance per record.
     """
     scores = np.zeros(len(answers.target))
-    if pooled is None and share:
-        pooled = pooled_variances(answers)
     for query in range(answers.target.shape[1]):
         for part, phi, models, sides in answers.parts(query):
-            common: Sequence[float | None] = [None, None][: len(sides)]
-            if pooled is not None:
-                common = pooled[query]
+            common = [None] * len(sides) if pooled is None else pooled[query]
             scores[part] += statistic(phi, models, sides, common)
     scores /= answers.target.shape[1]
     return scores
@@ -128,6 +123,18 @@ def pooled_variances(answers: Answers) -> list[list[float]]:
         for _, _, models, sides in answers.parts(query):
             totals += [float(moments(models, side)[1].sum()) for side in sides]
         found.append((totals / max(len(answers.target), 1)).tolist())
+    return found
+
+
+def priors(answers: Answers) -> list[Prior]:
+    """Return what all records say about one of them, per query; both sides are needed."""
+    found = []
+    for query in range(answers.target.shape[1]):
+        seen = np.empty((3, 2, len(answers.target)))
+        for part, _, models, sides in answers.parts(query):
+            for i, side in enumerate(sides):
+                seen[:, i, part] = moments(models, side)
+        found.append(Prior.of(*seen))
     return found
 
 

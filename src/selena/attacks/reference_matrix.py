@@ -1,9 +1,8 @@
 """The reference matrix: reference models' answers, and which records each model trained on.
 
-LiRA, RMIA, BASE and BaVarIA need nothing else. The matrix can be trained
-(`train_reference_matrix`), given as arrays, kept in a file, extended by more reference models, and
-used for many targets. Each of its models can be the target of the others (Carlini et al. 2022,
-Section V).
+Reference-model attacks need nothing else. The matrix can be trained (`train_reference_matrix`),
+given as arrays, kept in a file, extended by more reference models, and used for many targets. Each
+of its models can be the target of the others (Carlini et al. 2022, Section V).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from selena.attacks.pool_index import PoolIndex
 from selena.attacks.reference_answers import Answers, booleans, highest_finite, readable
 from selena.attacks.reference_copies import Copies
 from selena.attacks.reference_files import load_matrix, save_matrix
-from selena.attacks.reference_statistics import Mask
+from selena.attacks.reference_moments import Mask
 from selena.errors import DataError
 from selena.types import Records
 

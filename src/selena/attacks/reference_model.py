@@ -2,9 +2,10 @@
 
 LiRA (Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022), RMIA
 (Zarifzadeh et al., "Low-Cost High-Power Membership Inference Attacks", ICML 2024), BASE (Lassila
-et al. 2025) and BaVarIA (Braennvall 2026). The comparison removes the difficulty of a record, which
-disturbs every direct attack, and finds the few records that a model remembers. So these attacks
-are the ones to use where false positives must be rare.
+et al. 2025), BaVarIA (Braennvall 2026) and empirical Bayes (`selena.attacks.empirical_bayes`). The
+comparison removes the difficulty of a record, which disturbs every direct attack, and finds the few
+records that a model remembers. So these attacks are the ones to use where false positives must be
+rare.
 
 `ReferenceModelAttack` trains the reference models, on halves of the scored records.
 `ReferenceMatrixAttack` takes a matrix of existing models and asks one query per record.
@@ -21,7 +22,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from selena.attacks.reference_answers import evaluate, pooled_variances
+from selena.attacks.reference_answers import Pooled, evaluate
 from selena.attacks.reference_copies import Copies
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_scores import shares_beaten
@@ -33,7 +34,7 @@ from selena.attacks.reference_training import (
     set_aside,
     train_reference_matrix,
 )
-from selena.attacks.reference_variance import shares_variance
+from selena.attacks.reference_variance import pooling
 from selena.attacks.signals import confidence
 from selena.errors import ConfigError
 from selena.types import Access, Family, MembershipSets, Needs, Oracle, Records
@@ -50,8 +51,9 @@ class ReferenceModelAttack(StatisticSettings):
         statistic: "lira", the log-likelihood ratio of two normal distributions of the confidence,
             fitted to models that saw the record and to those that did not; "rmia", the logarithm
             of p / mean of p over all models, where p is the probability of the label; "base", the
-            same by another derivation, with an unmodified mean offline; or "bavaria", LiRA for
-            few models, with variances shrunk toward that of all records.
+            same by another derivation, with an unmodified mean offline; "bavaria", LiRA for few
+            models, with variances shrunk toward that of all records; or "empirical_bayes", LiRA
+            whose means and variances are shrunk toward those of records that answer alike.
         runs: number of reference models, an even number; half of them see a given record and are
             not used offline.
         copies: changed copies to ask about besides each record; 0 for none.
@@ -221,7 +223,7 @@ class ReferenceModelScorer:
             self._ask(records).numpy(), places, online=self.settings.online, least=self._least
         )
         statistic = self.settings.bind(self.statistic)
-        return evaluate(answers, statistic, pooled=self._pooled)
+        return evaluate(answers, statistic, self._pooled)
 
     def _ask(self, records: Records) -> Float64[Tensor, "n q"]:
         if self.references.copies is not None:
@@ -233,11 +235,10 @@ class ReferenceModelScorer:
         return 1 if self.statistic in ("rmia", "base") else 2
 
     @cached_property
-    def _pooled(self) -> list[list[float]] | None:
-        """The variances over all records of the pool, or None for one per record."""
+    def _pooled(self) -> Pooled | None:
+        """What all records of the pool say together, or None if nothing is needed."""
         answers = self.references.all_answers(online=self.settings.online, least=self._least)
-        share = shares_variance(self.statistic, self.settings.variance, answers)
-        return pooled_variances(answers) if share else None
+        return pooling(self.statistic, self.settings.variance, answers)(answers)
 
     @cached_property
     def _population(self) -> Float64[np.ndarray, " m"] | None:

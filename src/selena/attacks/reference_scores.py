@@ -1,4 +1,4 @@
-"""Scores from confidences of existing reference models: LiRA, RMIA, BASE and BaVarIA.
+"""Scores from confidences of existing reference models: LiRA, RMIA and their successors.
 
 Each function takes log-odds of the label, phi = log(p / (1 - p)), from the target model and from
 the reference models, and a mask of the records that each reference model trained on. Nothing is
@@ -20,17 +20,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from selena.attacks.reference_answers import Answers, evaluate, readable
+from selena.attacks.empirical_bayes import empirical_bayes_statistic
+from selena.attacks.reference_answers import (
+    Answers,
+    evaluate,
+    pooled_variances,
+    priors,
+    readable,
+)
+from selena.attacks.reference_moments import PRIOR_MODELS, Scores
 from selena.attacks.reference_statistics import (
-    PRIOR_MODELS,
-    Scores,
     bavaria_statistic,
     check_rmia,
     check_variance,
     lira_statistic,
     rmia_statistic,
 )
-from selena.attacks.reference_variance import shares_variance
+from selena.attacks.reference_variance import pooling
 from selena.errors import ConfigError, DataError
 
 
@@ -68,8 +74,7 @@ def lira_scores(
     """
     check_variance(variance)
     answers = Answers.checked(target, references, inside, least=2, online=online)
-    share = shares_variance("lira", variance, answers)
-    return evaluate(answers, lira_statistic, share=share)
+    return evaluate(answers, lira_statistic, pooling("lira", variance, answers)(answers))
 
 
 def rmia_scores(
@@ -203,4 +208,33 @@ def bavaria_scores(
         raise ConfigError(f"prior_models is {prior_models}; it must be above 0.")
     answers = Answers.checked(target, references, inside, least=2, online=online)
     statistic = partial(bavaria_statistic, prior_models=prior_models)
-    return evaluate(answers, statistic, share=True)
+    return evaluate(answers, statistic, pooled_variances(answers))
+
+
+def empirical_bayes_scores(target: Any, references: Any, inside: Any) -> Scores:
+    """Return a score per record from empirical Bayes means and variances: LiRA for few models.
+
+    As in LiRA, the log-odds of each side are normal. The record's two true means, of models that
+    trained on it and of models that did not, have a joint normal prior. Its mean and covariance are
+    those of all records, less the noise of means over few models (a moment estimate; Efron and
+    Morris 1973). A variance has a conjugate (scaled inverse chi-squared) prior at the mean variance
+    of the twentieth of all records, or of the 50 records, whose means are nearest, with the weight
+    of 4 models. The score is the log-ratio of two normal densities, whose means are the expected
+    ones and whose variances include the uncertainty of these. With many models it agrees with
+    LiRA's `variance="record"`. It expects a target that leaks as the reference models do. For one
+    that was trained differently use LiRA or RMIA.
+
+    Args:
+        target: n log-odds of the label by the target model, or n x queries.
+        references: runs x n, or runs x n x queries: the same by each reference model.
+        inside: runs x n booleans, whether the reference model trained on the record.
+
+    Returns:
+        n scores, float64; higher = member. A score depends on the other records: give all at once.
+
+    Raises:
+        DataError: shapes disagree, a value is NaN, or a record has fewer than two models that
+            trained on it, or that did not.
+    """
+    answers = Answers.checked(target, references, inside, least=2, online=True)
+    return evaluate(answers, empirical_bayes_statistic, priors(answers))

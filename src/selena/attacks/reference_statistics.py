@@ -1,4 +1,4 @@
-"""Statistics of one answer among those of reference models: LiRA, RMIA and BaVarIA, unchecked.
+"""Statistics of one answer among those of reference models, such as LiRA and RMIA, unchecked.
 
 Every statistic takes n log-odds of the label from the target, runs x n from the reference models,
 and the two sides of each record: the models that trained on it, and those that did not. "Online"
@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64
-from scipy.special import gammaln, log_expit
+from scipy.special import log_expit
 
+from selena.attacks.empirical_bayes import empirical_bayes_statistic
+from selena.attacks.reference_moments import (
+    LEAST_SD,
+    PRIOR_MODELS,
+    Mask,
+    Matrix,
+    Scores,
+    log_student_t,
+    moments,
+)
 from selena.errors import ConfigError
 
-PRIOR_MODELS = 4.0
-"""Weight of BaVarIA's pooled variance, in reference models."""
-
-LEAST_SD = 1e-3
-
-StatisticName = Literal["lira", "rmia", "base", "bavaria"]
+StatisticName = Literal["lira", "rmia", "base", "bavaria", "empirical_bayes"]
 Variance = Literal["auto", "record", "shared"]
-Matrix = Float64[np.ndarray, "r n"]
-Mask = Bool[np.ndarray, "r n"]
-Scores = Float64[np.ndarray, " n"]
 
 
 @runtime_checkable
@@ -39,7 +40,7 @@ class Statistic(Protocol):
         target: Scores,
         references: Matrix,
         sides: Sequence[Mask],
-        pooled: Sequence[float | None],
+        pooled: Any,
     ) -> Scores:
         """Return n scores, higher = member.
 
@@ -48,7 +49,8 @@ class Statistic(Protocol):
             references: runs x n, finite.
             sides: online, which models trained on the record and which did not; offline, only
                 the latter.
-            pooled: mean variance over all records, per side.
+            pooled: what all records say: a variance per side, None for a variance per record, or
+                a prior.
         """
         ...
 
@@ -82,6 +84,11 @@ class StatisticSettings:
             )
         check_variance(self.variance)
         check_rmia(self.gamma, self.offline_a)
+        if statistic == "empirical_bayes" and not self.online:
+            raise ConfigError(
+                "empirical_bayes needs reference models that trained on the record. Use "
+                "bavaria with online=False, or leave online at True."
+            )
 
     def called(self, statistic: StatisticName) -> str:
         """Return the name of an attack with this statistic."""
@@ -93,6 +100,8 @@ class StatisticSettings:
             return lira_statistic
         if statistic == "bavaria":
             return bavaria_statistic
+        if statistic == "empirical_bayes":
+            return empirical_bayes_statistic
         a = 1.0 if statistic == "base" else self.offline_a
         return partial(rmia_statistic, offline_a=a)
 
@@ -196,25 +205,5 @@ def bavaria_statistic(
         variance = (prior_models * common + (count - 1) * own) / freedom
         scale = np.maximum(np.sqrt(variance * (1 + 1 / count)), LEAST_SD)
         z = (target - mean) / scale
-        found.append(_log_student_t(z, freedom) - np.log(scale) if len(sides) == 2 else z)
+        found.append(log_student_t(z, freedom) - np.log(scale) if len(sides) == 2 else z)
     return np.subtract(*found) if len(sides) == 2 else found[0]
-
-
-def moments(
-    models: Matrix, side: Mask, *, with_variance: bool = True
-) -> tuple[Scores, Scores, Scores]:
-    """Return mean, variance and number of one side's models, per record."""
-    count = side.sum(axis=0)
-    mean = np.einsum("rn,rn->n", models, side) / count
-    if not with_variance:
-        return mean, np.zeros_like(mean), count.astype(np.float64)
-    apart = models - mean
-    variance = np.einsum("rn,rn,rn->n", apart, apart, side) / np.maximum(count - 1, 1)
-    return mean, variance, count.astype(np.float64)
-
-
-def _log_student_t(z: Scores, freedom: Scores) -> Scores:
-    """Return the log-density of Student's t distribution."""
-    constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - np.log(np.pi * freedom) / 2
-    density: Scores = constant - (freedom + 1) / 2 * np.log1p(z**2 / freedom)
-    return density

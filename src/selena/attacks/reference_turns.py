@@ -7,8 +7,9 @@ from jaxtyping import Bool
 
 from selena.attacks.reference_answers import Answers, evaluate, without_one
 from selena.attacks.reference_matrix import ReferenceMatrix
-from selena.attacks.reference_statistics import Scores, StatisticName, StatisticSettings
-from selena.attacks.reference_variance import shares_variance
+from selena.attacks.reference_moments import Scores
+from selena.attacks.reference_statistics import StatisticName, StatisticSettings
+from selena.attacks.reference_variance import pooling
 from selena.errors import ConfigError
 from selena.seeding import numpy_generator
 
@@ -31,7 +32,7 @@ def scores_in_turn(
     Args:
         matrix: the pool.
         target: number of the model that is attacked.
-        statistic: "lira", "rmia", "base" or "bavaria".
+        statistic: "lira", "rmia", "base", "bavaria" or "empirical_bayes".
         settings: settings of the statistic; by default those of `StatisticSettings`.
         runs: number of other models to use as references, by default all; with complementary
             halves an even number.
@@ -58,10 +59,10 @@ def scores_in_turn(
     asked = matrix.confidences[target].reshape(len(matrix), matrix.queries)
     least = 1 if statistic in ("rmia", "base") else 2
     answers = chosen.answers(asked, np.arange(len(matrix)), online=settings.online, least=least)
-    share = shares_variance(statistic, settings.variance, answers)
+    pool = pooling(statistic, settings.variance, answers)
     if mirror is None:
         answers = _evened(answers, chosen.inside, matrix.inside[target], settings.online, seed)
-    return evaluate(answers, settings.bind(statistic), share=share)
+    return evaluate(answers, settings.bind(statistic), pool(answers))
 
 
 def _mirror(matrix: ReferenceMatrix, target: int) -> int | None:

@@ -8,19 +8,22 @@ in turn, each by the others, and takes what finds more of their members.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from selena.attacks.reference_answers import Answers, evaluate, without_one
-from selena.attacks.reference_statistics import (
-    Mask,
-    Scores,
-    StatisticName,
-    lira_statistic,
+from selena.attacks.reference_answers import (
+    Answers,
+    Pooled,
+    evaluate,
+    pooled_variances,
+    priors,
+    without_one,
 )
+from selena.attacks.reference_moments import Mask, Scores
+from selena.attacks.reference_statistics import StatisticName, lira_statistic
 from selena.metrics.low_fpr import tpr_at_fpr
 from selena.metrics.roc import roc_curve
 from selena.seeding import numpy_generator
@@ -43,17 +46,26 @@ _MOST = 0.95  # share of the records that must have so many models, or all share
 _RECORDS = 10_000
 
 
-def shares_variance(statistic: StatisticName, variance: str, answers: Answers) -> bool:
-    """Return whether the statistic needs the variance that all records share.
+def pooling(
+    statistic: StatisticName, variance: str, answers: Answers
+) -> Callable[[Answers], Pooled | None]:
+    """Return what computes that which a statistic needs to know of all records.
 
     Args:
-        statistic: BaVarIA always needs it, RMIA and BASE never.
+        statistic: BaVarIA needs their variance, empirical Bayes a prior, RMIA and BASE nothing.
         variance: "shared", "record" or "auto", for LiRA.
         answers: of the reference models, about any records; the target's are not read.
     """
-    if statistic != "lira":
-        return statistic == "bavaria"
-    return variance == "shared" or (variance == "auto" and not own_finds_more(answers))
+    if statistic == "empirical_bayes":
+        return priors
+    shares = statistic == "bavaria"
+    if statistic == "lira":
+        shares = variance == "shared" or (variance == "auto" and not own_finds_more(answers))
+    return pooled_variances if shares else _nothing
+
+
+def _nothing(_: Answers) -> None:
+    return None
 
 
 def own_finds_more(answers: Answers) -> bool:
@@ -110,6 +122,6 @@ def _turns(answers: Answers, inside: Mask, *, online: bool) -> Iterator[tuple[An
 
 
 def _tpr(answers: Answers, truth: Truth, *, share: bool) -> float:
-    scores: Scores = evaluate(answers, lira_statistic, share=share)
+    scores: Scores = evaluate(answers, lira_statistic, pooled_variances(answers) if share else None)
     fpr = max(_FPR, min(_FALSE_POSITIVES / int((~truth).sum()), 1 / 2))
     return tpr_at_fpr(roc_curve(scores, truth), fpr).tpr

@@ -323,6 +323,11 @@ ATTACK_LINES: dict[str, tuple[str, str, str | Callable[[Any], str]]] = {
         "Braennvall 2026",
         _reference,
     ),
+    "empirical_bayes": (
+        "LiRA with means and variances that lean on records answered alike: for few trainings",
+        "Efron and Morris 1973",
+        _reference,
+    ),
     "base": (
         "`rmia` by another derivation, from the training's posterior",
         "Lassila et al. 2025",

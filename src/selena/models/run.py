@@ -111,7 +111,7 @@ def audit(
         num_classes: C, checked against the model's answers.
         attacks: names or families of attacks in the registry, or attack objects.
         references: a matrix of reference models' confidences about these records, or its file.
-            LiRA, RMIA, BASE and BaVarIA then train nothing. The columns of a matrix without names
+            Reference-model attacks then train nothing. The columns of a matrix without names
             are the rows of predictions, or the members and then the non-members. Its family of
             attacks is added unless `attacks` names some of it.
         known_fraction: share of the members and of the non-members, in (0, 1), that the attacker
