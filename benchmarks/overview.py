@@ -162,12 +162,8 @@ def _ratio(stage: Mapping[str, Any]) -> str:
 
 def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
     rows = [row for row in result["rows"] if row["defense"] == defense]
-    strongest = [figures_of(row)["balanced_accuracy"] for row in rows]
-    select = _highest if "converted_from" in result else figures_of
-    found = [select(row) for row in rows]
-    low_fpr = [figures["tpr@fpr=0.01"] for figures in found]
-    ends = [100 * fmean(figure.interval[end] for figure in low_fpr) for end in (0, 1)]
-    mark = "" if all(figure.resolved for figure in low_fpr) else " †"
+    found = [figures_of(row) for row in rows]
+    strongest = [figures["balanced_accuracy"] for figures in found]
     epsilon = [figures["epsilon"] for figures in found if "epsilon" in figures]
     folders = [name for name, told in result["settings"].items() if told["defense"] == defense]
     minutes = median(result["timings"][name]["train_seconds"] for name in folders) / 60
@@ -176,29 +172,23 @@ def _cells(result: Mapping[str, Any], defense: str) -> list[str]:
         defense.replace("_", " "),
         _mean([100 * row["test_accuracy"] for row in rows]),
         f"{_mean([100 * figure.value for figure in strongest])}, {_attack(strongest)}",
-        f"{100 * fmean(figure.value for figure in low_fpr):.1f}{mark} "
-        f"({ends[0]:.1f} to {ends[1]:.1f}), {_attack(low_fpr)}",
+        "–" if "converted_from" in result else _low_fpr([f["tpr@fpr=0.01"] for f in found]),
         f"{_mean([f.value for f in epsilon], 2)}, {_attack(epsilon)}" if epsilon else "–",
         f"{minutes:.1f}",
     ]
 
 
+def _low_fpr(figures: Sequence[Figure]) -> str:
+    """Return the mean TPR with its interval and attack; † if some is not resolved."""
+    low, high = (100 * fmean(figure.interval[end] for figure in figures) for end in (0, 1))
+    mark = "" if all(figure.resolved for figure in figures) else " †"
+    mean = 100 * fmean(figure.value for figure in figures)
+    return f"{mean:.1f}{mark} ({low:.1f} to {high:.1f}), {_attack(figures)}"
+
+
 def _mean(values: Sequence[float], digits: int = 1) -> str:
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{fmean(values):.{digits}f}{spread}"
-
-
-def _highest(row: Mapping[str, Any]) -> dict[str, Figure]:
-    """Return the highest figures over the families, on the records that are scored.
-
-    Converted results have one attack per family, chosen by balanced accuracy: where that one says
-    nothing at a low FPR, another family's may.
-    """
-    families = [figures_of(row, family) for family in row["families"]]
-    return {
-        metric: max((figures[metric] for figures in families), key=lambda figure: figure.value)
-        for metric in families[0]
-    }
 
 
 def _attack(figures: Sequence[Figure]) -> str:
