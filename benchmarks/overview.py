@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
@@ -49,6 +50,20 @@ WORST = {"location30-worst-case/worst-case": "Location30"}
 """What each worst case is called, by its file."""
 _ATTACKS = ("lira", "rmia")
 
+BUDGETS = ("location30-budgets", "purchase100-synthetic-budgets")
+"""Results of `benchmarks.budgets`; a table has the name of its file."""
+_WITH_MODELS = {
+    "confidence": "confidence, 1 query",
+    "lira": "LiRA",
+    "rmia": "RMIA",
+    "bavaria": "BaVarIA",
+    "empirical_bayes": "empirical Bayes",
+    "lira_offline": "LiRA, offline",
+    "rmia_offline": "RMIA, offline",
+    "bavaria_offline": "BaVarIA, offline",
+    "base_offline": "BASE, offline",
+}
+
 MACHINES = {
     "benchmarks": "AVX-512 with bf16",
     "benchmarks-amx": "AMX, beside other work",
@@ -63,12 +78,13 @@ def fill(page: str) -> str:
     Raises:
         ValueError: the page lacks the marks of a table.
     """
-    tables = {
+    tables: dict[str, Callable[[], list[Sequence[str]]]] = {
         "results": results,
         "worst": worst,
         "variants": variants,
         "coverage": coverage,
         "speed": speed,
+        **{name: partial(budgets, name) for name in BUDGETS},
     }
     for name, make in tables.items():
         table = "\n".join(f"| {' | '.join(line)} |" for line in make())
@@ -127,6 +143,29 @@ def results() -> list[Sequence[str]]:
         for defense in dict.fromkeys(row["defense"] for row in result["rows"]):
             lines.append([data, *_cells(result, defense), link])
     return lines
+
+
+def budgets(name: str) -> list[Sequence[str]]:
+    """Return what attacks find with any number of reference models: mean and spread of targets."""
+    told = _read(name)["defenses"]
+    of_defense = {each: told[each] for each in sorted(told, key=lambda each: each != "undefended")}
+    titles = [f"{defense}, at {fpr}" for defense in of_defense for fpr in ("1 %", "0.1 %")]
+    lines: list[Sequence[str]] = [["Attack", "Reference models", *titles]]
+    lines.append(["---"] * len(lines[0]))
+    found = [
+        {(row["attack"], row["runs"]): row for row in each["rows"]} for each in of_defense.values()
+    ]
+    for runs in dict.fromkeys(runs for _, runs in found[0]):
+        for attack, shown in _WITH_MODELS.items():
+            if (attack, runs) in found[0]:
+                rows = [each[attack, runs] for each in found]
+                cells = [_spread(row[f"tpr@{fpr}"]) for row in rows for fpr in ("0.01", "0.001")]
+                lines.append([shown, str(runs), *cells])
+    return lines
+
+
+def _spread(figure: Mapping[str, float]) -> str:
+    return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f}"
 
 
 def coverage() -> list[Sequence[str]]:
