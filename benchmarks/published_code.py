@@ -9,21 +9,26 @@ The published code is github.com/inspire-group/MIAdefenseSELENA, commit 855c627 
 of it is here; `compare` reads what a run of it left. How that run is made:
 
 1. Left out is the line of `purchase/SELENA/Distillation/train.py` that reads a setting which its
-   parser does not have. `env.yml` names the folders. Nothing else is changed, and it runs on CPUs.
+   parser does not have. `AdvReg/eval.py` takes the network of epoch 30, the last, in place of 7.
+   `env.yml` names the folders. Nothing else is changed, and it runs on CPUs.
 2. `data` writes the arrays that its scripts read (`purchase/data/partition/*.npy`), in place of its
    own script that draws them. So both sides have the same members, known and scored records.
 3. In their folders, with NumPy and PyTorch seeded by the seed: `Undefend/train.py`,
-   `SELENA/generation10.py`, `SELENA/Split_AI/train.py`, `SELENA/Distillation/train.py`, each
-   training with `--batch_size 128`, then the `eval.py` of each folder, with
-   `--flip_range 10 --nruns 30` where it has these options. For `--adaptive` besides the three
-   scripts of `SELENA/adaptive_attack`, training again with `--batch_size 128`.
+   `AdvReg/train.py`, `SELENA/generation10.py`, `SELENA/Split_AI/train.py`,
+   `SELENA/Distillation/train.py`, each training with `--batch_size 128`, then the `eval.py` of each
+   folder, with `--flip_range 10 --nruns 30` where it has these options. For `--adaptive` besides
+   the three scripts of `SELENA/adaptive_attack`, training again with `--batch_size 128`.
 4. A wrapper around its attack functions keeps, per row of the table, `FOLDER/SEED/ROW.npz`
    (`probabilities`, `labels`, and `sizes`: how many of them are known members, scored members,
    known non-members, scored non-members) and `FOLDER/SEED/ROW.json` (`train_accuracy`,
    `test_accuracy`, `direct`, `neural_best_epoch`, `neural_last_epoch`, `label_only`, `seconds`; in
    `adaptive.json` the two networks' `*_best` and `*_last` epochs, and `thresholds`, pairs of
-   global and per-class accuracies). The second run of the direct attacks, which its label-only
-   script makes to check the first, is left out.
+   global and per-class accuracies). `adversarial_regularization.json` has under `epoch_7` the same
+   keys except `label_only`, of the network that its `eval.py` names. The second run of the direct
+   attacks, which its label-only script makes to check the first, is left out.
+
+Where a run is gone, its row of an earlier result stands in: on their side as `ROW.json` alone, on
+ours in a file of rows.
 """
 
 from __future__ import annotations
@@ -59,7 +64,8 @@ PUBLISHED = "inspire-group/MIAdefenseSELENA, commit 855c62764e9502c3d043661191bf
 RECORDS = 20_000
 SIZES = Partition(members=2_000, reference=1_000, validation=16_000)
 BATCH, FLIPS, COPIES = 128, range(1, 11), 30
-ROWS = ("undefended", "split_ai", "selena")
+GAME_EPOCHS = 55
+ROWS = ("undefended", "split_ai", "selena", "adversarial_regularization")
 SIGNALS = ("correctness", "confidence", "entropy", "modified_entropy")
 FAMILIES: tuple[Family, ...] = ("direct", "label-only", "adaptive")
 ADAPTIVE = (
@@ -95,18 +101,33 @@ def write_data(folder: Path, seed: int) -> None:
         np.save(place / f"{name}_label.npy", records.y.numpy().astype(np.int32))
 
 
-def matched_plan() -> Plan:
-    """Return the paper's plan as the published code runs it here: its batch, the best epoch."""
+def matched_plan(row: str) -> Plan:
+    """Return the paper's plan of a row as the published code runs it here: its batch, its epoch.
+
+    The epoch is the one that is best on scored non-members, except for adversarial regularization:
+    before its adversary has learned anything the classifier is best, so the last epoch is taken.
+    A turn of its published game has two steps of the classifier and ends the adversary's steps
+    with the smaller side's records, here 1,000. So an epoch has 30 steps of the classifier and 48
+    of the adversary. `GAME_EPOCHS` of the library are as long as its 30 (886 and 880 steps of the
+    classifier), and 2 steps of the adversary per step are the nearest whole number.
+    """
     plan = PLANS["purchase100"]
     changes: dict[str, Any] = {
         "batch_size": BATCH,
         "selection": "validation",
         "precision": "float32",
     }
-    return replace(
+    plan = replace(
         plan,
         training=replace(plan.training, **changes),
         distillation=replace(plan.distillation, **changes),
+    )
+    if row != "adversarial_regularization":
+        return plan
+    return replace(
+        plan,
+        training=replace(plan.training, epochs=GAME_EPOCHS, selection="last"),
+        adversary=replace(plan.adversary, attack_batches=2),
     )
 
 
@@ -145,15 +166,15 @@ def figures(report: AuditReport) -> Row:
 def train_ours(seed: int, adaptive: bool, rows: Sequence[str] = ROWS) -> list[Row]:
     """Train and attack every row with the library.
 
-    The epoch is the one that is best on scored non-members, as the published code takes it. The
-    library's own default is the last epoch.
+    The epoch is the one that the published code takes (`matched_plan`). The library's own default
+    is the last epoch.
     """
     data, split = task(seed)
-    plan, found = matched_plan(), []
+    found = []
     with tempfile.TemporaryDirectory() as folder:  # so that SELENA finds its Split-AI again
         workspace = Workspace(folder=Path(folder))
         for row in rows:
-            start = time.process_time()
+            plan, start = matched_plan(row), time.process_time()
             target = build_defense(row, plan, data).fit(
                 split.train,
                 split.evaluation.non_members,
@@ -182,6 +203,9 @@ def read_theirs(folder: Path) -> list[Row]:
                 continue
             said = json.loads(place.read_text("utf-8"))
             said.pop("flips", None)
+            if "our_attacks_on_it" in said:
+                found.append(said)
+                continue
             adaptive = folder / str(seed) / "adaptive.json"
             if row == "selena" and adaptive.exists():
                 said["adaptive"] = strongest_adaptive(json.loads(adaptive.read_text("utf-8")))

@@ -9,15 +9,28 @@ import numpy as np
 import pytest
 
 from benchmarks.published_code import (
+    ROWS,
     Row,
+    attacks_on,
     fill,
+    matched_plan,
     predictions,
+    read_theirs,
     shown,
     strongest_adaptive,
     table,
 )
+from selena import AdversarialRegularization
+from selena.data.load import load
+from selena.registry import build_defense
+from selena.types import Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load("purchase100-synthetic", size=200)
 
 
 def known(value: float) -> Row:
@@ -73,7 +86,59 @@ def test_adaptive_attacks_by_best_and_last_epoch() -> None:
     assert strongest_adaptive(said) == {"best": 0.6, "last": 0.57}
 
 
+@pytest.mark.parametrize(
+    ("row", "families"),
+    [
+        ("split_ai", {"direct"}),
+        ("selena", {"direct", "label-only", "adaptive"}),
+        ("adversarial_regularization", {"direct", "label-only"}),
+    ],
+)
+def test_attacks_of_a_row(row: str, families: set[str], data: Dataset) -> None:
+    found = attacks_on(row, matched_plan(row), data, adaptive=True)
+    assert {each.family for each in found} == families
+
+
+def test_the_game_is_as_long_as_the_published(data: Dataset) -> None:
+    row = "adversarial_regularization"
+    game = build_defense(row, matched_plan(row), data)
+    assert isinstance(game, AdversarialRegularization)
+    per_epoch = 2_000 // game.recipe.batch_size + 1
+    assert game.recipe.epochs * per_epoch == pytest.approx(per_epoch + 29 * 30, abs=per_epoch)
+    assert (game.alpha, game.warm_up_epochs, game.recipe.selection) == (3.0, 1, "last")
+    assert matched_plan("undefended").training.selection == "validation"
+
+
+def test_figures_of_another_epoch_are_kept(tmp_path: Path) -> None:
+    place = tmp_path / "0"
+    place.mkdir()
+    answers = np.tile([0.9, 0.1], (4_000, 1))
+    np.savez(
+        place / "adversarial_regularization.npz",
+        probabilities=answers,
+        labels=np.zeros(4_000, int),
+        sizes=np.full(4, 1_000),
+    )
+    said = {"direct": 0.5, "epoch_7": {"direct": 0.75}, "flips": [0.5]}
+    (place / "adversarial_regularization.json").write_text(json.dumps(said))
+    (found,) = read_theirs(tmp_path)
+    assert (found["row"], found["epoch_7"], "flips" in found) == (
+        "adversarial_regularization",
+        {"direct": 0.75},
+        False,
+    )
+
+
+def test_a_row_of_an_earlier_result_stands_in(tmp_path: Path) -> None:
+    row = {**theirs(1, 0.8), "adaptive": {"best": 0.6, "last": 0.5}}
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/undefended.json").write_text(json.dumps(row))
+    assert read_theirs(tmp_path) == [row]
+
+
 def test_the_page_shows_the_kept_figures() -> None:
     kept = json.loads((ROOT / "results/published-code.json").read_text("utf-8"))
     page = (ROOT / "docs/reference-checks.md").read_text("utf-8")
     assert fill(page, kept["theirs"], kept["ours"]) == page
+    for side in ("theirs", "ours"):
+        assert {each["row"] for each in kept[side]} == set(ROWS)
