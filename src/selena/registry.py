@@ -203,6 +203,12 @@ def build_defense(
     return built[name]
 
 
+def check_installed(defense: Defense) -> None:
+    """Raise `ConfigError` if a package that `defense` needs is not installed."""
+    if isinstance(defense, DPSGD):
+        defense.check_installed()
+
+
 def build_attacks(
     names: Iterable[str],
     plan: Plan,

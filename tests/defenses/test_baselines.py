@@ -24,6 +24,7 @@ from selena.defenses.output_filters import TopK, TopKModel
 from selena.defenses.relaxloss import RelaxedCrossEntropy, RelaxLoss
 from selena.defenses.undefended import Undefended
 from selena.errors import ConfigError, DataError, StoreError, TrainingError
+from selena.experiments.pipeline import DataSettings, RunSettings, check_settings
 from selena.networks.mlp import MLP
 from selena.types import Records
 from tests.toys import CLASSES, FEATURES, NETWORK, RECIPE, toy_records
@@ -279,6 +280,13 @@ def test_without_opacus_dp_sgd_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "opacus", None)
     with pytest.raises(ConfigError, match=r"pip install 'selena-privacy\[dp\]'"):
         DPSGD(*BASE).fit(TRAIN, VALIDATION, seed=0)
+
+
+def test_opacus_is_missed_before_anything_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    settings = RunSettings(DataSettings("digits"), ("undefended", "dp_sgd"))
+    with pytest.raises(ConfigError, match="needs Opacus"):
+        check_settings(settings)
 
 
 @pytest.mark.parametrize(

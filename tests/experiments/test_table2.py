@@ -18,10 +18,18 @@ from selena.auditing.figure import figures_of
 from selena.cli import app
 from selena.errors import ConfigError
 from selena.experiments.paper import figure4, table2
-from selena.experiments.paper.budget import PlanLine, Speed, Work, calibrate, total
+from selena.experiments.paper.budget import (
+    PlanLine,
+    Speed,
+    Work,
+    calibrate,
+    defense_trainings,
+    total,
+)
 from selena.experiments.paper.document import Document
 from selena.experiments.paper.runs import run_items
 from selena.experiments.paper.task import PAPER, QUICK, SCALES, PaperTask
+from selena.experiments.pipeline import cases
 from selena.reports.runs import Run
 from selena.reports.table import percent
 from selena.training.cohort import Cohort
@@ -115,13 +123,25 @@ def test_what_was_planned_was_trained(finished: Finished, counted: Trained) -> N
 
 
 def test_every_kind_of_work_has_a_price() -> None:
-    speed = Speed(step=1, attack_record=10)
+    speed = Speed(step=1, private_step=100, attack_record=10)
     assert speed.seconds(Work(steps=2, attack_records=3)) == 32
+    assert speed.seconds(Work(steps=3, private_steps=2)) == 201
 
 
 def test_every_kind_of_network_is_timed(tiny: PaperTask) -> None:
-    speed = calibrate(tiny)
+    speed = calibrate(tiny, Work(steps=1))
     assert min(speed.step, speed.attack_record) > 0
+    assert speed.private_step == 0
+
+
+def test_steps_of_dp_sgd_have_their_own_price(tiny: PaperTask) -> None:
+    pytest.importorskip("opacus", reason="needs the extra `dp`")
+    (case,) = cases(tiny.settings(["dp_sgd"]), 0)
+    defense = case.build_defense(tiny.load())
+    work = sum(defense_trainings(defense, 100, 50).values(), Work())
+    assert work.private_steps == work.steps > 0
+    speed = calibrate(tiny, work)
+    assert speed.private_step > speed.step
 
 
 def test_a_second_plan_finds_everything(finished: Finished, tiny: PaperTask) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,8 +150,8 @@ def worst_case_command(
     task = PaperTask(dataset, scale_named(scale), tuple(range(seeds)), data_dir, device, machines)
     names = options.comma_separated(defense) or worst_case.DEFENSES
     worst = worst_case.WorstCase(task, worst_case.SIZES[task.scale.name], names, target)
-    plan = partial(_given, worst_case.plan, worst)
-    _reproduce(task, plan, partial(_given, worst_case.run, worst), runs, out, plan_only)
+    plan, run = (partial(_given, do, worst) for do in (worst_case.plan, worst_case.run))
+    _reproduce(task, plan, run, runs, out, plan_only, worst.sizes.plan)
 
 
 def _given(
@@ -168,13 +168,14 @@ def _reproduce(
     runs: Path,
     out: Path,
     plan_only: bool,
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
     keeps_work_in(runs)
     console = wide_console()
     progress = RichProgress()
     task.load(progress)
     lines = plan(task, runs)
-    _show_plan(console, lines, calibrate(task))
+    _show_plan(console, lines, calibrate(task, total(lines), changes))
     if plan_only:
         return
     start = time.monotonic()

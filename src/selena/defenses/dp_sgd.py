@@ -96,7 +96,7 @@ class DPSGD:
         Warns:
             AuditWarning: `delta` is 1 / n or more, or the PRV accountant failed.
         """
-        _opacus()
+        self.check_installed()
         workspace = workspace or Workspace()
         check_records(train, num_classes=self.num_classes, what="training records")
         self._warn_of_delta(len(train))
@@ -105,6 +105,10 @@ class DPSGD:
         network = self._train(loop, train, noise, seed)
         model = NetworkModel(network, self.num_classes, workspace.device)
         return DPModel(model, self._stated(noise, len(train)), self.delta)
+
+    def check_installed(self) -> None:
+        """Raise `ConfigError` unless Opacus is installed."""
+        _opacus()
 
     def epsilon(self, n: int) -> float:
         """Return epsilon at `delta` for training on `n` records.

@@ -25,7 +25,7 @@ from selena.experiments.numeric_settings import (
     report_numeric_differences,
 )
 from selena.experiments.store import RunFolder
-from selena.registry import build_attacks, build_defense
+from selena.registry import build_attacks, build_defense, check_installed
 from selena.seeding import child_seed
 from selena.training.plans import PLANS, Plan
 from selena.types import AuditSplit, Dataset, Defense
@@ -295,13 +295,14 @@ def check_settings(settings: RunSettings, progress: Progress | None = None) -> N
 
     Raises:
         DataError: records that cannot be had or used.
-        ConfigError: a setting out of range, an unknown name, a device that is not there, an attack
-            that the features do not suit.
+        ConfigError: a setting out of range, an unknown name, a device or a package that is not
+            there, an attack that the features do not suit.
     """
     check_device(settings.device)
     for case in cases(settings, settings.seeds[0]):
         dataset = case.dataset(progress)
         defense, plan = case.build_defense(dataset), case.build_plan(dataset)
+        check_installed(defense)
         named = settings.attacks, plan, dataset, settings.attack_settings, defense
         check_attacks(build_attacks(*named))
 

@@ -8,11 +8,13 @@ attacks of one audit share the attacker's Split-AI.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from itertools import groupby
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +41,7 @@ from selena.experiments.pipeline import cases
 from selena.experiments.store import RunFolder
 from selena.networks import NetworkFactory
 from selena.networks.membership import MembershipNetwork
-from selena.registry import build_attacks
+from selena.registry import build_attacks, build_defense
 from selena.training.engine import fit_networks
 from selena.training.job import Examples, Job
 from selena.training.recipe import Recipe
@@ -57,12 +59,14 @@ class Work:
     Attributes:
         networks: classifiers trained.
         steps: optimizer steps of classifiers.
+        private_steps: as many of them as need a gradient per record (DP-SGD).
         attack_networks: networks trained to tell members, by attacks and by defenses.
         attack_records: records shown to attack networks, counting every epoch.
     """
 
     networks: int = 0
     steps: int = 0
+    private_steps: int = 0
     attack_networks: int = 0
     attack_records: int = 0
 
@@ -92,15 +96,19 @@ class Speed:
 
     Attributes:
         step: for one optimizer step of the classifier.
+        private_step: for one with a gradient per record; not measured where none is planned.
         attack_record: for one record shown to an attack network.
     """
 
     step: float
+    private_step: float
     attack_record: float
 
     def seconds(self, work: Work) -> float:
         """Return about how many seconds `work` takes."""
-        return work.steps * self.step + work.attack_records * self.attack_record
+        plain = (work.steps - work.private_steps) * self.step
+        private = work.private_steps * self.private_step
+        return plain + private + work.attack_records * self.attack_record
 
 
 def plan_lines(items: Sequence[Item], task: PaperTask, runs: Path) -> list[PlanLine]:
@@ -145,8 +153,11 @@ def defense_trainings(defense: Defense, members: int, validation: int) -> dict[s
         case EarlyStopping(epoch=int(epoch)):
             stopped = replace(defense.recipe, epochs=epoch)
             return {name: Work(networks=1, steps=_steps(stopped, members))}
-        case SingleNetwork() | HAMP() | DPSGD():
+        case SingleNetwork() | HAMP():
             return {name: Work(networks=1, steps=_steps(defense.recipe, members))}
+        case DPSGD():
+            steps = _steps(defense.recipe, members)
+            return {name: Work(networks=1, steps=steps, private_steps=steps)}
         case MIST():
             return {name: Work(networks=1, steps=2 * _steps(defense.recipe, members))}
         case TopK() | DynaNoise():
@@ -213,32 +224,53 @@ def _is_attacked(folder: RunFolder, attacks: Sequence[Attack]) -> bool:
     return all(kept.get(attack.name) == describe(attack) for attack in attacks)
 
 
-def calibrate(task: PaperTask) -> Speed:
-    """Measure this machine on a few steps of the task's network and of an attack network.
+def calibrate(task: PaperTask, work: Work, changes: Mapping[str, Any] | None = None) -> Speed:
+    """Measure this machine on a few steps of each kind of network that `work` needs.
 
-    Takes seconds for an MLP; nothing that it computes is kept.
+    Takes seconds for an MLP; nothing that it computes is kept. `changes` are those of the plan,
+    after those of the scale.
+
+    Raises:
+        ConfigError: DP-SGD is planned, and Opacus is not installed.
     """
     dataset = task.load()
-    (case,) = cases(task.settings(["undefended"]), 0)
+    (case,) = cases(task.settings(["undefended"], **(changes or {})), 0)
     plan, width = case.build_plan(dataset), dataset.num_classes
     rows = torch.arange(plan.training.batch_size * _TIMED_STEPS) % len(dataset.records)
-    examples = Examples(dataset.records.x[rows], dataset.records.y[rows])
+    records = dataset.records.take(rows)
     shown = _ATTACK_BATCH * _TIMED_STEPS
     pairs = Examples(torch.full((shown, 2 * width), 0.5), torch.ones(shown))
+    workspace = Workspace(device=task.device)
+
+    def fit(network: NetworkFactory, examples: Examples, recipe: Recipe) -> None:
+        job = Job("calibration", torch.arange(len(examples.x)), 0)
+        fit_networks(network, examples, [job], _one_epoch(recipe), workspace=workspace)
+
+    def fit_privately() -> None:
+        defense = build_defense("dp_sgd", plan, dataset)
+        assert isinstance(defense, DPSGD)
+        defense = replace(defense, recipe=_one_epoch(defense.recipe))
+        defense.fit(records, records, workspace=workspace)
+
+    classifier = plan.network(dataset), Examples(records.x, records.y), plan.training
     small = Recipe(batch_size=_ATTACK_BATCH, loss="mse", precision="float32")
-    network = MembershipNetwork(width, width)
+    adversary = MembershipNetwork(width, width), pairs, small
     return Speed(
-        step=_seconds(plan.network(dataset), examples, plan.training, task.device) / _TIMED_STEPS,
-        attack_record=_seconds(network, pairs, small, task.device) / shown,
+        step=_seconds(partial(fit, *classifier)) / _TIMED_STEPS,
+        private_step=_seconds(fit_privately) / _TIMED_STEPS if work.private_steps else 0.0,
+        attack_record=_seconds(partial(fit, *adversary)) / shown,
     )
 
 
-def _seconds(network: NetworkFactory, examples: Examples, recipe: Recipe, device: str) -> float:
-    """Return the seconds of one epoch, after a first one that includes one-time work."""
-    recipe, taken = replace(recipe, epochs=1, selection="last"), 0.0
-    job = Job("calibration", torch.arange(len(examples.x)), 0)
+def _one_epoch(recipe: Recipe) -> Recipe:
+    return replace(recipe, epochs=1, selection="last")
+
+
+def _seconds(train: Callable[[], None]) -> float:
+    """Return the seconds of a training, after a first one that includes one-time work."""
+    taken = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        fit_networks(network, examples, [job], recipe, workspace=Workspace(device=device))
+        train()
         taken = time.perf_counter() - start
     return taken

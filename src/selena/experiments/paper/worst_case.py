@@ -41,6 +41,7 @@ from selena.experiments.paper.worst_case_tuning import (
 )
 from selena.experiments.pipeline import RunSettings, cases
 from selena.experiments.results import make_workspace
+from selena.registry import check_installed
 from selena.reports.table import percent
 from selena.training.plans import Plan
 from selena.types import Dataset
@@ -180,8 +181,9 @@ def run(
     """
     check_device(worst.task.device)
     dataset, workspace = worst.task.load(), worst.workspace(runs, progress)
-    for name in worst.defenses:
-        worst.candidates(dataset, name)  # to find errors now, not after hours
+    for name in worst.defenses:  # to find errors now, not after hours
+        for _, trial in worst.candidates(dataset, name):
+            check_installed(trial.defense)
     rows, sizes = [], worst.sizes
     for seed in worst.task.seeds:
         arena = worst.arena(dataset, seed)
