@@ -8,9 +8,13 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from selena.defenses.dp_sgd import DPSGD
 from selena.errors import AuditWarning, ConfigError
+from selena.training.recipe import Recipe
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
 pytestmark = [
@@ -82,6 +86,55 @@ def test_model_of_a_target_keeps_it() -> None:
 def test_unreachable_target_is_an_error() -> None:
     with pytest.raises(ConfigError, match="No noise multiplier"):
         replace(BRIEF, target_epsilon=1e-9).noise(64)
+
+
+@pytest.mark.filterwarnings("ignore:The PRV accountant failed")
+def test_a_step_is_the_mean_of_clipped_gradients() -> None:
+    """By autograd, record by record; next to no noise, and every record in the one batch."""
+    recipe = Recipe(optimizer="sgd", learning_rate=1.0, batch_size=len(TRAIN.x), epochs=1)
+    defense = DPSGD(NETWORK, CLASSES, recipe, noise_multiplier=1e-9, max_grad_norm=2.5)
+    still = replace(defense, recipe=replace(recipe, learning_rate=1e-30)).fit(TRAIN, VALIDATION)
+    after = dict(defense.fit(TRAIN, VALIDATION).model.network.named_parameters())
+    network = still.model.network
+    clipped = {name: torch.zeros_like(each) for name, each in network.named_parameters()}
+    norms = []
+    for x, y in zip(TRAIN.x, TRAIN.y, strict=True):
+        network.zero_grad()
+        functional.cross_entropy(network(x[None]), y[None]).backward()
+        gradients = {
+            name: each.grad for name, each in network.named_parameters() if each.grad is not None
+        }
+        norms.append(torch.cat([each.flatten() for each in gradients.values()]).norm())
+        for name, gradient in gradients.items():
+            clipped[name] += gradient * min(1.0, 2.5 / float(norms[-1]))
+    assert min(norms) < 2.5 < max(norms)
+    for name, before in network.named_parameters():
+        expected = before - clipped[name] / len(TRAIN.x)
+        torch.testing.assert_close(after[name], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_steps_without_a_record_add_noise_alone() -> None:
+    """Of 64 batches of one expected record about 24 are empty."""
+    model = replace(BRIEF, recipe=replace(BRIEF.recipe, batch_size=1)).fit(TRAIN, VALIDATION)
+    assert model.logits(TRAIN.x).isfinite().all()
+
+
+class Twice(nn.Module):
+    """A network that uses one layer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(TRAIN.x.shape[1], TRAIN.x.shape[1])
+        self.last = nn.Linear(TRAIN.x.shape[1], CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.layer(self.layer(x)))
+        return logits
+
+
+def test_a_layer_that_is_used_twice_is_named() -> None:
+    with pytest.raises(ConfigError, match="uses a linear layer or an embedding twice"):
+        replace(BRIEF, network=Twice).fit(TRAIN, VALIDATION)
 
 
 def test_large_delta_is_warned_of() -> None:

@@ -185,13 +185,18 @@ class DPSGD:
                 "DP-SGD cannot train a network with running statistics, which mix records outside "
                 "of the bound. Use one without (an MLP with standardize=False)."
             )
-        per_record = opacus.GradSampleModule(loop.network, loss_reduction="sum")
-        optimizer = opacus.optimizers.DPOptimizer(
+        # Ghost clipping (Li et al. 2022): norms of linear layers' gradients without the gradients,
+        # then a second backward pass in which each record's loss has the weight of its clipping.
+        per_record = opacus.grad_sample.GradSampleModuleFastGradientClipping(
+            loop.network, loss_reduction="sum", max_grad_norm=self.max_grad_norm
+        )
+        optimizer = opacus.optimizers.DPOptimizerFastGradientClipping(
             torch.optim.SGD(loop.network.parameters()),  # only holds the gradients; no SGD step
             noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=self._rate(len(train)) * len(train),
         )
+        clipped = opacus.utils.fast_gradient_clipping_utils.DPTensorFastGradientClipping
         x, y, steps = train.x.to(device), train.y.to(device), self._steps(len(train))
 
         def train_epoch(epoch: int) -> None:
@@ -202,15 +207,21 @@ class DPSGD:
             for step in range(steps):
                 chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
                 rows = torch.nonzero(chosen).squeeze(1).to(device)
-                logits = per_record(as_input(x[rows]))
+                losses = per_example_loss(per_record(as_input(x[rows])), y[rows], "cross_entropy")
                 # The sum, because Opacus divides by the expected batch size.
-                per_example_loss(logits, y[rows], "cross_entropy").sum().backward()
+                clipped(per_record, optimizer, losses, loss_reduction="sum").backward()
                 if optimizer.pre_step():  # clips, adds noise
                     loop.step(self.recipe.rate_at(epoch, step, steps))
                 optimizer.zero_grad(set_to_none=True)
 
         with _no_hook_warning():
-            network = loop.run(train_epoch)
+            try:
+                network = loop.run(train_epoch)
+            except NotImplementedError as error:
+                raise ConfigError(
+                    "DP-SGD cannot train a network that uses a linear layer or an embedding twice. "
+                    "Give it a layer for each use."
+                ) from error
         per_record.to_standard_module()
         return network
 
@@ -321,6 +332,7 @@ def _opacus() -> Any:
     try:
         import opacus
         import opacus.optimizers
+        import opacus.utils.fast_gradient_clipping_utils
     except ImportError as error:
         raise ConfigError(
             "DP-SGD needs Opacus, which is not installed. "
