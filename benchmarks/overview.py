@@ -50,7 +50,7 @@ WORST = {"location30-worst-case/worst-case": "Location30"}
 """What each worst case is called, by its file."""
 _ATTACKS = ("lira", "rmia")
 
-BUDGETS = ("location30-budgets", "purchase100-synthetic-budgets")
+BUDGETS = ("location30-budgets", "purchase100-synthetic-budgets", "cifar-10-subset-budgets")
 """Results of `benchmarks.budgets`; a table has the name of its file."""
 _WITH_MODELS = {
     "confidence": "confidence, 1 query",
