@@ -264,14 +264,3 @@ def test_copies_of_texts_and_of_mixed_rows_are_found() -> None:
 def test_rare_sub_populations_are_no_copies(name: str) -> None:
     records = load(name, size=2000).records
     assert len(find_near_duplicates(records.x.numpy()[:1000])) == 0
-
-
-def test_a_copy_in_a_sub_population_is_paired() -> None:
-    """Among close records only those that are each other's nearest by far share a unit."""
-    x = load("purchase100-synthetic", size=2000).records.x.numpy()[:1000]
-    x = x[np.sort(np.unique(x, axis=0, return_index=True)[1])]
-    units = units_of(torch.from_numpy(np.concatenate([x, flipped(x[:COPIED], 1)])))
-    assert (units[:COPIED] == units[len(x) :]).all()
-    assert np.bincount(units).max() == 2
-    # Sub-populations of two are paired as well: not few, but far from all records.
-    assert np.mean(np.bincount(units)[units[COPIED : len(x)]] == 2) < 0.25

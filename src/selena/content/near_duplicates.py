@@ -14,11 +14,8 @@ a = 1/1000 and D estimated from the distances to the 4th and 8th neighbour. A re
 Distances cannot tell near copies from records of a rare sub-population, which are also close to
 each other and far from the rest. But if few records have copies, most copies are in pairs, while
 sub-populations form groups of three or more. If such groups hold more than a twentieth of the
-records, "auto" takes them for sub-populations and does not link them: a sub-model without any
-record of a sub-population cannot answer for it, and SELENA would lose much of its accuracy. Then it
-only links pairs: records that are each other's nearest, with a gap before the next one on both
-sides. So a copy within a sub-population is linked to its original, but so are sub-populations of
-two.
+records, "auto" takes them for sub-populations and links nothing: a sub-model without any record of
+a sub-population cannot answer for it, and SELENA would lose much of its accuracy.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from scipy import sparse
 
 from selena.content import neighbours
@@ -97,9 +94,7 @@ def check_near_duplicates(value: object) -> None:
         )
 
 
-def find_near_duplicates(
-    x: Any, near_duplicates: NearDuplicates = "auto", *, pairs: bool = False
-) -> Links:
+def find_near_duplicates(x: Any, near_duplicates: NearDuplicates = "auto") -> Links:
     """Return the pairs of records that are near copies; give equal records only once.
 
     The cost is that of `nearest`. Of more than `neighbours.EXACT` records, "auto" then compares
@@ -111,7 +106,6 @@ def find_near_duplicates(
     Args:
         x: n records of any kind, or their vectors.
         near_duplicates: see `NearDuplicates`.
-        pairs: whether "auto" links pairs among sub-populations; some are no copies.
 
     Raises:
         ConfigError: an invalid setting.
@@ -128,26 +122,25 @@ def find_near_duplicates(
         # Distances of bits are whole numbers, which may be off by half a step.
         step = 0.5 if isinstance(records, Vectors) and records.bits else 0.0
         limit = gap_limit(distances)
-        gaps = _gaps(distances, limit, step)
-        only = np.flatnonzero(gaps.any(axis=1))
+        near = _before_gap(distances, limit, step)
+        only = np.flatnonzero(near.any(axis=1))
         if len(only) and n > neighbours.EXACT:  # cells miss neighbours, which may fill a gap
             distances[only], rows[only] = _nearest(records, k, only)
-            gaps = _gaps(distances, limit, step)
-        near = np.logical_or.accumulate(gaps[:, ::-1], axis=1)[:, ::-1]  # before the last gap
+            near = _before_gap(distances, limit, step)
     else:
         limit = float(near_duplicates)
-        near = distances[:, :MOST_COPIES] <= limit
+        near = distances <= limit
+        near[:, MOST_COPIES:] = False
     mine, place = np.nonzero(near)
     links = _links(mine, rows[mine, place], distances[mine, place], limit)
     if near_duplicates == "auto" and _share_in_groups(links, n) > _MOST_IN_GROUPS:
         _LOG.info(
-            "%s: over %.0f %% of the records are in groups of three or more close ones, which are "
-            "probably no copies. Declare subjects, or set near_duplicates to a distance.",
-            "Only pairs of near copies are linked" if pairs else "Near copies are not linked",
+            "Near copies are not linked: over %.0f %% of the records are in groups of three or "
+            "more close ones, which are probably no copies. Declare subjects, or set "
+            "near_duplicates to a distance.",
             100 * _MOST_IN_GROUPS,
         )
-        mine = _in_pairs(gaps[:, 0], rows[:, 0]) if pairs else mine[:0]
-        return _links(mine, rows[mine, 0], distances[mine, 0], limit)
+        return _links([], [], [], limit)
     return links
 
 
@@ -192,24 +185,15 @@ def gap_limit(distances: Float64[np.ndarray, "n k"]) -> float:
     return min(_FURTHEST, float(_RARE ** (growth / expected)))
 
 
-def _gaps(
+def _before_gap(
     distances: Float64[np.ndarray, "n k"], limit: float, step: float
-) -> Bool[np.ndarray, "n k1"]:
-    """Return whether there is a gap after each of the k - 1 nearest neighbours."""
+) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return which of each record's neighbours come before its last gap."""
     near, far = distances[:, :-1], distances[:, 1:]
     known = np.isfinite(far)  # a search by cells may find fewer
-    gaps: Bool[np.ndarray, "n k1"] = known & (
-        near + step <= limit * (np.where(known, far, 0.0) - step)
-    )
-    return gaps
-
-
-def _in_pairs(
-    alone: Bool[np.ndarray, " n"], nearest: Int64[np.ndarray, " n"]
-) -> Int64[np.ndarray, " m"]:
-    """Return the records that are each other's nearest, with a gap after it on both sides."""
-    mutual = alone & alone[nearest] & (nearest[nearest] == np.arange(len(nearest)))
-    return np.flatnonzero(mutual)
+    gap = known & (near + step <= limit * (np.where(known, far, 0.0) - step))
+    before = np.logical_or.accumulate(gap[:, ::-1], axis=1)[:, ::-1]
+    return np.pad(before, ((0, 0), (0, 1)))
 
 
 def _links(first: Any, second: Any, distances: Any, limit: float) -> Links:
@@ -241,7 +225,7 @@ def join_near(
         return units
     _, rows = np.unique(contents, return_index=True)
     different = x[rows] if are_images(x) else vectors_of(x).take(rows)
-    links = find_near_duplicates(different, near_duplicates, pairs=True)
+    links = find_near_duplicates(different, near_duplicates)
     return join_units(units, rows[links.first], rows[links.second], links.distances)
 
 
