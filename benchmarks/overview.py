@@ -46,7 +46,10 @@ SHOWN = {
 """What each result is called, by its file."""
 
 
-WORST = {"location30-worst-case/worst-case": "Location30"}
+WORST = {
+    "location30-worst-case/worst-case": "Location30",
+    "purchase100-synthetic-worst-case/worst-case": "Purchase100, synthetic",
+}
 """What each worst case is called, by its file."""
 _ATTACKS = ("lira", "rmia")
 
