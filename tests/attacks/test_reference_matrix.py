@@ -173,24 +173,35 @@ def test_each_model_in_turn_is_the_target() -> None:
 
 
 @pytest.mark.parametrize("statistic", get_args(StatisticName))
-@pytest.mark.parametrize("paired", [True, False])
-def test_what_is_left_out_does_not_tell(statistic: Any, paired: bool) -> None:
+@pytest.mark.parametrize(
+    ("design", "runs"), [("pairs", None), ("halves", None), ("halves", 6), ("coins", None)]
+)
+def test_what_is_left_out_does_not_tell(statistic: Any, design: str, runs: int | None) -> None:
     """No leak, as many models on either side: who is left out must not be seen in a score.
 
-    With the target alone left out, the number of models would tell: an AUC of 1.
+    With the target alone left out of halves, the number of models would tell: an AUC of 1.
     Six standard deviations of an AUC of 1,000 against 1,000: 0.08.
     """
     draws = np.random.default_rng(3)
     inside = drawn(n=2000).inside
-    if not paired:  # half of the models saw each record, but no two halves are complements
+    if design == "halves":  # half of the models saw each record, but no two halves are complements
         order = draws.random(inside.shape).argsort(axis=0)
         inside = order < len(inside) // 2
+    if design == "coins":
+        inside = draws.random((24, 2000)) < 0.5
     matrix = ReferenceMatrix(draws.normal(size=inside.shape), inside)
     auc = [
-        roc_curve(scores_in_turn(matrix, target, statistic), inside[target]).auc
+        roc_curve(scores_in_turn(matrix, target, statistic, runs=runs), inside[target]).auc
         for target in range(2)
     ]
     assert np.abs(np.array(auc) - 0.5).max() < 0.08
+
+
+def test_too_few_models_after_one_is_left_out() -> None:
+    halves = np.random.default_rng(3).random((6, 200)).argsort(axis=0) < 3
+    matrix = ReferenceMatrix(np.zeros(halves.shape), halves)
+    with pytest.raises(DataError, match="Some record has 1 reference models that"):
+        scores_in_turn(matrix, 0, runs=4)
 
 
 def test_fewer_runs_and_wrong_numbers() -> None:

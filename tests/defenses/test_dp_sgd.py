@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from selena.defenses.dp_sgd import DPSGD
 from selena.errors import AuditWarning, ConfigError
+from selena.networks import NetworkFactory
 from selena.training.recipe import Recipe
 from tests.toys import CLASSES, NETWORK, RECIPE, toy_records
 
@@ -119,22 +120,57 @@ def test_steps_without_a_record_add_noise_alone() -> None:
     assert model.logits(TRAIN.x).isfinite().all()
 
 
+WIDTH = TRAIN.x.shape[1]
+
+
 class Twice(nn.Module):
     """A network that uses one layer twice."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Linear(TRAIN.x.shape[1], TRAIN.x.shape[1])
-        self.last = nn.Linear(TRAIN.x.shape[1], CLASSES)
+        self.layer, self.last = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.last(self.layer(self.layer(x)))
         return logits
 
 
-def test_a_layer_that_is_used_twice_is_named() -> None:
-    with pytest.raises(ConfigError, match="uses a linear layer or an embedding twice"):
-        replace(BRIEF, network=Twice).fit(TRAIN, VALIDATION)
+class Beside(Twice):
+    """A network that uses a weight beside its layer, so that no hook sees it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(functional.linear(self.layer(x), 50 * self.layer.weight))
+        return logits
+
+
+def shared() -> nn.Sequential:
+    """Return a stack of two layers with one weight."""
+    stack = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH))
+    stack[1].weight = stack[0].weight
+    return stack
+
+
+@pytest.mark.filterwarnings("ignore:The PRV accountant failed")
+@pytest.mark.parametrize("network", [NETWORK, Twice, Beside, shared])
+def test_no_network_moves_further_than_the_bound(network: NetworkFactory) -> None:
+    """A step of rate 1 without noise is a mean of gradients of norm 0.01 at most."""
+    recipe = Recipe(optimizer="sgd", learning_rate=1.0, batch_size=len(TRAIN.x), epochs=1)
+    defense = DPSGD(network, CLASSES, recipe, noise_multiplier=1e-9, max_grad_norm=0.01)
+    still = replace(defense, recipe=replace(recipe, learning_rate=1e-30))
+    before, after = (
+        torch.cat([each.flatten() for each in model.model.network.parameters()])
+        for model in (still.fit(TRAIN, VALIDATION), defense.fit(TRAIN, VALIDATION))
+    )
+    assert 1e-4 < (after - before).norm() < 0.0101
+
+
+def test_batch_norm_without_weights_is_refused() -> None:
+    def network() -> nn.Sequential:
+        norm = nn.BatchNorm1d(WIDTH, affine=False, track_running_stats=False)
+        return nn.Sequential(norm, nn.Linear(WIDTH, CLASSES))
+
+    with pytest.raises(ConfigError, match="cannot train a network with batch normalisation"):
+        replace(BRIEF, network=network).fit(TRAIN, VALIDATION)
 
 
 def test_large_delta_is_warned_of() -> None:

@@ -74,7 +74,8 @@ class Prior:
         """Return both sides' mean variance of the records with the nearest middles."""
         n = len(self.middles)
         wide = min(n, max(_FEWEST, n // _SHARE))
-        first = np.clip(np.searchsorted(self.middles, middles) - wide // 2, 0, n - wide)
+        left, right = (np.searchsorted(self.middles, middles, side) for side in ("left", "right"))
+        first = np.clip((left + right) // 2 - wide // 2, 0, n - wide)
         found: Sides = (self.sums[:, first + wide] - self.sums[:, first]) / max(wide, 1)
         return found.clip(min=0)  # a difference of sums may round below 0
 

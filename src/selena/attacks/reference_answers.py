@@ -6,7 +6,7 @@ Records are scored part by part: additional memory is that of some thousand reco
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,23 @@ class Answers:
                         f"{name} holds NaN. Leave out records that a model could not answer."
                     )
             highest = max(highest, highest_finite(models[:, part]))
-        count = mask.sum(axis=0)
-        counts = {"trained": count, "did not train": len(models) - count}
-        for which in list(counts)[0 if online else 1 :]:
-            fewest = int(counts[which].min(initial=len(models)))
-            if fewest < least:
-                raise DataError(
-                    f"Some record has {fewest} reference models that {which} on it; {least} are "
-                    "needed. Give more reference models, or online=False if none trained on it."
-                )
+        _check_counts(mask if online else None, ~mask, least)
         sides = (mask, None) if online else (None, ~mask)
         return cls(phi, models, sides, highest + float(np.log(2)))
+
+    def only(self, used: Bool[np.ndarray, "r n"], *, least: int) -> Answers:
+        """Return the answers of the models that are `used` per record.
+
+        Raises:
+            DataError: a record then has fewer than `least` models on a needed side.
+        """
+        inside, outside = self.sides
+        if outside is None:
+            assert inside is not None
+            outside = ~inside
+        sides = (None if inside is None else inside & used, outside & used)
+        _check_counts(*sides, least)
+        return replace(self, sides=sides)
 
     @property
     def runs(self) -> int:
@@ -136,6 +142,26 @@ def priors(answers: Answers) -> list[Prior]:
                 seen[:, i, part] = moments(models, side)
         found.append(Prior.of(*seen))
     return found
+
+
+def _check_counts(
+    inside: Bool[np.ndarray, "r n"] | None, outside: Bool[np.ndarray, "r n"], least: int
+) -> None:
+    for which, side in (("trained", inside), ("did not train", outside)):
+        if side is None:
+            continue
+        fewest = int(side.sum(axis=0).min(initial=len(side)))
+        if fewest < least:
+            raise DataError(
+                f"Some record has {fewest} reference models that {which} on it; {least} are "
+                "needed. Give more reference models, or online=False if none trained on it."
+            )
+
+
+def are_even(inside: Mask) -> bool:
+    """Return whether the same number of models trained on each record."""
+    counts = inside.sum(axis=0)
+    return bool((counts == counts[:1]).all())
 
 
 def without_one(

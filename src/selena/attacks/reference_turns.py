@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool
 
-from selena.attacks.reference_answers import Answers, evaluate, without_one
+from selena.attacks.reference_answers import are_even, evaluate, without_one
 from selena.attacks.reference_matrix import ReferenceMatrix
 from selena.attacks.reference_moments import Scores
 from selena.attacks.reference_statistics import StatisticName, StatisticSettings
@@ -28,6 +27,7 @@ def scores_in_turn(
     If half of all models saw each record, the numbers of the others would reveal the truth about
     the target: a record that it trained on has one such model less. So one model of the other side
     is left out, too: the model of the complementary half, or without one a model drawn per record.
+    Where records were drawn for each model on its own, the numbers reveal nothing, and stay.
 
     Args:
         matrix: the pool.
@@ -48,20 +48,21 @@ def scores_in_turn(
         raise ConfigError(f"target is {target}; the matrix has runs 0 to {matrix.runs - 1}.")
     mirror = _mirror(matrix, target)
     others = [run for run in _after(matrix, target) if run not in (target, mirror)]
-    if runs is not None:
-        if not 1 <= runs <= len(others):
-            raise ConfigError(
-                f"runs is {runs}; beside the target there are {len(others)} reference models. "
-                "Train more, or ask for fewer."
-            )
-        others = others[:runs]
-    chosen = matrix.take(runs=others)
+    if runs is not None and not 1 <= runs <= len(others):
+        raise ConfigError(
+            f"runs is {runs}; beside the target there are {len(others)} reference models. "
+            "Train more, or ask for fewer."
+        )
+    chosen = matrix.take(runs=others[:runs])
     asked = matrix.confidences[target].reshape(len(matrix), matrix.queries)
     least = 1 if statistic in ("rmia", "base") else 2
     answers = chosen.answers(asked, np.arange(len(matrix)), online=settings.online, least=least)
     pool = pooling(statistic, settings.variance, answers)
-    if mirror is None:
-        answers = _evened(answers, chosen.inside, matrix.inside[target], settings.online, seed)
+    if mirror is None and are_even(matrix.inside):
+        inside, truth = matrix.inside[others], matrix.inside[target]
+        # Of all others, so that a part of them reveals nothing either.
+        used = without_one(inside, truth, numpy_generator(seed, "evened").random(inside.shape))
+        answers = answers.only(used[:runs], least=least)
     return evaluate(answers, settings.bind(statistic), pool(answers))
 
 
@@ -77,16 +78,3 @@ def _after(matrix: ReferenceMatrix, target: int) -> list[int]:
     first = (target // 2 * 2 + 2) % max(matrix.runs, 1)
     runs = range(matrix.runs)
     return [*runs[first:], *runs[:first]]
-
-
-def _evened(
-    answers: Answers,
-    inside: Bool[np.ndarray, "r n"],
-    truth: Bool[np.ndarray, " n"],
-    online: bool,
-    seed: int,
-) -> Answers:
-    """Return the answers without one model per record, from the side opposite to the target."""
-    used = without_one(inside, truth, numpy_generator(seed, "evened").random(inside.shape))
-    sides = (inside & used if online else None, ~inside & used)
-    return Answers(answers.target, answers.references, sides, answers.end)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int64
 from selena.attacks.reference_answers import (
     Answers,
     Pooled,
+    are_even,
     evaluate,
     pooled_variances,
     priors,
@@ -111,11 +112,14 @@ def _inside(answers: Answers) -> Mask:
 
 def _turns(answers: Answers, inside: Mask, *, online: bool) -> Iterator[tuple[Answers, Truth]]:
     """Yield each model as the target of the others, and what it trained on."""
+    even = are_even(inside)
     mixed = np.flatnonzero(inside.any(axis=1) & ~inside.all(axis=1))
     for run in mixed[:_TURNS].tolist():
         truth = inside[run]
-        draws = numpy_generator(0, "variance", str(run)).random(inside.shape)
-        used = without_one(inside, truth, draws)
+        used = np.ones_like(inside)
+        if even:
+            draws = numpy_generator(0, "variance", str(run)).random(inside.shape)
+            used = without_one(inside, truth, draws)
         used[run] = False
         sides = (inside & used if online else None, ~inside & used)
         yield replace(answers, target=answers.references[run], sides=sides), truth

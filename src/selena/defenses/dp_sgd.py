@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Shaped
 from scipy.optimize import brentq
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from selena.data.checks import check_records
 from selena.errors import AuditWarning, ConfigError, StoreError
@@ -27,6 +28,7 @@ from selena.networks import NetworkFactory
 from selena.seeding import child_seed, torch_generator
 from selena.training.batches import as_input
 from selena.training.checkpoint import select
+from selena.training.forward import linear_stack
 from selena.training.losses import per_example_loss
 from selena.training.model import NetworkModel, restore_network
 from selena.training.own_loop import OwnLoop
@@ -178,25 +180,18 @@ class DPSGD:
         noise_multiplier: float,
         seed: int,
     ) -> nn.Module:
-        opacus, device = _opacus(), loop.device
-        if next(loop.network.buffers(), None) is not None:
+        device = loop.device
+        mixes = any(isinstance(each, _BatchNorm) for each in loop.network.modules())
+        if mixes or next(loop.network.buffers(), None) is not None:
             # Opacus lets batch normalisation without weights pass.
             raise ConfigError(
-                "DP-SGD cannot train a network with running statistics, which mix records outside "
-                "of the bound. Use one without (an MLP with standardize=False)."
+                "DP-SGD cannot train a network with batch normalisation or running statistics, "
+                "which mix records outside of the bound. Use one without (an MLP with "
+                "standardize=False)."
             )
-        # Ghost clipping (Li et al. 2022): norms of linear layers' gradients without the gradients,
-        # then a second backward pass in which each record's loss has the weight of its clipping.
-        per_record = opacus.grad_sample.GradSampleModuleFastGradientClipping(
-            loop.network, loss_reduction="sum", max_grad_norm=self.max_grad_norm
+        per_record, optimizer, backward = self._clipping(
+            loop.network, noise_multiplier, self._rate(len(train)) * len(train)
         )
-        optimizer = opacus.optimizers.DPOptimizerFastGradientClipping(
-            torch.optim.SGD(loop.network.parameters()),  # only holds the gradients; no SGD step
-            noise_multiplier=noise_multiplier,
-            max_grad_norm=self.max_grad_norm,
-            expected_batch_size=self._rate(len(train)) * len(train),
-        )
-        clipped = opacus.utils.fast_gradient_clipping_utils.DPTensorFastGradientClipping
         x, y, steps = train.x.to(device), train.y.to(device), self._steps(len(train))
 
         def train_epoch(epoch: int) -> None:
@@ -207,23 +202,47 @@ class DPSGD:
             for step in range(steps):
                 chosen = torch.rand(len(x), generator=batches) < self._rate(len(x))
                 rows = torch.nonzero(chosen).squeeze(1).to(device)
-                losses = per_example_loss(per_record(as_input(x[rows])), y[rows], "cross_entropy")
-                # The sum, because Opacus divides by the expected batch size.
-                clipped(per_record, optimizer, losses, loss_reduction="sum").backward()
+                logits = per_record(as_input(x[rows]))
+                backward(per_example_loss(logits, y[rows], "cross_entropy"))
                 if optimizer.pre_step():  # clips, adds noise
                     loop.step(self.recipe.rate_at(epoch, step, steps))
                 optimizer.zero_grad(set_to_none=True)
 
         with _no_hook_warning():
-            try:
-                network = loop.run(train_epoch)
-            except NotImplementedError as error:
-                raise ConfigError(
-                    "DP-SGD cannot train a network that uses a linear layer or an embedding twice. "
-                    "Give it a layer for each use."
-                ) from error
+            network = loop.run(train_epoch)
         per_record.to_standard_module()
         return network
+
+    def _clipping(
+        self, network: nn.Module, noise_multiplier: float, batch_size: float
+    ) -> tuple[Any, Any, Callable[[Float[Tensor, " b"]], None]]:
+        """Return Opacus' module and optimizer, and what clips gradients, given a batch's losses.
+
+        A plain stack of linear layers is clipped by norms alone ("ghost clipping", Li et al. 2022):
+        the norms come from hooks on the layers, then a second backward pass gives each record's
+        loss its weight. Another network could use its weights beside the hooks, and what it learns
+        by that would not be clipped. So it keeps one gradient per record, which only hooks fill.
+        """
+        opacus, clip = _opacus(), self.max_grad_norm
+        holder = torch.optim.SGD(network.parameters())  # only holds the gradients; no SGD step
+        scale = {"noise_multiplier": noise_multiplier, "expected_batch_size": batch_size}
+        # Losses are summed, because Opacus divides by the expected batch size.
+        if not _is_plain(network):
+            module = opacus.GradSampleModule(network, loss_reduction="sum")
+            optimizer = opacus.optimizers.DPOptimizer(holder, max_grad_norm=clip, **scale)
+            return module, optimizer, lambda losses: losses.sum().backward()
+        module = opacus.grad_sample.GradSampleModuleFastGradientClipping(
+            network, loss_reduction="sum", max_grad_norm=clip
+        )
+        optimizer = opacus.optimizers.DPOptimizerFastGradientClipping(
+            holder, max_grad_norm=clip, **scale
+        )
+        clipped = opacus.utils.fast_gradient_clipping_utils.DPTensorFastGradientClipping
+        return (
+            module,
+            optimizer,
+            lambda losses: clipped(module, optimizer, losses, loss_reduction="sum").backward(),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +280,15 @@ class DPModel:
             "epsilon": torch.tensor(self.epsilon, dtype=torch.float64),
             "delta": torch.tensor(self.delta, dtype=torch.float64),
         }
+
+
+def _is_plain(network: nn.Module) -> bool:
+    """Return whether the network is a stack of linear layers that share no weight."""
+    stack = linear_stack(network)
+    if stack is None:
+        return False
+    held = [parameter for layer, _ in stack for parameter in layer.parameters()]
+    return len({id(parameter) for parameter in held}) == len(held)
 
 
 @lru_cache(maxsize=1024)
