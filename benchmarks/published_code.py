@@ -66,6 +66,8 @@ SIZES = Partition(members=2_000, reference=1_000, validation=16_000)
 BATCH, FLIPS, COPIES = 128, range(1, 11), 30
 GAME_EPOCHS = 55
 ROWS = ("undefended", "split_ai", "selena", "adversarial_regularization")
+# The published code does not look for near copies.
+SETTINGS = {each: {"near_duplicates": "exact"} for each in ("split_ai", "selena")}
 SIGNALS = ("correctness", "confidence", "entropy", "modified_entropy")
 FAMILIES: tuple[Family, ...] = ("direct", "label-only", "adaptive")
 ADAPTIVE = (
@@ -175,7 +177,7 @@ def train_ours(seed: int, adaptive: bool, rows: Sequence[str] = ROWS) -> list[Ro
         workspace = Workspace(folder=Path(folder))
         for row in rows:
             plan, start = matched_plan(row), time.process_time()
-            target = build_defense(row, plan, data).fit(
+            target = build_defense(row, plan, data, SETTINGS).fit(
                 split.train,
                 split.evaluation.non_members,
                 seed=child_seed(seed, "defense"),
