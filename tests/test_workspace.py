@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,13 @@ def test_a_artifact_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded.keys() == PIECE.keys()
     assert all(torch.equal(loaded[key], PIECE[key]) for key in PIECE)
     assert [path.name for path in (tmp_path / "new" / "submodels").iterdir()] == ["one.safetensors"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_folder_may_be_a_string(tmp_path: Path) -> None:
+    folder: Any = str(tmp_path)
+    Workspace(folder=folder).save("one", {"a": torch.zeros(1)})
+    assert Workspace(folder=tmp_path).load("one") is not None
 
 
 def test_what_was_never_kept_or_was_discarded_is_none(tmp_path: Path) -> None:

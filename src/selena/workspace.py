@@ -140,6 +140,10 @@ class Workspace:
     touched: set[str] = field(default_factory=set)
     shared: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.folder is not None:  # a caller without types may give a string
+            object.__setattr__(self, "folder", Path(self.folder))
+
     def share(self, name: str, make: Callable[[], T]) -> T:
         """Return the shared object `name`; the first call makes it by `make`."""
         if name not in self.shared:

@@ -67,7 +67,7 @@ def test_every_kind_of_file_holds_the_same_predictions(tmp_path: Path) -> None:
     columns |= {"label": data["labels"], "member": data["member"], "known": data["known"]}
     parquet.write_table(pa.table(columns), tmp_path / "p.parquet")
     for name in ("p.npz", "p.csv", "p.parquet"):
-        read = read_predictions(tmp_path / name)
+        read = read_predictions(str(tmp_path / name))
         np.testing.assert_array_equal(read.probabilities, data["probabilities"])
         np.testing.assert_array_equal(read.labels, data["labels"])
         np.testing.assert_array_equal(read.member, data["member"])

@@ -19,6 +19,11 @@ def test_sets_without_download_can_be_split(name: str, size: int | None) -> None
     assert len(audit_split(dataset, seed=0).train) == dataset.n_members
 
 
+def test_a_folder_of_archives_may_be_a_string(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"dataset_location.tgz"):
+        load("location30", data_dir=str(tmp_path))
+
+
 def test_digits_are_scaled() -> None:
     dataset = load("digits")
     assert tuple(dataset.records.x.shape) == (1_797, 64)

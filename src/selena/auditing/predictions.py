@@ -140,7 +140,7 @@ class Predictions:
         return order.astype(np.int32 if len(order) < 2**31 else np.int64)  # half of the memory
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: str | Path) -> Predictions:
     """Read predictions from an `.npz`, `.csv` or `.parquet` file.
 
     `.npz` holds `probabilities` (n x C), `labels`, `member` and `known` (n each), and optionally
@@ -151,6 +151,7 @@ def read_predictions(path: Path) -> Predictions:
         DataError: the file is absent, damaged or of another kind, or a column is missing or
             invalid.
     """
+    path = Path(path).expanduser()
     check_is_file(path)
     with border(path, "the file is damaged"):
         if path.suffix.lower() == ".npz":

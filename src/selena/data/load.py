@@ -76,7 +76,7 @@ _SIZED = ("purchase100-synthetic", "texas100-synthetic")
 def load(
     name_or_path: str | Path,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     size: int | None = None,
     label_column: str = "label",
     subject_column: str | None = None,
@@ -114,7 +114,8 @@ def load(
             f"{', '.join(sorted(READERS))}."
         )
     if name in DATASETS:
-        return DATASETS[name](LoadOptions(data_dir, size, progress))
+        folder = None if data_dir is None else Path(data_dir).expanduser()
+        return DATASETS[name](LoadOptions(folder, size, progress))
     if path.is_dir():
         return load_folder(path)
     if path.name.lower().endswith(".tar.gz"):
