@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selena.defenses.dp_sgd import DPSGD
+from selena.defenses.dp_sgd import DPSGD, _is_plain
 from selena.errors import AuditWarning, ConfigError
 from selena.networks import NetworkFactory
 from selena.training.recipe import Recipe
@@ -148,6 +148,11 @@ def shared() -> nn.Sequential:
     stack = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH))
     stack[1].weight = stack[0].weight
     return stack
+
+
+def test_only_plain_stacks_are_clipped_by_norms() -> None:
+    networks: list[NetworkFactory] = [NETWORK, Twice, Beside, shared]
+    assert [_is_plain(each()) for each in networks] == [True, False, False, False]
 
 
 @pytest.mark.filterwarnings("ignore:The PRV accountant failed")

@@ -50,7 +50,7 @@ _RECORDS = 10_000
 def pooling(
     statistic: StatisticName, variance: str, answers: Answers
 ) -> Callable[[Answers], Pooled | None]:
-    """Return what computes that which a statistic needs to know of all records.
+    """Return the function that sums up all records for a statistic; it may return None.
 
     Args:
         statistic: BaVarIA needs their variance, empirical Bayes a prior, RMIA and BASE nothing.

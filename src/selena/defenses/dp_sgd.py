@@ -219,24 +219,27 @@ class DPSGD:
         """Return Opacus' module and optimizer, and what clips gradients, given a batch's losses.
 
         A plain stack of linear layers is clipped by norms alone ("ghost clipping", Li et al. 2022):
-        the norms come from hooks on the layers, then a second backward pass gives each record's
-        loss its weight. Another network could use its weights beside the hooks, and what it learns
-        by that would not be clipped. So it keeps one gradient per record, which only hooks fill.
+        hooks on the layers compute the norms, then a second backward pass weighs each record's
+        loss. That pass reaches every weight. A network that uses a weight outside of a hooked layer
+        would train on it unclipped, so all other networks keep one gradient per record, which
+        nothing but the hooks fill.
         """
-        opacus, clip = _opacus(), self.max_grad_norm
+        opacus = _opacus()
         holder = torch.optim.SGD(network.parameters())  # only holds the gradients; no SGD step
-        scale = {"noise_multiplier": noise_multiplier, "expected_batch_size": batch_size}
+        scale = {
+            "noise_multiplier": noise_multiplier,
+            "max_grad_norm": self.max_grad_norm,
+            "expected_batch_size": batch_size,
+        }
         # Losses are summed, because Opacus divides by the expected batch size.
         if not _is_plain(network):
             module = opacus.GradSampleModule(network, loss_reduction="sum")
-            optimizer = opacus.optimizers.DPOptimizer(holder, max_grad_norm=clip, **scale)
+            optimizer = opacus.optimizers.DPOptimizer(holder, **scale)
             return module, optimizer, lambda losses: losses.sum().backward()
         module = opacus.grad_sample.GradSampleModuleFastGradientClipping(
-            network, loss_reduction="sum", max_grad_norm=clip
+            network, loss_reduction="sum", max_grad_norm=self.max_grad_norm
         )
-        optimizer = opacus.optimizers.DPOptimizerFastGradientClipping(
-            holder, max_grad_norm=clip, **scale
-        )
+        optimizer = opacus.optimizers.DPOptimizerFastGradientClipping(holder, **scale)
         clipped = opacus.utils.fast_gradient_clipping_utils.DPTensorFastGradientClipping
         return (
             module,

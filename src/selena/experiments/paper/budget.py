@@ -59,7 +59,7 @@ class Work:
     Attributes:
         networks: classifiers trained.
         steps: optimizer steps of classifiers.
-        private_steps: as many of them as need a gradient per record (DP-SGD).
+        private_steps: as many of them as are DP-SGD's.
         attack_networks: networks trained to tell members, by attacks and by defenses.
         attack_records: records shown to attack networks, counting every epoch.
     """
@@ -96,7 +96,7 @@ class Speed:
 
     Attributes:
         step: for one optimizer step of the classifier.
-        private_step: for one with a gradient per record; not measured where none is planned.
+        private_step: for one of DP-SGD; 0 where none is planned.
         attack_record: for one record shown to an attack network.
     """
 
